@@ -1,0 +1,1 @@
+"""afk_es: an event-sourced runtime for LLM agents."""

@@ -1,0 +1,100 @@
+"""What the machine wants done in the world, as data.
+
+`decide` returns effects and never fires them. Its answer is the whole set that should be under way in this state: the loop starts what is
+missing, and stops what is no longer there. Each effect has an id that is derived from the log, so the same wish has the same id in every
+process that folds the same events, and each may end only in the events of `ENDINGS`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Literal
+
+import msgspec
+
+from afk_es.machine.values import Messages, ToolCall
+
+PolicySubject = Literal["llm_before_execute", "tool_before_execute", "subagent_before_execute"]
+
+
+class ResolveInstructions(msgspec.Struct, frozen=True):
+    """Call the agent's instructions function."""
+
+    id: str
+    step: int
+
+
+class EvaluatePolicy(msgspec.Struct, frozen=True):
+    """Ask the policy engine about a model call (`call` is None) or a tool call, whose arguments are validated first."""
+
+    id: str
+    event_type: PolicySubject
+    step: int
+    call: ToolCall | None = None
+
+
+class CallModel(msgspec.Struct, frozen=True):
+    """Ask the model. Announced by `llm_called`, whose seq is `seq`."""
+
+    id: str
+    seq: int
+    model_index: int
+    model: str
+    attempt: int
+    messages: Messages
+    instructions: str | None
+    idempotency_key: str
+
+
+class ValidateOutput(msgspec.Struct, frozen=True):
+    """Validate a final answer against the agent's output type."""
+
+    id: str
+    text: str
+    structured: Any = None
+
+
+class ExecuteTool(msgspec.Struct, frozen=True):
+    """Run a tool. Announced by `tool_started`, whose seq is `seq`."""
+
+    id: str
+    seq: int
+    ordinal: int
+    call: ToolCall
+    attempt: int
+    timeout_s: float | None
+    idempotency_key: str
+
+
+class AskPerson(msgspec.Struct, frozen=True):
+    """Put a pending approval or input request before a person. Announced by `approval_requested` or `input_requested`."""
+
+    id: str
+    seq: int
+    kind: Literal["approval", "input"]
+    request: dict[str, Any]
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Let time pass: before a retry, to a deadline."""
+
+    id: str
+    timer: str
+    until: dt.datetime
+
+
+Effect = ResolveInstructions | EvaluatePolicy | CallModel | ValidateOutput | ExecuteTool | AskPerson | Wait
+
+ENDINGS: dict[type, frozenset[str]] = {
+    ResolveInstructions: frozenset({"instructions_resolved", "llm_failed"}),
+    EvaluatePolicy: frozenset({"policy_decision", "tool_failed"}),
+    CallModel: frozenset({"llm_completed", "llm_failed"}),
+    ValidateOutput: frozenset({"output_validated", "output_rejected"}),
+    ExecuteTool: frozenset({"tool_completed", "tool_failed", "tool_deferred"}),
+    AskPerson: frozenset({"approval_resolved", "input_resolved"}),
+    Wait: frozenset({"timer_fired"}),
+}
+"""Per effect, the events it may end in. The loop refuses any other answer; the tests try every one of them."""
+
+ANNOUNCED: frozenset[type] = frozenset({CallModel, ExecuteTool, AskPerson})
+"""Effects that touch the world. Their intent is durable before they start; the others only compute, and may be run again."""

@@ -1,0 +1,441 @@
+"""The facts of a run: `AgentRunEvent`, and the one table of event types.
+
+The event is the public contract and the stored fact at once. Its `data` is a plain dict whose shape is declared here per type; keys may be
+added to a shape, never changed or taken away, and a reader ignores what it does not know. `EVENT_TYPES` is what the tests, the docs, the
+log and the debugger read: a type that is not in the table is carried along untouched.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Literal, NotRequired, TypedDict
+
+import msgspec
+
+from afk_es.errors import InvalidEventError
+
+SCHEMA_VERSION = 1
+"""The version of the shapes below. Raised when a shape's meaning changes; an upcaster then turns old events into new ones."""
+
+
+class AgentRunEvent(msgspec.Struct, frozen=True):
+    """One fact of a run.
+
+    Attributes:
+        type: a key of `EVENT_TYPES`, or a type of a newer version.
+        run_id: the run.
+        thread_id: the thread, which gives runs a common memory.
+        state: the run's status once this has happened.
+        step: the step it belongs to; 0 before the first.
+        message: one sentence for people; the error or reason of a terminal event; otherwise often empty.
+        data: plain JSON data of the shape declared for the type.
+        seq: gap-free from 1 within the run. A transient `text_delta` has the seq of the `llm_called` it belongs to.
+        at: when, aware, in UTC.
+        schema_version: of the shape of `data`.
+    """
+
+    type: str
+    run_id: str
+    thread_id: str
+    seq: int
+    at: dt.datetime
+    state: str
+    step: int
+    message: str
+    data: dict[str, Any]
+    schema_version: int = SCHEMA_VERSION
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """An event that has not been given its place and time yet."""
+
+    type: str
+    data: dict[str, Any]
+    message: str = ""
+
+
+class UsageData(TypedDict):
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+
+
+class ToolCallData(TypedDict):
+    id: str
+    tool_name: str
+    arguments: dict[str, Any] | str
+
+
+class RunRef(TypedDict):
+    """A position in a run: everything up to and including `seq`."""
+
+    run_id: str
+    seq: int
+
+
+class ParentRef(TypedDict):
+    """Where a subagent's run was started from."""
+
+    run_id: str
+    tool_call_id: str
+
+
+class RunStarted(TypedDict):
+    agent_name: str
+    resumed: bool
+    epoch: int
+    owner: str
+    agent: NotRequired[dict[str, Any]]
+    """The `RunSpec`. In a resumed stretch only where it differs from the one before."""
+    user_message: NotRequired[str | None]
+    context: NotRequired[dict[str, Any]]
+    history: NotRequired[list[RunRef]]
+    """The earlier runs on the thread whose turns this run begins with."""
+    parent: NotRequired[ParentRef]
+    forked_from: NotRequired[RunRef]
+
+
+class StepStarted(TypedDict):
+    step: int
+    state: str
+
+
+class InstructionsResolved(TypedDict):
+    instructions: str
+
+
+class PolicyDecided(TypedDict):
+    event_type: str
+    action: str
+    reason: str | None
+    policy_id: str | None
+    matched_rules: list[str]
+    tool_name: NotRequired[str]
+    tool_call_id: NotRequired[str]
+    subagent_name: NotRequired[str]
+    updated_tool_args: NotRequired[dict[str, Any]]
+    request_payload: NotRequired[dict[str, Any]]
+
+
+class LlmCalled(TypedDict):
+    model: str
+    provider: str
+    model_index: int
+    """0 for the agent's own model, then the fallbacks in order."""
+    attempt: int
+    """1 for the first request to this model in this step."""
+    ordinal: int
+    """1 for the first request of the run."""
+    request_hash: str
+
+
+class LlmCompleted(TypedDict):
+    tool_call_count: int
+    finish_reason: str | None
+    text: str
+    tool_calls: list[ToolCallData]
+    usage: UsageData | None
+    """None where the provider did not say: unknown, not zero."""
+    cost_usd: float | None
+    latency_ms: float
+    model: NotRequired[str | None]
+    """The model's name as the provider gave it."""
+    structured_response: NotRequired[Any]
+
+
+class LlmFailed(TypedDict):
+    error: str
+    error_type: str
+    classification: Literal["retryable", "terminal", "non_fatal"]
+    model: str
+    attempt: int
+    status_code: NotRequired[int | None]
+    retry_after_s: NotRequired[float | None]
+    latency_ms: NotRequired[float]
+
+
+class TextDelta(TypedDict):
+    delta: str
+
+
+class OutputValidated(TypedDict):
+    output: Any
+
+
+class OutputRejected(TypedDict):
+    error: str
+
+
+class ToolBatchStarted(TypedDict):
+    tool_call_count: int
+    tool_names: list[str]
+    tool_call_ids: list[str]
+
+
+class ToolStarted(TypedDict):
+    tool_name: str
+    tool_call_id: str
+    ordinal: int
+    """1 for the first call the model asked for in this run."""
+    attempt: int
+    arguments_hash: str
+    idempotency_key: str
+
+
+class ToolFailed(TypedDict):
+    tool_name: str
+    tool_call_id: str
+    attempt: int
+    """0 where the call was refused before it started."""
+    error: str
+    error_type: str
+    classification: Literal["retryable", "terminal", "non_fatal"]
+    latency_ms: NotRequired[float]
+
+
+class ToolCompleted(TypedDict):
+    tool_name: str
+    tool_call_id: str
+    success: bool
+    output: Any
+    error: str | None
+    agent_name: str
+    agent_depth: int
+    agent_path: list[str]
+    outcome: Literal["returned", "failed", "invalid", "denied", "limited", "unknown", "cancelled"]
+    """`returned` is the only success. `unknown`: it was started and nobody knows whether it took effect."""
+    latency_ms: float
+
+
+class ToolDeferred(TypedDict):
+    tool_name: str
+    tool_call_id: str
+    ticket_id: str
+    status: str
+    summary: str | None
+    resume_hint: str | None
+    expires_at: NotRequired[str | None]
+
+
+class ToolBackgroundResolved(TypedDict):
+    tool_name: str
+    tool_call_id: str
+    ticket_id: str
+    output: Any
+
+
+class ToolBackgroundFailed(TypedDict):
+    tool_name: str
+    tool_call_id: str
+    ticket_id: str
+    error: str
+    expired: NotRequired[bool]
+
+
+class ApprovalRequested(TypedDict):
+    request_id: str
+    purpose: Literal["policy", "in_doubt"]
+    tool_name: str
+    tool_call_id: str
+    arguments: dict[str, Any]
+    arguments_hash: str
+    """A grant holds for this call id with these arguments, and for nothing else."""
+    policy_id: str | None
+    reason: str | None
+    payload: dict[str, Any]
+    timeout_s: float
+    agent_path: list[str]
+
+
+class ApprovalResolved(TypedDict):
+    request_id: str
+    tool_call_id: str
+    arguments_hash: str
+    outcome: Literal["granted", "denied", "deferred"]
+    by: str
+    """A person's name, or `fallback` where nobody answered."""
+    reason: str | None
+
+
+class InputRequested(TypedDict):
+    request_id: str
+    tool_name: str
+    tool_call_id: str
+    prompt: str
+    payload: dict[str, Any]
+    timeout_s: float
+    agent_path: list[str]
+
+
+class InputResolved(TypedDict):
+    request_id: str
+    tool_call_id: str
+    outcome: Literal["answered", "denied", "deferred"]
+    value: str | None
+    by: str
+
+
+class SubagentStarted(TypedDict):
+    subagent_name: str
+    correlation_id: str
+    run_id: str
+    """The child's run."""
+
+
+class SubagentCompleted(TypedDict):
+    subagent_name: str
+    success: bool
+    latency_ms: float
+    error: str | None
+    correlation_id: NotRequired[str]
+    run_id: NotRequired[str]
+    output: NotRequired[Any]
+    usage: NotRequired[UsageData | None]
+    cost_usd: NotRequired[float | None]
+
+
+class ControlRequested(TypedDict):
+    action: Literal["pause", "resume", "cancel", "interrupt"]
+    reason: str | None
+    origin: str
+    """`handle`, or the name of whoever asked from outside."""
+
+
+class TimerFired(TypedDict):
+    timer: str
+
+
+class EffectInDoubt(TypedDict):
+    effect: Literal["llm", "tool"]
+    intent_seq: int
+    """The seq of the `llm_called` or `tool_started` that has no result."""
+    resolution: Literal["ask_again", "run_again", "report", "ask"]
+    tool_name: NotRequired[str]
+    tool_call_id: NotRequired[str]
+
+
+class LimitReached(TypedDict):
+    limit: str
+    maximum: float
+    used: float
+
+
+class ThreadCompacted(TypedDict):
+    thread_id: str
+    up_to: list[RunRef]
+    summary: str | None
+    dropped_messages: int
+
+
+class Warned(TypedDict):
+    kind: str
+
+
+class RunCompleted(TypedDict):
+    state: Literal["completed", "degraded"]
+    missing: NotRequired[list[str]]
+    """What a degraded run did not do, one sentence each."""
+
+
+class RunFailed(TypedDict):
+    error: str
+    error_type: str
+
+
+class RunInterrupted(TypedDict):
+    reason: str
+
+
+class RunCancelled(TypedDict):
+    reason: str
+
+
+Origin = Literal["decision", "effect", "runner", "caller"]
+
+
+class EventType(msgspec.Struct, frozen=True):
+    """A row of the table of event types.
+
+    Attributes:
+        name: the stored tag.
+        shape: the TypedDict that `data` must satisfy.
+        when: when it is appended, in a sentence.
+        origin: who says so: the machine's own `decision`, an `effect`'s answer, the `runner` that opens and drives the run, or the
+            `caller` from outside.
+        terminal: whether it ends the run's stretch.
+        stored: whether it is in the log, or only seen live.
+        parts: keys of `data` that are stored once by content, however many events carry them.
+        defaults: keys that are left out of the stored text where they have this value.
+    """
+
+    name: str
+    shape: type
+    when: str
+    origin: Origin
+    terminal: bool = False
+    stored: bool = True
+    parts: tuple[str, ...] = ()
+    defaults: dict[str, Any] = {}
+
+
+_TABLE = (
+    EventType("run_started", RunStarted, "a run, or a resumed stretch of it, begins and its owner claims it", "runner", parts=("agent",)),
+    EventType("step_started", StepStarted, "a step begins: one turn of the model and the tools it asks for", "decision"),
+    EventType("instructions_resolved", InstructionsResolved, "the agent's instructions function has answered for this step", "effect",
+              parts=("instructions",)),
+    EventType("policy_decision", PolicyDecided, "a model, tool or subagent call was put before the policy, allowed ones too", "effect",
+              defaults={"reason": None, "policy_id": None, "matched_rules": []}),
+    EventType("llm_called", LlmCalled, "a request is about to be sent: each attempt, each fallback model", "decision",
+              defaults={"model_index": 0, "attempt": 1}),
+    EventType("text_delta", TextDelta, "a piece of text arrived in a streamed run", "effect", stored=False),
+    EventType("llm_completed", LlmCompleted, "the model has answered", "effect"),
+    EventType("llm_failed", LlmFailed, "one attempt to ask the model failed", "effect"),
+    EventType("output_validated", OutputValidated, "the final answer satisfies the agent's output type", "effect"),
+    EventType("output_rejected", OutputRejected, "the final answer does not, and the model is told why", "effect"),
+    EventType("tool_batch_started", ToolBatchStarted, "the tool calls of one answer are taken up", "decision"),
+    EventType("tool_started", ToolStarted, "a tool is about to run: each attempt", "decision", defaults={"attempt": 1}),
+    EventType("tool_failed", ToolFailed, "one attempt failed, or the call was refused before it started", "effect"),
+    EventType("tool_completed", ToolCompleted, "a call is over: returned, failed for good, denied, limited or unknown", "effect",
+              defaults={"error": None, "agent_depth": 0, "outcome": "returned"}),
+    EventType("tool_deferred", ToolDeferred, "a call was accepted and goes on in the background", "effect"),
+    EventType("tool_background_resolved", ToolBackgroundResolved, "a deferred call ended well", "caller"),
+    EventType("tool_background_failed", ToolBackgroundFailed, "a deferred call failed or expired", "caller"),
+    EventType("approval_requested", ApprovalRequested, "a call waits for a person's yes", "decision"),
+    EventType("approval_resolved", ApprovalResolved, "a person, or the fallback, answered", "effect"),
+    EventType("input_requested", InputRequested, "a call waits for a person's words", "decision"),
+    EventType("input_resolved", InputResolved, "a person, or the fallback, answered", "effect"),
+    EventType("subagent_started", SubagentStarted, "a subagent's run is about to start", "decision"),
+    EventType("subagent_completed", SubagentCompleted, "a subagent's run has ended", "effect"),
+    EventType("control_requested", ControlRequested, "somebody asked to pause, resume, cancel or interrupt", "caller"),
+    EventType("timer_fired", TimerFired, "a wait is over: a retry's delay, a deadline", "effect"),
+    EventType("effect_in_doubt", EffectInDoubt, "on resume, an announced effect without a result was found, and this is done about it",
+              "decision"),
+    EventType("limit_reached", LimitReached, "a limit of the agent was hit; what follows is the policy's affair", "decision"),
+    EventType("thread_compacted", ThreadCompacted, "older turns of the thread were summarised or dropped from what the model sees",
+              "caller"),
+    EventType("warning", Warned, "something non-fatal went wrong", "runner"),
+    EventType("run_completed", RunCompleted, "the run ended with an answer, whole or degraded", "decision", terminal=True),
+    EventType("run_failed", RunFailed, "the run failed", "decision", terminal=True),
+    EventType("run_interrupted", RunInterrupted, "the run stopped and can be resumed", "decision", terminal=True),
+    EventType("run_cancelled", RunCancelled, "the caller cancelled the run", "decision", terminal=True),
+)
+
+EVENT_TYPES: dict[str, EventType] = {row.name: row for row in _TABLE}
+"""Every event type there is, in the order of a run."""
+
+TERMINAL: frozenset[str] = frozenset(row.name for row in _TABLE if row.terminal)
+
+
+def validate(event_type: str, data: dict[str, Any]) -> None:
+    """Check `data` against the shape declared for the type. Unknown types and unknown keys pass: a newer version may have written them.
+
+    Raises:
+        InvalidEventError: naming the type, the path and what was expected.
+    """
+    row = EVENT_TYPES.get(event_type)
+    if row is None:
+        return
+    try:
+        msgspec.convert(data, row.shape)
+    except msgspec.ValidationError as error:
+        raise InvalidEventError(f"{event_type}: {error}") from error

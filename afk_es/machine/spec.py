@@ -1,0 +1,156 @@
+"""What a run was started with, as data: the agent, its tools, its limits and policies.
+
+A `RunSpec` is all that the machine knows of an agent. It is stored with the run's first event (once per content, however many runs share
+it), so a log can be folded, and a next move decided, without the code that made it. What cannot be data, such as the tool functions, is
+the handlers' affair.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+FailurePolicy = Literal[
+    "retry_then_fail",
+    "retry_then_degrade",
+    "retry_then_continue",
+    "fail_fast",
+    "fail_run",
+    "fail",
+    "degrade",
+    "continue_with_error",
+    "continue",
+    "skip_action",
+]
+Consequence = Literal["fail", "degrade", "continue"]
+
+POLICIES: dict[FailurePolicy, tuple[bool, Consequence]] = {
+    "retry_then_fail": (True, "fail"),
+    "retry_then_degrade": (True, "degrade"),
+    "retry_then_continue": (True, "continue"),
+    "fail_fast": (False, "fail"),
+    "fail_run": (False, "fail"),
+    "fail": (False, "fail"),
+    "degrade": (False, "degrade"),
+    "continue_with_error": (False, "continue"),
+    "continue": (False, "continue"),
+    "skip_action": (False, "continue"),
+}
+"""Per failure policy: whether a retryable failure is tried again, and what follows when there is nothing left to try."""
+
+InDoubt = Literal["report", "ask", "retry"]
+InteractionMode = Literal["headless", "interactive", "external"]
+
+
+class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tool as the model and the machine see it.
+
+    The four hints are MCP's; `destructive` and `open_world` are None where the author did not say.
+    """
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON Schema of the arguments."""
+    kind: Literal["function", "subagent"] = "function"
+    read_only: bool = False
+    idempotent: bool = False
+    destructive: bool | None = None
+    open_world: bool | None = None
+    timeout_s: float | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether running it twice does no more than running it once."""
+        return self.read_only or self.idempotent
+
+
+class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A model that a run may ask: the agent's own first, then its fallbacks."""
+
+    model: str
+    provider: str
+    priced: bool | None = None
+    """Whether its price is known; None where only its answers will tell."""
+
+
+class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a run may use up. They hold exactly."""
+
+    max_steps: int = 20
+    max_wall_time_s: float | None = 300.0
+    max_llm_calls: int = 50
+    max_tool_calls: int = 200
+    max_parallel_tools: int = 16
+    max_total_cost_usd: float | None = None
+
+
+class Policies(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What follows from a failure, per kind of failure."""
+
+    llm_failure: FailurePolicy = "retry_then_fail"
+    tool_failure: FailurePolicy = "continue_with_error"
+    subagent_failure: FailurePolicy = "continue"
+    approval_denial: FailurePolicy = "skip_action"
+
+
+class Retry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a retryable failure is tried again: exponential backoff with jitter, bounded.
+
+    The delay before attempt n+1 is `base_s * 2**(n-1)`, at most `cap_s`, of which the upper half is jittered. A provider that asks for a
+    longer wait gets it, up to `retry_after_cap_s`.
+    """
+
+    attempts: int = 3
+    base_s: float = 0.5
+    cap_s: float = 8.0
+    retry_after_cap_s: float = 60.0
+
+
+class Rendering(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a tool's output is shown to the model. Events keep the raw output."""
+
+    sanitize: bool = True
+    preamble: bool = True
+    max_chars: int = 12_000
+
+
+class Interaction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How people are asked. Seconds; a fallback is what stands in for an answer that did not come."""
+
+    mode: InteractionMode = "headless"
+    approval_timeout_s: float = 300.0
+    input_timeout_s: float = 300.0
+    approval_fallback: Literal["allow", "deny", "defer"] = "deny"
+    input_fallback: Literal["allow", "deny", "defer"] = "deny"
+
+
+class RunSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The agent and the configuration of a run."""
+
+    agent_name: str
+    models: tuple[ModelSpec, ...]
+    instructions: str | None = None
+    dynamic_instructions: bool = False
+    """The instructions are a function: they are resolved at each step and recorded."""
+    tools: tuple[ToolSpec, ...] = ()
+    parameters: dict[str, Any] = {}
+    """Model parameters such as temperature or reasoning effort, as they go into the request."""
+    output_schema: dict[str, Any] | None = None
+    """JSON Schema of the final answer, where the agent has an output_type."""
+    limits: Limits = Limits()
+    policies: Policies = Policies()
+    retry: Retry = Retry()
+    rendering: Rendering = Rendering()
+    interaction: Interaction = Interaction()
+    in_doubt: InDoubt = "report"
+    agent_path: tuple[str, ...] = ()
+    """The agents above this one, outermost first; empty for a run that a caller started."""
+
+    def tool(self, name: str) -> ToolSpec | None:
+        """The tool of that name, or None."""
+        for tool in self.tools:
+            if tool.name == name:
+                return tool
+        return None
