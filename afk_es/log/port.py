@@ -1,0 +1,137 @@
+"""The port of the event log: what the loop, the command line and the debugger need of a store, and nothing about how it stores.
+
+A store keeps whole `AgentRunEvent`s in the order of each run, refuses to change or forget them, and lets one owner at a time extend a run.
+The expected head of an append is the seq before its first event, so an append from a stale owner cannot land: whoever took the run over
+has used that seq already. `afk_es.testing` has the contract suite that every store must pass.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from afk_es.machine.events import AgentRunEvent
+
+
+class RunHead(msgspec.Struct, frozen=True):
+    """Where a run stands, without reading it.
+
+    `first_position` and `last_position` order events over all runs of the log; they mean nothing outside it.
+    """
+
+    run_id: str
+    thread_id: str
+    seq: int
+    epoch: int
+    last_type: str
+    first_position: int
+    last_position: int
+
+
+class RunRecord(msgspec.Struct, frozen=True):
+    """A row of the list of runs. `cost_usd` is None where no answer carried a price."""
+
+    run_id: str
+    thread_id: str
+    agent_name: str
+    state: str
+    seq: int
+    epoch: int
+    owner: str
+    started_at: dt.datetime
+    updated_at: dt.datetime
+    ended: bool
+    step: int
+    llm_calls: int
+    tool_calls: int
+    errors: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    user_message: str | None
+    message: str
+
+
+class ChainFault(msgspec.Struct, frozen=True):
+    """The first place where a run's stored events are not what was appended."""
+
+    run_id: str
+    seq: int
+    reason: str
+
+
+class EventLog(Protocol):
+    """An append-only log of runs.
+
+    A store is opened in the event loop that uses it and closed there; opening an open store and closing a closed one do nothing.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where the log is, as a person would name it: a path, a URL, ":memory:"."""
+        ...
+
+    @property
+    def owner(self) -> str:
+        """The identity under which this open store claims runs. It is alive until the store is closed or the process is gone."""
+        ...
+
+    async def open(self) -> None:
+        """Make it usable. Raises a `LogError` that names the file and the way out."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued and let go of every file, thread and lock."""
+        ...
+
+    async def append(self, events: Sequence[AgentRunEvent], *, epoch: int) -> None:
+        """Append events of one run, all or none, durable when it returns.
+
+        The events are gap-free. A `run_started` claims the run: its epoch is one higher than any before. A cancelled call still
+        appends.
+
+        Raises:
+            InvalidEventError: data not of the declared shape; nothing was written.
+            HeadConflictError: the run's head is not the seq before the first event, or the epoch is not the owner's.
+            LogError: the file could not be written; nothing was.
+        """
+        ...
+
+    async def read(self, run_id: str, *, after: int = 0, limit: int | None = None) -> list[AgentRunEvent]:
+        """The run's events with a seq above `after`, at most `limit` of them; empty for an unknown run. Parts are back in place."""
+        ...
+
+    async def head(self, run_id: str) -> RunHead | None:
+        """Where the run stands, or None for an unknown run."""
+        ...
+
+    async def thread(self, thread_id: str) -> list[RunHead]:
+        """The heads of all runs of a thread, in the order of their last events."""
+        ...
+
+    async def runs(self, *, thread_id: str | None = None, limit: int = 50, before: str | None = None) -> list[RunRecord]:
+        """Runs, the newest first; `before` is the run id to page on from."""
+        ...
+
+    async def find(self, prefix: str) -> list[str]:
+        """Ids of runs that begin with the prefix, the newest first, at most 20."""
+        ...
+
+    async def verify(self, run_id: str) -> ChainFault | None:
+        """Check the stored bytes of a run against its hash chain; None if every event is what was appended, in order, without a gap."""
+        ...
+
+    def hold(self, run_id: str) -> None:
+        """Note that a loop in this process drives the run through this store."""
+        ...
+
+    def release(self, run_id: str) -> None:
+        """Note that it no longer does."""
+        ...
+
+    async def alive(self, owner: str, run_id: str) -> bool:
+        """Whether that owner still drives the run: this store by what it holds, another by whether its process still lives."""
+        ...
