@@ -66,7 +66,9 @@ def _repaired(value: Any) -> Any:
         return [_repaired(item) for item in value]
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    raise TypeError(f"{type(value).__name__} is not a JSON value; use null, booleans, numbers, strings, lists, and objects with string keys")
+    raise TypeError(
+        f"{type(value).__name__} is not a JSON value; use null, booleans, numbers, strings, lists, and objects with string keys"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""llms: being built."""
