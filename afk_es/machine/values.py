@@ -13,7 +13,6 @@ from typing import Any, Literal, overload
 
 import msgspec
 
-
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _DECODER = msgspec.json.Decoder()
 
