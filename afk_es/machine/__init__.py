@@ -4,3 +4,32 @@ Three words carry the whole engine. `initial_state` is where every run begins. `
 answers what to append and what to do next. None of them reads a clock, draws an id or touches the world, so whatever drives them, a live
 process, a resumed one, a test, a debugger, gets the same answers from the same log.
 """
+
+from afk_es.machine.decision import Decision, decide
+from afk_es.machine.effects import ANNOUNCED, ENDINGS, Effect
+from afk_es.machine.events import EVENT_TYPES, AgentRunEvent, Draft, EventType
+from afk_es.machine.evolution import LEGAL, evolve, fold
+from afk_es.machine.memory import remembered
+from afk_es.machine.spec import RunSpec
+from afk_es.machine.stamping import stamp
+from afk_es.machine.state import RunState, initial_state
+
+__all__ = [
+    "ANNOUNCED",
+    "AgentRunEvent",
+    "Decision",
+    "Draft",
+    "EVENT_TYPES",
+    "Effect",
+    "ENDINGS",
+    "EventType",
+    "LEGAL",
+    "RunSpec",
+    "RunState",
+    "decide",
+    "evolve",
+    "fold",
+    "initial_state",
+    "remembered",
+    "stamp",
+]

@@ -59,6 +59,8 @@ class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     destructive: bool | None = None
     open_world: bool | None = None
     timeout_s: float | None = None
+    raise_on_error: bool = False
+    """A failure of this tool fails the run, whatever the policy says."""
 
     @property
     def repeatable(self) -> bool:

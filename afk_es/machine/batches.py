@@ -1,0 +1,252 @@
+"""The tool calls of one answer: gate, start, retry, ask, report, each as soon as there is room for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from afk_es.machine.effects import AskPerson, Effect, EvaluatePolicy, ExecuteTool
+from afk_es.machine.events import Draft
+from afk_es.machine.spec import RunSpec
+from afk_es.machine.state import RunState, ToolBatch, ToolTurn
+from afk_es.machine.values import digest, digest_json
+
+_OCCUPYING = frozenset({"allowed", "running", "backoff"})
+"""Statuses that take one of the places of max_parallel_tools. Whoever waits for a person takes none."""
+
+
+def in_flight(state: RunState) -> tuple[ToolTurn, ...]:
+    """The calls that are running."""
+    if state.batch is None:
+        return ()
+    return tuple(turn for turn in state.batch.turns if turn.status == "running")
+
+
+def decide_batch(state: RunState) -> tuple[Draft, ...]:
+    """What the machine itself concludes about the calls of the batch."""
+    batch, spec = _parts(state)
+    drafts: list[Draft] = []
+    started = 0
+    for turn in batch.turns:
+        match turn.status:
+            case "denied":
+                drafts.append(_completed(state, turn, "denied", turn.reason or "denied by policy"))
+            case "failed":
+                drafts.append(_failed(state, turn))
+            case "unknown":
+                drafts.append(_completed(state, turn, "unknown", _UNKNOWN))
+            case "answered":
+                drafts.append(_completed(state, turn, "returned", None, turn.reason))
+            case "in_doubt":
+                drafts.append(_doubt(spec, turn))
+            case "approval":
+                drafts.append(_request(state, turn))
+            case "asking" if spec.interaction.mode == "headless":
+                drafts.append(fallback_answer(spec, turn))
+            case "allowed" if state.fault is None:
+                if state.tool_calls + started >= spec.limits.max_tool_calls:
+                    drafts.append(_out_of_calls(state, turn))
+                else:
+                    drafts.append(_started(state, turn))
+                    started += 1
+            case _:
+                pass
+    return tuple(drafts) or _limited(state, batch) or _park(state, spec, batch)
+
+
+def _park(state: RunState, spec: RunSpec, batch: ToolBatch) -> tuple[Draft, ...]:
+    """In external mode nobody here can answer: once nothing else can go on, the run is laid down with its requests pending."""
+    asking = [turn for turn in batch.turns if turn.status == "asking"]
+    if spec.interaction.mode != "external" or not asking or batch_effects(state):
+        return ()
+    names = ", ".join(f"{turn.call.tool_name} ({turn.call.id})" for turn in asking)
+    reason = f"waits for {'an answer' if len(asking) == 1 else 'answers'} from outside: {names}"
+    return (Draft("run_interrupted", {"reason": reason}, reason),)
+
+
+def batch_effects(state: RunState) -> tuple[Effect, ...]:
+    """What should be under way for the calls of the batch."""
+    batch, spec = _parts(state)
+    room = spec.limits.max_parallel_tools - sum(turn.status in _OCCUPYING for turn in batch.turns)
+    effects: list[Effect] = []
+    for turn in batch.turns:
+        match turn.status:
+            case "running":
+                effects.append(_execution(state, batch, spec, turn))
+            case "backoff" if turn.wait is not None:
+                effects.append(turn.wait)
+            case "asking" if spec.interaction.mode == "interactive" and turn.request is not None:
+                effects.append(AskPerson(f"ask:{turn.intent_seq}", turn.intent_seq, turn.asks, turn.request))
+            case "waiting" if room > 0 and state.fault is None:
+                effects.append(EvaluatePolicy(f"policy:{state.step}:{turn.ordinal}", "tool_before_execute", state.step, turn.call))
+                room -= 1
+            case _:
+                pass
+    return tuple(effects)
+
+
+def _parts(state: RunState) -> tuple[ToolBatch, RunSpec]:
+    assert state.batch is not None
+    return state.batch, state.spec
+
+
+def idempotency_key(state: RunState, turn: ToolTurn) -> str:
+    """The key of a call: the same for every attempt, in every process that resumes the run."""
+    return digest(f"{state.run_id}:tool:{turn.ordinal}".encode())
+
+
+def _started(state: RunState, turn: ToolTurn) -> Draft:
+    call = turn.effective
+    return Draft(
+        "tool_started",
+        {
+            "tool_name": call.tool_name,
+            "tool_call_id": call.id,
+            "ordinal": turn.ordinal,
+            "attempt": turn.attempt + 1,
+            "arguments_hash": digest_json(call.arguments),
+            "idempotency_key": idempotency_key(state, turn),
+        },
+    )
+
+
+def _execution(state: RunState, batch: ToolBatch, spec: RunSpec, turn: ToolTurn) -> ExecuteTool:
+    tool = spec.tool(turn.call.tool_name)
+    return ExecuteTool(
+        f"tool:{turn.intent_seq}",
+        turn.intent_seq,
+        turn.ordinal,
+        turn.effective,
+        turn.attempt,
+        tool.timeout_s if tool is not None else None,
+        idempotency_key(state, turn),
+    )
+
+
+def _completed(state: RunState, turn: ToolTurn, outcome: str, error: str | None, output: Any = None) -> Draft:
+    spec = state.spec
+    return Draft(
+        "tool_completed",
+        {
+            "tool_name": turn.call.tool_name,
+            "tool_call_id": turn.call.id,
+            "success": error is None,
+            "output": output,
+            "error": error,
+            "agent_name": spec.agent_name,
+            "agent_depth": len(spec.agent_path),
+            "agent_path": [*spec.agent_path, spec.agent_name],
+            "outcome": outcome,
+            "latency_ms": 0.0,
+        },
+    )
+
+
+_UNKNOWN = (
+    "the outcome of this call is unknown: the process that ran it died before it returned. It may or may not have taken effect. "
+    "Check before you repeat it"
+)
+
+
+def cut(state: RunState, turn: ToolTurn) -> Draft:
+    """The end of a call that was running when the run was cancelled."""
+    return _completed(state, turn, "cancelled", "cancelled while it ran; it may have taken effect")
+
+
+def _failed(state: RunState, turn: ToolTurn) -> Draft:
+    assert turn.failure is not None
+    outcome = "invalid" if turn.attempt == 0 else "failed"
+    return _completed(state, turn, outcome, turn.failure.error)
+
+
+def _out_of_calls(state: RunState, turn: ToolTurn) -> Draft:
+    """The last call of the limit was used up by a retry of a sibling, or this is the retry itself."""
+    if turn.failure is not None:
+        return _failed(state, turn)
+    return _completed(state, turn, "limited", _limit_message(state))
+
+
+def _limit_message(state: RunState) -> str:
+    maximum = state.spec.limits.max_tool_calls
+    return f"max_tool_calls reached: this run may make {maximum} tool calls; this one was not run"
+
+
+def _limited(state: RunState, batch: ToolBatch) -> tuple[Draft, ...]:
+    """Calls beyond the limit are refused once the others are over, so a failing policy does not cut those short."""
+    limited = [turn for turn in batch.turns if turn.status == "limited"]
+    others = any(turn.status not in ("limited", "done") for turn in batch.turns)
+    if not limited or others:
+        return ()
+    maximum = state.spec.limits.max_tool_calls
+    message = _limit_message(state)
+    reached = Draft("limit_reached", {"limit": "max_tool_calls", "maximum": maximum, "used": state.tool_calls}, message)
+    return (reached, *(_completed(state, turn, "limited", message) for turn in limited))
+
+
+def _doubt(spec: RunSpec, turn: ToolTurn) -> Draft:
+    """Rule 3 of the architecture: what may be repeated is, and nothing else is unless the configuration says so."""
+    tool = spec.tool(turn.call.tool_name)
+    if spec.in_doubt == "retry" or (tool is not None and tool.repeatable):
+        resolution = "run_again"
+    else:
+        resolution = "ask" if spec.in_doubt == "ask" else "report"
+    return Draft(
+        "effect_in_doubt",
+        {
+            "effect": "tool",
+            "intent_seq": turn.intent_seq,
+            "resolution": resolution,
+            "tool_name": turn.call.tool_name,
+            "tool_call_id": turn.call.id,
+        },
+    )
+
+
+def _request(state: RunState, turn: ToolTurn) -> Draft:
+    spec = state.spec
+    call = turn.effective
+    request = {
+        "request_id": f"{turn.asks}:{turn.ordinal}:{turn.attempt}",
+        "tool_name": call.tool_name,
+        "tool_call_id": call.id,
+        "payload": turn.payload,
+        "agent_path": [*spec.agent_path, spec.agent_name],
+    }
+    if turn.asks == "input":
+        prompt = turn.payload.get("prompt") or turn.reason or f"{call.tool_name} needs your input"
+        return Draft("input_requested", {**request, "prompt": prompt, "timeout_s": spec.interaction.input_timeout_s}, prompt)
+    reason = f"{_UNKNOWN}. Run it again?" if turn.in_doubt else turn.reason
+    return Draft(
+        "approval_requested",
+        {
+            **request,
+            "purpose": "in_doubt" if turn.in_doubt else "policy",
+            "arguments": call.arguments,
+            "arguments_hash": digest_json(call.arguments),
+            "policy_id": turn.policy_id,
+            "reason": reason,
+            "timeout_s": spec.interaction.approval_timeout_s,
+        },
+        reason or "",
+    )
+
+
+def fallback_answer(spec: RunSpec, turn: ToolTurn) -> Draft:
+    """What stands in for a person's answer that cannot or did not come."""
+    request = turn.request
+    assert request is not None
+    if turn.asks == "input":
+        outcome = "deferred" if spec.interaction.input_fallback == "defer" else "denied"
+        data = {"request_id": request["request_id"], "tool_call_id": turn.call.id, "outcome": outcome, "value": None, "by": "fallback"}
+        return Draft("input_resolved", data)
+    answers = {"allow": "granted", "deny": "denied", "defer": "deferred"}
+    return Draft(
+        "approval_resolved",
+        {
+            "request_id": request["request_id"],
+            "tool_call_id": turn.call.id,
+            "arguments_hash": request["arguments_hash"],
+            "outcome": answers[spec.interaction.approval_fallback],
+            "by": "fallback",
+            "reason": f"nobody answered ({spec.interaction.mode} mode)",
+        },
+    )

@@ -1,0 +1,24 @@
+"""What a thread remembers of a run: its conversation, made whole.
+
+The chat APIs refuse a history in which a tool call has no result. A run that failed, was cancelled or was laid down in the middle of a
+batch has such calls, so whoever builds on it sees, for each of them, a sentence that says so.
+"""
+
+from __future__ import annotations
+
+from afk_es.machine.state import RunState
+from afk_es.machine.values import Message, Messages
+
+_NOT_RUN = "This call was not run: the run ended before it."
+_CUT = "This call was started, and the run ended before it returned; it may or may not have taken effect."
+
+
+def remembered(state: RunState) -> Messages:
+    """The run's conversation, with every tool call answered."""
+    closing = [Message("tool", _NOT_RUN, (), call.id) for call in state.requested]
+    if state.batch is not None:
+        for turn in state.batch.turns:
+            lost = _CUT if turn.status in ("running", "in_doubt") else _NOT_RUN
+            content = turn.content if turn.status == "done" else lost
+            closing.append(Message("tool", content, (), turn.call.id))
+    return state.messages.appended(*closing, *state.notices)

@@ -1,0 +1,230 @@
+"""The state of a run: what the fold of its events is, and nothing that is not.
+
+A run has a status, which people see, and a phase, which says what its current step waits for:
+
+    new ──▶ between ──▶ model ──▶ answered ──────────────▶ (run_completed)
+               ▲          │  └──▶ output ──▶ answered
+               │          │         └──▶ between             (the answer was rejected)
+               │          └────▶ requested ──▶ tools ──┐     (the answer asks for tools)
+               └───────────────────────────────────────┘
+
+A terminal event changes the status and leaves the phase alone, so an interrupted run goes on where it stood. All structures are frozen;
+messages are an O(1) view, so every state of a run can be kept.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+
+from afk_es.machine.effects import Wait
+from afk_es.machine.spec import RunSpec
+from afk_es.machine.values import Message, Messages, ToolCall, Usage
+
+Status = Literal["new", "running", "paused", "completed", "degraded", "failed", "cancelled", "interrupted"]
+Phase = Literal["new", "between", "model", "requested", "tools", "output", "answered"]
+
+ENDED: frozenset[str] = frozenset({"completed", "degraded", "failed", "cancelled", "interrupted"})
+"""Statuses in which nothing goes on. Of these only an interrupted run can be resumed."""
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+NO_TIME = dt.timedelta(0)
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why an attempt, or a run, did not succeed."""
+
+    error: str
+    error_type: str
+    classification: Literal["retryable", "terminal", "non_fatal"] = "terminal"
+
+
+ModelCallStatus = Literal["waiting", "allowed", "denied", "called", "backoff", "failed", "in_doubt"]
+
+
+class ModelCall(msgspec.Struct, frozen=True):
+    """The model call of the current step, over all its attempts and fallback models.
+
+    Attributes:
+        instructions_ready: whether a dynamic agent's instructions were resolved for this step.
+        model_index: which model of the spec is being asked.
+        attempt: requests sent to this model in this step.
+        failures: how many of them failed; one in doubt did not.
+        intent_seq: the seq of the `llm_called` under way.
+        wait: the retry's delay, while in backoff.
+    """
+
+    status: ModelCallStatus = "waiting"
+    instructions_ready: bool = False
+    model_index: int = 0
+    attempt: int = 0
+    failures: int = 0
+    intent_seq: int = 0
+    wait: Wait | None = None
+    failure: Failure | None = None
+
+
+ToolStatus = Literal[
+    "waiting",  # for the policy
+    "allowed",  # may start
+    "denied",  # by the policy or a person
+    "approval",  # a person must be asked
+    "asking",  # a person is being asked
+    "running",
+    "backoff",  # failed, and will be tried again
+    "failed",  # for good
+    "limited",  # beyond max_tool_calls
+    "in_doubt",  # announced before a crash, no result
+    "unknown",  # in doubt, and to be reported as such
+    "answered",  # a person's words stand in for the result
+    "done",
+]
+
+
+class ToolTurn(msgspec.Struct, frozen=True):
+    """One tool call of the batch under way.
+
+    Attributes:
+        ordinal: 1 for the first call the model asked for in this run.
+        call: as the model asked for it.
+        arguments: as it will run, where a policy or a person changed them.
+        attempt: how often it was started.
+        intent_seq: the seq of the `tool_started` or the request under way.
+        request: the data of the pending approval or input request.
+        content: what the model is shown, once done.
+    """
+
+    ordinal: int
+    call: ToolCall
+    status: ToolStatus = "waiting"
+    arguments: dict[str, Any] | None = None
+    attempt: int = 0
+    intent_seq: int = 0
+    wait: Wait | None = None
+    failure: Failure | None = None
+    asks: Literal["approval", "input"] = "approval"
+    in_doubt: bool = False
+    policy_id: str | None = None
+    reason: str | None = None
+    payload: dict[str, Any] = {}
+    request: dict[str, Any] | None = None
+    content: str = ""
+
+    @property
+    def effective(self) -> ToolCall:
+        """The call as it will run."""
+        if self.arguments is None:
+            return self.call
+        return ToolCall(self.call.id, self.call.tool_name, self.arguments)
+
+
+class ToolBatch(msgspec.Struct, frozen=True):
+    """The tool calls of one answer."""
+
+    seq: int
+    turns: tuple[ToolTurn, ...]
+
+    def find(self, tool_call_id: str) -> ToolTurn | None:
+        """The turn with that call id."""
+        for turn in self.turns:
+            if turn.call.id == tool_call_id:
+                return turn
+        return None
+
+    def with_turn(self, changed: ToolTurn) -> ToolBatch:
+        """The batch with that turn in place of the one with the same ordinal."""
+        return ToolBatch(self.seq, tuple(changed if turn.ordinal == changed.ordinal else turn for turn in self.turns))
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """A deferred tool that has not ended yet."""
+
+    ticket_id: str
+    tool_name: str
+    tool_call_id: str
+    deferred_at: dt.datetime
+    expires_at: str | None = None
+
+
+class Control(msgspec.Struct, frozen=True):
+    """A wish from outside that ends the run's stretch."""
+
+    action: Literal["cancel", "interrupt"]
+    reason: str
+
+
+class Facets(msgspec.Struct, frozen=True):
+    """Digests of the parts of a request that do not change within a run."""
+
+    tools: str
+    parameters: str
+    instructions: str
+
+
+NO_SPEC = RunSpec("", ())
+NO_FACETS = Facets("", "", "")
+
+
+class RunState(msgspec.Struct, frozen=True):
+    """Everything the next decision depends on.
+
+    Attributes:
+        seq: of the last event folded.
+        at: its time.
+        deadline: the wait that ends the run when its wall time is used up, where it has a limit.
+        elapsed: time during which a process ran the run and it was not paused.
+        cost_usd: the known costs added up, exactly.
+        cost_known: whether any answer carried a price.
+        fault: why the run has to fail once nothing is in flight any more.
+        missing: what a degraded run did not do.
+        notices: messages that join the conversation when the next step starts.
+        answer: text of the last answer, whole or partial.
+    """
+
+    run_id: str
+    thread_id: str
+    status: Status = "new"
+    phase: Phase = "new"
+    seq: int = 0
+    at: dt.datetime = EPOCH
+    epoch: int = 0
+    owner: str = ""
+    spec: RunSpec = NO_SPEC
+    facets: Facets = NO_FACETS
+    context: dict[str, Any] = {}
+    instructions: str | None = None
+    step: int = 0
+    messages: Messages = msgspec.field(default_factory=Messages)
+    call: ModelCall | None = None
+    requested: tuple[ToolCall, ...] = ()
+    batch: ToolBatch | None = None
+    llm_calls: int = 0
+    tool_calls: int = 0
+    tool_requests: int = 0
+    usage: Usage = Usage()
+    cost_usd: Decimal = Decimal(0)
+    cost_known: bool = False
+    elapsed: dt.timedelta = NO_TIME
+    deadline: Wait | None = None
+    overdue: bool = False
+    control: Control | None = None
+    fault: Failure | None = None
+    missing: tuple[str, ...] = ()
+    tickets: tuple[Ticket, ...] = ()
+    notices: tuple[Message, ...] = ()
+    answer: str = ""
+    output: Any = None
+    reason: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing goes on in this run."""
+        return self.status in ENDED
+
+
+def initial_state(run_id: str, thread_id: str, history: Messages | None = None) -> RunState:
+    """The state before the first event; `history` is what the thread remembers from earlier runs."""
+    return RunState(run_id, thread_id, messages=history if history is not None else Messages())
