@@ -1,1 +1,20 @@
-"""core: being built."""
+"""The Runner, and what it hands out."""
+
+from afk_es.core.config import RunnerConfig
+from afk_es.core.handle import AgentRunHandle, AgentStreamEvent, AgentStreamHandle
+from afk_es.core.result import AgentResult, StateSnapshot, SubagentExecutionRecord, ToolExecutionRecord
+from afk_es.core.runner import Runner
+from afk_es.machine.events import AgentRunEvent
+
+__all__ = [
+    "AgentResult",
+    "AgentRunEvent",
+    "AgentRunHandle",
+    "AgentStreamEvent",
+    "AgentStreamHandle",
+    "Runner",
+    "RunnerConfig",
+    "StateSnapshot",
+    "SubagentExecutionRecord",
+    "ToolExecutionRecord",
+]

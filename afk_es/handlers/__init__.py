@@ -1,1 +1,6 @@
-"""handlers: being built."""
+"""The only code that touches the world: one module per kind of effect, each answering with one of the events of its row in `ENDINGS`."""
+
+from afk_es.handlers.binding import Binding
+from afk_es.handlers.live import live_handlers
+
+__all__ = ["Binding", "live_handlers"]

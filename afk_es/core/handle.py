@@ -1,0 +1,297 @@
+"""What a caller holds of a run that is going on: `AgentRunHandle` for events and control, `AgentStreamHandle` for text as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from afk_es.core.loop import Loop
+from afk_es.core.result import AgentResult
+from afk_es.errors import UsageError
+from afk_es.machine import AgentRunEvent, Draft
+
+STREAM_BUFFER = 64
+"""Events a stream runs ahead of its consumer at most."""
+
+
+class Feed(Protocol):
+    """Where the events of a stretch go while it runs."""
+
+    async def publish(self, event: AgentRunEvent) -> None:
+        """Take an event; may wait for its consumer."""
+        ...
+
+    def close(self) -> None:
+        """There will be no more."""
+        ...
+
+
+class EventFeed:
+    """The events of a run in this process, from the first, for any number of consumers at any time."""
+
+    def __init__(self) -> None:
+        self._events: list[AgentRunEvent] = []
+        self._closed = False
+        self._news = asyncio.Event()
+
+    async def publish(self, event: AgentRunEvent) -> None:
+        """Let every consumer have it."""
+        self._events.append(event)
+        self._news.set()
+
+    def close(self) -> None:
+        """There will be no more."""
+        self._closed = True
+        self._news.set()
+
+    async def __aiter__(self) -> AsyncIterator[AgentRunEvent]:
+        position = 0
+        while True:
+            while position < len(self._events):
+                yield self._events[position]
+                position += 1
+            if self._closed:
+                return
+            # Whoever wakes first clears it; the others have been woken by the same set() and look at the list again.
+            self._news.clear()
+            await self._news.wait()
+
+
+class StreamFeed:
+    """What a stream's consumer is told, a bounded number of events ahead of it."""
+
+    def __init__(self) -> None:
+        self._events: deque[AgentStreamEvent] = deque()
+        self._closed = False
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+
+    async def publish(self, event: AgentRunEvent) -> None:
+        """Let the consumer have it, once there is room."""
+        told = stream_event(event)
+        while told is not None and not self._closed:
+            if len(self._events) < STREAM_BUFFER:
+                self._events.append(told)
+                self._news.set()
+                return
+            self._room.clear()
+            await self._room.wait()
+
+    def close(self) -> None:
+        """There will be no more, or nobody will consume more."""
+        self._closed = True
+        self._news.set()
+        self._room.set()
+
+    async def next(self) -> AgentStreamEvent | None:
+        """The next event; None after the last."""
+        while not self._events:
+            if self._closed:
+                return None
+            self._news.clear()
+            await self._news.wait()
+        event = self._events.popleft()
+        self._room.set()
+        return event
+
+
+class Stretch:
+    """One stretch of a run in this event loop: the task that drives it, and the way to reach it.
+
+    Args:
+        loop: None for a run that had ended before.
+    """
+
+    def __init__(self, run_id: str, thread_id: str, task: asyncio.Future[AgentResult], loop: Loop | None) -> None:
+        self.run_id = run_id
+        self.thread_id = thread_id
+        self.task = task
+        self._loop = loop
+
+    def ask(self, action: Literal["pause", "resume", "cancel", "interrupt"], reason: str | None = None) -> None:
+        """Put a control request to the run, if it still goes on."""
+        if self._loop is not None and not self._loop.finished:
+            self._loop.post(Draft("control_requested", {"action": action, "reason": reason, "origin": "handle"}, reason or ""))
+
+    async def result(self) -> AgentResult:
+        """The result, once there is one. Cancelling the wait leaves the run alone."""
+        return await asyncio.shield(self.task)
+
+    async def result_or_cancel(self) -> AgentResult:
+        """The result, once there is one. Cancelling the wait cancels the run, and that is in the log before the wait ends."""
+        try:
+            return await self.result()
+        except asyncio.CancelledError:
+            if not self.task.done():
+                self.ask("cancel", "the task that awaited the run was cancelled")
+                await self.result()
+            raise
+
+
+class AgentRunHandle:
+    """A run that goes on in the background of this event loop.
+
+    Attributes:
+        run_id: the run.
+        thread_id: its thread.
+        events: the run's events from the first of this stretch, live; iterate as often and from as many tasks as you like.
+    """
+
+    def __init__(self, stretch: Stretch, events: EventFeed) -> None:
+        self.run_id = stretch.run_id
+        self.thread_id = stretch.thread_id
+        self.events = events
+        self._stretch = stretch
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has ended or was laid down."""
+        return self._stretch.task.done()
+
+    async def await_result(self) -> AgentResult:
+        """The result, once the run has ended. Cancelling the wait leaves the run alone.
+
+        Raises:
+            LogError: the log could not be written; the run can be resumed from what it has.
+            HeadConflictError: another process took the run over.
+        """
+        return await self._stretch.result()
+
+    async def pause(self) -> None:
+        """Start nothing more until `resume`; what is under way comes to its end. Does nothing to a run that has ended."""
+        self._stretch.ask("pause")
+
+    async def resume(self) -> None:
+        """Go on after `pause`."""
+        self._stretch.ask("resume")
+
+    async def cancel(self, reason: str | None = None) -> None:
+        """End the run for good. What is under way is cut."""
+        self._stretch.ask("cancel", reason)
+
+    async def interrupt(self, reason: str | None = None) -> None:
+        """Lay the run down so that `Runner.resume` can go on with it. What is under way is cut."""
+        self._stretch.ask("interrupt", reason)
+
+
+class AgentStreamEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a streamed run tells its consumer. Fields that do not belong to the type are None.
+
+    Attributes:
+        type: text_delta, step_started, tool_started, tool_completed, tool_deferred, tool_background_resolved, tool_background_failed,
+            and at the very end exactly one of completed (completed or degraded) and error (failed, cancelled, interrupted).
+        result: the run's result, on the last event.
+        error: why the run did not complete, on an error event.
+    """
+
+    type: str
+    step: int = 0
+    state: str = "running"
+    text_delta: str | None = None
+    tool_name: str | None = None
+    tool_call_id: str | None = None
+    tool_success: bool | None = None
+    tool_output: Any = None
+    tool_error: str | None = None
+    result: AgentResult | None = None
+    error: str | None = None
+
+
+_STREAMED = frozenset(
+    {"step_started", "tool_started", "tool_completed", "tool_deferred", "tool_background_resolved", "tool_background_failed"}
+)
+
+
+def stream_event(event: AgentRunEvent) -> AgentStreamEvent | None:
+    """What a stream's consumer is told of an event, or None."""
+    data = event.data
+    if event.type == "text_delta":
+        return AgentStreamEvent(type="text_delta", step=event.step, state=event.state, text_delta=data["delta"])
+    if event.type not in _STREAMED:
+        return None
+    return AgentStreamEvent(
+        type=event.type,
+        step=event.step,
+        state=event.state,
+        tool_name=data.get("tool_name"),
+        tool_call_id=data.get("tool_call_id"),
+        tool_success=data.get("success"),
+        tool_output=data.get("output"),
+        tool_error=data.get("error"),
+    )
+
+
+class AgentStreamHandle:
+    """A run that its consumer drives: `async for event in handle`.
+
+    The run goes as far ahead as `STREAM_BUFFER` events and then waits for its consumer. Leaving the iteration before its end cancels the
+    run. It can be iterated once. A model call that is tried again streams its text again.
+    """
+
+    def __init__(self, stretch: Stretch, feed: StreamFeed) -> None:
+        self.run_id = stretch.run_id
+        self.thread_id = stretch.thread_id
+        self._stretch = stretch
+        self._feed = feed
+        self._iterated = False
+        self._result: AgentResult | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the result is there."""
+        return self._result is not None
+
+    @property
+    def result(self) -> AgentResult:
+        """The result.
+
+        Raises:
+            UsageError: the stream has not been consumed to its end.
+        """
+        if self._result is None:
+            raise UsageError("the stream has no result yet; iterate it to its end first, or call collect_text()")
+        return self._result
+
+    async def collect_text(self) -> str:
+        """Consume the whole stream and return the final text."""
+        async for _event in self:
+            pass
+        return self.result.final_text
+
+    async def __aiter__(self) -> AsyncIterator[AgentStreamEvent]:
+        if self._iterated:
+            raise UsageError("a stream can be iterated once; use run_handle for events that several consumers want")
+        self._iterated = True
+        try:
+            while (event := await self._feed.next()) is not None:
+                yield event
+            self._result = await self._stretch.result()
+            yield _last(self._result)
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Cancel the run if it is still going on, and wait until that is in the log."""
+        if self._result is not None:
+            return
+        self._feed.close()
+        self._stretch.ask("cancel", "the consumer left the stream")
+        self._result = await self._stretch.result()
+
+    async def __aenter__(self) -> AgentStreamHandle:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.aclose()
+
+
+def _last(result: AgentResult) -> AgentStreamEvent:
+    whole = result.state in ("completed", "degraded")
+    return AgentStreamEvent(
+        type="completed" if whole else "error", step=result.state_snapshot.step, state=result.state, result=result, error=result.error
+    )

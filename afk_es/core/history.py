@@ -1,0 +1,88 @@
+"""What a thread remembers: the conversation of its earlier runs, as a fold of them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from afk_es.errors import CorruptLogError
+from afk_es.log import EventLog, RunHead
+from afk_es.machine import AgentRunEvent, fold, initial_state, remembered
+from afk_es.machine.events import TERMINAL, RunRef
+from afk_es.machine.state import RunState
+from afk_es.machine.values import Messages
+
+_KEPT = 256
+
+
+class ThreadMemory:
+    """Reads the history that a run begins with, and keeps what it has read: a log is append-only, so what was read stays true."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, int], Messages] = OrderedDict()
+
+    def keep(self, state: RunState) -> None:
+        """Remember how a run ended, so that the next run on its thread need not fold it again."""
+        self._store((state.run_id, state.seq), remembered(state))
+
+    async def latest(self, log: EventLog, thread_id: str) -> list[RunRef]:
+        """The runs that a new run on this thread follows.
+
+        That is the one that ended last, and every other that ended after that one had begun: their turns are in nobody's history yet.
+        """
+        heads = [head for head in await log.thread(thread_id) if head.last_type in TERMINAL]
+        if not heads:
+            return []
+        last = heads[-1]
+        recent = [head for head in heads if head.last_position > last.first_position]
+        followed = {ref["run_id"] for head in recent for ref in await self._history_of(log, head)} if len(recent) > 1 else set()
+        return [{"run_id": head.run_id, "seq": head.seq} for head in recent if head.run_id not in followed]
+
+    async def read(self, log: EventLog, refs: list[RunRef]) -> Messages:
+        """The messages of these runs and of all that they follow, in order.
+
+        Raises:
+            CorruptLogError: the log does not have a run that it refers to.
+        """
+        if not refs:
+            return Messages()
+        if len(refs) == 1 and (found := self._known.get((refs[0]["run_id"], refs[0]["seq"]))) is not None:
+            return found
+        messages = Messages()
+        for events in await self._in_order(log, refs):
+            first = events[0]
+            state = fold(initial_state(first.run_id, first.thread_id, messages), events)
+            messages = remembered(state)
+            if len(refs) == 1:
+                self._store((state.run_id, state.seq), messages)
+        return messages
+
+    async def _in_order(self, log: EventLog, refs: list[RunRef]) -> list[list[AgentRunEvent]]:
+        """The events of every run behind these references, each run after those it follows."""
+        ordered: list[list[AgentRunEvent]] = []
+        seen: set[str] = set()
+        stack: list[RunRef | list[AgentRunEvent]] = list(reversed(refs))
+        while stack:
+            item = stack.pop()
+            if isinstance(item, list):
+                ordered.append(item)
+                continue
+            if item["run_id"] in seen:
+                continue
+            seen.add(item["run_id"])
+            events = await log.read(item["run_id"], limit=item["seq"])
+            if not events:
+                raise CorruptLogError(f"{log.location}: run {item['run_id']}, which a later run on its thread follows, is missing")
+            stack.append(events)
+            stack.extend(reversed(events[0].data.get("history", [])))
+        return ordered
+
+    async def _history_of(self, log: EventLog, head: RunHead) -> list[RunRef]:
+        first = await log.read(head.run_id, limit=1)
+        refs: list[RunRef] = first[0].data.get("history", []) if first else []
+        return refs
+
+    def _store(self, key: tuple[str, int], messages: Messages) -> None:
+        self._known[key] = messages
+        self._known.move_to_end(key)
+        if len(self._known) > _KEPT:
+            self._known.popitem(last=False)

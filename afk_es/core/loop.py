@@ -1,0 +1,234 @@
+"""The loop: append, fold, decide, dispatch. There is one, whoever it runs for.
+
+It knows no model, no tool and no policy, only a table of handlers, so a live run, a resumed one and a replayed one differ in nothing but
+that table. What it guarantees is the order: an intent is durable before its effect starts, a result is durable before anything that
+follows from it starts, and an owner whose append is refused starts nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from afk_es.clock import Clock
+from afk_es.errors import InvariantError
+from afk_es.log import EventLog
+from afk_es.machine import ENDINGS, AgentRunEvent, Draft, Effect, RunState, decide, evolve, fold, initial_state, stamp
+from afk_es.machine.effects import EvaluatePolicy, ValidateOutput, Wait
+from afk_es.machine.values import Messages
+
+Handler = Callable[[Any, RunState], Awaitable[Draft]]
+"""Performs one kind of effect and answers with one of the events of `ENDINGS`. It may raise only for a bug of ours."""
+
+Handlers = Mapping[type, Handler]
+Publish = Callable[[AgentRunEvent], Awaitable[None]]
+
+_INLINE = (EvaluatePolicy, ValidateOutput)
+"""Effects that only compute: performed on the spot, without a commit before them and without a task."""
+
+_LEAVING_S = 1.0
+"""How long a stretch that has ended waits for cancelled effects to clean up. A tool that ignores its cancellation cannot hold it up."""
+
+
+class Loop:
+    """One stretch of one run, from its `run_started` to its end.
+
+    Args:
+        state: where the run stands.
+        history: what the thread remembered when the run began; only needed to check the fold.
+        publish: called with every event once it is durable, and with transient ones as they come.
+        always_replay: read the run back after each write, fold it from zero, and compare.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        *,
+        log: EventLog,
+        handlers: Handlers,
+        clock: Clock,
+        publish: Publish | None = None,
+        history: Messages | None = None,
+        always_replay: bool = False,
+    ) -> None:
+        self.state = state
+        self.finished = False
+        self._log = log
+        self._handlers = handlers
+        self._clock = clock
+        self._publish = publish
+        self._history = history
+        self._always_replay = always_replay
+        self._pending: list[AgentRunEvent] = []
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._inbox: list[tuple[str | None, Draft]] = []
+        self._wake = asyncio.Event()
+        self._broken: BaseException | None = None
+        # Time of day may jump; a stretch reads it once and goes on by the monotonic clock.
+        self._began_at = clock.now()
+        self._began = clock.monotonic()
+
+    def now(self) -> dt.datetime:
+        """The time by which this stretch goes."""
+        return self._began_at + dt.timedelta(seconds=self._clock.monotonic() - self._began)
+
+    def post(self, draft: Draft) -> None:
+        """Put in an event from outside, such as a control request."""
+        self._inbox.append((None, draft))
+        self._wake.set()
+
+    async def emit(self, text: str) -> None:
+        """Let a piece of the model's text be seen; it is not stored, and has the seq of the call it belongs to."""
+        if self._publish is None or self.state.call is None:
+            return
+        state = self.state
+        seq = self.state.call.intent_seq
+        await self._publish(
+            AgentRunEvent("text_delta", state.run_id, state.thread_id, seq, self.now(), state.status, state.step, "", {"delta": text})
+        )
+
+    async def open(self, started: Draft) -> None:
+        """Append the stretch's `run_started`, which claims the run; durable when it returns."""
+        self._log.hold(self.state.run_id)
+        try:
+            self._add(started)
+            await self._flush()
+        except BaseException:
+            self._log.release(self.state.run_id)
+            raise
+
+    async def run(self) -> RunState:
+        """Drive the run until it ends or is laid down, and return its last state.
+
+        Raises:
+            HeadConflictError: somebody else took the run over; nothing was dispatched after that.
+            LogError: the log could not be written. What it has is whole, and the run can be resumed.
+            InvariantError: a bug of ours.
+        """
+        try:
+            while True:
+                effects = await self._advance()
+                await self._flush()
+                if self.state.ended:
+                    return self.state
+                self._reconcile(effects)
+                await self._receive()
+        except asyncio.CancelledError:
+            await self._lay_down()
+            raise
+        finally:
+            self.finished = True
+            await self._leave()
+            self._log.release(self.state.run_id)
+
+    async def _advance(self) -> tuple[Effect, ...]:
+        """Append what follows by itself, until only effects can bring anything new."""
+        while True:
+            decision = decide(self.state)
+            for draft in decision.events:
+                self._add(draft)
+            if decision.events:
+                continue
+            inline = [effect for effect in decision.effects if isinstance(effect, _INLINE)]
+            if not inline:
+                if not decision.effects and not self.state.ended and self.state.status != "paused":
+                    raise self._invariant(f"nothing follows from phase {self.state.phase!r}")
+                return decision.effects
+            for effect in inline:
+                self._add(await self._answer(effect))
+
+    def _add(self, draft: Draft) -> None:
+        event = stamp(self.state, draft, self.now())
+        self.state = evolve(self.state, event)
+        self._pending.append(event)
+
+    async def _flush(self) -> None:
+        if not self._pending:
+            return
+        events, self._pending = self._pending, []
+        await self._log.append(events, epoch=self.state.epoch)
+        if self._always_replay:
+            await self._check_replay()
+        if self._publish is not None:
+            for event in events:
+                await self._publish(event)
+
+    def _reconcile(self, effects: tuple[Effect, ...]) -> None:
+        """Start what should be under way and is not; stop what is and should not be."""
+        wanted = {effect.id for effect in effects}
+        for effect_id in [effect_id for effect_id in self._running if effect_id not in wanted]:
+            self._running.pop(effect_id).cancel()
+        for effect in effects:
+            if effect.id not in self._running:
+                self._running[effect.id] = asyncio.create_task(self._perform(effect), name=f"{self.state.run_id}:{effect.id}")
+
+    async def _receive(self) -> None:
+        """Wait until there is news, and take in all of it."""
+        while not self._inbox and self._broken is None:
+            self._wake.clear()
+            await self._wake.wait()
+        if self._broken is not None:
+            raise self._broken
+        news, self._inbox = self._inbox, []
+        for effect_id, draft in news:
+            # An effect that was stopped may have answered at the same moment; nobody waits for that answer any more.
+            if effect_id is None or self._running.pop(effect_id, None) is not None:
+                self._add(draft)
+
+    async def _perform(self, effect: Effect) -> None:
+        try:
+            draft = await self._answer(effect)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            self._break(self._invariant(f"the handler of {type(effect).__name__} was cancelled from inside"))
+        except Exception as error:  # noqa: BLE001 - a handler that raises is a bug of ours; it must end the run's loop and not hang it
+            self._break(error)
+        else:
+            self._inbox.append((effect.id, draft))
+            self._wake.set()
+
+    async def _answer(self, effect: Effect) -> Draft:
+        if isinstance(effect, Wait):
+            await self._clock.sleep(max(0.0, (effect.until - self.now()).total_seconds()))
+            return Draft("timer_fired", {"timer": effect.timer})
+        try:
+            draft = await self._handlers[type(effect)](effect, self.state)
+        except Exception as error:
+            raise self._invariant(f"the handler of {type(effect).__name__} raised {type(error).__name__}: {error}") from error
+        if draft.type not in ENDINGS[type(effect)]:
+            raise self._invariant(f"the handler of {type(effect).__name__} answered {draft.type}, which is none of its endings")
+        return draft
+
+    def _break(self, error: BaseException) -> None:
+        self._broken = error
+        self._wake.set()
+
+    def _invariant(self, message: str) -> InvariantError:
+        return InvariantError(message, run_id=self.state.run_id, seq=self.state.seq)
+
+    async def _lay_down(self) -> None:
+        """The task that drives the run is being cancelled, as at the end of an event loop: say so in the log, so that it can be resumed."""
+        if self.state.ended or self.state.phase == "new":
+            return
+        reason = "the event loop that ran it was closed"
+        self._add(Draft("control_requested", {"action": "interrupt", "reason": reason, "origin": "event loop"}))
+        await self._advance()
+        await self._flush()
+
+    async def _leave(self) -> None:
+        tasks = list(self._running.values())
+        self._running.clear()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_LEAVING_S)
+
+    async def _check_replay(self) -> None:
+        events = await self._log.read(self.state.run_id)
+        again = fold(initial_state(self.state.run_id, self.state.thread_id, self._history), events)
+        if again != self.state:
+            raise self._invariant("the state folded from the log is not the live one")

@@ -1,0 +1,200 @@
+"""`AgentResult`: what a run came to, as a fold of its events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from afk_es.errors import RunCancelledError, RunDegradedError, RunError, RunFailedError, RunInterruptedError
+from afk_es.llms import LLMResponse
+from afk_es.machine.events import AgentRunEvent
+from afk_es.machine.state import RunState
+from afk_es.machine.values import ToolCall, Usage
+
+ResultState = Literal["completed", "failed", "degraded", "cancelled", "interrupted"]
+
+RESULT_EVENTS = frozenset({"tool_completed", "llm_completed"})
+"""The events that a result needs beside the state."""
+
+
+class ToolExecutionRecord(BaseModel):
+    """A tool call of a run and how it ended; denied and refused ones too."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tool_name: str
+    tool_call_id: str
+    success: bool
+    output: Any
+    error: str | None
+    latency_ms: float
+    agent_name: str
+    agent_depth: int
+    agent_path: tuple[str, ...]
+
+
+class SubagentExecutionRecord(BaseModel):
+    """A subagent's run and how it ended."""
+
+    model_config = ConfigDict(frozen=True)
+
+    subagent_name: str
+    success: bool
+    output_text: str
+    error: str | None
+    latency_ms: float
+    run_id: str
+
+
+class StateSnapshot(BaseModel):
+    """Where a run stood when the result was made. `total_cost_usd` is None where no answer carried a price."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: str
+    step: int
+    llm_calls: int
+    tool_calls: int
+    elapsed_s: float
+    total_cost_usd: float | None
+    seq: int
+    open_tickets: int
+
+
+class AgentResult(BaseModel):
+    """What a run came to.
+
+    Attributes:
+        final_text: the answer; the error message of a failed run; the answer and what is missing of a degraded one; for a cancelled or
+            interrupted run the last text there was, or "".
+        state: completed, failed, degraded, cancelled or interrupted. Only an interrupted run can be resumed.
+        usage_aggregate: tokens of all model calls whose provider said how many.
+        total_cost_usd: known costs added up; None where no answer carried a price.
+        requested_model: the agent's model.
+        normalized_model: the name under which the provider answered, where it said so.
+        provider_adapter: the adapter that answered.
+        final_structured: the validated answer of an agent with an output_type, as an instance of it; None otherwise.
+        llm_response: the last answer of the model, or None.
+        error: why a run that is not completed ended; None for a completed one.
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    final_text: str
+    state: ResultState
+    run_id: str
+    thread_id: str
+    tool_executions: tuple[ToolExecutionRecord, ...] = ()
+    subagent_executions: tuple[SubagentExecutionRecord, ...] = ()
+    usage_aggregate: Usage = Usage()
+    total_cost_usd: float | None = None
+    requested_model: str
+    normalized_model: str
+    provider_adapter: str
+    final_structured: Any = None
+    llm_response: LLMResponse | None = None
+    state_snapshot: StateSnapshot
+    error: str | None = None
+
+    def raise_for_state(self) -> AgentResult:
+        """This result, if the run completed.
+
+        Raises:
+            RunFailedError, RunDegradedError, RunCancelledError, RunInterruptedError: after the state; each carries the result.
+        """
+        error = _ERRORS.get(self.state)
+        if error is None:
+            return self
+        raise error(f"run {self.run_id} is {self.state}: {self.error or self.final_text}", result=self)
+
+
+_ERRORS: dict[str, type[RunError]] = {
+    "failed": RunFailedError,
+    "degraded": RunDegradedError,
+    "cancelled": RunCancelledError,
+    "interrupted": RunInterruptedError,
+}
+
+
+def result_of(state: RunState, events: Iterable[AgentRunEvent], structured: Any = None) -> AgentResult:
+    """The result of a run in this state. Of the events only `RESULT_EVENTS` count.
+
+    Args:
+        structured: the validated answer as an instance of the agent's output type.
+    """
+    records: list[ToolExecutionRecord] = []
+    answer: AgentRunEvent | None = None
+    for event in events:
+        if event.type == "tool_completed":
+            records.append(_record(event.data))
+        elif event.type == "llm_completed":
+            answer = event
+    model = state.spec.models[0]
+    completed = state.status == "completed"
+    cost = float(state.cost_usd) if state.cost_known else None
+    return AgentResult.model_construct(
+        final_text=_final_text(state),
+        state=state.status,
+        run_id=state.run_id,
+        thread_id=state.thread_id,
+        tool_executions=tuple(records),
+        subagent_executions=(),
+        usage_aggregate=state.usage,
+        total_cost_usd=cost,
+        requested_model=model.model,
+        normalized_model=(answer.data.get("model") if answer is not None else None) or model.model,
+        provider_adapter=model.provider,
+        final_structured=structured if completed or state.status == "degraded" else None,
+        llm_response=_response(answer.data) if answer is not None else None,
+        state_snapshot=StateSnapshot.model_construct(
+            state=state.status,
+            step=state.step,
+            llm_calls=state.llm_calls,
+            tool_calls=state.tool_calls,
+            elapsed_s=state.elapsed.total_seconds(),
+            total_cost_usd=cost,
+            seq=state.seq,
+            open_tickets=len(state.tickets),
+        ),
+        error=None if completed else state.reason,
+    )
+
+
+def _final_text(state: RunState) -> str:
+    match state.status:
+        case "failed":
+            return state.reason
+        case "degraded":
+            missing = "\n".join(f"- {sentence}" for sentence in state.missing)
+            return f"{state.answer}\n\nIncomplete:\n{missing}".strip()
+        case _:
+            return state.answer
+
+
+def _record(data: dict[str, Any]) -> ToolExecutionRecord:
+    return ToolExecutionRecord.model_construct(
+        tool_name=data["tool_name"],
+        tool_call_id=data["tool_call_id"],
+        success=data["success"],
+        output=data["output"],
+        error=data["error"],
+        latency_ms=data["latency_ms"],
+        agent_name=data["agent_name"],
+        agent_depth=data["agent_depth"],
+        agent_path=tuple(data["agent_path"]),
+    )
+
+
+def _response(data: dict[str, Any]) -> LLMResponse:
+    usage = data["usage"]
+    return LLMResponse(
+        text=data["text"],
+        tool_calls=tuple(ToolCall(item["id"], item["tool_name"], item["arguments"]) for item in data["tool_calls"]),
+        finish_reason=data["finish_reason"],
+        usage=Usage(**usage) if usage is not None else None,
+        cost_usd=data["cost_usd"],
+        model=data.get("model"),
+        structured_response=data.get("structured_response"),
+    )

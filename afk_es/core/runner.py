@@ -1,0 +1,336 @@
+"""`Runner`: starts, resumes and watches runs. What a run does is the loop's affair; what it means is the machine's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any
+
+from afk_es.agents import Agent, PolicyEngine
+from afk_es.clock import Clock, Ids, RandomIds, SystemClock
+from afk_es.core.config import RunnerConfig
+from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Feed, StreamFeed, Stretch
+from afk_es.core.history import ThreadMemory
+from afk_es.core.loop import Loop
+from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of
+from afk_es.core.session import Session
+from afk_es.core.wiring import bind, check_same_agent, default_model, event_log
+from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, RunOwnedError, UsageError
+from afk_es.handlers import Binding, live_handlers
+from afk_es.handlers.outputs import parsed
+from afk_es.llms import ChatModel
+from afk_es.log import EventLog
+from afk_es.machine import AgentRunEvent, Draft, RunState, fold, initial_state
+from afk_es.machine.values import Messages, clean_text, plain
+
+_AGENTS_KEPT = 64
+
+
+class Runner:
+    """Runs agents on an event log.
+
+    Args:
+        log: a path, a `sqlite:///` URL, ":memory:", or an EventLog. Default: the file named by the environment variable AFK_ES_LOG, else
+            a SQLite file in the user's state directory.
+        policy_engine: decides on every model and tool call, together with the agent's own engine; rules of both are ordered as one set.
+        interaction_provider: not available in this release; leave it None.
+        telemetry: not available in this release; leave it None.
+        config: settings; default `RunnerConfig()`.
+        clock: where time comes from; a `SimulatedClock` makes waiting free.
+        ids: where run and thread ids come from; `SeededIds` make them repeatable.
+
+    A Runner opens its log when a run starts and closes it when no run is left, so a program ends when its runs have. A server that starts
+    many runs keeps it open with `async with runner:`. One Runner belongs to one event loop at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: str | os.PathLike[str] | EventLog | None = None,
+        interaction_provider: object | None = None,
+        policy_engine: PolicyEngine | None = None,
+        telemetry: object | None = None,
+        config: RunnerConfig | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+    ) -> None:
+        for name, value in (("interaction_provider", interaction_provider), ("telemetry", telemetry)):
+            if value is not None:
+                raise ConfigurationError(f"{name} is not available in this release; leave it None")
+        self.config = config if config is not None else RunnerConfig()
+        self._clock: Clock = clock if clock is not None else SystemClock()
+        self._ids: Ids = ids if ids is not None else RandomIds()
+        self._policy = policy_engine
+        self._models: dict[str, ChatModel] = {}
+        opened = event_log(log, self.config)
+        self._session = Session(opened, owned=opened is not log, models=self._models)
+        self._bindings: dict[int, Binding] = {}
+        self._memory = ThreadMemory()
+        self._always_replay = self.config.debug or os.environ.get("AFK_ES_ALWAYS_REPLAY") == "1"
+
+    @property
+    def log(self) -> EventLog:
+        """The event log. It is open inside `async with runner:` and while a run goes on."""
+        return self._session.log
+
+    async def __aenter__(self) -> Runner:
+        await self._session.enter()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._session.leave()
+
+    # ------------------------------------------------------------------------------------------------------------------ starting a run
+
+    def run_sync(
+        self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+    ) -> AgentResult:
+        """Run the agent and wait for the result.
+
+        Raises:
+            UsageError: called where an event loop is running already; use `await runner.run(...)` there.
+        """
+        return _blocking(self.run(agent, user_message=user_message, context=context, thread_id=thread_id), "run")
+
+    async def run(
+        self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+    ) -> AgentResult:
+        """Run the agent to its end.
+
+        Args:
+            user_message: what the user says.
+            context: JSON data for instructions, policies and tools; laid over the agent's `context_defaults`.
+            thread_id: the thread to go on with; the model sees its earlier turns. Default: a new thread.
+
+        Returns:
+            The result, whatever state the run ended in. Cancelling the awaiting task cancels the run.
+
+        Raises:
+            UsageError: wrong arguments; nothing was written.
+            LogError: the log cannot be used; what was appended is safe, and the run can be resumed.
+        """
+        stretch = await self._start(agent, user_message, context, thread_id, None)
+        return await stretch.result_or_cancel()
+
+    async def run_handle(
+        self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+    ) -> AgentRunHandle:
+        """Start a run in the background of this event loop. Its `run_started` is durable when this returns."""
+        feed = EventFeed()
+        return AgentRunHandle(await self._start(agent, user_message, context, thread_id, feed), feed)
+
+    async def run_stream(
+        self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+    ) -> AgentStreamHandle:
+        """Start a run that streams: text as the model writes it, where the model can. Iterating the handle drives it."""
+        feed = StreamFeed()
+        return AgentStreamHandle(await self._start(agent, user_message, context, thread_id, feed, streamed=True), feed)
+
+    # ---------------------------------------------------------------------------------------------------------------- resuming a run
+
+    async def resume(self, agent: Agent, *, run_id: str, thread_id: str | None = None, allow_agent_change: bool = False) -> AgentResult:
+        """Go on with a run from its log: after a crash, an interrupt, or a pause whose process is gone.
+
+        A run that has ended returns its result. Effects whose result is in the log are not repeated; an effect in doubt is treated as
+        `RunnerConfig.in_doubt` says, and an event says so.
+
+        Args:
+            thread_id: if given, must be the run's.
+            allow_agent_change: go on even if the agent is not the recorded one; the change is recorded.
+
+        Raises:
+            RunNotFoundError: no such run in this log.
+            RunOwnedError: a live process drives it.
+            AgentMismatchError: the agent differs; the message names what.
+        """
+        return await (await self._resume(agent, run_id, thread_id, allow_agent_change, None)).result_or_cancel()
+
+    async def resume_handle(
+        self, agent: Agent, *, run_id: str, thread_id: str | None = None, allow_agent_change: bool = False
+    ) -> AgentRunHandle:
+        """As `resume`, in the background of this event loop. The handle of a run that had ended has its result at once."""
+        feed = EventFeed()
+        return AgentRunHandle(await self._resume(agent, run_id, thread_id, allow_agent_change, feed), feed)
+
+    # --------------------------------------------------------------------------------------------------------------------- the inside
+
+    async def _start(
+        self,
+        agent: Agent,
+        user_message: str | None,
+        context: dict[str, Any] | None,
+        thread_id: str | None,
+        feed: Feed | None,
+        *,
+        streamed: bool = False,
+    ) -> Stretch:
+        if user_message is not None and not isinstance(user_message, str):
+            raise ConfigurationError(f"user_message is a str or None, not {type(user_message).__name__}")
+        if thread_id is not None:
+            _check_id("thread_id", thread_id)
+        merged = _json_context(agent, context)
+        log = await self._session.enter()
+        try:
+            binding = await self._bound(agent)
+            refs = await self._memory.latest(log, thread_id) if thread_id is not None else []
+            history = await self._memory.read(log, refs)
+            state = initial_state(self._ids.new("run"), thread_id or self._ids.new("thread"), history)
+            data: dict[str, Any] = {
+                "agent_name": agent.name,
+                "resumed": False,
+                "epoch": 1,
+                "owner": log.owner,
+                "agent": binding.data,
+                "user_message": clean_text(user_message) if user_message is not None else None,
+                "context": merged,
+            }
+            if refs:
+                data["history"] = refs
+            return await self._drive(binding, state, history, Draft("run_started", data), [], feed, streamed=streamed)
+        except BaseException:
+            await self._session.leave()
+            raise
+
+    async def _resume(self, agent: Agent, run_id: str, thread_id: str | None, allow_agent_change: bool, feed: EventFeed | None) -> Stretch:
+        _check_id("run_id", run_id)
+        log = await self._session.enter()
+        try:
+            binding = await self._bound(agent)
+            events = await log.read(run_id)
+            if not events:
+                raise RunNotFoundError(f"{log.location} has no run {run_id!r}; `afk-es runs` lists what it has")
+            first = events[0]
+            if thread_id is not None and thread_id != first.thread_id:
+                raise UsageError(f"run {run_id} belongs to thread {first.thread_id!r}, not to {thread_id!r}")
+            history = await self._memory.read(log, first.data.get("history", []))
+            state = fold(initial_state(run_id, first.thread_id, history), events)
+            notable = [event for event in events if event.type in RESULT_EVENTS]
+            if state.ended and state.status != "interrupted":
+                return await self._ended(binding, state, notable, feed)
+            if not allow_agent_change:
+                check_same_agent(state.spec, binding.spec)
+            if not state.ended and await log.alive(state.owner, run_id):
+                raise RunOwnedError(
+                    f"run {run_id} is being driven by {state.owner}, which is alive; wait until it ends, or stop that process"
+                )
+            data: dict[str, Any] = {
+                "agent_name": binding.spec.agent_name,
+                "resumed": True,
+                "epoch": state.epoch + 1,
+                "owner": log.owner,
+            }
+            if binding.spec != state.spec:
+                data["agent"] = binding.data
+            return await self._drive(binding, state, history, Draft("run_started", data), notable, feed)
+        except BaseException:
+            await self._session.leave()
+            raise
+
+    async def _drive(
+        self,
+        binding: Binding,
+        state: RunState,
+        history: Messages,
+        started: Draft,
+        notable: list[AgentRunEvent],
+        feed: Feed | None,
+        *,
+        streamed: bool = False,
+    ) -> Stretch:
+        """Claim the run and let its loop go on in a task of its own, which then holds the session."""
+
+        async def publish(event: AgentRunEvent) -> None:
+            if event.type in RESULT_EVENTS:
+                notable.append(event)
+            if feed is not None:
+                await feed.publish(event)
+
+        async def emit(text: str) -> None:
+            await loop.emit(text)
+
+        loop = Loop(
+            state,
+            log=self._session.log,
+            handlers=live_handlers(binding, emit if streamed else None),
+            clock=self._clock,
+            publish=publish,
+            history=history,
+            always_replay=self._always_replay,
+        )
+        try:
+            await loop.open(started)
+        except HeadConflictError as error:
+            raise RunOwnedError(f"run {state.run_id} was taken over by another process at this moment: {error}") from error
+        task = asyncio.create_task(self._driven(loop, binding, notable, feed), name=f"{state.run_id}:loop")
+        # A task that is cancelled before its first step never reaches its `finally`, and the log would stay open.
+        await asyncio.sleep(0)
+        return Stretch(state.run_id, state.thread_id, task, loop)
+
+    async def _driven(self, loop: Loop, binding: Binding, notable: list[AgentRunEvent], feed: Feed | None) -> AgentResult:
+        try:
+            state = await loop.run()
+            self._memory.keep(state)
+            return _result(binding, state, notable)
+        finally:
+            if feed is not None:
+                feed.close()
+            await self._session.leave()
+
+    async def _ended(self, binding: Binding, state: RunState, notable: list[AgentRunEvent], feed: EventFeed | None) -> Stretch:
+        if feed is not None:
+            feed.close()
+        result: asyncio.Future[AgentResult] = asyncio.get_running_loop().create_future()
+        result.set_result(_result(binding, state, notable))
+        await self._session.leave()
+        return Stretch(state.run_id, state.thread_id, result, None)
+
+    async def _bound(self, agent: Agent) -> Binding:
+        known = self._bindings.get(id(agent))
+        if known is not None:
+            return known
+        if not isinstance(agent, Agent):
+            raise ConfigurationError(f"agent is an Agent, not {type(agent).__name__}")
+        if "" not in self._models:
+            self._models[""] = default_model()
+        binding = await bind(agent, self.config, self._policy, self._clock, self._models)
+        if len(self._bindings) >= _AGENTS_KEPT:
+            self._bindings.pop(next(iter(self._bindings)))
+        # The binding holds the agent, so its id stays taken for as long as the entry is here.
+        self._bindings[id(agent)] = binding
+        return binding
+
+
+def _result(binding: Binding, state: RunState, notable: list[AgentRunEvent]) -> AgentResult:
+    output_type = binding.agent.output_type
+    if output_type is None or state.output is None or state.status not in ("completed", "degraded"):
+        return result_of(state, notable, state.output)
+    return result_of(state, notable, parsed(output_type, "", state.output))
+
+
+def _check_id(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(f"{name} is a non-empty string; this is {value!r}")
+
+
+def _json_context(agent: Agent, context: dict[str, Any] | None) -> dict[str, Any]:
+    if context is not None and not isinstance(context, dict):
+        raise ConfigurationError(f"context is a dict or None, not {type(context).__name__}")
+    try:
+        merged: dict[str, Any] = plain({**agent.context_defaults, **(context or {})})
+    except TypeError as error:
+        raise ConfigurationError(
+            f"context is recorded with the run, so it holds JSON data only: {error}. Hand live objects to tools by closure, and secrets "
+            "by RunnerConfig.secret_scope_provider"
+        ) from error
+    return merged
+
+
+def _blocking(coroutine: Coroutine[Any, Any, AgentResult], name: str) -> AgentResult:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    coroutine.close()
+    raise UsageError(f"{name}_sync cannot be called where an event loop is running; use `await runner.{name}(...)`")

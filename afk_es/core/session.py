@@ -1,0 +1,63 @@
+"""A log that is open exactly while somebody uses it, so that a program that ends, ends."""
+
+from __future__ import annotations
+
+import asyncio
+
+from afk_es.errors import UsageError
+from afk_es.llms import ChatModel
+from afk_es.log import EventLog
+
+
+class Session:
+    """Opens the log for its first user and closes it after its last.
+
+    Args:
+        owned: whether the log is ours to close; one that the caller made is the caller's to close.
+        models: adapters that were made here, closed with the log: their connections belong to the event loop.
+    """
+
+    def __init__(self, log: EventLog, *, owned: bool, models: dict[str, ChatModel]) -> None:
+        self.log = log
+        self._owned = owned
+        self._models = models
+        self._users = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turn: asyncio.Lock | None = None
+
+    async def enter(self) -> EventLog:
+        """Use the open log until `leave`.
+
+        Raises:
+            UsageError: it is in use in another event loop.
+            LogError: it cannot be opened.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._users:
+                raise UsageError("this Runner is in use in another event loop; make one Runner per event loop or thread")
+            self._loop = loop
+            self._turn = asyncio.Lock()
+        assert self._turn is not None
+        self._users += 1
+        try:
+            async with self._turn:
+                await self.log.open()
+        except BaseException:
+            self._users -= 1
+            raise
+        return self.log
+
+    async def leave(self) -> None:
+        """Done with it. The last one out closes the log."""
+        assert self._turn is not None
+        async with self._turn:
+            self._users -= 1
+            if self._users:
+                return
+            for model in self._models.values():
+                close = getattr(model, "close", None)
+                if close is not None:
+                    await close()
+            if self._owned:
+                await self.log.close()

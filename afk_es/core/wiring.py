@@ -1,0 +1,171 @@
+"""Joins what a run's data says with the objects that do it. The only module that names concrete adapters, and it imports them late."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from afk_es.agents import Agent, PolicyEngine
+from afk_es.clock import Clock
+from afk_es.core.config import RunnerConfig
+from afk_es.errors import AgentMismatchError, ConfigurationError
+from afk_es.handlers import Binding
+from afk_es.llms import ChatModel
+from afk_es.llms.port import PricedChatModel
+from afk_es.log import EventLog, open_log
+from afk_es.machine.spec import Limits, ModelSpec, RunSpec
+from afk_es.machine.values import plain
+from afk_es.tools import ToolContext
+
+
+def event_log(log: Any, config: RunnerConfig) -> EventLog:
+    """The log that a Runner's `log` argument means."""
+    return open_log(log, durability=config.durability)
+
+
+def default_model() -> ChatModel:
+    """The adapter that model strings go to."""
+    from afk_es.llms.litellm import LiteLLMModel
+
+    return LiteLLMModel()
+
+
+async def bind(agent: Agent, config: RunnerConfig, policy: PolicyEngine | None, clock: Clock, models: Mapping[str, ChatModel]) -> Binding:
+    """The agent with the objects that run it.
+
+    Args:
+        models: for model strings that were resolved before, or an empty string for any.
+    """
+    if agent.subagents:
+        raise ConfigurationError(f"agent {agent.name!r} has subagents, which this release cannot run yet")
+    asked = [(name_of(model), resolved(agent, model, models)) for model in (agent.model, *agent.fail_safe.fallback_model_chain)]
+    specs = tuple([await _model_spec(name, model, agent.fail_safe.max_total_cost_usd) for name, model in asked])
+    instructions = agent.static_instructions()
+    spec = RunSpec(
+        agent_name=agent.name,
+        models=specs,
+        instructions=instructions,
+        dynamic_instructions=callable(agent.instructions),
+        tools=tuple(tool.spec() for tool in agent.tools),
+        parameters=_parameters(agent),
+        output_schema=None if agent.output_type is None else plain(agent.output_type.model_json_schema()),
+        limits=_limits(agent),
+        policies=agent.fail_safe.policies(),
+        rendering=config.rendering(),
+        interaction=config.interaction(),
+        in_doubt=config.in_doubt,
+    )
+    engines = [engine for engine in (policy, agent.policy_engine) if engine is not None]
+    engine = PolicyEngine.combined(*engines)
+    return Binding(
+        agent=agent,
+        spec=spec,
+        data=plain(msgspec.to_builtins(spec)),
+        models=tuple(model for _name, model in asked),
+        tools={tool.name: tool for tool in agent.tools},
+        policy=engine,
+        clock=clock,
+        secrets_for=config.secret_scope_provider or _no_secrets,
+        sandbox_for=config.sandbox_for,
+        ticket_ttl_s=config.background_tool_result_ttl_s,
+    )
+
+
+def _no_secrets(context: ToolContext) -> Mapping[str, str]:
+    return {}
+
+
+def name_of(model: str | ChatModel) -> str:
+    """The name under which a model stands in the log."""
+    if isinstance(model, str):
+        return model
+    name = getattr(model, "model", None)
+    return name if isinstance(name, str) and name else model.provider_id
+
+
+def resolved(agent: Agent, model: str | ChatModel, models: Mapping[str, ChatModel]) -> ChatModel:
+    """The object behind a model: itself, what the agent's resolver says, or the default adapter."""
+    if not isinstance(model, str):
+        return model
+    if agent.model_resolver is not None:
+        found: ChatModel = agent.model_resolver(model)
+        return found
+    return models[""]
+
+
+async def _model_spec(name: str, model: ChatModel, max_cost: float | None) -> ModelSpec:
+    priced = None
+    if max_cost is not None and isinstance(model, PricedChatModel):
+        # It may have to load a price list.
+        priced = await asyncio.to_thread(model.prices, name)
+    return ModelSpec(name, model.provider_id, priced)
+
+
+def _limits(agent: Agent) -> Limits:
+    fail_safe = agent.fail_safe
+    parallel = fail_safe.max_parallel_tools
+    if agent.tool_parallelism is not None:
+        parallel = min(parallel, agent.tool_parallelism)
+    # Both places have a max_steps. Where only one was set, the other's default must not undercut it.
+    stated = [owner.max_steps for owner in (agent, fail_safe) if "max_steps" in owner.model_fields_set] or [
+        agent.max_steps,
+        fail_safe.max_steps,
+    ]
+    return msgspec.structs.replace(fail_safe.limits(), max_steps=min(stated), max_parallel_tools=parallel)
+
+
+def _parameters(agent: Agent) -> dict[str, Any]:
+    names = ("reasoning_enabled", "reasoning_effort", "reasoning_max_tokens")
+    return {name: value for name in names if (value := getattr(agent, name)) is not None}
+
+
+def check_same_agent(recorded: RunSpec, offered: RunSpec) -> None:
+    """Refuse to go on with another agent than the one the log recorded.
+
+    What the operator chooses, such as rendering or in_doubt, may differ; it is recorded when it does.
+
+    Raises:
+        AgentMismatchError: naming every difference and the way out.
+    """
+    differences = list(_differences(recorded, offered))
+    if differences:
+        raise AgentMismatchError(
+            "the agent is not the one the run was started with: "
+            + "; ".join(differences)
+            + ". Resume with the recorded agent, or pass allow_agent_change=True to go on with this one"
+        )
+
+
+def _differences(recorded: RunSpec, offered: RunSpec) -> list[str]:
+    found = []
+    for field in ("agent_name", "instructions", "dynamic_instructions", "parameters", "output_schema"):
+        before, after = getattr(recorded, field), getattr(offered, field)
+        if before != after:
+            found.append(f"{field} {_short(before)} -> {_short(after)}")
+    for group in ("limits", "policies"):
+        before, after = getattr(recorded, group), getattr(offered, group)
+        for field in before.__struct_fields__:
+            if getattr(before, field) != getattr(after, field):
+                found.append(f"{group}.{field} {_short(getattr(before, field))} -> {_short(getattr(after, field))}")
+    names = ([model.model for model in recorded.models], [model.model for model in offered.models])
+    if names[0] != names[1]:
+        found.append(f"models {_short(names[0])} -> {_short(names[1])}")
+    before_tools = {tool.name: tool for tool in recorded.tools}
+    after_tools = {tool.name: tool for tool in offered.tools}
+    for name in sorted(before_tools.keys() | after_tools.keys()):
+        if name not in after_tools:
+            found.append(f"tool {name} is gone")
+        elif name not in before_tools:
+            found.append(f"tool {name} is new")
+        elif before_tools[name] != after_tools[name]:
+            fields = [f for f in before_tools[name].__struct_fields__ if getattr(before_tools[name], f) != getattr(after_tools[name], f)]
+            found.append(f"tool {name} differs in {', '.join(fields)}")
+    return found
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

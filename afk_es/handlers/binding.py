@@ -1,0 +1,47 @@
+"""What a run's data stands for: the objects behind the names in its RunSpec. The machine never sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from afk_es.agents import Agent, PolicyEngine
+from afk_es.clock import Clock
+from afk_es.llms import ChatModel
+from afk_es.machine.spec import RunSpec
+from afk_es.tools import SandboxProfile, Tool, ToolContext
+
+Emit = Callable[[str], Awaitable[None]]
+
+
+def _no_secrets(context: ToolContext) -> Mapping[str, str]:
+    return {}
+
+
+def _no_sandbox(context: ToolContext) -> SandboxProfile | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """An agent bound to the objects that run it; shared by all its runs.
+
+    Attributes:
+        data: the spec as the plain dict that `run_started` carries; one object, so that the log stores and decodes it once.
+        models: the model objects, in the order of `spec.models`.
+        tools: the tools by name.
+        policy: the engine that decides, of the runner and of the agent together.
+        ticket_ttl_s: seconds after which a deferred tool that names no term counts as failed.
+    """
+
+    agent: Agent
+    spec: RunSpec
+    data: dict[str, Any]
+    models: tuple[ChatModel, ...]
+    tools: Mapping[str, Tool]
+    policy: PolicyEngine
+    clock: Clock
+    secrets_for: Callable[[ToolContext], Mapping[str, str]] = _no_secrets
+    sandbox_for: Callable[[ToolContext], SandboxProfile | None] = _no_sandbox
+    ticket_ttl_s: float = 3600.0

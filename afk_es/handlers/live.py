@@ -1,0 +1,30 @@
+"""The table of handlers of a live run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from afk_es.handlers.binding import Binding, Emit
+from afk_es.handlers.instructions import InstructionsHandler
+from afk_es.handlers.models import ModelHandler
+from afk_es.handlers.outputs import OutputHandler
+from afk_es.handlers.policies import PolicyHandler
+from afk_es.handlers.tools import ToolHandler
+from afk_es.machine import Draft, RunState
+from afk_es.machine.effects import CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, ValidateOutput
+
+
+def live_handlers(binding: Binding, emit: Emit | None = None) -> dict[type, Callable[[Any, RunState], Awaitable[Draft]]]:
+    """Handlers that really ask, really run and really decide.
+
+    Args:
+        emit: takes pieces of the model's text as they come, for streamed runs.
+    """
+    return {
+        CallModel: ModelHandler(binding, emit),
+        EvaluatePolicy: PolicyHandler(binding),
+        ExecuteTool: ToolHandler(binding),
+        ResolveInstructions: InstructionsHandler(binding),
+        ValidateOutput: OutputHandler(binding),
+    }

@@ -1,0 +1,89 @@
+"""Puts a model or tool call before the policy. A tool call's arguments are validated first, so that a rule sees only what could run."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from afk_es.agents import PolicyEvent
+from afk_es.errors import ToolArgumentsError
+from afk_es.handlers.binding import Binding
+from afk_es.machine import Draft, RunState
+from afk_es.machine.effects import EvaluatePolicy
+from afk_es.machine.values import ToolCall, clean_text, plain
+
+
+class PolicyHandler:
+    """Performs `EvaluatePolicy`."""
+
+    def __init__(self, binding: Binding) -> None:
+        self._binding = binding
+
+    async def __call__(self, effect: EvaluatePolicy, state: RunState) -> Draft:
+        """The decision, or why the call cannot be decided on."""
+        call = effect.call
+        if call is None:
+            return self._decision(effect, state, None, None)
+        tool = self._binding.tools.get(call.tool_name)
+        if tool is None:
+            return _refused(call, "UnknownTool", self._unknown(call.tool_name))
+        try:
+            tool.validate(call.arguments)
+        except ToolArgumentsError as error:
+            return _refused(call, "InvalidArguments", str(error))
+        except Exception as error:  # noqa: BLE001 - validators of the user's model run here; what they raise, the model is told
+            return _refused(call, type(error).__name__, f"the arguments of {call.tool_name} could not be validated: {error}")
+        return self._decision(effect, state, call, tool.read_only)
+
+    def _decision(self, effect: EvaluatePolicy, state: RunState, call: ToolCall | None, read_only: bool | None) -> Draft:
+        engine = self._binding.policy
+        about: dict[str, Any] = {} if call is None else {"tool_name": call.tool_name, "tool_call_id": call.id}
+        if not engine.rules:
+            return Draft("policy_decision", {"event_type": effect.event_type, **_ALLOWED, "matched_rules": [], **about})
+        decision = engine.evaluate(
+            PolicyEvent(
+                event_type=effect.event_type,
+                run_id=state.run_id,
+                thread_id=state.thread_id,
+                step=effect.step,
+                context=state.context,
+                tool_name=call.tool_name if call is not None else None,
+                tool_args=call.arguments if call is not None and isinstance(call.arguments, dict) else None,
+                tool_read_only=read_only,
+            )
+        )
+        data = {
+            "event_type": effect.event_type,
+            "action": decision.action,
+            "reason": decision.reason,
+            "policy_id": decision.policy_id,
+            "matched_rules": list(decision.matched_rules),
+            **about,
+        }
+        if decision.updated_tool_args is not None:
+            data["updated_tool_args"] = plain(decision.updated_tool_args)
+        if decision.request_payload:
+            data["request_payload"] = plain(decision.request_payload)
+        return Draft("policy_decision", data, decision.reason or "")
+
+    def _unknown(self, name: str) -> str:
+        known = sorted(self._binding.tools)
+        close = difflib.get_close_matches(name, known, n=3)
+        if close:
+            return f"there is no tool {name!r}; did you mean {' or '.join(close)}?"
+        return f"there is no tool {name!r}; the tools are: {', '.join(known) or 'none'}"
+
+
+_ALLOWED = {"action": "allow", "reason": None, "policy_id": None}
+
+
+def _refused(call: ToolCall, error_type: str, error: str) -> Draft:
+    data = {
+        "tool_name": call.tool_name,
+        "tool_call_id": call.id,
+        "attempt": 0,
+        "error": clean_text(error),
+        "error_type": error_type,
+        "classification": "non_fatal",
+    }
+    return Draft("tool_failed", data, data["error"])
