@@ -1,1 +1,48 @@
-"""llms: being built."""
+"""Models: the port, what goes through it, and the adapters behind it.
+
+Importing this package loads no vendor's client.
+"""
+
+from afk_es.errors import (
+    LLMCancelledError,
+    LLMCapabilityError,
+    LLMConfigurationError,
+    LLMError,
+    LLMInvalidResponseError,
+    LLMRetryableError,
+    LLMTimeoutError,
+)
+from afk_es.llms.chat import chat_messages, chat_tools
+from afk_es.llms.failure import Failure, classify
+from afk_es.llms.port import ChatModel, PricedChatModel, StreamingChatModel
+from afk_es.llms.request import LLMRequest
+from afk_es.llms.response import LLMResponse, StreamPart, TextDelta, ToolCallDelta
+from afk_es.machine.spec import ToolSpec
+from afk_es.machine.values import Message, Messages, ToolCall, Usage
+
+__all__ = [
+    "ChatModel",
+    "StreamingChatModel",
+    "PricedChatModel",
+    "LLMRequest",
+    "LLMResponse",
+    "Message",
+    "Messages",
+    "ToolCall",
+    "ToolSpec",
+    "Usage",
+    "TextDelta",
+    "ToolCallDelta",
+    "StreamPart",
+    "chat_messages",
+    "chat_tools",
+    "Failure",
+    "classify",
+    "LLMError",
+    "LLMTimeoutError",
+    "LLMRetryableError",
+    "LLMInvalidResponseError",
+    "LLMConfigurationError",
+    "LLMCapabilityError",
+    "LLMCancelledError",
+]

@@ -1,0 +1,157 @@
+"""What a failed model call means: can asking again help? The whole rule is here; it knows no vendor's classes.
+
+A provider's status is the surest sign there is, since exception classes differ between vendors and between versions of one client.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+import msgspec
+
+from afk_es.errors import (
+    LLMCancelledError,
+    LLMCapabilityError,
+    LLMConfigurationError,
+    LLMError,
+    LLMInvalidResponseError,
+    LLMRetryableError,
+    LLMTimeoutError,
+)
+
+Classification = Literal["retryable", "terminal", "non_fatal"]
+
+_BY_CLASS: tuple[tuple[type[LLMError], Classification], ...] = (
+    (LLMTimeoutError, "retryable"),
+    (LLMRetryableError, "retryable"),
+    (LLMInvalidResponseError, "retryable"),
+    (LLMConfigurationError, "terminal"),
+    (LLMCapabilityError, "terminal"),
+    (LLMCancelledError, "terminal"),
+)
+
+# The roots under which httpx, httpcore, aiohttp and the vendors' clients put lost connections, none of which is an OSError.
+_TRANSPORT_ERRORS = frozenset({"TransportError", "NetworkError", "ClientConnectionError", "APIConnectionError"})
+
+# An OSError of these is a wrong path or a missing right of an adapter's own files, and stays wrong.
+_FILE_ERRORS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+
+_CAUSES_FOLLOWED = 8
+
+_SECRETS = re.compile(
+    r"""(?ix)
+      (?P<scheme>\b(?:bearer|basic)\s+) [^\s"',;]+
+    | (?P<name>\b(?:[a-z]+[-_])*(?:api[-_]?key|token|secret|password)\b["']?\s*[:=]\s*["']?) (?:[^\s"',;}&]{4,})
+    | \b(?:sk|pk|rk|gsk|xai)-[\w*-]{6,}
+    | \bAIza[\w-]{10,}
+    """
+)
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A failed call, as the log takes it.
+
+    Attributes:
+        classification: "retryable", "terminal" or "non_fatal".
+        error_type: the exception's class name.
+        message: its text, without secrets.
+        status_code: the HTTP status, where there was one.
+        retry_after_s: seconds the provider asked to wait, where it did.
+    """
+
+    classification: Classification
+    error_type: str
+    message: str
+    status_code: int | None = None
+    retry_after_s: float | None = None
+
+
+def classify(error: BaseException) -> Failure:
+    """What the exception of a model adapter means.
+
+    Our own classes say it themselves. Foreign ones go by their `status_code`: 408, 409, 425, 429 and 5xx are retryable, every other is
+    terminal. Without a status, timeouts and lost connections are retryable, also where they are only the cause of what was raised;
+    anything else is terminal.
+    """
+    status = _status(error)
+    return Failure(
+        _classification(error, status),
+        type(error).__name__,
+        redacted(str(error)) or type(error).__name__,
+        status,
+        _retry_after(error),
+    )
+
+
+def _classification(error: BaseException, status: int | None) -> Classification:
+    for kind, classification in _BY_CLASS:
+        if isinstance(error, kind):
+            return classification
+    if status is not None:
+        return "retryable" if retryable_status(status) else "terminal"
+    return "retryable" if any(_is_transport(cause) for cause in _causes(error)) else "terminal"
+
+
+def retryable_status(status: int) -> bool:
+    """Whether a request that was answered with this HTTP status may fare better the next time."""
+    return status in (408, 409, 425, 429) or 500 <= status <= 599
+
+
+def redacted(text: str) -> str:
+    """The text with what looks like a key, a token or an Authorization header blanked out."""
+    return _SECRETS.sub(lambda found: f"{found['scheme'] or found['name'] or ''}[redacted]", text)
+
+
+def retry_after_s(headers: Mapping[str, str] | None) -> float | None:
+    """The wait that response headers ask for, in seconds: `retry-after-ms`, or `Retry-After` as seconds or as a date.
+
+    A date counts from the response's own `Date`, so no clock is needed and a wrong one does no harm.
+    """
+    if not headers:
+        return None
+    found = {str(name).lower().removeprefix("llm_provider-"): str(value) for name, value in headers.items()}
+    seconds = _number(found.get("retry-after-ms"), 1000) or _number(found.get("retry-after"), 1)
+    if seconds is None and "retry-after" in found and "date" in found:
+        try:
+            seconds = (parsedate_to_datetime(found["retry-after"]) - parsedate_to_datetime(found["date"])).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return max(seconds, 0.0) if seconds is not None else None
+
+
+def _number(text: str | None, unit: int) -> float | None:
+    if text is None or not re.fullmatch(r"\s*\d+(\.\d+)?\s*", text):
+        return None
+    return float(text) / unit
+
+
+def _status(error: BaseException) -> int | None:
+    status = getattr(error, "status_code", None)
+    if status is None:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) and not isinstance(status, bool) else None
+
+
+def _retry_after(error: BaseException) -> float | None:
+    if isinstance(error, LLMError):
+        return error.retry_after_s
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    return retry_after_s(headers) if isinstance(headers, Mapping) else None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    for _ in range(_CAUSES_FOLLOWED):
+        if cause is None:
+            return
+        yield cause
+        cause = cause.__cause__
+
+
+def _is_transport(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return not isinstance(error, _FILE_ERRORS)
+    return any(kind.__name__ in _TRANSPORT_ERRORS for kind in type(error).__mro__)
