@@ -77,9 +77,9 @@ def tool(args_model: Any = None, **options: Any) -> Any:
         ConfigurationError: at decoration, saying what to change.
     """
     caller_locals = sys._getframe(1).f_locals
-    if args_model is None or isinstance(args_model, type):
+    if args_model is None or (isinstance(args_model, type) and issubclass(args_model, BaseModel)):
         return _Making(args_model, options, caller_locals)
-    if isinstance(args_model, Tool) or not callable(args_model):
+    if isinstance(args_model, (Tool, type)) or not callable(args_model):
         raise ConfigurationError(f"tool() takes a function or a subclass of pydantic.BaseModel, not {args_model!r}")
     return _make(args_model, None, caller_locals, **options)
 

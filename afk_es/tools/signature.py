@@ -67,8 +67,6 @@ def read_signature(
     context = _context_parameter(parameters, hints, by_name=args_model is not None)
     named = [parameter for parameter in parameters if parameter.name != context]
     if args_model is not None:
-        if not issubclass(args_model, BaseModel):
-            raise ConfigurationError(f"tool {name!r}: args_model must be a subclass of pydantic.BaseModel, not {args_model!r}")
         if len(named) != 1:
             raise ConfigurationError(
                 f"tool {name!r}: with args_model the function takes (args), (args, ctx) or (ctx, args), not ({_listed(parameters)})"
@@ -166,7 +164,7 @@ def _signature_model(parameters: list[inspect.Parameter], hints: Mapping[str, An
 class _CompactSchema(GenerateJsonSchema):
     """Without the titles that repeat each name: every byte of a schema goes into every request."""
 
-    ignored_warning_kinds: set[JsonSchemaWarningKind] = {"skipped-choice", "non-serializable-default"}
+    ignored_warning_kinds: set[JsonSchemaWarningKind] = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - Pydantic declares it so
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
