@@ -31,6 +31,9 @@ written. What we did wrong says which run and which event.
     │   ├── LLMCapabilityError        terminal: the model cannot do what was asked of it
     │   └── LLMCancelledError         terminal: the call was cancelled on the provider's side
     ├── ToolError                     raised by a tool to tell the model, in its own words, what went wrong
+    │   ├── ToolArgumentsError        the model's arguments do not satisfy the tool's schema
+    │   ├── ToolTimeoutError          the tool did not finish in time
+    │   └── UnknownToolError          no tool of that name
     ├── RunError                      `AgentResult.raise_for_state()`: the run did not complete
     │   ├── RunFailedError
     │   ├── RunDegradedError
@@ -158,6 +161,18 @@ class LLMCancelledError(LLMError):
 
 class ToolError(AfkError):
     """Raise it in a tool to tell the model what went wrong; only the message is shown to it."""
+
+
+class ToolArgumentsError(ToolError, ValueError):
+    """The arguments do not satisfy the tool's schema. The message says which and why, for the model to correct itself."""
+
+
+class ToolTimeoutError(ToolError, TimeoutError):
+    """The tool did not finish within its timeout."""
+
+
+class UnknownToolError(ToolError, LookupError):
+    """There is no tool of that name. The message lists close matches."""
 
 
 class RunError(AfkError):

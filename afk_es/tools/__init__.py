@@ -1,1 +1,29 @@
-"""tools: being built."""
+"""Functions that a model may call, and what is checked before and after."""
+
+from afk_es.tools.context import Secrets, ToolContext
+from afk_es.tools.decorator import tool
+from afk_es.tools.definition import Tool
+from afk_es.tools.hooks import middleware, posthook, prehook, registry_middleware
+from afk_es.tools.outcome import ToolDeferredHandle, ToolResult, failure_text
+from afk_es.tools.registry import ToolRegistry, unknown_tool
+from afk_es.tools.sandbox import SandboxCommand, SandboxPath, SandboxProfile, SandboxUrl
+
+__all__ = [
+    "tool",
+    "Tool",
+    "ToolContext",
+    "Secrets",
+    "ToolResult",
+    "ToolDeferredHandle",
+    "ToolRegistry",
+    "prehook",
+    "posthook",
+    "middleware",
+    "registry_middleware",
+    "failure_text",
+    "unknown_tool",
+    "SandboxProfile",
+    "SandboxPath",
+    "SandboxCommand",
+    "SandboxUrl",
+]

@@ -1,0 +1,61 @@
+"""What a policy is asked, and what it answers."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from afk_es.machine.effects import PolicySubject
+
+PolicyAction = Literal["allow", "deny", "defer", "request_approval", "request_user_input"]
+
+
+class PolicyEvent(BaseModel):
+    """A call that is about to be made.
+
+    Attributes:
+        event_type: "tool_before_execute", "llm_before_execute" or "subagent_before_execute".
+        run_id, thread_id, step: where.
+        context: the run's context.
+        tool_name: for a tool.
+        tool_args: for a tool, its validated arguments as JSON, defaults filled in: what the function will get.
+        tool_read_only: for a tool, whether it declares itself read-only.
+        subagent_name: for a subagent.
+        metadata: whatever else the runner knows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event_type: PolicySubject
+    run_id: str = ""
+    thread_id: str = ""
+    step: int = 0
+    context: dict[str, Any] = {}
+    tool_name: str | None = None
+    tool_args: dict[str, Any] | None = None
+    tool_read_only: bool | None = None
+    subagent_name: str | None = None
+    metadata: dict[str, Any] = {}
+
+
+class PolicyDecision(BaseModel):
+    """What a policy answers.
+
+    Attributes:
+        action: "allow", "deny", "defer", "request_approval" or "request_user_input".
+        reason: for the log, and for the model where the call is denied.
+        policy_id: the rule that decided; None where no rule matched.
+        matched_rules: every rule that matched, in the order they were asked; a rule that raised is among them.
+        request_payload: for a person who is asked.
+        updated_tool_args: the whole arguments to go on with, where the rule changes some; to be validated again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    action: PolicyAction = "allow"
+    reason: str | None = None
+    policy_id: str | None = None
+    matched_rules: tuple[str, ...] = ()
+    request_payload: dict[str, Any] = {}
+    updated_tool_args: dict[str, Any] | None = None
