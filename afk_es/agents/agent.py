@@ -22,7 +22,6 @@ SubagentParallelism = Literal["single", "parallel", "configurable"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 NOT_YET: dict[str, str] = {
-    "model_resolver": "pass the model itself, by name or as an object",
     "skills": "put what the agent should know into its instructions",
     "skills_dir": "put what the agent should know into its instructions",
     "mcp_servers": "wrap the server's tools in functions and pass them as tools",
@@ -57,7 +56,8 @@ class Agent(BaseModel):
         reasoning_effort: how hard; default None, as the provider has it.
         reasoning_max_tokens: how long at most, in tokens; default None.
         output_type: a Pydantic model of the final answer; an answer that does not satisfy it goes back to the model. Default None, text.
-        model_resolver, skills, skills_dir, mcp_servers, instruction_roles, policy_roles, subagent_router, join_policy: not in this
+        model_resolver: a function of a model's name that answers the model object; default None, LiteLLM.
+        skills, skills_dir, mcp_servers, instruction_roles, policy_roles, subagent_router, join_policy: not in this
             release; see `NOT_YET`.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -136,7 +136,7 @@ def result_of(state: RunState, events: Iterable[AgentRunEvent], structured: Any 
     cost = float(state.cost_usd) if state.cost_known else None
     return AgentResult.model_construct(
         final_text=_final_text(state),
-        state=state.status,
+        state=cast(ResultState, state.status),
         run_id=state.run_id,
         thread_id=state.thread_id,
         tool_executions=tuple(records),

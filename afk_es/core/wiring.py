@@ -13,8 +13,7 @@ from afk_es.clock import Clock
 from afk_es.core.config import RunnerConfig
 from afk_es.errors import AgentMismatchError, ConfigurationError
 from afk_es.handlers import Binding
-from afk_es.llms import ChatModel
-from afk_es.llms.port import PricedChatModel
+from afk_es.llms import ChatModel, PricedChatModel
 from afk_es.log import EventLog, open_log
 from afk_es.machine.spec import Limits, ModelSpec, RunSpec
 from afk_es.machine.values import plain

@@ -39,7 +39,7 @@ class Binding:
     spec: RunSpec
     data: dict[str, Any]
     models: tuple[ChatModel, ...]
-    tools: Mapping[str, Tool]
+    tools: Mapping[str, Tool[..., Any]]
     policy: PolicyEngine
     clock: Clock
     secrets_for: Callable[[ToolContext], Mapping[str, str]] = _no_secrets

@@ -8,8 +8,7 @@ from typing import Any
 
 from afk_es.errors import LLMCancelledError, LLMInvalidResponseError
 from afk_es.handlers.binding import Binding, Emit
-from afk_es.llms import LLMRequest, LLMResponse, TextDelta, ToolCall, classify
-from afk_es.llms.port import ChatModel, StreamingChatModel
+from afk_es.llms import ChatModel, LLMRequest, LLMResponse, StreamingChatModel, TextDelta, ToolCall, classify
 from afk_es.machine import Draft, RunState
 from afk_es.machine.effects import CallModel
 from afk_es.machine.values import Message, clean_text, plain
@@ -70,7 +69,7 @@ class ModelHandler:
 
     def _failed(self, effect: CallModel, error: BaseException, began: float) -> Draft:
         failure = classify(error)
-        data = {
+        data: dict[str, Any] = {
             "error": clean_text(failure.message),
             "error_type": failure.error_type,
             "classification": failure.classification,

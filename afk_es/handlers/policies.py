@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from afk_es.agents import PolicyEvent
@@ -11,6 +10,7 @@ from afk_es.handlers.binding import Binding
 from afk_es.machine import Draft, RunState
 from afk_es.machine.effects import EvaluatePolicy
 from afk_es.machine.values import ToolCall, clean_text, plain
+from afk_es.tools import unknown_tool
 
 
 class PolicyHandler:
@@ -26,7 +26,7 @@ class PolicyHandler:
             return self._decision(effect, state, None, None)
         tool = self._binding.tools.get(call.tool_name)
         if tool is None:
-            return _refused(call, "UnknownTool", self._unknown(call.tool_name))
+            return _refused(call, "UnknownTool", unknown_tool(call.tool_name, self._binding.tools))
         try:
             tool.validate(call.arguments)
         except ToolArgumentsError as error:
@@ -66,19 +66,12 @@ class PolicyHandler:
             data["request_payload"] = plain(decision.request_payload)
         return Draft("policy_decision", data, decision.reason or "")
 
-    def _unknown(self, name: str) -> str:
-        known = sorted(self._binding.tools)
-        close = difflib.get_close_matches(name, known, n=3)
-        if close:
-            return f"there is no tool {name!r}; did you mean {' or '.join(close)}?"
-        return f"there is no tool {name!r}; the tools are: {', '.join(known) or 'none'}"
-
 
 _ALLOWED = {"action": "allow", "reason": None, "policy_id": None}
 
 
 def _refused(call: ToolCall, error_type: str, error: str) -> Draft:
-    data = {
+    data: dict[str, Any] = {
         "tool_name": call.tool_name,
         "tool_call_id": call.id,
         "attempt": 0,

@@ -91,7 +91,7 @@ class ToolHandler:
         )
 
     def _failed(self, effect: ExecuteTool, error: BaseException, began: float) -> Draft:
-        data = {
+        data: dict[str, Any] = {
             "tool_name": effect.call.tool_name,
             "tool_call_id": effect.call.id,
             "attempt": effect.attempt,

@@ -1,7 +1,9 @@
 """temp"""
 
-import msgspec
 from typing import Any
+
+import msgspec
+
 from afk_es.machine.spec import Rendering
 
 

@@ -87,6 +87,7 @@ class Tool(Generic[P, R_co]):
             destructive=self.destructive,
             open_world=self.open_world,
             timeout_s=self.timeout_s,
+            raise_on_error=self.raise_on_error,
         )
 
     def within(self, middlewares: tuple[Hook, ...]) -> Tool[P, R_co]:
