@@ -46,7 +46,7 @@ def open_log(
 
 def _path(location: str | os.PathLike[str]) -> str:
     text = os.fspath(location)
-    if not isinstance(text, str) or not text:
+    if not text:
         raise ConfigurationError(f"{location!r} is no place for a log: it is {_LEGAL}")
     if isinstance(location, os.PathLike) or "://" not in text:
         return text

@@ -78,12 +78,7 @@ async def open_writer(path: Path, *, durability: Durability, busy_timeout_s: flo
     Raises:
         LogError: the file is foreign, newer, damaged or cannot be written.
     """
-    if path.is_dir():
-        raise ForeignLogError(f"{path} is a directory; name a file in it, such as {path / 'runs.db'}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LogReadOnlyError(f"the log's directory {path.parent} cannot be made ({error}); make it, or name another path") from error
+    _make_room(path)
     connection = await _connect(path, "mode=rwc", busy_timeout_s)
     try:
         await fetch(connection, "PRAGMA trusted_schema=OFF")
@@ -110,14 +105,11 @@ async def open_reader(path: Path, *, busy_timeout_s: float) -> aiosqlite.Connect
     Raises:
         LogError: there is no such file, or it is foreign, newer or damaged.
     """
-    if not path.exists():
-        raise LogError(f"there is no log at {path}; check the path, or AFK_ES_LOG")
+    _require(path)
     try:
         return await _open_reader(path, "mode=ro", busy_timeout_s)
     except LogReadOnlyError:
-        # In a directory that cannot be written WAL needs a file that is not there. If no writer left one, the file itself is everything.
-        wal = path.with_name(path.name + "-wal")
-        if wal.exists() and wal.stat().st_size:
+        if not _is_whole(path):
             raise
         return await _open_reader(path, "mode=ro&immutable=1", busy_timeout_s)
 
@@ -138,12 +130,37 @@ async def _open_reader(path: Path, mode: str, busy_timeout_s: float) -> aiosqlit
 
 
 async def _connect(path: Path, mode: str, busy_timeout_s: float) -> aiosqlite.Connection:
-    # `as_uri` percent-encodes what a URI would take for its query or fragment.
-    uri = f"{path.absolute().as_uri()}?{mode}"
     try:
-        return await aiosqlite.connect(uri, uri=True, isolation_level=None, timeout=busy_timeout_s)
+        return await aiosqlite.connect(_uri(path, mode), uri=True, isolation_level=None, timeout=busy_timeout_s)
     except sqlite3.Error as error:
         raise in_our_words(error, path) from error
+
+
+def _uri(path: Path, mode: str) -> str:
+    # `as_uri` percent-encodes what a URI would take for its query or fragment.
+    return f"{path.absolute().as_uri()}?{mode}"
+
+
+def _make_room(path: Path) -> None:
+    if path.is_dir():
+        raise ForeignLogError(f"{path} is a directory; name a file in it, such as {path / 'runs.db'}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LogReadOnlyError(f"the log's directory {path.parent} cannot be made ({error}); make it, or name another path") from error
+
+
+def _require(path: Path) -> None:
+    if path.is_dir():
+        raise ForeignLogError(f"{path} is a directory; name a file in it, such as {path / 'runs.db'}")
+    if not path.exists():
+        raise LogError(f"there is no log at {path}; check the path, or AFK_ES_LOG")
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file itself is everything: no writer left a write-ahead log, which a read-only directory would not let us read."""
+    wal = path.with_name(path.name + "-wal")
+    return not (wal.exists() and wal.stat().st_size)
 
 
 async def _is_blank(connection: aiosqlite.Connection, path: Path) -> bool:
