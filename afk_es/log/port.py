@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -63,6 +63,7 @@ class ChainFault(msgspec.Struct, frozen=True):
     reason: str
 
 
+@runtime_checkable
 class EventLog(Protocol):
     """An append-only log of runs.
 
@@ -94,14 +95,21 @@ class EventLog(Protocol):
         appends.
 
         Raises:
-            InvalidEventError: data not of the declared shape; nothing was written.
+            InvalidEventError: data not of the declared shape, a transient type, events that do not belong together; nothing was written.
             HeadConflictError: the run's head is not the seq before the first event, or the epoch is not the owner's.
             LogError: the file could not be written; nothing was.
         """
         ...
 
     async def read(self, run_id: str, *, after: int = 0, limit: int | None = None) -> list[AgentRunEvent]:
-        """The run's events with a seq above `after`, at most `limit` of them; empty for an unknown run. Parts are back in place."""
+        """The run's events with a seq above `after`, at most `limit` of them; empty for an unknown run. Parts are back in place.
+
+        A part (see `EventType.parts`) is one object for all events that carry it: nobody may change an event's data.
+
+        Raises:
+            CorruptLogError: a row cannot be decoded; the message names run and seq.
+            NewerLogError: a known type in a version of a newer afk_es.
+        """
         ...
 
     async def head(self, run_id: str) -> RunHead | None:
@@ -113,7 +121,11 @@ class EventLog(Protocol):
         ...
 
     async def runs(self, *, thread_id: str | None = None, limit: int = 50, before: str | None = None) -> list[RunRecord]:
-        """Runs, the newest first; `before` is the run id to page on from."""
+        """Runs, the newest first; `before` is the run id to page on from.
+
+        Raises:
+            RunNotFoundError: there is no run `before`.
+        """
         ...
 
     async def find(self, prefix: str) -> list[str]:
@@ -121,7 +133,13 @@ class EventLog(Protocol):
         ...
 
     async def verify(self, run_id: str) -> ChainFault | None:
-        """Check the stored bytes of a run against its hash chain; None if every event is what was appended, in order, without a gap."""
+        """Check the stored bytes of a run against its hash chain; None if every event is what was appended, in order, without a gap.
+
+        A missing end cannot be seen: a prefix of a run is a legal run.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+        """
         ...
 
     def hold(self, run_id: str) -> None:

@@ -1,0 +1,79 @@
+"""Where a log is: from what a caller writes to the store that is meant."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from afk_es.errors import ConfigurationError
+from afk_es.log.port import EventLog
+
+ENVIRONMENT = "AFK_ES_LOG"
+MEMORY = ":memory:"
+_LEGAL = 'a path, "sqlite:///relative/path", "sqlite:////absolute/path", ":memory:", or an EventLog'
+
+
+def open_log(
+    location: str | os.PathLike[str] | EventLog, *, durability: Literal["full", "normal"] = "full", read_only: bool = False
+) -> EventLog:
+    """The store for a location, not opened yet. `~` in a path is the home directory; percent-escapes in a URL are undone.
+
+    Args:
+        location: a path, `sqlite:///` and a relative path, `sqlite:////` and an absolute one, `:memory:`, or a store, which is returned.
+        durability: see `SqliteEventLog`.
+        read_only: see `SqliteEventLog`.
+
+    Raises:
+        ConfigurationError: anything else.
+    """
+    if isinstance(location, (str, os.PathLike)):
+        path = _path(location)
+        if path == MEMORY:
+            from afk_es.log.memory import MemoryEventLog
+
+            return MemoryEventLog()
+        from afk_es.log.sqlite import SqliteEventLog
+
+        return SqliteEventLog(Path(path).expanduser(), durability=durability, read_only=read_only)
+    if isinstance(location, EventLog):
+        return location
+    raise ConfigurationError(f"{location!r} is no place for a log: it is {_LEGAL}")
+
+
+def _path(location: str | os.PathLike[str]) -> str:
+    text = os.fspath(location)
+    if not text:
+        raise ConfigurationError(f"{location!r} is no place for a log: it is {_LEGAL}")
+    if isinstance(location, os.PathLike) or "://" not in text:
+        return text
+    parts = urlsplit(text)
+    if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment or len(parts.path) < 2:
+        raise ConfigurationError(f"{text!r} is no place for a log: it is {_LEGAL}; a URL has no host and no options")
+    return unquote(parts.path[1:])
+
+
+def default_location(environment: Mapping[str, str] | None = None, platform: str = sys.platform) -> str:
+    """Where runs are logged if nobody says where: `$AFK_ES_LOG`, else `afk_es/runs.db` in the user's state directory.
+
+    Args:
+        environment: variables to look at; default those of the process.
+        platform: as `sys.platform` has it.
+    """
+    variables = os.environ if environment is None else environment
+    if named := variables.get(ENVIRONMENT):
+        return named
+    return str(_state_directory(variables, platform) / "afk_es" / "runs.db")
+
+
+def _state_directory(variables: Mapping[str, str], platform: str) -> Path:
+    if platform == "win32":
+        return Path(variables.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    # The XDG base directory specification: a relative path is to be ignored.
+    named = variables.get("XDG_STATE_HOME", "")
+    return Path(named) if os.path.isabs(named) else Path.home() / ".local" / "state"

@@ -1,0 +1,164 @@
+"""A log in memory: the same rows, conflicts and hash chain as on disk, gone with the object.
+
+It belongs to no event loop and keeps its runs when it is closed, so `run_sync` may be called again and again on one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from afk_es.clock import Ids, RandomIds
+from afk_es.errors import LogClosedError, RunNotFoundError
+from afk_es.log.batch import Head, chained, encode_batch, refusal
+from afk_es.log.codec import Codec, Row
+from afk_es.log.port import ChainFault, RunHead, RunRecord
+from afk_es.log.records import run_record
+from afk_es.log.verification import chain_fault
+from afk_es.machine.events import AgentRunEvent
+
+FOUND_AT_MOST = 20
+
+
+class _Run:
+    """The rows of one run, and where its first and last event stand among those of all runs."""
+
+    __slots__ = ("first_position", "head", "last_position", "rows")
+
+    def __init__(self, head: Head, first_position: int) -> None:
+        self.head = head
+        self.rows: list[Row] = []
+        self.first_position = first_position
+        self.last_position = first_position
+
+
+class MemoryEventLog:
+    """An `EventLog` that forgets everything with the process.
+
+    Args:
+        ids: where the owner's id comes from.
+        codec: how events become rows; only tests of old versions need another.
+    """
+
+    location = ":memory:"
+
+    def __init__(self, *, ids: Ids | None = None, codec: Codec | None = None) -> None:
+        self._owner = (ids or RandomIds()).new("owner")
+        self._codec = codec or Codec()
+        self._runs: dict[str, _Run] = {}
+        self._parts: dict[str, str] = {}
+        self._position = 0
+        self._held: set[str] = set()
+        self._opened = False
+        self._lock = threading.Lock()
+
+    @property
+    def owner(self) -> str:
+        """The identity under which this log's runs are claimed."""
+        return self._owner
+
+    async def open(self) -> None:
+        """Make it usable, with what it held when it was closed."""
+        self._opened = True
+
+    async def close(self) -> None:
+        """Refuse further use until it is opened again."""
+        self._opened = False
+        self._held.clear()
+
+    async def append(self, events: Sequence[AgentRunEvent], *, epoch: int) -> None:
+        """See `EventLog.append`."""
+        self._check_open()
+        if not events:
+            return
+        batch = encode_batch(self._codec, events, epoch)
+        with self._lock:
+            run = self._runs.get(batch.run_id)
+            head = run.head if run is not None else None
+            error = refusal(batch, head)
+            if error is not None:
+                raise error
+            hashes, new_head = chained(batch, head)
+            if run is None:
+                run = self._runs[batch.run_id] = _Run(new_head, self._position + 1)
+            run.head = new_head
+            run.rows.extend((*event.columns, link) for event, link in zip(batch.events, hashes, strict=True))
+            self._position += len(hashes)
+            run.last_position = self._position
+            self._parts.update(batch.parts)
+
+    async def read(self, run_id: str, *, after: int = 0, limit: int | None = None) -> list[AgentRunEvent]:
+        """See `EventLog.read`."""
+        self._check_open()
+        run = self._runs.get(run_id)
+        if run is None:
+            return []
+        after = max(after, 0)
+        rows = run.rows[after : None if limit is None else after + limit]
+        return self._decoded(run_id, run.head.thread_id, rows)
+
+    def _decoded(self, run_id: str, thread_id: str, rows: Sequence[Row]) -> list[AgentRunEvent]:
+        references = self._codec.references(rows)
+        parts = self._codec.known_parts(references)
+        for key in references - parts.keys():
+            parts[key] = self._codec.load_part(key, self._parts[key])
+        return [self._codec.decode(row, run_id=run_id, thread_id=thread_id, parts=parts) for row in rows]
+
+    async def head(self, run_id: str) -> RunHead | None:
+        """See `EventLog.head`."""
+        self._check_open()
+        run = self._runs.get(run_id)
+        return None if run is None else _run_head(run_id, run)
+
+    async def thread(self, thread_id: str) -> list[RunHead]:
+        """See `EventLog.thread`."""
+        self._check_open()
+        heads = [_run_head(run_id, run) for run_id, run in self._runs.items() if run.head.thread_id == thread_id]
+        return sorted(heads, key=lambda head: head.last_position)
+
+    async def runs(self, *, thread_id: str | None = None, limit: int = 50, before: str | None = None) -> list[RunRecord]:
+        """See `EventLog.runs`."""
+        self._check_open()
+        newest_first = [run_id for run_id, run in reversed(self._runs.items()) if thread_id in (None, run.head.thread_id)]
+        if before is not None:
+            if before not in newest_first:
+                raise RunNotFoundError(f"there is no run {before} in {self.location} to page on from")
+            newest_first = newest_first[newest_first.index(before) + 1 :]
+        return [self._record(run_id, self._runs[run_id]) for run_id in newest_first[: max(limit, 0)]]
+
+    def _record(self, run_id: str, run: _Run) -> RunRecord:
+        return run_record(self._decoded(run_id, run.head.thread_id, run.rows), _run_head(run_id, run))
+
+    async def find(self, prefix: str) -> list[str]:
+        """See `EventLog.find`."""
+        self._check_open()
+        return [run_id for run_id in reversed(self._runs) if run_id.startswith(prefix)][:FOUND_AT_MOST]
+
+    async def verify(self, run_id: str) -> ChainFault | None:
+        """See `EventLog.verify`."""
+        self._check_open()
+        run = self._runs.get(run_id)
+        if run is None:
+            raise RunNotFoundError(f"there is no run {run_id} in {self.location}")
+        return chain_fault(run_id, run.head.thread_id, run.rows)
+
+    def hold(self, run_id: str) -> None:
+        """See `EventLog.hold`."""
+        self._held.add(run_id)
+
+    def release(self, run_id: str) -> None:
+        """See `EventLog.release`."""
+        self._held.discard(run_id)
+
+    async def alive(self, owner: str, run_id: str) -> bool:
+        """See `EventLog.alive`. Nobody else can have this log, so another owner is never alive."""
+        return owner == self._owner and run_id in self._held
+
+    def _check_open(self) -> None:
+        if not self._opened:
+            raise LogClosedError("the log in memory is not open: call `await log.open()` first")
+
+
+def _run_head(run_id: str, run: _Run) -> RunHead:
+    head = run.head
+    return RunHead(run_id, head.thread_id, head.seq, head.epoch, run.rows[-1][3], run.first_position, run.last_position)

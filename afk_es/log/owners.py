@@ -1,0 +1,81 @@
+"""Who drives runs, and whether they still live: a lock per open store that the operating system drops when its process dies.
+
+The file lies beside the log, in `<log>-owners/`, and says pid and host for people. A process that forks without exec hands its lock to
+the child; start workers with spawn, as asyncio and pools should anyway.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from afk_es.errors import LogReadOnlyError
+
+_ATTEMPTS = 3
+"""Another owner may remove the directory as the last one leaves, between our making it and our making the file in it."""
+
+
+class Owners:
+    """The locks of the owners of one log; `hold` takes this store's own."""
+
+    def __init__(self, log: Path, owner: str) -> None:
+        self._directory = log.with_name(log.name + "-owners")
+        self._owner = owner
+        self._lock: FileLock | None = None
+
+    def hold(self) -> None:
+        """Take this owner's lock.
+
+        Raises:
+            LogReadOnlyError: the directory cannot be written.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._directory.mkdir(exist_ok=True)
+                lock = FileLock(self._file(self._owner), blocking=False, thread_local=False)
+                lock.acquire()
+                self._file(self._owner).write_text(f"pid {os.getpid()} on {socket.gethostname()}\n", "utf-8")
+            except (OSError, Timeout) as error:
+                if isinstance(error, FileNotFoundError) and attempt + 1 < _ATTEMPTS:
+                    continue
+                raise LogReadOnlyError(
+                    f"the owner's lock cannot be taken in {self._directory} ({error}); make the log's directory writable"
+                ) from error
+            self._lock = lock
+            return
+
+    def release(self) -> None:
+        """Let go of this owner's lock and remove its file."""
+        if self._lock is not None:
+            self._remove(self._owner)
+            self._lock.release()
+            self._lock = None
+
+    def alive(self, owner: str) -> bool:
+        """Whether the process of that owner lives and has its store open. Cleans up behind a dead one."""
+        file = self._file(owner)
+        if not file.exists():
+            return False
+        lock = FileLock(file, blocking=False, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            return True
+        except OSError:
+            # It cannot be asked, as on a read-only mount. To take a living owner for dead would be the worse mistake.
+            return True
+        self._remove(owner)
+        lock.release()
+        return False
+
+    def _remove(self, owner: str) -> None:
+        with suppress(OSError):
+            self._file(owner).unlink(missing_ok=True)
+            self._directory.rmdir()
+
+    def _file(self, owner: str) -> Path:
+        return self._directory / f"{owner}.lock"

@@ -1,0 +1,42 @@
+"""A run's row in the list of runs, folded from its events; SQLite computes the same with aggregates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from afk_es.log.port import RunHead, RunRecord
+from afk_es.machine.events import TERMINAL, AgentRunEvent
+
+
+def run_record(events: Sequence[AgentRunEvent], head: RunHead) -> RunRecord:
+    """The record of a run of which these are all events."""
+    first, last = events[0], events[-1]
+    answers = [event.data for event in events if event.type == "llm_completed"]
+    usages = [answer["usage"] for answer in answers if answer["usage"] is not None]
+    costs = [answer["cost_usd"] for answer in answers if answer["cost_usd"] is not None]
+    claims = [event.data["owner"] for event in events if event.type == "run_started"]
+    return RunRecord(
+        run_id=head.run_id,
+        thread_id=head.thread_id,
+        agent_name=first.data.get("agent_name") or "",
+        state=last.state,
+        seq=head.seq,
+        epoch=head.epoch,
+        owner=claims[-1],
+        started_at=first.at,
+        updated_at=last.at,
+        ended=last.type in TERMINAL,
+        step=last.step,
+        llm_calls=sum(event.type == "llm_called" for event in events),
+        tool_calls=sum(event.type == "tool_started" for event in events),
+        errors=sum(_is_error(event) for event in events),
+        input_tokens=sum(usage["input_tokens"] for usage in usages),
+        output_tokens=sum(usage["output_tokens"] for usage in usages),
+        cost_usd=sum(costs) if costs else None,
+        user_message=first.data.get("user_message"),
+        message=last.message,
+    )
+
+
+def _is_error(event: AgentRunEvent) -> bool:
+    return event.type == "llm_failed" or (event.type == "tool_completed" and not event.data["success"])

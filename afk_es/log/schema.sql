@@ -1,0 +1,54 @@
+-- The event log, schema version 1. Tables refuse to change or forget; a run grows only at its end, by one owner at a time.
+--
+-- Why a rowid table with an integer run key and a unique index: with many runs interleaved it writes 5-8 us a row, where one clustered on
+-- a text run id took up to 52. Rows are small on purpose: a default is NULL (state 'running', the empty message) or left out of the JSON,
+-- the thread is the run's, epoch and schema_version 1 take no byte beyond their header, the hash is 128 bits. `type` and `data` are text, so
+-- that the sqlite3 shell and json_extract can read them.
+
+CREATE TABLE IF NOT EXISTS runs (
+  run       INTEGER PRIMARY KEY,
+  run_id    TEXT NOT NULL UNIQUE,
+  thread_id TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX IF NOT EXISTS runs_of_thread ON runs (thread_id);
+
+CREATE TABLE IF NOT EXISTS parts (
+  digest  TEXT NOT NULL PRIMARY KEY, -- blake2b-128 of content, in hexadecimal
+  content TEXT NOT NULL              -- JSON; what {"$part": digest} in an event's data stands for
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS events (
+  position       INTEGER PRIMARY KEY,
+  run            INTEGER NOT NULL REFERENCES runs,
+  seq            INTEGER NOT NULL,
+  epoch          INTEGER NOT NULL CHECK (epoch > 0),
+  at             INTEGER NOT NULL, -- microseconds since 1970, UTC
+  type           TEXT NOT NULL,
+  state          TEXT,             -- NULL: running
+  step           INTEGER NOT NULL,
+  message        TEXT,             -- NULL: none
+  schema_version INTEGER NOT NULL,
+  data           TEXT NOT NULL,    -- JSON
+  hash           BLOB NOT NULL,    -- blake2b-128 over the previous event's hash and the columns from seq to data
+  UNIQUE (run, seq)
+) STRICT;
+
+-- A takeover uses the next seq, so this and the unique index stop every owner who does not know of it.
+CREATE TRIGGER IF NOT EXISTS events_follow BEFORE INSERT ON events
+BEGIN
+  SELECT CASE
+      WHEN NEW.seq IS NOT coalesce(last.seq, 0) + 1
+        THEN RAISE(ABORT, 'the event does not follow the head of its run')
+      WHEN NEW.epoch IS NOT coalesce(last.epoch, 0) + (NEW.type = 'run_started')
+        THEN RAISE(ABORT, 'the epoch is not that of the run''s owner')
+    END
+  FROM (SELECT 1) LEFT JOIN (SELECT seq, epoch FROM events WHERE run = NEW.run ORDER BY seq DESC LIMIT 1) AS last;
+END;
+
+CREATE TRIGGER IF NOT EXISTS events_stay BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
+CREATE TRIGGER IF NOT EXISTS events_last BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
+CREATE TRIGGER IF NOT EXISTS runs_stay BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'runs are never changed'); END;
+CREATE TRIGGER IF NOT EXISTS runs_last BEFORE DELETE ON runs BEGIN SELECT RAISE(ABORT, 'runs are never deleted'); END;
+CREATE TRIGGER IF NOT EXISTS parts_stay BEFORE UPDATE ON parts BEGIN SELECT RAISE(ABORT, 'parts are never changed'); END;
+CREATE TRIGGER IF NOT EXISTS parts_last BEFORE DELETE ON parts BEGIN SELECT RAISE(ABORT, 'parts are never deleted'); END;

@@ -1,0 +1,217 @@
+"""The log in one SQLite file: the default store.
+
+One connection writes (see `sqlite_writer`), another, opened at the first read, only reads; both live in threads of their own, which end
+at `close()`. An open store belongs to its event loop and its process: do not carry it across a fork, open another one in the child.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+
+from afk_es.clock import Ids, RandomIds
+from afk_es.errors import LogClosedError, LogReadOnlyError, RunNotFoundError
+from afk_es.log import sqlite_queries as queries
+from afk_es.log.batch import encode_batch
+from afk_es.log.codec import Codec, Row
+from afk_es.log.owners import Owners
+from afk_es.log.port import ChainFault, RunHead, RunRecord
+from afk_es.log.sqlite_file import Durability, check_options, fetch, in_our_words, open_reader, open_writer
+from afk_es.log.sqlite_writer import Writer
+from afk_es.log.verification import chain_fault, part_fault
+from afk_es.machine.events import AgentRunEvent
+
+
+class SqliteEventLog:
+    """An `EventLog` in a file.
+
+    Args:
+        path: the file; it and its directory are made if missing.
+        durability: "full" survives a power cut, "normal" may lose the last moments in one (never in a crash of the process).
+        busy_timeout_s: seconds to wait for another process's write lock.
+        max_size_bytes: a quota for the file, without its write-ahead log; an append beyond it is a `LogFullError`. None: the disk's size.
+            A file that is larger already stays as large as it is.
+        read_only: never make, write or lock anything; works in a directory that cannot be written.
+        ids: where the owner's id comes from.
+        codec: how events become rows; only tests of old versions need another.
+
+    Raises:
+        ConfigurationError: an option that cannot work.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability = "full",
+        busy_timeout_s: float = 5.0,
+        max_size_bytes: int | None = None,
+        read_only: bool = False,
+        ids: Ids | None = None,
+        codec: Codec | None = None,
+    ) -> None:
+        check_options(durability, busy_timeout_s, max_size_bytes)
+        self._path = Path(path)
+        self._durability: Durability = durability
+        self._busy_timeout_s = busy_timeout_s
+        self._max_size_bytes = max_size_bytes
+        self._read_only = read_only
+        self._owner = (ids or RandomIds()).new("owner")
+        self._codec = codec or Codec()
+        self._owners = Owners(self._path, self._owner)
+        self._held: set[str] = set()
+        self._writer: Writer | None = None
+        self._reader: aiosqlite.Connection | None = None
+        self._door = asyncio.Lock()
+        self._opened = False
+
+    @property
+    def location(self) -> str:
+        """The path, as it was given."""
+        return str(self._path)
+
+    @property
+    def owner(self) -> str:
+        """The identity under which this store claims runs."""
+        return self._owner
+
+    async def open(self) -> None:
+        """Open the file, or make it.
+
+        Raises:
+            LogError: the file is foreign, newer, damaged, missing (if read-only) or cannot be written.
+        """
+        async with self._door:
+            if self._opened:
+                return
+            if self._read_only:
+                self._reader = await open_reader(self._path, busy_timeout_s=self._busy_timeout_s)
+            else:
+                connection = await open_writer(
+                    self._path,
+                    durability=self._durability,
+                    busy_timeout_s=self._busy_timeout_s,
+                    max_size_bytes=self._max_size_bytes,
+                )
+                self._writer = Writer(connection, self._path, self._owners.hold)
+            self._opened = True
+
+    async def close(self) -> None:
+        """Finish what is queued, end both threads, let go of the owner's lock."""
+        self._opened = False
+        async with self._door:
+            writer, self._writer = self._writer, None
+            reader, self._reader = self._reader, None
+            self._held.clear()
+            try:
+                # The reader first: whoever closes last checkpoints, and only the writer may.
+                if reader is not None:
+                    await reader.close()
+            finally:
+                try:
+                    if writer is not None:
+                        await writer.close()
+                finally:
+                    self._owners.release()
+        self._door = asyncio.Lock()  # A lock belongs to the event loop it was first waited for in; the next may be another.
+
+    async def append(self, events: Sequence[AgentRunEvent], *, epoch: int) -> None:
+        """See `EventLog.append`."""
+        self._check_open()
+        if self._writer is None:
+            raise LogReadOnlyError(f"the log {self._path} was opened read-only; open it without read_only to append")
+        if events:
+            await self._writer.append(encode_batch(self._codec, events, epoch))
+
+    async def read(self, run_id: str, *, after: int = 0, limit: int | None = None) -> list[AgentRunEvent]:
+        """See `EventLog.read`."""
+        thread_id = await self._thread_of(run_id)
+        if thread_id is None:
+            return []
+        rows: list[Row] = await self._fetch(queries.EVENTS, (run_id, after, -1 if limit is None else max(limit, 0)))
+        wanted = self._codec.references(rows)
+        parts = self._codec.known_parts(wanted)
+        if missing := wanted - parts.keys():
+            for key, content in await self._fetch(queries.PARTS, (json.dumps(sorted(missing)),)):
+                parts[key] = self._codec.load_part(key, content)
+        decode = self._codec.decode
+        return [decode(row, run_id=run_id, thread_id=thread_id, parts=parts) for row in rows]
+
+    async def _thread_of(self, run_id: str) -> str | None:
+        found = await self._fetch(queries.THREAD_OF_RUN, (run_id,))
+        return found[0][0] if found else None
+
+    async def head(self, run_id: str) -> RunHead | None:
+        """See `EventLog.head`."""
+        found = await self._fetch(queries.HEAD, (run_id,))
+        return RunHead(*found[0]) if found else None
+
+    async def thread(self, thread_id: str) -> list[RunHead]:
+        """See `EventLog.thread`."""
+        return [RunHead(*row) for row in await self._fetch(queries.THREAD, (thread_id,))]
+
+    async def runs(self, *, thread_id: str | None = None, limit: int = 50, before: str | None = None) -> list[RunRecord]:
+        """See `EventLog.runs`."""
+        if before is not None and await self._thread_of(before) is None:
+            raise RunNotFoundError(f"there is no run {before} in {self._path} to page on from")
+        parameters = {"thread_id": thread_id, "before": before, "limit": max(limit, 0)}
+        return [queries.run_record(row) for row in await self._fetch(queries.RUNS, parameters)]
+
+    async def find(self, prefix: str) -> list[str]:
+        """See `EventLog.find`."""
+        return [run_id for (run_id,) in await self._fetch(queries.FIND, (prefix, prefix))]
+
+    async def verify(self, run_id: str) -> ChainFault | None:
+        """See `EventLog.verify`. Reads the whole run."""
+        thread_id = await self._thread_of(run_id)
+        if thread_id is None:
+            raise RunNotFoundError(f"there is no run {run_id} in {self._path}")
+        rows = [queries.stored_row(raw) for raw in await self._fetch(queries.STORED_BYTES, (run_id,))]
+        fault = chain_fault(run_id, thread_id, rows)
+        sound = rows if fault is None else rows[: fault.seq - 1]
+        wanted = json.dumps(sorted(self._codec.references(sound)))
+        contents = {key: queries.stored_text(content) for key, content in await self._fetch(queries.STORED_PARTS, (wanted,))}
+        return part_fault(run_id, sound, contents) or fault
+
+    def hold(self, run_id: str) -> None:
+        """See `EventLog.hold`."""
+        self._held.add(run_id)
+
+    def release(self, run_id: str) -> None:
+        """See `EventLog.release`."""
+        self._held.discard(run_id)
+        if self._writer is not None:
+            self._writer.forget(run_id)
+
+    async def alive(self, owner: str, run_id: str) -> bool:
+        """See `EventLog.alive`."""
+        return run_id in self._held if owner == self._owner else self._owners.alive(owner)
+
+    async def _fetch(self, sql: str, parameters: Any) -> list[Any]:
+        """Read in one hop: no cursor stays open, which would keep the write-ahead log from being merged."""
+        self._check_open()
+        try:
+            return await fetch(self._reader or await self._open_reader(), sql, parameters)
+        except (sqlite3.Error, ValueError) as error:
+            self._check_open()  # aiosqlite's ValueError: it was closed while this waited.
+            if isinstance(error, sqlite3.Error):
+                raise in_our_words(error, self._path) from error
+            raise
+
+    async def _open_reader(self) -> aiosqlite.Connection:
+        async with self._door:
+            self._check_open()
+            if self._reader is None:
+                self._reader = await open_reader(self._path, busy_timeout_s=self._busy_timeout_s)
+            return self._reader
+
+    def _check_open(self) -> None:
+        if not self._opened:
+            raise LogClosedError(f"the log {self._path} is not open: call `await log.open()` first")

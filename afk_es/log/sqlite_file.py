@@ -1,0 +1,218 @@
+"""The log's file: opening and recognising it, and saying in our words what SQLite has against it. Knows no events.
+
+Only `open_writer` writes or checkpoints, on one connection for each store: SQLite before 3.51.3 has a rare WAL corruption when several
+connections of a process do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import aiosqlite
+
+from afk_es.errors import (
+    ConfigurationError,
+    CorruptLogError,
+    ForeignLogError,
+    LogError,
+    LogFullError,
+    LogLockedError,
+    LogReadOnlyError,
+    LogUnavailableError,
+    NewerLogError,
+)
+
+Durability = Literal["full", "normal"]
+
+APPLICATION_ID = 0x61666B31
+"""`afk1` in ASCII; `file(1)` and SQLite's own tools show it."""
+FILE_VERSION = 1
+"""Of the tables. Event shapes have a version of their own, in each row."""
+
+_BUSY_RETRY_S = 0.01
+_WAYS_OUT: dict[int, tuple[type[LogError], str]] = {
+    sqlite3.SQLITE_BUSY: (LogLockedError, "another process holds its write lock; try again, or raise busy_timeout_s"),
+    sqlite3.SQLITE_LOCKED: (LogLockedError, "another connection holds its write lock; try again, or raise busy_timeout_s"),
+    sqlite3.SQLITE_FULL: (
+        LogFullError,
+        "the disk or the log's max_size_bytes is full; make room and append again, nothing is half-written",
+    ),
+    sqlite3.SQLITE_READONLY: (LogReadOnlyError, "it is not writable; give write permission on the file and its directory"),
+    sqlite3.SQLITE_CANTOPEN: (LogReadOnlyError, "it cannot be opened; check that the path is right and the directory writable"),
+    sqlite3.SQLITE_PERM: (LogReadOnlyError, "access is not permitted; check the permissions of the file and its directory"),
+    sqlite3.SQLITE_CORRUPT: (CorruptLogError, "it is damaged; keep a copy, then save what is readable with `sqlite3 FILE .recover`"),
+    sqlite3.SQLITE_NOTADB: (CorruptLogError, "it is no longer a database; restore it from a backup"),
+    sqlite3.SQLITE_IOERR: (LogUnavailableError, "the device failed; check the disk, then open the log again"),
+}
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code, or 0 where the error is Python's own."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+def in_our_words(error: sqlite3.Error, path: Path) -> LogError:
+    """The `LogError` for what SQLite reported: names the file and the way out."""
+    if "decode to UTF-8" in str(error):  # Python's own message, without a code: a text column with broken bytes.
+        return CorruptLogError(f"the log {path}: {_WAYS_OUT[sqlite3.SQLITE_CORRUPT][1]} ({error})")
+    kind, way_out = _WAYS_OUT.get(
+        primary_code(error), (LogUnavailableError, "open it again, and check the file with `PRAGMA integrity_check`")
+    )
+    return kind(f"the log {path}: {way_out} (SQLite says: {error})")
+
+
+async def fetch(connection: aiosqlite.Connection, sql: str, parameters: Iterable[Any] = ()) -> list[Any]:
+    """Run one statement and fetch all its rows, in one thread hop."""
+    return list(await connection.execute_fetchall(sql, parameters))
+
+
+async def open_writer(path: Path, *, durability: Durability, busy_timeout_s: float, max_size_bytes: int | None) -> aiosqlite.Connection:
+    """The one connection that writes. Makes the file and its directory if there is none.
+
+    Raises:
+        LogError: the file is foreign, newer, damaged or cannot be written.
+    """
+    _make_room(path)
+    connection = await _connect(path, "mode=rwc", busy_timeout_s)
+    try:
+        await fetch(connection, "PRAGMA trusted_schema=OFF")
+        if await _is_blank(connection, path):
+            await _create(connection)
+        await _until_free(connection, "PRAGMA journal_mode=WAL", busy_timeout_s)
+        await fetch(connection, f"PRAGMA synchronous={durability}")
+        await fetch(connection, "PRAGMA fullfsync=ON")  # macOS: only this reaches the platter. Elsewhere it says nothing.
+        await fetch(connection, "PRAGMA foreign_keys=ON")
+        if max_size_bytes is not None:
+            (page_size,) = (await fetch(connection, "PRAGMA page_size"))[0]
+            await fetch(connection, f"PRAGMA max_page_count={max(max_size_bytes // page_size, 1)}")
+    except BaseException as error:
+        await connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise in_our_words(error, path) from error
+        raise
+    return connection
+
+
+async def open_reader(path: Path, *, busy_timeout_s: float) -> aiosqlite.Connection:
+    """A connection that cannot write. Leaves nothing behind where the directory is read-only.
+
+    Raises:
+        LogError: there is no such file, or it is foreign, newer or damaged.
+    """
+    _require(path)
+    try:
+        return await _open_reader(path, "mode=ro", busy_timeout_s)
+    except LogReadOnlyError:
+        if not _is_whole(path):
+            raise
+        return await _open_reader(path, "mode=ro&immutable=1", busy_timeout_s)
+
+
+async def _open_reader(path: Path, mode: str, busy_timeout_s: float) -> aiosqlite.Connection:
+    connection = await _connect(path, mode, busy_timeout_s)
+    try:
+        await fetch(connection, "PRAGMA trusted_schema=OFF")
+        if await _is_blank(connection, path):
+            raise ForeignLogError(f"{path} is empty: no run was ever recorded in it")
+        await fetch(connection, "SELECT run FROM runs LIMIT 1")
+    except BaseException as error:
+        await connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise in_our_words(error, path) from error
+        raise
+    return connection
+
+
+async def _connect(path: Path, mode: str, busy_timeout_s: float) -> aiosqlite.Connection:
+    try:
+        return await aiosqlite.connect(_uri(path, mode), uri=True, isolation_level=None, timeout=busy_timeout_s)
+    except sqlite3.Error as error:
+        raise in_our_words(error, path) from error
+
+
+def _uri(path: Path, mode: str) -> str:
+    # `as_uri` percent-encodes what a URI would take for its query or fragment.
+    return f"{path.absolute().as_uri()}?{mode}"
+
+
+def _make_room(path: Path) -> None:
+    if path.is_dir():
+        raise ForeignLogError(f"{path} is a directory; name a file in it, such as {path / 'runs.db'}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LogReadOnlyError(f"the log's directory {path.parent} cannot be made ({error}); make it, or name another path") from error
+
+
+def _require(path: Path) -> None:
+    if path.is_dir():
+        raise ForeignLogError(f"{path} is a directory; name a file in it, such as {path / 'runs.db'}")
+    if not path.exists():
+        raise LogError(f"there is no log at {path}; check the path, or AFK_ES_LOG")
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file itself is everything: no writer left a write-ahead log, which a read-only directory would not let us read."""
+    wal = path.with_name(path.name + "-wal")
+    return not (wal.exists() and wal.stat().st_size)
+
+
+async def _is_blank(connection: aiosqlite.Connection, path: Path) -> bool:
+    """Whether nothing was ever put into the file. Raises if what is in it is not a log that this version can use."""
+    try:
+        (application,) = (await fetch(connection, "PRAGMA application_id"))[0]
+        (version,) = (await fetch(connection, "PRAGMA user_version"))[0]
+        (objects,) = (await fetch(connection, "SELECT count(*) FROM sqlite_schema"))[0]
+    except sqlite3.DatabaseError as error:
+        if primary_code(error) == sqlite3.SQLITE_NOTADB:
+            raise ForeignLogError(f"{path} is not a SQLite database; name another path for the log") from error
+        raise
+    if not (application or version or objects):
+        return True
+    if application != APPLICATION_ID:
+        raise ForeignLogError(f"{path} is a database of another application, not an afk_es log; name another path for the log")
+    if version > FILE_VERSION:
+        raise NewerLogError(f"{path} has log version {version}, this afk_es understands up to {FILE_VERSION}; upgrade afk_es to use it")
+    return False
+
+
+async def _create(connection: aiosqlite.Connection) -> None:
+    # In one transaction, and without effect the second time: two processes may both find the file blank.
+    schema = files("afk_es.log").joinpath("schema.sql").read_text("utf-8")
+    pragmas = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FILE_VERSION};"
+    try:
+        await connection.executescript(f"BEGIN IMMEDIATE; {schema} {pragmas} COMMIT;")
+    except sqlite3.Error:
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                await connection.rollback()
+        raise
+
+
+async def _until_free(connection: aiosqlite.Connection, sql: str, busy_timeout_s: float) -> None:
+    """Run a statement for which SQLite does not wait by itself, as the change to WAL."""
+    for _ in range(round(busy_timeout_s / _BUSY_RETRY_S)):
+        try:
+            await fetch(connection, sql)
+            return
+        except sqlite3.OperationalError as error:
+            if primary_code(error) != sqlite3.SQLITE_BUSY:
+                raise
+        await asyncio.sleep(_BUSY_RETRY_S)
+    await fetch(connection, sql)
+
+
+def check_options(durability: str, busy_timeout_s: float, max_size_bytes: int | None) -> None:
+    """Refuse options that cannot work, before a file is touched."""
+    if durability not in ("full", "normal"):
+        raise ConfigurationError(f"durability is 'full' or 'normal', not {durability!r}")
+    if busy_timeout_s < 0:
+        raise ConfigurationError(f"busy_timeout_s is a number of seconds of at least 0, not {busy_timeout_s!r}")
+    if max_size_bytes is not None and max_size_bytes <= 0:
+        raise ConfigurationError(f"max_size_bytes is a positive number of bytes or None, not {max_size_bytes!r}")

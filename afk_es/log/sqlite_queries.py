@@ -1,0 +1,105 @@
+"""What is asked of the tables of `schema.sql`, and how a row of the list of runs becomes a record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from afk_es.log.codec import Row, moment
+from afk_es.log.port import RunRecord
+from afk_es.machine.events import TERMINAL
+
+EVENTS = """
+SELECT seq, epoch, at, type, state, step, message, schema_version, data, hash FROM events
+WHERE run = (SELECT run FROM runs WHERE run_id = ?) AND seq > ? ORDER BY seq LIMIT ?"""
+
+PARTS = "SELECT digest, content FROM parts WHERE digest IN (SELECT value FROM json_each(?))"
+
+THREAD_OF_RUN = "SELECT thread_id FROM runs WHERE run_id = ?"
+
+_HEADS = """
+SELECT r.run_id, r.thread_id, last.seq, last.epoch, last.type, first.position, last.position
+FROM runs AS r
+JOIN events AS last ON last.run = r.run AND last.seq = (SELECT max(seq) FROM events WHERE run = r.run)
+JOIN events AS first ON first.run = r.run AND first.seq = (SELECT min(seq) FROM events WHERE run = r.run)"""
+
+HEAD = f"{_HEADS} WHERE r.run_id = ?"
+
+THREAD = f"{_HEADS} WHERE r.thread_id = ? ORDER BY last.position"
+
+# U+10FFFF is the last character in SQLite's order of texts, so this is a range of the index.
+FIND = "SELECT run_id FROM runs WHERE run_id >= ? AND run_id < ? || char(1114111) ORDER BY run DESC LIMIT 20"
+
+RUNS = """
+WITH page AS (
+  SELECT run, run_id, thread_id FROM runs
+  WHERE (:thread_id IS NULL OR thread_id = :thread_id)
+    AND (:before IS NULL OR run < (SELECT run FROM runs WHERE run_id = :before))
+  ORDER BY run DESC LIMIT :limit
+), totals AS (
+  SELECT e.run,
+    max(e.seq) AS seq,
+    max(CASE WHEN e.type = 'run_started' THEN e.seq END) AS claimed,
+    sum(e.type = 'llm_called') AS llm_calls,
+    sum(e.type = 'tool_started') AS tool_calls,
+    sum(e.type = 'llm_failed' OR (e.type = 'tool_completed' AND json_extract(e.data, '$.success') = 0)) AS errors,
+    sum(CASE WHEN e.type = 'llm_completed' THEN json_extract(e.data, '$.usage.input_tokens') END) AS input_tokens,
+    sum(CASE WHEN e.type = 'llm_completed' THEN json_extract(e.data, '$.usage.output_tokens') END) AS output_tokens,
+    sum(CASE WHEN e.type = 'llm_completed' THEN json_extract(e.data, '$.cost_usd') END) AS cost_usd
+  FROM page JOIN events AS e ON e.run = page.run GROUP BY e.run
+)
+SELECT page.run_id, page.thread_id, json_extract(first.data, '$.agent_name'), last.state, last.seq, last.epoch,
+  json_extract(claim.data, '$.owner'), first.at, last.at, last.type, last.step,
+  totals.llm_calls, totals.tool_calls, totals.errors, totals.input_tokens, totals.output_tokens, totals.cost_usd,
+  json_extract(first.data, '$.user_message'), last.message
+FROM page
+JOIN totals ON totals.run = page.run
+JOIN events AS first ON first.run = page.run AND first.seq = 1
+JOIN events AS last ON last.run = page.run AND last.seq = totals.seq
+JOIN events AS claim ON claim.run = page.run AND claim.seq = totals.claimed
+ORDER BY page.run DESC"""
+
+# As blobs: a changed byte may have broken a text, and then only its bytes can be compared.
+STORED_BYTES = """
+SELECT seq, epoch, at, CAST(type AS BLOB), CAST(state AS BLOB), step, CAST(message AS BLOB), schema_version, CAST(data AS BLOB), hash
+FROM events WHERE run = (SELECT run FROM runs WHERE run_id = ?) ORDER BY seq"""
+
+STORED_PARTS = "SELECT digest, CAST(content AS BLOB) FROM parts WHERE digest IN (SELECT value FROM json_each(?))"
+
+
+def stored_text(stored: bytes) -> str:
+    """The text of stored bytes. Broken UTF-8 becomes U+FFFD, which no hash of the text that was appended follows from."""
+    return stored.decode("utf-8", "replace")
+
+
+def stored_row(raw: tuple[Any, ...]) -> Row:
+    """The row of `STORED_BYTES`, with text where there should be text."""
+    seq, epoch, at, name, state, step, message, version, data, link = raw
+    optional = [None if stored is None else stored_text(stored) for stored in (state, message)]
+    return seq, epoch, at, stored_text(name), optional[0], step, optional[1], version, stored_text(data), link
+
+
+def run_record(row: tuple[Any, ...]) -> RunRecord:
+    """The record of a row of `RUNS`."""
+    run_id, thread_id, agent_name, state, seq, epoch, owner, started, updated, last_type, step = row[:11]
+    llm_calls, tool_calls, errors, input_tokens, output_tokens, cost_usd, user_message, message = row[11:]
+    return RunRecord(
+        run_id=run_id,
+        thread_id=thread_id,
+        agent_name=agent_name or "",
+        state=state or "running",
+        seq=seq,
+        epoch=epoch,
+        owner=owner,
+        started_at=moment(started),
+        updated_at=moment(updated),
+        ended=last_type in TERMINAL,
+        step=step,
+        llm_calls=llm_calls,
+        tool_calls=tool_calls,
+        errors=errors,
+        input_tokens=input_tokens or 0,
+        output_tokens=output_tokens or 0,
+        cost_usd=cost_usd,
+        user_message=user_message,
+        message=message or "",
+    )
