@@ -1,5 +1,6 @@
 """Functions that a model may call, and what is checked before and after."""
 
+from afk_es.tools.command import CommandResult, run_command
 from afk_es.tools.context import Secrets, ToolContext
 from afk_es.tools.decorator import tool
 from afk_es.tools.definition import Tool
@@ -26,4 +27,6 @@ __all__ = [
     "SandboxPath",
     "SandboxCommand",
     "SandboxUrl",
+    "run_command",
+    "CommandResult",
 ]

@@ -83,7 +83,7 @@ class SandboxProfile(BaseModel):
             if self.deny_shell_operators and (operator := _OPERATORS.search(command)):
                 return f"the command contains the shell operator {operator[0]!r}, which the sandbox denies"
             try:
-                words = shlex.split(command)
+                words = command_words(command)
             except ValueError as error:
                 return f"the command cannot be read: {error}"
         else:
@@ -92,7 +92,7 @@ class SandboxProfile(BaseModel):
             return "the command is empty"
         if any("\0" in word for word in words):
             return "the command contains a NUL character"
-        if self.allowed_command_prefixes is None or any(_begins(words, shlex.split(prefix)) for prefix in self.allowed_command_prefixes):
+        if self.allowed_command_prefixes is None or any(_begins(words, command_words(prefix)) for prefix in self.allowed_command_prefixes):
             return None
         return (
             f"the command {words[0]!r} does not begin with what the sandbox allows ({', '.join(self.allowed_command_prefixes) or 'none'})"
@@ -118,6 +118,15 @@ class SandboxProfile(BaseModel):
 
 def _resolved(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(Path(path).expanduser()))
+
+
+def command_words(command: str) -> list[str]:
+    """The words of a command line.
+
+    Raises:
+        ValueError: a quotation that does not end.
+    """
+    return shlex.split(command)
 
 
 def _begins(words: list[str], prefix: list[str]) -> bool:
