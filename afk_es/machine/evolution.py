@@ -20,7 +20,7 @@ from afk_es.machine.events import EVENT_TYPES, AgentRunEvent
 from afk_es.machine.rendering import render_error, render_output
 from afk_es.machine.requests import facets_of
 from afk_es.machine.retries import backoff
-from afk_es.machine.spec import POLICIES, Limits, RunSpec
+from afk_es.machine.spec import POLICIES, FailurePolicy, Limits, RunSpec, ToolSpec
 from afk_es.machine.state import NO_TIME, Control, Facets, Failure, ModelCall, RunState, Ticket, ToolBatch, ToolTurn
 from afk_es.machine.values import Message, ToolCall, Usage, digest_json
 
@@ -384,7 +384,7 @@ def _tool_failed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) ->
     turn = _turn(state, event)
     failure = Failure(data["error"], data["error_type"], data["classification"])
     tool = spec.tool(turn.call.tool_name)
-    retries, _consequence = POLICIES[spec.policies.tool_failure]
+    retries, _consequence = POLICIES[_failure_policy(spec, tool)]
     again = retries and failure.classification == "retryable" and tool is not None and tool.repeatable
     if again and 0 < turn.attempt < spec.retry.attempts:
         wait = backoff(spec.retry, turn.attempt, run_id=event.run_id, seq=event.seq, at=event.at)
@@ -403,17 +403,21 @@ def _tool_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any])
     return _settled(state, event, replace(turn, status="done", content=content), changes)
 
 
+def _failure_policy(spec: RunSpec, tool: ToolSpec | None) -> FailurePolicy:
+    return spec.policies.subagent_failure if tool is not None and tool.kind == "subagent" else spec.policies.tool_failure
+
+
 def _consequences(state: RunState, turn: ToolTurn, data: dict[str, Any]) -> dict[str, Any]:
     """What the policies make of a call that did not succeed. Bad arguments and denials by a rule are the model's to mend."""
     spec = state.spec
     outcome = data["outcome"]
+    tool = spec.tool(turn.call.tool_name)
     if outcome in ("failed", "limited"):
-        policy = spec.policies.tool_failure
+        policy = _failure_policy(spec, tool)
     elif outcome == "denied" and turn.request is not None:
         policy = spec.policies.approval_denial
     else:
         return {}
-    tool = spec.tool(turn.call.tool_name)
     consequence = "fail" if outcome == "failed" and tool is not None and tool.raise_on_error else POLICIES[policy][1]
     sentence = f"tool {turn.call.tool_name!r} ({turn.call.id}): {data['error']}"
     if consequence == "fail":
