@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from afk_es.machine.effects import AskPerson, Effect, EvaluatePolicy, ExecuteTool
+from afk_es.machine.effects import AskPerson, Effect, EvaluatePolicy, ExecuteTool, PolicySubject
 from afk_es.machine.events import Draft
 from afk_es.machine.spec import RunSpec
 from afk_es.machine.state import RunState, ToolBatch, ToolTurn
@@ -77,7 +77,7 @@ def batch_effects(state: RunState) -> tuple[Effect, ...]:
             case "asking" if spec.interaction.mode == "interactive" and turn.request is not None:
                 effects.append(AskPerson(f"ask:{turn.intent_seq}", turn.intent_seq, turn.asks, turn.request))
             case "waiting" if room > 0 and state.fault is None:
-                effects.append(EvaluatePolicy(f"policy:{state.step}:{turn.ordinal}", "tool_before_execute", state.step, turn.call))
+                effects.append(_gate(state, turn))
                 room -= 1
             case _:
                 pass
@@ -107,6 +107,12 @@ def _started(state: RunState, turn: ToolTurn) -> Draft:
             "idempotency_key": idempotency_key(state, turn),
         },
     )
+
+
+def _gate(state: RunState, turn: ToolTurn) -> EvaluatePolicy:
+    tool = state.spec.tool(turn.call.tool_name)
+    subject: PolicySubject = "subagent_before_execute" if tool is not None and tool.kind == "subagent" else "tool_before_execute"
+    return EvaluatePolicy(f"policy:{state.step}:{turn.ordinal}", subject, state.step, turn.call)
 
 
 def _execution(state: RunState, batch: ToolBatch, spec: RunSpec, turn: ToolTurn) -> ExecuteTool:

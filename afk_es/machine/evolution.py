@@ -20,7 +20,7 @@ from afk_es.machine.events import EVENT_TYPES, AgentRunEvent
 from afk_es.machine.rendering import render_error, render_output
 from afk_es.machine.requests import facets_of
 from afk_es.machine.retries import backoff
-from afk_es.machine.spec import POLICIES, Limits, RunSpec
+from afk_es.machine.spec import POLICIES, FailurePolicy, Limits, RunSpec, ToolSpec
 from afk_es.machine.state import NO_TIME, Control, Facets, Failure, ModelCall, RunState, Ticket, ToolBatch, ToolTurn
 from afk_es.machine.values import Message, ToolCall, Usage, digest_json
 
@@ -156,6 +156,8 @@ def _run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) ->
     }
     if not spec.dynamic_instructions:
         changes["instructions"] = spec.instructions
+    elif not first:
+        changes["facets"] = replace(facets, instructions=digest_json(state.instructions))
     if spec.limits.max_total_cost_usd is not None:
         unpriced = [model.model for model in spec.models if model.priced is False]
         if unpriced:
@@ -167,13 +169,22 @@ def _run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) ->
         if text is not None:
             changes["messages"] = state.messages.appended(Message("user", text))
     else:
-        if state.call is not None and state.call.status == "called":
-            changes["call"] = replace(state.call, status="in_doubt")
+        if state.call is not None:
+            changes["call"] = _taken_over(state.call, spec)
         if state.batch is not None:
             turns = tuple(replace(turn, status="in_doubt") if turn.status == "running" else turn for turn in state.batch.turns)
             changes["batch"] = ToolBatch(state.batch.seq, turns)
     # The time since the last event belongs to nobody: no process ran the run.
     return replace(state, seq=event.seq, at=event.at, **changes)
+
+
+def _taken_over(call: ModelCall, spec: RunSpec) -> ModelCall:
+    """The call as a new owner finds it: a request under way is in doubt, and a fallback the new spec does not have gives way to the first."""
+    if call.status == "called":
+        call = replace(call, status="in_doubt")
+    if call.model_index >= len(spec.models):
+        call = replace(call, model_index=0, attempt=0, failures=0)
+    return call
 
 
 def _deadline(limits: Limits, event: AgentRunEvent, state: RunState) -> Wait | None:
@@ -212,7 +223,9 @@ def _timer_fired(state: RunState, event: AgentRunEvent, data: dict[str, Any]) ->
     if state.deadline is not None and state.deadline.timer == timer:
         return _next(state, event, overdue=True)
     if state.call is not None and state.call.wait is not None and state.call.wait.timer == timer:
-        return _next(state, event, call=replace(state.call, status="allowed", wait=None))
+        # A call that was never sent failed before the policy was asked, so that is where it goes on.
+        status = "allowed" if state.call.intent_seq else "waiting"
+        return _next(state, event, call=replace(state.call, status=status, wait=None))
     if state.batch is not None:
         for turn in state.batch.turns:
             if turn.wait is not None and turn.wait.timer == timer:
@@ -247,7 +260,7 @@ def _call(state: RunState, event: AgentRunEvent) -> ModelCall:
 def _instructions_resolved(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     text = data["instructions"]
     facets = replace(state.facets, instructions=digest_json(text))
-    return _next(state, event, instructions=text, facets=facets, call=replace(_call(state, event), instructions_ready=True))
+    return _next(state, event, instructions=text, facets=facets, call=replace(_call(state, event), instructions_ready=True, failures=0))
 
 
 def _llm_called(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
@@ -384,7 +397,7 @@ def _tool_failed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) ->
     turn = _turn(state, event)
     failure = Failure(data["error"], data["error_type"], data["classification"])
     tool = spec.tool(turn.call.tool_name)
-    retries, _consequence = POLICIES[spec.policies.tool_failure]
+    retries, _consequence = POLICIES[_failure_policy(spec, tool)]
     again = retries and failure.classification == "retryable" and tool is not None and tool.repeatable
     if again and 0 < turn.attempt < spec.retry.attempts:
         wait = backoff(spec.retry, turn.attempt, run_id=event.run_id, seq=event.seq, at=event.at)
@@ -403,17 +416,21 @@ def _tool_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any])
     return _settled(state, event, replace(turn, status="done", content=content), changes)
 
 
+def _failure_policy(spec: RunSpec, tool: ToolSpec | None) -> FailurePolicy:
+    return spec.policies.subagent_failure if tool is not None and tool.kind == "subagent" else spec.policies.tool_failure
+
+
 def _consequences(state: RunState, turn: ToolTurn, data: dict[str, Any]) -> dict[str, Any]:
     """What the policies make of a call that did not succeed. Bad arguments and denials by a rule are the model's to mend."""
     spec = state.spec
     outcome = data["outcome"]
+    tool = spec.tool(turn.call.tool_name)
     if outcome in ("failed", "limited"):
-        policy = spec.policies.tool_failure
+        policy = _failure_policy(spec, tool)
     elif outcome == "denied" and turn.request is not None:
         policy = spec.policies.approval_denial
     else:
         return {}
-    tool = spec.tool(turn.call.tool_name)
     consequence = "fail" if outcome == "failed" and tool is not None and tool.raise_on_error else POLICIES[policy][1]
     sentence = f"tool {turn.call.tool_name!r} ({turn.call.id}): {data['error']}"
     if consequence == "fail":
