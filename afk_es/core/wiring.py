@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,15 +15,15 @@ from afk_es.core.config import RunnerConfig
 from afk_es.errors import AgentMismatchError, ConfigurationError
 from afk_es.handlers import Binding
 from afk_es.llms import ChatModel, PricedChatModel
-from afk_es.log import EventLog, open_log
+from afk_es.log import EventLog, default_location, open_log
 from afk_es.machine.spec import Limits, ModelSpec, RunSpec
 from afk_es.machine.values import plain
 from afk_es.tools import ToolContext
 
 
-def event_log(log: Any, config: RunnerConfig) -> EventLog:
+def event_log(log: str | os.PathLike[str] | EventLog | None, config: RunnerConfig) -> EventLog:
     """The log that a Runner's `log` argument means."""
-    return open_log(log, durability=config.durability)
+    return open_log(default_location() if log is None else log, durability=config.durability)
 
 
 def default_model() -> ChatModel:
