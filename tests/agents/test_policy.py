@@ -77,6 +77,7 @@ def test_updated_arguments_are_merged_over_the_original_ones() -> None:
     decision = engine.evaluate(event(tool_args={"amount": 500, "to": "x"}))
     assert decision.updated_tool_args == {"amount": 100, "to": "x"}
     assert decision.request_payload == {"why": "cap"}
+    assert engine.evaluate(PolicyEvent(event_type="llm_before_execute")).updated_tool_args is None
 
 
 ARGS = {
@@ -112,6 +113,7 @@ ARGS = {
         ({"args": {"amount": {"in": [1, 500]}}}, True),
         ({"args": {"amount": {"not_in": [1, 500]}}}, False),
         ({"args": {"flag": {"eq": 1}}}, False),
+        ({"args": {"flag": {"ne": 1}}}, True),
         ({"args": {"name": {"matches": "rm\\s+-rf"}}}, True),
         ({"args": {"name": {"contains": "rm"}}}, True),
         ({"args": {"tags": {"contains": 1}}}, True),
@@ -141,7 +143,7 @@ def test_an_argument_with_dots_in_its_name_cannot_hide_the_one_the_path_leads_to
 
 @pytest.mark.parametrize(
     "comparison",
-    [{"gt": 1}, {"matches": "x"}, {"contains": "x"}],
+    [{"gt": 1}, {"matches": "x"}, {"contains": "x"}, {"contains": "x", "exists": True}],
 )
 def test_values_that_cannot_be_compared_raise(comparison: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match=r"args\.flag is True"):
@@ -155,6 +157,13 @@ def test_values_that_cannot_be_compared_raise(comparison: dict[str, Any]) -> Non
 def test_senseless_comparisons_are_refused(comparison: dict[str, Any]) -> None:
     with pytest.raises((ValidationError, ConfigurationError)):
         PolicyRuleCondition(args={"x": comparison})
+    with pytest.raises(ValidationError, match="args"):
+        PolicyRuleCondition(args=[comparison])  # type: ignore[arg-type,unused-ignore]
+
+
+def test_a_text_contains_texts_only() -> None:
+    with pytest.raises(TypeError, match="is a text and cannot contain 1"):
+        PolicyRuleCondition(args={"name": {"contains": 1}}).matches(event(tool_args=ARGS))
 
 
 def test_a_regular_expression_takes_linear_time() -> None:

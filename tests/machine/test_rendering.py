@@ -19,6 +19,7 @@ def test_a_text_stays_and_anything_else_is_json_in_its_own_order() -> None:
     assert render_output("21 degrees: fine", BARE) == "21 degrees: fine"
     assert render_output({"b": [1, None, True], "a": "é"}, BARE) == '{"b":[1,null,true],"a":"é"}'
     assert render_output("", Rendering()) == PREAMBLE
+    assert render_output({"half a surrogate pair": "\ud800"}, BARE).startswith('{"half a surrogate pair":"')
     assert render_error("boom", BARE) == "Error: boom"
 
 

@@ -102,6 +102,36 @@ async def test_parameter_names_that_pydantic_reserves_and_an_argument_named_cont
     assert await odd.call(arguments, ToolContext(step=7)) == ToolResult(output=[1, 2, 3, "c", 7])
 
 
+async def test_annotations_may_name_a_class_that_is_local_to_where_the_tool_is_made() -> None:
+    class Local(BaseModel):
+        size: int
+
+    @tool
+    def grow(what: Local) -> int:
+        return what.size + 1
+
+    assert await grow.call({"what": {"size": 1}}) == ToolResult(output=2)
+
+
+def test_an_annotation_that_names_nothing_is_refused() -> None:
+    def lost(what: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(ConfigurationError, match="define it before the tool"):
+        tool(lost)
+
+
+def test_arguments_that_a_program_gives_need_not_be_json() -> None:
+    @tool
+    def plan(size: int, thing: Any = None) -> None: ...
+
+    marker = object()
+    assert plan.named_arguments(plan.validate({"size": 2**70, "thing": marker})) == {"size": 2**70, "thing": marker}
+
+
+def test_an_empty_text_counts_as_no_arguments() -> None:
+    assert tool(_fine).json_arguments(tool(_fine).validate(" ")) == {}
+
+
 async def test_bound_methods_partials_and_callable_objects() -> None:
     class Shop:
         def price(self, item: str) -> str:

@@ -115,11 +115,16 @@ async def test_a_timeout_is_an_error_of_its_own_and_a_tools_own_timeout_error_is
         await asyncio.Event().wait()
 
     @tool(timeout=60)
+    async def quick() -> str:
+        return "in time"
+
+    @tool(timeout=60)
     async def raises() -> None:
         raise TimeoutError("the server")
 
     with pytest.raises(ToolTimeoutError, match=r"forever did not finish within 0\.01 s"):
         await forever.execute(forever.validate({}))
+    assert await quick.execute(quick.validate({})) == "in time"
     with pytest.raises(TimeoutError, match="the server") as caught:
         await raises.execute(raises.validate({}))
     assert not isinstance(caught.value, ToolTimeoutError)
@@ -158,7 +163,10 @@ async def test_cancelling_the_task_cancels_the_call_whatever_a_middleware_catche
         try:
             return await call_next()
         except caught:
+            went_on.append("swallowed")
             return "swallowed"
+
+    went_on: list[str] = []
 
     @tool(middlewares=[swallowing])
     async def waits() -> None:
@@ -170,6 +178,7 @@ async def test_cancelling_the_task_cancels_the_call_whatever_a_middleware_catche
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert went_on == ([] if caught is Exception else ["swallowed"])
 
 
 async def test_a_tool_that_raises_cancelled_error_by_itself_is_a_failed_call() -> None:
@@ -191,6 +200,14 @@ async def test_exceptions_that_would_break_the_loop_are_failed_calls(error: Base
     result = await breaks.call({})
     assert isinstance(result, ToolResult)
     assert type(error).__name__ in str(result.error)
+
+
+async def test_a_tool_may_end_the_process_neither_from_the_loop_nor_from_a_thread() -> None:
+    @tool
+    async def leaves() -> None:
+        raise SystemExit(2)
+
+    assert "tried to end the process (SystemExit: 2)" in str(getattr(await leaves.call({}), "error", None))
 
 
 async def test_raise_on_error_hands_the_exception_to_the_caller() -> None:
