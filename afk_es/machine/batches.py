@@ -268,7 +268,7 @@ def fallback_answer(spec: RunSpec, turn: ToolTurn) -> Draft:
     request = turn.request
     assert request is not None
     if turn.asks == "input":
-        outcome = "deferred" if spec.interaction.input_fallback == "defer" else "denied"
+        outcome = {"allow": "answered", "deny": "denied", "defer": "deferred"}[spec.interaction.input_fallback]
         data = {"request_id": request["request_id"], "tool_call_id": turn.call.id, "outcome": outcome, "value": None, "by": "fallback"}
         return Draft("input_resolved", data)
     answers = {"allow": "granted", "deny": "denied", "defer": "deferred"}

@@ -7,6 +7,7 @@ so an older version can fold a newer log as far as it understands it.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
@@ -21,7 +22,7 @@ from afk_es.machine.rendering import render_error, render_output
 from afk_es.machine.requests import facets_of
 from afk_es.machine.retries import backoff
 from afk_es.machine.spec import POLICIES, FailurePolicy, Limits, RunSpec, ToolSpec
-from afk_es.machine.state import NO_TIME, Control, Facets, Failure, ModelCall, RunState, Ticket, ToolBatch, ToolTurn
+from afk_es.machine.state import Control, Facets, Failure, ModelCall, RunState, Ticket, ToolBatch, ToolTurn
 from afk_es.machine.values import Message, ToolCall, Usage, digest_json
 
 _ANY_TIME = frozenset(
@@ -150,8 +151,7 @@ def _run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) ->
         "spec": spec,
         "facets": facets,
         "control": None,
-        "overdue": False,
-        "deadline": _deadline(spec.limits, event, state),
+        **_wall_time(spec.limits, event, state),
         "reason": "",
     }
     if not spec.dynamic_instructions:
@@ -187,17 +187,14 @@ def _taken_over(call: ModelCall, spec: RunSpec) -> ModelCall:
     return call
 
 
-def _deadline(limits: Limits, event: AgentRunEvent, state: RunState) -> Wait | None:
+def _wall_time(limits: Limits, event: AgentRunEvent, state: RunState) -> dict[str, Any]:
+    """The deadline of the stretch that begins with this event. A run with no time left does not start anything."""
     if limits.max_wall_time_s is None:
-        return None
+        return {"deadline": None, "overdue": False}
     timer = f"wall_time:{event.seq}"
     # Timers beyond a year are no limit; datetime could not hold them all.
     remaining = min(limits.max_wall_time_s - state.elapsed.total_seconds(), 365 * 86_400.0)
-    return Wait(timer, timer, event.at + _seconds(remaining))
-
-
-def _seconds(value: float) -> Any:
-    return type(NO_TIME)(seconds=value)
+    return {"deadline": Wait(timer, timer, event.at + dt.timedelta(seconds=remaining)), "overdue": remaining <= 0}
 
 
 def _step_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
@@ -211,10 +208,13 @@ _FRESH_CALL = ModelCall()
 def _control_requested(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     action = data["action"]
     if action == "pause":
-        return _next(state, event, status="paused")
+        return _next(state, event, status="paused", deadline=None)
     if action == "resume":
-        changed = _next(state, event, status="running")
-        return replace(changed, deadline=_deadline(state.spec.limits, event, changed))
+        if state.status != "paused":
+            return _next(state, event)
+        return _next(state, event, status="running", **_wall_time(state.spec.limits, event, state))
+    if state.control is not None and state.control.action == "cancel":
+        return _next(state, event)  # Whoever cancels means it: a later interrupt does not make the run one that can go on.
     return _next(state, event, control=Control(action, data["reason"] or f"{action} requested by {data['origin']}"))
 
 
@@ -469,6 +469,8 @@ def _background_ended(state: RunState, event: AgentRunEvent, data: dict[str, Any
         text = render_error(data["error"], state.spec.rendering)
     notice = Message("user", f"The background tool {data['tool_name']} (ticket {data['ticket_id']}) has ended.\n{text}")
     tickets = tuple(ticket for ticket in state.tickets if ticket.ticket_id != data["ticket_id"])
+    if len(tickets) == len(state.tickets):
+        return _next(state, event)  # Two processes resolved it: the first one's word holds.
     return _next(state, event, tickets=tickets, notices=(*state.notices, notice))
 
 
@@ -499,10 +501,14 @@ def _input_resolved(state: RunState, event: AgentRunEvent, data: dict[str, Any])
     if data["outcome"] != "answered":
         return _with(state, event, replace(turn, status="denied", reason=f"no input was given (by {data['by']})"))
     argument = turn.payload.get("argument")
+    value = data["value"]
+    if value is None:
+        # Nobody answered and the fallback allows it: the call runs as the model asked for it.
+        return _with(state, event, replace(turn, status="allowed"))
     if argument is None:
-        return _with(state, event, replace(turn, status="answered", reason=data["value"] or ""))
+        return _with(state, event, replace(turn, status="answered", reason=value))
     current = turn.effective.arguments
-    arguments = {**(current if isinstance(current, dict) else {}), argument: data["value"]}
+    arguments = {**(current if isinstance(current, dict) else {}), argument: value}
     return _with(state, event, replace(turn, status="allowed", arguments=arguments))
 
 
