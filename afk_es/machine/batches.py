@@ -13,12 +13,19 @@ from afk_es.machine.values import digest, digest_json
 _OCCUPYING = frozenset({"allowed", "running", "backoff"})
 """Statuses that take one of the places of max_parallel_tools. Whoever waits for a person takes none."""
 
+_STARTED = frozenset({"running", "backoff"})
+
+_OPEN = frozenset({"running", "in_doubt", "unknown"})
+
+_AHEAD = frozenset({"allowed", "approval", "asking", "waiting"})
+"""Statuses of calls that would go on to touch the world or a person, which a run that has to fail does not let them."""
+
 
 def in_flight(state: RunState) -> tuple[ToolTurn, ...]:
-    """The calls that are running."""
+    """The calls that were started and whose end the log does not say yet: a run does not end by itself before it does."""
     if state.batch is None:
         return ()
-    return tuple(turn for turn in state.batch.turns if turn.status == "running")
+    return tuple(turn for turn in state.batch.turns if turn.status in _OPEN)
 
 
 def decide_batch(state: RunState) -> tuple[Draft, ...]:
@@ -26,7 +33,10 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
     batch, spec = _parts(state)
     drafts: list[Draft] = []
     started = 0
+    places = spec.limits.max_parallel_tools - sum(turn.status in _STARTED for turn in batch.turns)
     for turn in batch.turns:
+        if state.fault is not None and turn.status in _AHEAD:
+            continue
         match turn.status:
             case "denied":
                 drafts.append(_completed(state, turn, "denied", turn.reason or "denied by policy"))
@@ -37,17 +47,16 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
             case "answered":
                 drafts.append(_completed(state, turn, "returned", None, turn.reason))
             case "in_doubt":
-                drafts.append(_doubt(spec, turn))
+                drafts.append(_doubt(state, turn))
             case "approval":
                 drafts.append(_request(state, turn))
             case "asking" if spec.interaction.mode == "headless":
                 drafts.append(fallback_answer(spec, turn))
-            case "allowed" if state.fault is None:
-                if state.tool_calls + started >= spec.limits.max_tool_calls:
-                    drafts.append(_out_of_calls(state, turn))
-                else:
-                    drafts.append(_started(state, turn))
-                    started += 1
+            case "allowed" if state.tool_calls + started >= spec.limits.max_tool_calls:
+                drafts += _out_of_calls(state, turn)
+            case "allowed" if started < places:
+                drafts.append(_started(state, turn))
+                started += 1
             case _:
                 pass
     return tuple(drafts) or _limited(state, batch) or _park(state, spec, batch)
@@ -69,6 +78,8 @@ def batch_effects(state: RunState) -> tuple[Effect, ...]:
     room = spec.limits.max_parallel_tools - sum(turn.status in _OCCUPYING for turn in batch.turns)
     effects: list[Effect] = []
     for turn in batch.turns:
+        if state.fault is not None and turn.status != "running":
+            continue
         match turn.status:
             case "running":
                 effects.append(_execution(state, batch, spec, turn))
@@ -76,7 +87,7 @@ def batch_effects(state: RunState) -> tuple[Effect, ...]:
                 effects.append(turn.wait)
             case "asking" if spec.interaction.mode == "interactive" and turn.request is not None:
                 effects.append(AskPerson(f"ask:{turn.intent_seq}", turn.intent_seq, turn.asks, turn.request))
-            case "waiting" if room > 0 and state.fault is None:
+            case "waiting" if room > 0:
                 effects.append(_gate(state, turn))
                 room -= 1
             case _:
@@ -153,9 +164,16 @@ _UNKNOWN = (
 )
 
 
-def cut(state: RunState, turn: ToolTurn) -> Draft:
-    """The end of a call that was running when the run was cancelled."""
-    return _completed(state, turn, "cancelled", "cancelled while it ran; it may have taken effect")
+def cut(state: RunState, turn: ToolTurn) -> tuple[Draft, ...]:
+    """The end of a call that was in flight when the run was cancelled."""
+    unknown = _completed(state, turn, "unknown", _UNKNOWN)
+    match turn.status:
+        case "running":
+            return (_completed(state, turn, "cancelled", "cancelled while it ran; it may have taken effect"),)
+        case "in_doubt":
+            return _in_doubt(turn, "report"), unknown
+        case _:
+            return (unknown,)
 
 
 def _failed(state: RunState, turn: ToolTurn) -> Draft:
@@ -164,16 +182,20 @@ def _failed(state: RunState, turn: ToolTurn) -> Draft:
     return _completed(state, turn, outcome, turn.failure.error)
 
 
-def _out_of_calls(state: RunState, turn: ToolTurn) -> Draft:
+def _out_of_calls(state: RunState, turn: ToolTurn) -> tuple[Draft, Draft]:
     """The last call of the limit was used up by a retry of a sibling, or this is the retry itself."""
-    if turn.failure is not None:
-        return _failed(state, turn)
-    return _completed(state, turn, "limited", _limit_message(state))
+    over = _failed(state, turn) if turn.failure is not None else _completed(state, turn, "limited", _limit_message(state))
+    return _limit_reached(state), over
 
 
 def _limit_message(state: RunState) -> str:
     maximum = state.spec.limits.max_tool_calls
     return f"max_tool_calls reached: this run may make {maximum} tool calls; this one was not run"
+
+
+def _limit_reached(state: RunState) -> Draft:
+    maximum = state.spec.limits.max_tool_calls
+    return Draft("limit_reached", {"limit": "max_tool_calls", "maximum": maximum, "used": state.tool_calls}, _limit_message(state))
 
 
 def _limited(state: RunState, batch: ToolBatch) -> tuple[Draft, ...]:
@@ -182,19 +204,24 @@ def _limited(state: RunState, batch: ToolBatch) -> tuple[Draft, ...]:
     others = any(turn.status not in ("limited", "done") for turn in batch.turns)
     if not limited or others:
         return ()
-    maximum = state.spec.limits.max_tool_calls
     message = _limit_message(state)
-    reached = Draft("limit_reached", {"limit": "max_tool_calls", "maximum": maximum, "used": state.tool_calls}, message)
-    return (reached, *(_completed(state, turn, "limited", message) for turn in limited))
+    return (_limit_reached(state), *(_completed(state, turn, "limited", message) for turn in limited))
 
 
-def _doubt(spec: RunSpec, turn: ToolTurn) -> Draft:
+def _doubt(state: RunState, turn: ToolTurn) -> Draft:
     """Rule 3 of the architecture: what may be repeated is, and nothing else is unless the configuration says so."""
+    spec = state.spec
     tool = spec.tool(turn.call.tool_name)
-    if spec.in_doubt == "retry" or (tool is not None and tool.repeatable):
+    if state.fault is not None:
+        resolution = "report"
+    elif spec.in_doubt == "retry" or (tool is not None and tool.repeatable):
         resolution = "run_again"
     else:
         resolution = "ask" if spec.in_doubt == "ask" else "report"
+    return _in_doubt(turn, resolution)
+
+
+def _in_doubt(turn: ToolTurn, resolution: str) -> Draft:
     return Draft(
         "effect_in_doubt",
         {
@@ -241,7 +268,7 @@ def fallback_answer(spec: RunSpec, turn: ToolTurn) -> Draft:
     request = turn.request
     assert request is not None
     if turn.asks == "input":
-        outcome = "deferred" if spec.interaction.input_fallback == "defer" else "denied"
+        outcome = {"allow": "answered", "deny": "denied", "defer": "deferred"}[spec.interaction.input_fallback]
         data = {"request_id": request["request_id"], "tool_call_id": turn.call.id, "outcome": outcome, "value": None, "by": "fallback"}
         return Draft("input_resolved", data)
     answers = {"allow": "granted", "deny": "denied", "defer": "deferred"}

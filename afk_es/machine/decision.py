@@ -95,5 +95,5 @@ def _stop(state: RunState) -> tuple[Draft, ...]:
     assert control is not None
     if control.action == "interrupt":
         return (Draft("run_interrupted", {"reason": control.reason}, control.reason),)
-    ends = [cut(state, turn) for turn in in_flight(state)]
+    ends = [draft for turn in in_flight(state) for draft in cut(state, turn)]
     return (*ends, Draft("run_cancelled", {"reason": control.reason}, control.reason))

@@ -94,7 +94,19 @@ ENDINGS: dict[type, frozenset[str]] = {
     AskPerson: frozenset({"approval_resolved", "input_resolved"}),
     Wait: frozenset({"timer_fired"}),
 }
-"""Per effect, the events it may end in. The loop refuses any other answer; the tests try every one of them."""
+"""Per effect, the events it may end in. `endings` narrows it to one effect. The loop refuses any other answer; the tests try every one of them."""
+
+
+def endings(effect: Effect) -> frozenset[str]:
+    """The events this very effect may end in: `ENDINGS`, narrowed by what it is about."""
+    match effect:
+        case EvaluatePolicy(call=None):
+            return frozenset({"policy_decision"})
+        case AskPerson(kind=kind):
+            return frozenset({f"{kind}_resolved"})
+        case _:
+            return ENDINGS[type(effect)]
+
 
 ANNOUNCED: frozenset[type] = frozenset({CallModel, ExecuteTool, AskPerson})
 """Effects that touch the world. Their intent is durable before they start; the others only compute, and may be run again."""

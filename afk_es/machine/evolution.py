@@ -7,6 +7,7 @@ so an older version can fold a newer log as far as it understands it.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
@@ -21,7 +22,7 @@ from afk_es.machine.rendering import render_error, render_output
 from afk_es.machine.requests import facets_of
 from afk_es.machine.retries import backoff
 from afk_es.machine.spec import POLICIES, FailurePolicy, Limits, RunSpec, ToolSpec
-from afk_es.machine.state import NO_TIME, Control, Facets, Failure, ModelCall, RunState, Ticket, ToolBatch, ToolTurn
+from afk_es.machine.state import Control, Facets, Failure, ModelCall, RunState, Ticket, ToolBatch, ToolTurn
 from afk_es.machine.values import Message, ToolCall, Usage, digest_json
 
 _ANY_TIME = frozenset(
@@ -74,6 +75,31 @@ LEGAL: dict[str, frozenset[str]] = {
     "answered": _ANY_TIME | {"run_completed"},
 }
 """Per phase, the event types that may come. `step_started` in the model phase leaves a failed model call behind."""
+
+
+CALL_LEGAL: dict[str, frozenset[str]] = {
+    "instructions_resolved": frozenset({"waiting"}),
+    "policy_decision": frozenset({"waiting"}),
+    "llm_called": frozenset({"allowed"}),
+    "llm_completed": frozenset({"called"}),
+    "llm_failed": frozenset({"waiting", "called"}),
+    "effect_in_doubt": frozenset({"in_doubt"}),
+}
+"""Per event type, the statuses of the step's model call in which it may come: so no request has two results."""
+
+TURN_LEGAL: dict[str, frozenset[str]] = {
+    "policy_decision": frozenset({"waiting"}),
+    "tool_started": frozenset({"allowed"}),
+    "tool_failed": frozenset({"waiting", "running"}),
+    "tool_completed": frozenset({"running", "allowed", "denied", "failed", "limited", "unknown", "answered"}),
+    "tool_deferred": frozenset({"running"}),
+    "approval_requested": frozenset({"approval"}),
+    "approval_resolved": frozenset({"asking"}),
+    "input_requested": frozenset({"approval"}),
+    "input_resolved": frozenset({"asking"}),
+    "effect_in_doubt": frozenset({"in_doubt"}),
+}
+"""Per event type, the statuses of a tool call in which it may come: so no start has two results, and nothing runs ungated."""
 
 
 def evolve(state: RunState, event: AgentRunEvent) -> RunState:
@@ -150,8 +176,7 @@ def _run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) ->
         "spec": spec,
         "facets": facets,
         "control": None,
-        "overdue": False,
-        "deadline": _deadline(spec.limits, event, state),
+        **_wall_time(spec.limits, event, state),
         "reason": "",
     }
     if not spec.dynamic_instructions:
@@ -187,17 +212,14 @@ def _taken_over(call: ModelCall, spec: RunSpec) -> ModelCall:
     return call
 
 
-def _deadline(limits: Limits, event: AgentRunEvent, state: RunState) -> Wait | None:
+def _wall_time(limits: Limits, event: AgentRunEvent, state: RunState) -> dict[str, Any]:
+    """The deadline of the stretch that begins with this event. A run with no time left does not start anything."""
     if limits.max_wall_time_s is None:
-        return None
+        return {"deadline": None, "overdue": False}
     timer = f"wall_time:{event.seq}"
     # Timers beyond a year are no limit; datetime could not hold them all.
     remaining = min(limits.max_wall_time_s - state.elapsed.total_seconds(), 365 * 86_400.0)
-    return Wait(timer, timer, event.at + _seconds(remaining))
-
-
-def _seconds(value: float) -> Any:
-    return type(NO_TIME)(seconds=value)
+    return {"deadline": Wait(timer, timer, event.at + dt.timedelta(seconds=remaining)), "overdue": remaining <= 0}
 
 
 def _step_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
@@ -211,10 +233,13 @@ _FRESH_CALL = ModelCall()
 def _control_requested(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     action = data["action"]
     if action == "pause":
-        return _next(state, event, status="paused")
+        return _next(state, event, status="paused", deadline=None)
     if action == "resume":
-        changed = _next(state, event, status="running")
-        return replace(changed, deadline=_deadline(state.spec.limits, event, changed))
+        if state.status != "paused":
+            return _next(state, event)
+        return _next(state, event, status="running", **_wall_time(state.spec.limits, event, state))
+    if state.control is not None and state.control.action == "cancel":
+        return _next(state, event)  # Whoever cancels means it: a later interrupt does not make the run one that can go on.
     return _next(state, event, control=Control(action, data["reason"] or f"{action} requested by {data['origin']}"))
 
 
@@ -252,9 +277,10 @@ EVENT_STATUS = {"run_failed": "failed", "run_interrupted": "interrupted", "run_c
 
 
 def _call(state: RunState, event: AgentRunEvent) -> ModelCall:
-    if state.call is None:
-        raise _broken(event, f"{event.type} without a model call under way")
-    return state.call
+    call = state.call
+    if call is None or call.status not in CALL_LEGAL[event.type]:
+        raise _broken(event, f"{event.type} for a model call that is {'none' if call is None else call.status!r}")
+    return call
 
 
 def _instructions_resolved(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
@@ -272,6 +298,7 @@ def _llm_called(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
 
 def _llm_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     spec = state.spec
+    _call(state, event)
     calls = tuple([ToolCall(item["id"], item["tool_name"], item["arguments"]) for item in data["tool_calls"]])
     text = data["text"]
     changes: dict[str, Any] = {
@@ -330,21 +357,22 @@ def _output_rejected(state: RunState, event: AgentRunEvent, data: dict[str, Any]
 # -------------------------------------------------------------------------------------------------------------------- the tool calls
 
 
-def _batch(state: RunState, event: AgentRunEvent) -> ToolBatch:
-    if state.batch is None:
-        raise _broken(event, f"{event.type} without a batch of tool calls under way")
+def _batch(state: RunState) -> ToolBatch:
+    # The phase was checked, and "tools" is the phase that has a batch.
+    assert state.batch is not None
     return state.batch
 
 
 def _turn(state: RunState, event: AgentRunEvent) -> ToolTurn:
-    turn = _batch(state, event).find(event.data["tool_call_id"])
-    if turn is None or turn.status == "done":
-        raise _broken(event, f"{event.type} for tool call {event.data['tool_call_id']!r}, which is not open")
+    tool_call_id = event.data["tool_call_id"]
+    turn = _batch(state).find(tool_call_id)
+    if turn is None or turn.status not in TURN_LEGAL[event.type]:
+        raise _broken(event, f"{event.type} for tool call {tool_call_id!r}, which is {'unknown' if turn is None else turn.status!r}")
     return turn
 
 
 def _with(state: RunState, event: AgentRunEvent, turn: ToolTurn, **changes: Any) -> RunState:
-    return _next(state, event, batch=_batch(state, event).with_turn(turn), **changes)
+    return _next(state, event, batch=_batch(state).with_turn(turn), **changes)
 
 
 def _tool_batch_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
@@ -412,16 +440,16 @@ def _tool_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any])
         content = render_output(data["output"], spec.rendering)
     else:
         content = render_error(data["error"] or "the call failed", spec.rendering)
-    changes = {} if data["success"] else _consequences(state, turn, data)
-    return _settled(state, event, replace(turn, status="done", content=content), changes)
+    done = replace(turn, status="done", content=content)
+    return _settled(state, event, done if data["success"] else _judged(state, done, data))
 
 
 def _failure_policy(spec: RunSpec, tool: ToolSpec | None) -> FailurePolicy:
     return spec.policies.subagent_failure if tool is not None and tool.kind == "subagent" else spec.policies.tool_failure
 
 
-def _consequences(state: RunState, turn: ToolTurn, data: dict[str, Any]) -> dict[str, Any]:
-    """What the policies make of a call that did not succeed. Bad arguments and denials by a rule are the model's to mend."""
+def _judged(state: RunState, turn: ToolTurn, data: dict[str, Any]) -> ToolTurn:
+    """The turn and what the policies make of a call that did not succeed. Bad arguments and denials by a rule are the model's to mend."""
     spec = state.spec
     outcome = data["outcome"]
     tool = spec.tool(turn.call.tool_name)
@@ -430,25 +458,30 @@ def _consequences(state: RunState, turn: ToolTurn, data: dict[str, Any]) -> dict
     elif outcome == "denied" and turn.request is not None:
         policy = spec.policies.approval_denial
     else:
-        return {}
+        return turn
     consequence = "fail" if outcome == "failed" and tool is not None and tool.raise_on_error else POLICIES[policy][1]
     sentence = f"tool {turn.call.tool_name!r} ({turn.call.id}): {data['error']}"
-    if consequence == "fail":
-        return {} if state.fault is not None else {"fault": Failure(sentence, _FAULT_TYPES[outcome])}
-    if consequence == "degrade":
-        return {"missing": (*state.missing, sentence)}
-    return {}
+    return replace(turn, consequence=consequence, failure=Failure(sentence, _FAULT_TYPES[outcome]))
 
 
 _FAULT_TYPES = {"failed": "ToolFailed", "limited": "LimitReached", "denied": "ApprovalDenied"}
 
 
-def _settled(state: RunState, event: AgentRunEvent, turn: ToolTurn, changes: dict[str, Any]) -> RunState:
-    """A call is over. When it was the last of its batch, the results join the conversation in the order the model asked for them."""
-    batch = _batch(state, event).with_turn(turn)
-    if any(other.status != "done" for other in batch.turns):
+def _settled(state: RunState, event: AgentRunEvent, turn: ToolTurn, **changes: Any) -> RunState:
+    """A call is over. When it was the last of its batch, the results join the conversation in the order the model asked for them.
+
+    So do the consequences: which of several failures a run fails by does not depend on who finished first.
+    """
+    batch = _batch(state).with_turn(turn)
+    turns = batch.turns
+    if turn.consequence == "fail":
+        changes["fault"] = next(other.failure for other in turns if other.consequence == "fail")
+    if any(other.status != "done" for other in turns):
         return _next(state, event, batch=batch, **changes)
-    results = [Message("tool", other.content, (), other.call.id) for other in batch.turns]
+    missing = [other.failure.error for other in turns if other.consequence == "degrade" and other.failure is not None]
+    if missing:
+        changes["missing"] = (*state.missing, *missing)
+    results = [Message("tool", other.content, (), other.call.id) for other in turns]
     return _next(state, event, batch=None, phase="between", messages=state.messages.appended(*results), **changes)
 
 
@@ -459,7 +492,7 @@ def _tool_deferred(state: RunState, event: AgentRunEvent, data: dict[str, Any]) 
     if data["summary"]:
         said += f" {data['summary']}"
     content = render_output(said, state.spec.rendering)
-    return _settled(state, event, replace(turn, status="done", content=content), {"tickets": (*state.tickets, ticket)})
+    return _settled(state, event, replace(turn, status="done", content=content), tickets=(*state.tickets, ticket))
 
 
 def _background_ended(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
@@ -469,6 +502,8 @@ def _background_ended(state: RunState, event: AgentRunEvent, data: dict[str, Any
         text = render_error(data["error"], state.spec.rendering)
     notice = Message("user", f"The background tool {data['tool_name']} (ticket {data['ticket_id']}) has ended.\n{text}")
     tickets = tuple(ticket for ticket in state.tickets if ticket.ticket_id != data["ticket_id"])
+    if len(tickets) == len(state.tickets):
+        return _next(state, event)  # Two processes resolved it: the first one's word holds.
     return _next(state, event, tickets=tickets, notices=(*state.notices, notice))
 
 
@@ -476,14 +511,28 @@ def _background_ended(state: RunState, event: AgentRunEvent, data: dict[str, Any
 
 
 def _requested(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-    return _with(state, event, replace(_turn(state, event), status="asking", request=data, intent_seq=event.seq))
+    turn = _turn(state, event)
+    _asked(turn, event)
+    return _with(state, event, replace(turn, status="asking", request=data, intent_seq=event.seq))
+
+
+def _asked(turn: ToolTurn, event: AgentRunEvent) -> None:
+    if not event.type.startswith(turn.asks):
+        raise _broken(event, f"{event.type} for tool call {turn.call.id!r}, which waits for {turn.asks}")
+
+
+def _answers(turn: ToolTurn, event: AgentRunEvent, *keys: str) -> None:
+    """A grant holds for this call with these arguments, and for nothing else."""
+    _asked(turn, event)
+    request = turn.request
+    assert request is not None
+    if any(request[key] != event.data[key] for key in keys):
+        raise _broken(event, f"an answer to {event.data['request_id']!r}, which was not asked, or not with these arguments")
 
 
 def _approval_resolved(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     turn = _turn(state, event)
-    request = turn.request
-    if request is None or request["request_id"] != data["request_id"] or request["arguments_hash"] != data["arguments_hash"]:
-        raise _broken(event, f"an answer to {data['request_id']!r} that was not asked with these arguments")
+    _answers(turn, event, "request_id", "arguments_hash")
     if data["outcome"] == "granted":
         return _with(state, event, replace(turn, status="allowed"))
     if turn.in_doubt:
@@ -494,20 +543,23 @@ def _approval_resolved(state: RunState, event: AgentRunEvent, data: dict[str, An
 
 def _input_resolved(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     turn = _turn(state, event)
-    if turn.request is None or turn.request["request_id"] != data["request_id"]:
-        raise _broken(event, f"an answer to {data['request_id']!r}, which was not asked")
+    _answers(turn, event, "request_id")
     if data["outcome"] != "answered":
         return _with(state, event, replace(turn, status="denied", reason=f"no input was given (by {data['by']})"))
     argument = turn.payload.get("argument")
+    value = data["value"]
+    if value is None:
+        # Nobody answered and the fallback allows it: the call runs as the model asked for it.
+        return _with(state, event, replace(turn, status="allowed"))
     if argument is None:
-        return _with(state, event, replace(turn, status="answered", reason=data["value"] or ""))
+        return _with(state, event, replace(turn, status="answered", reason=value))
     current = turn.effective.arguments
-    arguments = {**(current if isinstance(current, dict) else {}), argument: data["value"]}
+    arguments = {**(current if isinstance(current, dict) else {}), argument: value}
     return _with(state, event, replace(turn, status="allowed", arguments=arguments))
 
 
 def _effect_in_doubt(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-    if data["effect"] == "llm":
+    if state.phase == "model":
         return _next(state, event, call=replace(_call(state, event), status="allowed"))
     turn = replace(_turn(state, event), in_doubt=True)
     resolution = data["resolution"]

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import msgspec
 
 from afk_es.machine.effects import Wait
-from afk_es.machine.spec import RunSpec
+from afk_es.machine.spec import Consequence, RunSpec
 from afk_es.machine.values import Message, Messages, ToolCall, Usage
 
 Status = Literal["new", "running", "paused", "completed", "degraded", "failed", "cancelled", "interrupted"]
@@ -93,6 +93,8 @@ class ToolTurn(msgspec.Struct, frozen=True):
         arguments: as it will run, where a policy or a person changed them.
         attempt: how often it was started.
         intent_seq: the seq of the `tool_started` or the request under way.
+        failure: of the last attempt; once done, what the policy judges the run by.
+        consequence: what the policy makes of that.
         request: the data of the pending approval or input request.
         content: what the model is shown, once done.
     """
@@ -105,6 +107,7 @@ class ToolTurn(msgspec.Struct, frozen=True):
     intent_seq: int = 0
     wait: Wait | None = None
     failure: Failure | None = None
+    consequence: Consequence = "continue"
     asks: Literal["approval", "input"] = "approval"
     in_doubt: bool = False
     policy_id: str | None = None
