@@ -12,6 +12,8 @@ from afk_es.errors import (
     LLMRetryableError,
     LLMTimeoutError,
 )
+from afk_es.llms.builder import LLMBuilder
+from afk_es.llms.built import BuiltModel, LLMMiddleware
 from afk_es.llms.chat import chat_messages, chat_tools
 from afk_es.llms.failure import Failure, classify
 from afk_es.llms.port import ChatModel, PricedChatModel, StreamingChatModel
@@ -21,6 +23,9 @@ from afk_es.machine.spec import ToolSpec
 from afk_es.machine.values import Message, Messages, ToolCall, Usage
 
 __all__ = [
+    "LLMBuilder",
+    "BuiltModel",
+    "LLMMiddleware",
     "ChatModel",
     "StreamingChatModel",
     "PricedChatModel",
