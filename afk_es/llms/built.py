@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 from afk_es.clock import Clock
@@ -71,11 +72,12 @@ class BuiltModel:
 
         async def ask(asked: LLMRequest) -> LLMResponse:
             nonlocal seen
-            async for part in self._stream(asked):
-                if isinstance(part, LLMResponse):
-                    return part
-                seen = True
-                await parts.put(part)
+            async with contextlib.aclosing(self._stream(asked)) as stream:
+                async for part in stream:
+                    if isinstance(part, LLMResponse):
+                        return part
+                    seen = True
+                    await parts.put(part)
             raise LLMInvalidResponseError(f"the stream of {asked.model} ended without an LLMResponse")
 
         async def answer() -> LLMResponse:
@@ -104,10 +106,16 @@ class BuiltModel:
         if close is not None:
             await close()
 
-    async def _stream(self, request: LLMRequest) -> AsyncIterator[StreamPart]:
+    async def _stream(self, request: LLMRequest) -> AsyncGenerator[StreamPart, None]:
         if isinstance(self._inner, StreamingChatModel):
-            async for part in self._inner.chat_stream(request):
-                yield part
+            stream = self._inner.chat_stream(request)
+            try:
+                async for part in stream:
+                    yield part
+            finally:
+                # A stream holds a connection; it is let go here and now, not when the garbage is collected.
+                if isinstance(stream, AsyncGenerator):
+                    await stream.aclose()
             return
         response = await self._inner.chat(request)
         if response.text:

@@ -200,6 +200,8 @@ def recorded_turns(recording: Recording, *, render: RenderTool = recorded_exactl
         if conversation is None:
             return error(404, f"no conversation {key!r} was recorded")
         sent = body["messages"]
+        if not sent:
+            return error(422, f"{key}: there are no messages")
         position = len(sent) - 1
         expected = recording.history(conversation, position, render)
         wrong = _difference(expected, sent)

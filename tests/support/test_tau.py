@@ -149,12 +149,17 @@ def test_the_server_runs_as_a_process_of_its_own() -> None:
     conversation = _FEW.conversations["tau-12-0"]
     command = [sys.executable, "-m", "tests.support.openai_server", "--recording", str(FIXTURE), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(FIXTURE.parents[1])}) as server:
-        assert server.stdout is not None
-        url = server.stdout.readline().strip()
-        body = _body(conversation, _FEW.history(conversation, 1))
-        with urllib.request.urlopen(f"{url}/chat/completions", json.dumps(body).encode(), timeout=10) as response:
-            answer = json.load(response)
-        with urllib.request.urlopen(f"{url}/requests", timeout=10) as response:
-            assert json.load(response) == [body]
-        server.send_signal(signal.SIGTERM)
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().strip()
+            body = _body(conversation, _FEW.history(conversation, 1))
+            request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode())
+            with urllib.request.urlopen(request, timeout=10) as response:
+                answer = json.load(response)
+            with urllib.request.urlopen(f"{url}/requests", timeout=10) as response:
+                assert json.load(response) == [body]
+            server.send_signal(signal.SIGTERM)
+            server.wait(timeout=10)
+        finally:
+            server.kill()
     assert answer["choices"][0]["message"]["content"] == conversation.messages[1]["content"]
