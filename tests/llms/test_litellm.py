@@ -32,8 +32,10 @@ from afk_es.llms import (
     Usage,
     litellm_clients,
 )
+from afk_es.llms.chat import message_from_chat, tool_from_chat
 from afk_es.llms.litellm import LiteLLMModel
 from tests.support.openai_server import BrokenStream, HttpAnswer, NoAnswer, OpenAIServer, Received, Reply, error
+from tests.support.tau import FIXTURE, Recording, recorded_turns
 
 _REPOSITORY = Path(__file__).parents[2]
 _HELLO = {"content": "Grüße, 世界 🌍 and\nall", "model": "gpt-4o-2024-08-06"}
@@ -364,6 +366,7 @@ def test_importing_the_package_loads_no_vendor() -> None:
 _THREE_LOOPS = """
 import asyncio, sys
 from afk_es.llms import LLMRequest
+from afk_es.llms.chat import message_from_chat, tool_from_chat
 from afk_es.llms.litellm import LiteLLMModel
 
 async def main(close):
@@ -395,3 +398,20 @@ def test_a_loop_that_did_not_close_leaves_no_client_to_a_later_loop_with_its_id(
         return lambda: key in cache
 
     assert not asyncio.run(stale())()
+
+
+@pytest.mark.tau
+@both_ways
+async def test_recorded_conversations_go_through_http_and_back_unchanged(scene: _Scene, ask: Any) -> None:
+    """Each assistant turn is asked for with the recorded history, which the server checks, and comes back as it was recorded."""
+    recording = Recording.load(FIXTURE)
+    tools = tuple(tool_from_chat(tool) for tool in recording.tools)
+    with OpenAIServer(recorded_turns(recording)) as server:
+        model = scene.model(api_base=server.url)
+        for conversation in recording.conversations.values():
+            messages = Messages(message_from_chat(turn) for turn in recording.history(conversation, 0))
+            for turn in map(message_from_chat, conversation.messages):
+                if turn.role == "assistant":
+                    response = await ask(model, _request(model=f"openai/{conversation.key}", messages=messages, tools=tools))
+                    assert (response.text, response.tool_calls) == (turn.content, turn.tool_calls)
+                messages = messages.appended(turn)
