@@ -25,6 +25,7 @@ from afk_es.llms.response import LLMResponse, StreamPart, TextDelta, ToolCallDel
 from afk_es.machine.values import ToolCall, Usage, clean_text
 
 _OURS = frozenset({"model", "messages", "tools", "stream", "stream_options", "timeout", "num_retries", "max_retries", "fallbacks"})
+_PRICE = ("input_cost_per_token", "output_cost_per_token")
 _NOT_JSON_SCHEMA = frozenset({"json_schema", "json_object", "text"})
 
 
@@ -39,7 +40,8 @@ class LiteLLMModel:
         timeout_s: seconds until a call is given up, or, of a streamed one, until the stream must have begun; default 30. A request's own
             `timeout_s` goes before it.
         stream_idle_s: seconds without a chunk until a stream is given up; default 45.
-        **settings: parameters of `litellm.acompletion` for every call; what a request says goes before them.
+        **settings: parameters of `litellm.acompletion` for every call; what a request says goes before them. With both
+            `input_cost_per_token` and `output_cost_per_token` (US dollars) they are the price of a model LiteLLM does not know.
 
     Raises:
         ConfigurationError: a setting that belongs to the request, or to whoever retries.
@@ -165,6 +167,9 @@ class LiteLLMModel:
             parameters["api_key"] = self._api_key
         if request.idempotency_key is not None:
             parameters["extra_headers"] = {**parameters.get("extra_headers", {}), "Idempotency-Key": request.idempotency_key}
+        # A price sent along would become the model's price in the whole process.
+        for name in _PRICE:
+            parameters.pop(name, None)
         # With tools, LiteLLM would look for an MCP gateway among them, for which it imports its proxy and a package that is not there.
         return {**parameters, "num_retries": 0, "max_retries": 0, "_skip_mcp_handler": True}
 
@@ -192,8 +197,7 @@ class LiteLLMModel:
         return float(cost)
 
     def _custom_price(self) -> dict[str, float] | None:
-        names = ("input_cost_per_token", "output_cost_per_token")
-        return {name: self._settings[name] for name in names} if all(name in self._settings for name in names) else None
+        return {name: self._settings[name] for name in _PRICE} if all(name in self._settings for name in _PRICE) else None
 
 
 def _asked(request: LLMRequest) -> dict[str, Any]:
