@@ -29,12 +29,13 @@ class PolicyHandler:
             return _refused(call, "UnknownTool", unknown_tool(call.tool_name, self._binding.tools))
         try:
             arguments = tool.validate(call.arguments)
+            # A rule compares what the tool would get, with defaults and coercions, and not how the model happened to write it.
+            shown = tool.json_arguments(arguments) if self._binding.policy.rules else {}
         except ToolArgumentsError as error:
             return _refused(call, "InvalidArguments", str(error))
         except Exception as error:  # noqa: BLE001 - validators of the user's model run here; what they raise, the model is told
             return _refused(call, type(error).__name__, f"the arguments of {call.tool_name} could not be validated: {error}")
-        # A rule compares what the tool would get, with defaults and coercions, and not how the model happened to write it.
-        return self._decision(effect, state, tool, tool.json_arguments(arguments) if self._binding.policy.rules else {})
+        return self._decision(effect, state, tool, shown)
 
     def _decision(
         self, effect: EvaluatePolicy, state: RunState, tool: Tool[..., Any] | None = None, arguments: dict[str, Any] | None = None
