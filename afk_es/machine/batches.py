@@ -21,6 +21,13 @@ def in_flight(state: RunState) -> tuple[ToolTurn, ...]:
     return tuple(turn for turn in state.batch.turns if turn.status == "running")
 
 
+def unsettled(state: RunState) -> bool:
+    """Whether a call is running, or was when its process died: a run that has to fail lets these come to their end first."""
+    if state.batch is None:
+        return False
+    return any(turn.status in ("running", "in_doubt") or (turn.in_doubt and turn.status != "done") for turn in state.batch.turns)
+
+
 def decide_batch(state: RunState) -> tuple[Draft, ...]:
     """What the machine itself concludes about the calls of the batch."""
     batch, spec = _parts(state)
@@ -42,7 +49,7 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
                 drafts.append(_request(state, turn))
             case "asking" if spec.interaction.mode == "headless":
                 drafts.append(fallback_answer(spec, turn))
-            case "allowed" if state.fault is None:
+            case "allowed" if state.fault is None or turn.in_doubt:
                 if state.tool_calls + started >= spec.limits.max_tool_calls:
                     drafts.append(_out_of_calls(state, turn))
                 else:
@@ -165,7 +172,9 @@ def _failed(state: RunState, turn: ToolTurn) -> Draft:
 
 
 def _out_of_calls(state: RunState, turn: ToolTurn) -> Draft:
-    """The last call of the limit was used up by a retry of a sibling, or this is the retry itself."""
+    """The last call of the limit was used up by a retry of a sibling, or this is the retry itself, or what a crash left in doubt."""
+    if turn.in_doubt:
+        return _completed(state, turn, "unknown", f"{_UNKNOWN}. It was not run again: max_tool_calls is reached")
     if turn.failure is not None:
         return _failed(state, turn)
     return _completed(state, turn, "limited", _limit_message(state))

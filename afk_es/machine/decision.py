@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from afk_es.machine.batches import batch_effects, cut, decide_batch, in_flight
+from afk_es.machine.batches import batch_effects, cut, decide_batch, in_flight, unsettled
 from afk_es.machine.effects import Effect, ValidateOutput
 from afk_es.machine.events import Draft
 from afk_es.machine.limits import before_effects, breached, degraded, ending, failed, wall_time
@@ -36,7 +36,7 @@ def decide(state: RunState) -> Decision:
         return Decision(_stop(state))
     if state.overdue:
         return Decision(ending(state, wall_time(state)))
-    if state.fault is not None and not in_flight(state):
+    if state.fault is not None and not unsettled(state):
         return Decision(failed(state.fault.error, state.fault.error_type))
     if state.status == "paused":
         return Decision(effects=_under_way(state))

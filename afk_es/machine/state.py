@@ -92,7 +92,9 @@ class ToolTurn(msgspec.Struct, frozen=True):
         call: as the model asked for it.
         arguments: as it will run, where a policy or a person changed them.
         attempt: how often it was started.
+        failures: how many of these attempts failed; one in doubt did not.
         intent_seq: the seq of the `tool_started` or the request under way.
+        in_doubt: an attempt was announced and has no result, and no other was started since.
         request: the data of the pending approval or input request.
         content: what the model is shown, once done.
     """
@@ -102,6 +104,7 @@ class ToolTurn(msgspec.Struct, frozen=True):
     status: ToolStatus = "waiting"
     arguments: dict[str, Any] | None = None
     attempt: int = 0
+    failures: int = 0
     intent_seq: int = 0
     wait: Wait | None = None
     failure: Failure | None = None

@@ -31,6 +31,7 @@ class CrashOutcome:
         reached: whether each of them came to its point.
         result: what the run came to in the end; None if it could not be resumed.
         unknown: ids of tool calls whose outcome nobody knows, and of which the model was told so.
+        spent: whether the run ended at max_llm_calls because a request in doubt counts as sent.
         repeated: effects that ran again although their result was in the log.
         problems: promises that were broken, a sentence each.
     """
@@ -39,6 +40,7 @@ class CrashOutcome:
     reached: bool
     result: AgentResult | None
     unknown: tuple[str, ...]
+    spent: bool
     repeated: int
     problems: tuple[str, ...]
 
@@ -69,6 +71,7 @@ class CrashMatrix:
             "repeated": sum(outcome.repeated for outcome in self.outcomes),
             "unresumable": sum(outcome.result is None for outcome in self.outcomes),
             "reported_unknown": sum(bool(outcome.unknown) for outcome in self.outcomes),
+            "spent": sum(outcome.spent for outcome in self.outcomes),
             "problems": len(self.problems),
         }
 
@@ -110,12 +113,13 @@ def crash_at(scenario: CrashScenario, points: Iterable[CrashPoint], unkilled: Ag
         for _process, prefix in prefixes:
             problems += [] if events[: len(prefix)] == prefix else ["what was in the log at the crash was changed"]
         unknown = _unknown(events)
+        spent = result is not None and result.error != unkilled.error and _spent_by_doubt(events)
         if result is not None:
             problems += _doubts(events, trial.dispatches)
             problems += _limits(events)
             problems += _endings(events)
-            problems += [] if unknown else _differences(unkilled, result)
-        return CrashOutcome(points, reached, result, unknown, len(repeated), tuple(problems))
+            problems += [] if unknown or spent else _differences(unkilled, result)
+        return CrashOutcome(points, reached, result, unknown, spent, len(repeated), tuple(problems))
 
 
 def comparable(result: AgentResult) -> dict[str, Any]:
@@ -220,6 +224,12 @@ def _doubts(events: list[AgentRunEvent], dispatches: list[Dispatch]) -> Iterator
     keys = {(dispatch.tool_call_id, dispatch.step, dispatch.key) for dispatch in dispatches if dispatch.kind == "tool"}
     if len(calls) != len(keys):
         yield "a tool call was repeated under another idempotency key"
+
+
+def _spent_by_doubt(events: list[AgentRunEvent]) -> bool:
+    """Whether the run was stopped by max_llm_calls after a request had to be sent again. The limit holds, so the result differs."""
+    again = any(event.type == "effect_in_doubt" and event.data["effect"] == "llm" for event in events)
+    return again and any(event.type == "limit_reached" and event.data["limit"] == "max_llm_calls" for event in events)
 
 
 def _limits(events: list[AgentRunEvent]) -> Iterator[str]:
