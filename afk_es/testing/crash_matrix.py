@@ -9,7 +9,7 @@ that has ended stays as it is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,10 @@ from afk_es.errors import AfkError
 from afk_es.machine.events import TERMINAL
 from afk_es.machine.spec import RunSpec
 from afk_es.testing.crashes import CrashPoint, CrashScenario, CrashTrial, Dispatch, crash_points
+
+
+Check = Callable[[CrashTrial, AgentResult], Iterable[str]]
+"""Looks at a trial after its run has ended, while its directory is still there, and says what is wrong, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +80,14 @@ class CrashMatrix:
         }
 
 
-def crash_everywhere(scenario: CrashScenario) -> CrashMatrix:
-    """Kill the run at each of its points, once per trial, and check what became of it."""
+def crash_everywhere(scenario: CrashScenario, check: Check | None = None) -> CrashMatrix:
+    """Kill the run at each of its points, once per trial, and check what became of it.
+
+    Args:
+        check: promises of your own, see `Check`.
+    """
     unkilled = unkilled_result(scenario)
-    return CrashMatrix(unkilled, [crash_at(scenario, (point,), unkilled) for point in crash_points(scenario)])
+    return CrashMatrix(unkilled, [crash_at(scenario, (point,), unkilled, check) for point in crash_points(scenario)])
 
 
 def unkilled_result(scenario: CrashScenario) -> AgentResult:
@@ -88,7 +96,9 @@ def unkilled_result(scenario: CrashScenario) -> AgentResult:
         return trial.run()
 
 
-def crash_at(scenario: CrashScenario, points: Iterable[CrashPoint], unkilled: AgentResult) -> CrashOutcome:
+def crash_at(
+    scenario: CrashScenario, points: Iterable[CrashPoint], unkilled: AgentResult, check: Check | None = None
+) -> CrashOutcome:
     """Kill the run at these points, one process after the other, let the next one end, and check every promise."""
     points = tuple(points)
     problems: list[str] = []
@@ -115,10 +125,10 @@ def crash_at(scenario: CrashScenario, points: Iterable[CrashPoint], unkilled: Ag
         unknown = _unknown(events)
         spent = result is not None and result.error != unkilled.error and _spent_by_doubt(events)
         if result is not None:
-            problems += _doubts(events, trial.dispatches)
-            problems += _limits(events)
-            problems += _endings(events)
+            problems += log_problems(events)
+            problems += _dispatched_twice(events, trial.dispatches)
             problems += [] if unknown or spent else _differences(unkilled, result)
+            problems += [] if check is None else check(trial, result)
         return CrashOutcome(points, reached, result, unknown, spent, len(repeated), tuple(problems))
 
 
@@ -188,31 +198,18 @@ def _unknown(events: list[AgentRunEvent]) -> tuple[str, ...]:
     )
 
 
-def _doubts(events: list[AgentRunEvent], dispatches: list[Dispatch]) -> Iterator[str]:
+def log_problems(events: list[AgentRunEvent]) -> list[str]:
+    """What the log of a finished run alone shows of broken promises, a sentence each."""
+    return [*_doubts(events), *_limits(events), *_endings(events)]
+
+
+def _doubts(events: list[AgentRunEvent]) -> Iterator[str]:
     """Every effect that was announced and has no result at a takeover is said to be in doubt, and treated as its class demands."""
     spec = _spec(events)
     doubted = {event.data["intent_seq"]: event.data["resolution"] for event in events if event.type == "effect_in_doubt"}
-    under_way: dict[str, AgentRunEvent] = {}
-    for event in events:
-        identity = event.data.get("tool_call_id", "llm") if event.type.startswith(("tool_", "llm_")) else ""
-        if event.type in ("tool_started", "llm_called"):
-            under_way[identity] = event
-        elif event.type in _RESULTS or event.type in ("llm_completed", "llm_failed"):
-            under_way.pop(identity, None)
-        elif event.type == "run_started":
-            for intent in under_way.values():
-                if intent.seq not in doubted:
-                    yield f"{intent.type} at seq {intent.seq} was in doubt, and no event says so"
-            under_way.clear()
-    times = Counter(dispatch.key for dispatch in dispatches if dispatch.kind == "tool")
-    failed = Counter(event.data["tool_call_id"] for event in events if event.type == "tool_failed")
-    for dispatch in dispatches:
-        if dispatch.kind != "tool":
-            continue
-        tool = spec.tool(dispatch.name)
-        may_repeat = spec.in_doubt != "report" or (tool is not None and tool.repeatable)
-        if not may_repeat and times[dispatch.key] > 1 + failed[dispatch.tool_call_id or ""]:
-            yield f"tool {dispatch.name} ({dispatch.id}) ran {times[dispatch.key]} times, and must not be repeated"
+    for intent in _cut_off(events):
+        if intent.seq not in doubted:
+            yield f"{intent.type} at seq {intent.seq} was in doubt, and no event says so"
     for seq, resolution in doubted.items():
         intent = events[seq - 1]
         tool = spec.tool(intent.data.get("tool_name", ""))
@@ -220,9 +217,32 @@ def _doubts(events: list[AgentRunEvent], dispatches: list[Dispatch]) -> Iterator
             yield f"tool {tool.name} was in doubt and is not repeatable, and was run again"
         if resolution == "report" and intent.data["tool_call_id"] not in _unknown(events):
             yield f"tool call {intent.data['tool_call_id']} was in doubt, and the model was not told"
-    calls = {(dispatch.tool_call_id, dispatch.step) for dispatch in dispatches if dispatch.kind == "tool"}
-    keys = {(dispatch.tool_call_id, dispatch.step, dispatch.key) for dispatch in dispatches if dispatch.kind == "tool"}
-    if len(calls) != len(keys):
+
+
+def _cut_off(events: list[AgentRunEvent]) -> Iterator[AgentRunEvent]:
+    """Intents without a result at the moment when another process took the run over."""
+    under_way: dict[str, AgentRunEvent] = {}
+    for event in events:
+        identity = event.data.get("tool_call_id", "llm")
+        if event.type in ("tool_started", "llm_called"):
+            under_way[identity] = event
+        elif event.type in _RESULTS or event.type in ("llm_completed", "llm_failed"):
+            under_way.pop(identity, None)
+        elif event.type == "run_started":
+            yield from under_way.values()
+            under_way.clear()
+
+
+def _dispatched_twice(events: list[AgentRunEvent], dispatches: list[Dispatch]) -> Iterator[str]:
+    """Tools that really ran more often than their class allows, or under another key than before."""
+    spec = _spec(events)
+    calls = [dispatch for dispatch in dispatches if dispatch.kind == "tool"]
+    times = Counter(call.key for call in calls)
+    for call in {call.key: call for call in calls}.values():
+        tool = spec.tool(call.name)
+        if spec.in_doubt == "report" and times[call.key] > 1 and (tool is None or not tool.repeatable):
+            yield f"tool {call.name} ({call.tool_call_id}) ran {times[call.key]} times, and must not be repeated"
+    if len({(call.tool_call_id, call.step) for call in calls}) != len({(call.tool_call_id, call.step, call.key) for call in calls}):
         yield "a tool call was repeated under another idempotency key"
 
 
