@@ -20,7 +20,7 @@ def in_flight(state: RunState) -> tuple[ToolTurn, ...]:
     """The calls that were started and whose end the log does not say yet: a run does not end by itself before it does."""
     if state.batch is None:
         return ()
-    return tuple(turn for turn in state.batch.turns if turn.status in _OPEN)
+    return tuple(turn for turn in state.batch.turns if turn.status in _OPEN or (turn.in_doubt and turn.status != "done"))
 
 
 def decide_batch(state: RunState) -> tuple[Draft, ...]:
@@ -32,6 +32,8 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
     places = spec.limits.max_parallel_tools - statuses.count("running") - statuses.count("backoff")
     for turn in batch.turns:
         if state.fault is not None and turn.status in _AHEAD:
+            if turn.in_doubt:
+                drafts.append(_completed(state, turn, "unknown", _UNKNOWN))
             continue
         match turn.status:
             case "denied":
@@ -183,8 +185,13 @@ def _failed(state: RunState, turn: ToolTurn) -> Draft:
 
 
 def _out_of_calls(state: RunState, turn: ToolTurn) -> tuple[Draft, Draft]:
-    """The last call of the limit was used up by a retry of a sibling, or this is the retry itself."""
-    over = _failed(state, turn) if turn.failure is not None else _completed(state, turn, "limited", _limit_message(state))
+    """The last call of the limit was used up by a retry of a sibling, or this is the retry itself, or what a crash left in doubt."""
+    if turn.in_doubt:
+        over = _completed(state, turn, "unknown", f"{_UNKNOWN}. It was not run again: max_tool_calls is reached")
+    elif turn.failure is not None:
+        over = _failed(state, turn)
+    else:
+        over = _completed(state, turn, "limited", _limit_message(state))
     return _limit_reached(state), over
 
 

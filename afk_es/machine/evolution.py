@@ -440,6 +440,7 @@ def _tool_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -
         intent_seq=event.seq,
         idempotency_key=data["idempotency_key"],
         wait=None,
+        in_doubt=False,
     )
     return _with(state, event, changed, tool_calls=state.tool_calls + 1)
 
@@ -451,10 +452,11 @@ def _tool_failed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) ->
     tool = spec.tool(turn.call.tool_name)
     retries, _consequence = POLICIES[_failure_policy(spec, tool)]
     again = retries and failure.classification == "retryable" and tool is not None and tool.repeatable
-    if again and 0 < turn.attempt < spec.retry.attempts:
-        wait = backoff(spec.retry, turn.attempt, run_id=event.run_id, seq=event.seq, at=event.at)
-        return _with(state, event, replace(turn, status="backoff", wait=wait, failure=failure))
-    return _with(state, event, replace(turn, status="failed", failure=failure))
+    failures = turn.failures + 1
+    if again and turn.attempt > 0 and failures < spec.retry.attempts:
+        wait = backoff(spec.retry, failures, run_id=event.run_id, seq=event.seq, at=event.at)
+        return _with(state, event, replace(turn, status="backoff", failures=failures, wait=wait, failure=failure))
+    return _with(state, event, replace(turn, status="failed", failures=failures, failure=failure))
 
 
 def _tool_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:

@@ -93,10 +93,12 @@ class ToolTurn(msgspec.Struct, frozen=True, gc=False):
         call: as the model asked for it.
         arguments: as it will run, where a policy or a person changed them.
         attempt: how often it was started.
+        failures: how many of these attempts failed; one in doubt did not.
         intent_seq: the seq of the `tool_started` or the request under way.
         failure: of the last attempt; once done, what the policy judges the run by.
         consequence: what the policy makes of that.
         idempotency_key: of the start under way, as `tool_started` has it.
+        in_doubt: an attempt was announced and has no result, and no other was started since.
         request: the data of the pending approval or input request.
         content: what the model is shown, once done.
     """
@@ -106,6 +108,7 @@ class ToolTurn(msgspec.Struct, frozen=True, gc=False):
     status: ToolStatus = "waiting"
     arguments: dict[str, Any] | None = None
     attempt: int = 0
+    failures: int = 0
     intent_seq: int = 0
     idempotency_key: str = ""
     wait: Wait | None = None
