@@ -10,7 +10,7 @@ from afk_es.handlers.binding import Binding
 from afk_es.machine import Draft, RunState
 from afk_es.machine.effects import EvaluatePolicy
 from afk_es.machine.values import ToolCall, clean_text, plain
-from afk_es.tools import unknown_tool
+from afk_es.tools import Tool, unknown_tool
 
 
 class PolicyHandler:
@@ -23,20 +23,24 @@ class PolicyHandler:
         """The decision, or why the call cannot be decided on."""
         call = effect.call
         if call is None:
-            return self._decision(effect, state, None, None)
+            return self._decision(effect, state)
         tool = self._binding.tools.get(call.tool_name)
         if tool is None:
             return _refused(call, "UnknownTool", unknown_tool(call.tool_name, self._binding.tools))
         try:
-            tool.validate(call.arguments)
+            valid = tool.validate(call.arguments)
+            arguments = tool.json_arguments(valid) if self._binding.policy.rules else None
         except ToolArgumentsError as error:
             return _refused(call, "InvalidArguments", str(error))
         except Exception as error:  # noqa: BLE001 - validators of the user's model run here; what they raise, the model is told
             return _refused(call, type(error).__name__, f"the arguments of {call.tool_name} could not be validated: {error}")
-        return self._decision(effect, state, call, tool.read_only)
+        return self._decision(effect, state, tool, arguments)
 
-    def _decision(self, effect: EvaluatePolicy, state: RunState, call: ToolCall | None, read_only: bool | None) -> Draft:
+    def _decision(
+        self, effect: EvaluatePolicy, state: RunState, tool: Tool[..., Any] | None = None, arguments: dict[str, Any] | None = None
+    ) -> Draft:
         engine = self._binding.policy
+        call = effect.call
         about: dict[str, Any] = {} if call is None else {"tool_name": call.tool_name, "tool_call_id": call.id}
         if not engine.rules:
             return Draft("policy_decision", {"event_type": effect.event_type, **_ALLOWED, "matched_rules": [], **about})
@@ -46,10 +50,10 @@ class PolicyHandler:
                 run_id=state.run_id,
                 thread_id=state.thread_id,
                 step=effect.step,
-                context=state.context,
-                tool_name=call.tool_name if call is not None else None,
-                tool_args=call.arguments if call is not None and isinstance(call.arguments, dict) else None,
-                tool_read_only=read_only,
+                context=plain(state.context),
+                tool_name=tool.name if tool is not None else None,
+                tool_args=arguments,
+                tool_read_only=tool.read_only if tool is not None else None,
             )
         )
         data = {

@@ -30,7 +30,6 @@ __all__ = [
     "ClosableChatModel",
     "PricedChatModel",
     "StreamingChatModel",
-    "PricedChatModel",
     "LLMRequest",
     "LLMResponse",
     "Message",
