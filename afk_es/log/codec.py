@@ -210,7 +210,7 @@ def _shortened(row: EventType, data: dict[str, Any], parts: dict[str, str]) -> d
 def _stored_shape(name: str) -> msgspec.json.Decoder[Any]:
     """What the stored text of a type looks like: its shape, with anything in place of a part, and without what is left out.
 
-    To check the text against a Struct costs less than `validate`: 37 ms instead of 50 for a run of 6,400 events, all in. What it decodes to is thrown
+    To check the text against a Struct costs less than `validate`: reading 6,400 events went from 62 to 52 ms (3.11), 68 to 47 (3.13). What it decodes to is thrown
     away, because unknown keys are not in it.
     """
     row = EVENT_TYPES[name]
