@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -108,5 +110,21 @@ def dollars(cost: float | None) -> str:
 
 def command(*words: str, db: str | None = None) -> str:
     """A command line that can be pasted, with the log that this one was called with."""
-    line = ["afk-es", *words, *(["--db", db] if db is not None else [])]
-    return shlex.join(line)
+    line = [*words, *(["--db", db] if db is not None else [])]
+    return f"{program()} {shlex.join(line)}"
+
+
+def program() -> str:
+    """How this program was called, so that what is printed can be pasted: its name where the PATH leads to it, else its path."""
+    called = sys.argv[0]
+    if Path(called).name == "__main__.py":
+        return shlex.join([sys.executable, "-m", "afk_es.cli"])
+    found = shutil.which("afk-es")
+    if found is not None and os.path.exists(called) and os.path.samefile(found, called):
+        return "afk-es"
+    return shlex.quote(called) if Path(called).name.startswith("afk-es") else "afk-es"
+
+
+def screen_width() -> int:
+    """Columns of a screen that is made for 80, and gains a little from more."""
+    return min(width(), 100) if sys.stdout.isatty() else 80
