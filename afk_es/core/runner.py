@@ -65,7 +65,7 @@ class Runner:
         self._policy = policy_engine
         self._models: dict[str, ChatModel] = {}
         opened = event_log(log, self.config)
-        self._session = Session(opened, owned=opened is not log, models=self._models)
+        self._session = Session(opened, owned=opened is not log)
         self._bindings: dict[int, Binding] = {}
         self._memory = ThreadMemory()
         self._always_replay = self.config.debug or os.environ.get("AFK_ES_ALWAYS_REPLAY") == "1"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from afk_es.errors import UsageError
-from afk_es.llms import ChatModel
 from afk_es.log import EventLog
 
 
@@ -14,13 +13,11 @@ class Session:
 
     Args:
         owned: whether the log is ours to close; one that the caller made is the caller's to close.
-        models: adapters that were made here, closed with the log: their connections belong to the event loop.
     """
 
-    def __init__(self, log: EventLog, *, owned: bool, models: dict[str, ChatModel]) -> None:
+    def __init__(self, log: EventLog, *, owned: bool) -> None:
         self.log = log
         self._owned = owned
-        self._models = models
         self._users = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: asyncio.Lock | None = None
@@ -55,9 +52,5 @@ class Session:
             self._users -= 1
             if self._users:
                 return
-            for model in self._models.values():
-                close = getattr(model, "close", None)
-                if close is not None:
-                    await close()
             if self._owned:
                 await self.log.close()
