@@ -266,7 +266,7 @@ class Runner:
 
     async def _driven(self, loop: Loop, binding: Binding, notable: list[AgentRunEvent], feed: Feed | None) -> AgentResult:
         # Taken here and not before the task is made: a task that is cancelled before its first step would never give it back.
-        self._session.share(binding.models)
+        self._session.share()
         try:
             state = await loop.run()
             self._memory.keep(state)
