@@ -56,6 +56,14 @@ def test_external_a_run_is_laid_down_once_nothing_else_can_go_on_and_takes_the_a
     assert [effect.call.tool_name for effect in run.wanted(ExecuteTool)] == ["pay"]
 
 
+def test_external_a_call_beyond_the_limit_does_not_keep_a_run_from_being_laid_down() -> None:
+    run = gating(["pay", "look"], mode="external", max_tool_calls=1)
+    (gate,) = run.wanted(EvaluatePolicy)
+    assert gate.call is not None
+    run.answer(gate, policy("request_approval", gate.call))
+    assert state_of(run) == "interrupted"
+
+
 def test_a_persons_words_become_the_argument_that_the_rule_names() -> None:
     run = asked("request_user_input", payload={"argument": "colour"}, mode="interactive")
     (ask,) = run.wanted(AskPerson)
