@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr, ValidationError, field_validator, model_validator
 
 from afk_es.agents.fail_safe import FailSafeConfig, require_model
 from afk_es.agents.policy import PolicyEngine
@@ -71,7 +71,7 @@ class Agent(BaseModel):
     instructions: Instructions | None = None
     instruction_file: Path | None = None
     prompts_dir: Path | None = None
-    tools: tuple[Tool[..., Any], ...] = ()
+    tools: tuple[InstanceOf[Tool[..., Any]], ...] = ()
     subagents: tuple[Agent, ...] = ()
     context_defaults: dict[str, Any] = {}
     inherit_context_keys: tuple[str, ...] = ()

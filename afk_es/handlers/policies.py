@@ -10,7 +10,7 @@ from afk_es.handlers.binding import Binding
 from afk_es.machine import Draft, RunState
 from afk_es.machine.effects import EvaluatePolicy
 from afk_es.machine.values import ToolCall, clean_text, plain
-from afk_es.tools import unknown_tool
+from afk_es.tools import Tool, unknown_tool
 
 
 class PolicyHandler:
@@ -23,21 +23,25 @@ class PolicyHandler:
         """The decision, or why the call cannot be decided on."""
         call = effect.call
         if call is None:
-            return self._decision(effect, state, None, None)
+            return self._decision(effect, state)
         tool = self._binding.tools.get(call.tool_name)
         if tool is None:
             return _refused(call, "UnknownTool", unknown_tool(call.tool_name, self._binding.tools))
         try:
-            tool.validate(call.arguments)
+            arguments = tool.validate(call.arguments)
+            # A rule compares what the tool would get, with defaults and coercions, and not how the model happened to write it.
+            shown = tool.json_arguments(arguments) if self._binding.policy.rules else {}
         except ToolArgumentsError as error:
             return _refused(call, "InvalidArguments", str(error))
         except Exception as error:  # noqa: BLE001 - validators of the user's model run here; what they raise, the model is told
             return _refused(call, type(error).__name__, f"the arguments of {call.tool_name} could not be validated: {error}")
-        return self._decision(effect, state, call, tool.read_only)
+        return self._decision(effect, state, tool, shown)
 
-    def _decision(self, effect: EvaluatePolicy, state: RunState, call: ToolCall | None, read_only: bool | None) -> Draft:
+    def _decision(
+        self, effect: EvaluatePolicy, state: RunState, tool: Tool[..., Any] | None = None, arguments: dict[str, Any] | None = None
+    ) -> Draft:
         engine = self._binding.policy
-        about: dict[str, Any] = {} if call is None else {"tool_name": call.tool_name, "tool_call_id": call.id}
+        about: dict[str, Any] = {} if effect.call is None else {"tool_name": effect.call.tool_name, "tool_call_id": effect.call.id}
         if not engine.rules:
             return Draft("policy_decision", {"event_type": effect.event_type, **_ALLOWED, "matched_rules": [], **about})
         decision = engine.evaluate(
@@ -47,9 +51,9 @@ class PolicyHandler:
                 thread_id=state.thread_id,
                 step=effect.step,
                 context=state.context,
-                tool_name=call.tool_name if call is not None else None,
-                tool_args=call.arguments if call is not None and isinstance(call.arguments, dict) else None,
-                tool_read_only=read_only,
+                tool_name=tool.name if tool is not None else None,
+                tool_args=arguments,
+                tool_read_only=tool.read_only if tool is not None else None,
             )
         )
         data = {

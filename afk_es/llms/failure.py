@@ -45,7 +45,7 @@ _SECRETS = re.compile(
     r"""(?ix)
       (?P<scheme>\b(?:bearer|basic)\s+) [^\s"',;]+
     | (?P<name>\b(?:[a-z]+[-_])*(?:api[-_]?key|token|secret|password)\b["']?\s*[:=]\s*["']?) (?:[^\s"',;}&]{4,})
-    | \b(?:sk|pk|rk|gsk|xai)-[\w*-]{6,}
+    | \b(?:sk|pk|rk|gsk|xai)[-_][\w*-]{6,}
     | \bAIza[\w-]{10,}
     """
 )

@@ -10,12 +10,17 @@ import asyncio
 import inspect
 import os
 import threading
+import warnings
 import weakref
 from typing import Any
 
 _loaded: Any = None
 _loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 _lock = threading.Lock()
+
+# LiteLLM silences these of its own when it is imported. A program that sets its filters anew, as pytest does for each test, has them
+# back, and where warnings are errors a model's answer would be lost to one.
+_ITS_WARNINGS = ("Accessing the .* attribute on the instance is deprecated", ".*`ReadOnly` qualifier", "Pydantic serializer warnings")
 
 
 def load() -> Any:
@@ -27,11 +32,16 @@ def load() -> Any:
             os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
             import litellm
 
-            # LiteLLM would import this with the first call, in the event loop, for a third of a second.
+            # LiteLLM would import this, and build these, with the first call: in the event loop, for half a second.
             import openai.resources  # noqa: F401
+            from litellm.types.utils import ModelResponse, ModelResponseStream
 
+            ModelResponse()
+            ModelResponseStream()
             litellm.suppress_debug_info = True
             litellm.telemetry = False
+            # It would guess the usage that a provider did not send, in the event loop, and for some names with a tokenizer from a hub.
+            litellm.disable_token_counter = True
             _loaded = litellm
         return _loaded
 
@@ -40,6 +50,8 @@ async def ready() -> Any:
     """The module litellm, fit for use in this event loop."""
     litellm = _loaded if _loaded is not None else await asyncio.to_thread(load)
     loop = asyncio.get_running_loop()
+    for message in _ITS_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
     if loop not in _loops:
         _forget(litellm, loop)
         _loops.add(loop)

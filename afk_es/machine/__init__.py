@@ -6,7 +6,7 @@ process, a resumed one, a test, a debugger, gets the same answers from the same 
 """
 
 from afk_es.machine.decision import Decision, decide
-from afk_es.machine.effects import ANNOUNCED, ENDINGS, Effect
+from afk_es.machine.effects import ANNOUNCED, ENDINGS, Effect, endings
 from afk_es.machine.events import EVENT_TYPES, AgentRunEvent, Draft, EventType
 from afk_es.machine.evolution import LEGAL, evolve, fold
 from afk_es.machine.memory import remembered
@@ -27,6 +27,7 @@ __all__ = [
     "RunSpec",
     "RunState",
     "decide",
+    "endings",
     "evolve",
     "fold",
     "initial_state",

@@ -10,22 +10,17 @@ from afk_es.machine.spec import RunSpec
 from afk_es.machine.state import RunState, ToolBatch, ToolTurn
 from afk_es.machine.values import digest, digest_json
 
-_OCCUPYING = frozenset({"allowed", "running", "backoff"})
-"""Statuses that take one of the places of max_parallel_tools. Whoever waits for a person takes none."""
+_OPEN = frozenset({"running", "in_doubt", "unknown"})
+
+_AHEAD = frozenset({"allowed", "approval", "asking", "waiting"})
+"""Statuses of calls that would go on to touch the world or a person, which a run that has to fail does not let them."""
 
 
 def in_flight(state: RunState) -> tuple[ToolTurn, ...]:
-    """The calls that are running."""
+    """The calls that were started and whose end the log does not say yet: a run does not end by itself before it does."""
     if state.batch is None:
         return ()
-    return tuple(turn for turn in state.batch.turns if turn.status == "running")
-
-
-def unsettled(state: RunState) -> bool:
-    """Whether a call is running, or was when its process died: a run that has to fail lets these come to their end first."""
-    if state.batch is None:
-        return False
-    return any(turn.status in ("running", "in_doubt") or (turn.in_doubt and turn.status != "done") for turn in state.batch.turns)
+    return tuple(turn for turn in state.batch.turns if turn.status in _OPEN or (turn.in_doubt and turn.status != "done"))
 
 
 def decide_batch(state: RunState) -> tuple[Draft, ...]:
@@ -33,7 +28,13 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
     batch, spec = _parts(state)
     drafts: list[Draft] = []
     started = 0
+    statuses = [turn.status for turn in batch.turns]
+    places = spec.limits.max_parallel_tools - statuses.count("running") - statuses.count("backoff")
     for turn in batch.turns:
+        if state.fault is not None and turn.status in _AHEAD:
+            if turn.in_doubt:
+                drafts.append(_completed(state, turn, "unknown", _UNKNOWN))
+            continue
         match turn.status:
             case "denied":
                 drafts.append(_completed(state, turn, "denied", turn.reason or "denied by policy"))
@@ -44,17 +45,16 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
             case "answered":
                 drafts.append(_completed(state, turn, "returned", None, turn.reason))
             case "in_doubt":
-                drafts.append(_doubt(spec, turn))
+                drafts.append(_doubt(state, turn))
             case "approval":
                 drafts.append(_request(state, turn))
             case "asking" if spec.interaction.mode == "headless":
                 drafts.append(fallback_answer(spec, turn))
-            case "allowed" if state.fault is None or turn.in_doubt:
-                if state.tool_calls + started >= spec.limits.max_tool_calls:
-                    drafts.append(_out_of_calls(state, turn))
-                else:
-                    drafts.append(_started(state, turn))
-                    started += 1
+            case "allowed" if state.tool_calls + started >= spec.limits.max_tool_calls:
+                drafts += _out_of_calls(state, turn)
+            case "allowed" if started < places:
+                drafts.append(_started(state, turn))
+                started += 1
             case _:
                 pass
     return tuple(drafts) or _limited(state, batch) or _park(state, spec, batch)
@@ -62,8 +62,10 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
 
 def _park(state: RunState, spec: RunSpec, batch: ToolBatch) -> tuple[Draft, ...]:
     """In external mode nobody here can answer: once nothing else can go on, the run is laid down with its requests pending."""
+    if spec.interaction.mode != "external":
+        return ()
     asking = [turn for turn in batch.turns if turn.status == "asking"]
-    if spec.interaction.mode != "external" or not asking or batch_effects(state):
+    if not asking or batch_effects(state):
         return ()
     names = ", ".join(f"{turn.call.tool_name} ({turn.call.id})" for turn in asking)
     reason = f"waits for {'an answer' if len(asking) == 1 else 'answers'} from outside: {names}"
@@ -73,9 +75,13 @@ def _park(state: RunState, spec: RunSpec, batch: ToolBatch) -> tuple[Draft, ...]
 def batch_effects(state: RunState) -> tuple[Effect, ...]:
     """What should be under way for the calls of the batch."""
     batch, spec = _parts(state)
-    room = spec.limits.max_parallel_tools - sum(turn.status in _OCCUPYING for turn in batch.turns)
+    statuses = [turn.status for turn in batch.turns]
+    # Whoever waits for a person takes no place.
+    room = spec.limits.max_parallel_tools - statuses.count("allowed") - statuses.count("running") - statuses.count("backoff")
     effects: list[Effect] = []
     for turn in batch.turns:
+        if state.fault is not None and turn.status != "running":
+            continue
         match turn.status:
             case "running":
                 effects.append(_execution(state, batch, spec, turn))
@@ -83,7 +89,7 @@ def batch_effects(state: RunState) -> tuple[Effect, ...]:
                 effects.append(turn.wait)
             case "asking" if spec.interaction.mode == "interactive" and turn.request is not None:
                 effects.append(AskPerson(f"ask:{turn.intent_seq}", turn.intent_seq, turn.asks, turn.request))
-            case "waiting" if room > 0 and state.fault is None:
+            case "waiting" if room > 0:
                 effects.append(_gate(state, turn))
                 room -= 1
             case _:
@@ -131,7 +137,7 @@ def _execution(state: RunState, batch: ToolBatch, spec: RunSpec, turn: ToolTurn)
         turn.effective,
         turn.attempt,
         tool.timeout_s if tool is not None else None,
-        idempotency_key(state, turn),
+        turn.idempotency_key,
     )
 
 
@@ -160,9 +166,16 @@ _UNKNOWN = (
 )
 
 
-def cut(state: RunState, turn: ToolTurn) -> Draft:
-    """The end of a call that was running when the run was cancelled."""
-    return _completed(state, turn, "cancelled", "cancelled while it ran; it may have taken effect")
+def cut(state: RunState, turn: ToolTurn) -> tuple[Draft, ...]:
+    """The end of a call that was in flight when the run was cancelled."""
+    unknown = _completed(state, turn, "unknown", _UNKNOWN)
+    match turn.status:
+        case "running":
+            return (_completed(state, turn, "cancelled", "cancelled while it ran; it may have taken effect"),)
+        case "in_doubt":
+            return _in_doubt(turn, "report"), unknown
+        case _:
+            return (unknown,)
 
 
 def _failed(state: RunState, turn: ToolTurn) -> Draft:
@@ -171,13 +184,15 @@ def _failed(state: RunState, turn: ToolTurn) -> Draft:
     return _completed(state, turn, outcome, turn.failure.error)
 
 
-def _out_of_calls(state: RunState, turn: ToolTurn) -> Draft:
+def _out_of_calls(state: RunState, turn: ToolTurn) -> tuple[Draft, Draft]:
     """The last call of the limit was used up by a retry of a sibling, or this is the retry itself, or what a crash left in doubt."""
     if turn.in_doubt:
-        return _completed(state, turn, "unknown", f"{_UNKNOWN}. It was not run again: max_tool_calls is reached")
-    if turn.failure is not None:
-        return _failed(state, turn)
-    return _completed(state, turn, "limited", _limit_message(state))
+        over = _completed(state, turn, "unknown", f"{_UNKNOWN}. It was not run again: max_tool_calls is reached")
+    elif turn.failure is not None:
+        over = _failed(state, turn)
+    else:
+        over = _completed(state, turn, "limited", _limit_message(state))
+    return _limit_reached(state), over
 
 
 def _limit_message(state: RunState) -> str:
@@ -185,25 +200,34 @@ def _limit_message(state: RunState) -> str:
     return f"max_tool_calls reached: this run may make {maximum} tool calls; this one was not run"
 
 
+def _limit_reached(state: RunState) -> Draft:
+    maximum = state.spec.limits.max_tool_calls
+    return Draft("limit_reached", {"limit": "max_tool_calls", "maximum": maximum, "used": state.tool_calls}, _limit_message(state))
+
+
 def _limited(state: RunState, batch: ToolBatch) -> tuple[Draft, ...]:
     """Calls beyond the limit are refused once the others are over, so a failing policy does not cut those short."""
     limited = [turn for turn in batch.turns if turn.status == "limited"]
-    others = any(turn.status not in ("limited", "done") for turn in batch.turns)
-    if not limited or others:
+    if not limited or any(turn.status not in ("limited", "done") for turn in batch.turns):
         return ()
-    maximum = state.spec.limits.max_tool_calls
     message = _limit_message(state)
-    reached = Draft("limit_reached", {"limit": "max_tool_calls", "maximum": maximum, "used": state.tool_calls}, message)
-    return (reached, *(_completed(state, turn, "limited", message) for turn in limited))
+    return (_limit_reached(state), *(_completed(state, turn, "limited", message) for turn in limited))
 
 
-def _doubt(spec: RunSpec, turn: ToolTurn) -> Draft:
+def _doubt(state: RunState, turn: ToolTurn) -> Draft:
     """Rule 3 of the architecture: what may be repeated is, and nothing else is unless the configuration says so."""
+    spec = state.spec
     tool = spec.tool(turn.call.tool_name)
-    if spec.in_doubt == "retry" or (tool is not None and tool.repeatable):
+    if state.fault is not None:
+        resolution = "report"
+    elif spec.in_doubt == "retry" or (tool is not None and tool.repeatable):
         resolution = "run_again"
     else:
         resolution = "ask" if spec.in_doubt == "ask" else "report"
+    return _in_doubt(turn, resolution)
+
+
+def _in_doubt(turn: ToolTurn, resolution: str) -> Draft:
     return Draft(
         "effect_in_doubt",
         {
@@ -250,7 +274,7 @@ def fallback_answer(spec: RunSpec, turn: ToolTurn) -> Draft:
     request = turn.request
     assert request is not None
     if turn.asks == "input":
-        outcome = "deferred" if spec.interaction.input_fallback == "defer" else "denied"
+        outcome = {"allow": "answered", "deny": "denied", "defer": "deferred"}[spec.interaction.input_fallback]
         data = {"request_id": request["request_id"], "tool_call_id": turn.call.id, "outcome": outcome, "value": None, "by": "fallback"}
         return Draft("input_resolved", data)
     answers = {"allow": "granted", "deny": "denied", "defer": "deferred"}

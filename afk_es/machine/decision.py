@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from afk_es.machine.batches import batch_effects, cut, decide_batch, in_flight, unsettled
+from afk_es.machine.batches import batch_effects, cut, decide_batch, in_flight
 from afk_es.machine.effects import Effect, ValidateOutput
 from afk_es.machine.events import Draft
 from afk_es.machine.limits import before_effects, breached, degraded, ending, failed, wall_time
@@ -18,7 +18,7 @@ from afk_es.machine.state import RunState
 from afk_es.machine.turns import call_effects, decide_call, start_step
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """The next move: events to append, or effects that should be under way, or neither."""
 
     events: tuple[Draft, ...] = ()
@@ -36,7 +36,7 @@ def decide(state: RunState) -> Decision:
         return Decision(_stop(state))
     if state.overdue:
         return Decision(ending(state, wall_time(state)))
-    if state.fault is not None and not unsettled(state):
+    if state.fault is not None and not in_flight(state):
         return Decision(failed(state.fault.error, state.fault.error_type))
     if state.status == "paused":
         return Decision(effects=_under_way(state))
@@ -95,5 +95,5 @@ def _stop(state: RunState) -> tuple[Draft, ...]:
     assert control is not None
     if control.action == "interrupt":
         return (Draft("run_interrupted", {"reason": control.reason}, control.reason),)
-    ends = [cut(state, turn) for turn in in_flight(state)]
+    ends = [draft for turn in in_flight(state) for draft in cut(state, turn)]
     return (*ends, Draft("run_cancelled", {"reason": control.reason}, control.reason))

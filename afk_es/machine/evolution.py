@@ -7,6 +7,7 @@ so an older version can fold a newer log as far as it understands it.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
@@ -21,7 +22,7 @@ from afk_es.machine.rendering import render_error, render_output
 from afk_es.machine.requests import facets_of
 from afk_es.machine.retries import backoff
 from afk_es.machine.spec import POLICIES, FailurePolicy, Limits, RunSpec, ToolSpec
-from afk_es.machine.state import NO_TIME, Control, Facets, Failure, ModelCall, RunState, Ticket, ToolBatch, ToolTurn
+from afk_es.machine.state import ENDED, Control, Facets, Failure, ModelCall, RunState, Ticket, ToolBatch, ToolTurn
 from afk_es.machine.values import Message, ToolCall, Usage, digest_json
 
 _ANY_TIME = frozenset(
@@ -76,6 +77,31 @@ LEGAL: dict[str, frozenset[str]] = {
 """Per phase, the event types that may come. `step_started` in the model phase leaves a failed model call behind."""
 
 
+CALL_LEGAL: dict[str, frozenset[str]] = {
+    "instructions_resolved": frozenset({"waiting"}),
+    "policy_decision": frozenset({"waiting"}),
+    "llm_called": frozenset({"allowed"}),
+    "llm_completed": frozenset({"called"}),
+    "llm_failed": frozenset({"waiting", "called"}),
+    "effect_in_doubt": frozenset({"in_doubt"}),
+}
+"""Per event type, the statuses of the step's model call in which it may come: so no request has two results."""
+
+TURN_LEGAL: dict[str, frozenset[str]] = {
+    "policy_decision": frozenset({"waiting"}),
+    "tool_started": frozenset({"allowed"}),
+    "tool_failed": frozenset({"waiting", "running"}),
+    "tool_completed": frozenset({"running", "allowed", "denied", "failed", "limited", "unknown", "answered"}),
+    "tool_deferred": frozenset({"running"}),
+    "approval_requested": frozenset({"approval"}),
+    "approval_resolved": frozenset({"asking"}),
+    "input_requested": frozenset({"approval"}),
+    "input_resolved": frozenset({"asking"}),
+    "effect_in_doubt": frozenset({"in_doubt"}),
+}
+"""Per event type, the statuses of a tool call in which it may come: so no start has two results, and nothing runs ungated."""
+
+
 def evolve(state: RunState, event: AgentRunEvent) -> RunState:
     """The state after this event.
 
@@ -89,8 +115,8 @@ def evolve(state: RunState, event: AgentRunEvent) -> RunState:
     if handler is None:
         if kind in EVENT_TYPES:
             raise _broken(event, f"{kind} is never stored")
-        return _next(state, event)
-    if kind not in LEGAL[state.phase] or (state.ended and (kind != "run_started" or state.status != "interrupted")):
+        return replace(state, seq=event.seq, at=event.at)
+    if kind not in LEGAL[state.phase] or (state.status in ENDED and (kind != "run_started" or state.status != "interrupted")):
         raise _broken(event, f"{kind} cannot happen in phase {state.phase!r} of a run that is {state.status}")
     return handler(state, event, event.data)
 
@@ -104,14 +130,6 @@ def fold(state: RunState, events: Iterable[AgentRunEvent]) -> RunState:
 
 def _broken(event: AgentRunEvent, message: str) -> InvariantError:
     return InvariantError(message, run_id=event.run_id, seq=event.seq)
-
-
-def _next(state: RunState, event: AgentRunEvent, **changes: Any) -> RunState:
-    at = event.at
-    elapsed = state.elapsed
-    if state.status == "running" and at > state.at:
-        elapsed += at - state.at
-    return replace(state, seq=event.seq, at=at, elapsed=elapsed, **changes)
 
 
 # ---------------------------------------------------------------------------------------------------------------- the run and its steps
@@ -145,13 +163,15 @@ def _run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) ->
         spec, facets = state.spec, state.facets
     changes: dict[str, Any] = {
         "status": "running",
+        # The time since the last event belongs to nobody: no process ran the run.
+        "ran": state.elapsed,
+        "since": event.at,
         "epoch": data["epoch"],
         "owner": data["owner"],
         "spec": spec,
         "facets": facets,
         "control": None,
-        "overdue": False,
-        "deadline": _deadline(spec.limits, event, state),
+        **_wall_time(spec.limits, event, state),
         "reason": "",
     }
     if not spec.dynamic_instructions:
@@ -174,7 +194,6 @@ def _run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) ->
         if state.batch is not None:
             turns = tuple(replace(turn, status="in_doubt") if turn.status == "running" else turn for turn in state.batch.turns)
             changes["batch"] = ToolBatch(state.batch.seq, turns)
-    # The time since the last event belongs to nobody: no process ran the run.
     return replace(state, seq=event.seq, at=event.at, **changes)
 
 
@@ -187,22 +206,19 @@ def _taken_over(call: ModelCall, spec: RunSpec) -> ModelCall:
     return call
 
 
-def _deadline(limits: Limits, event: AgentRunEvent, state: RunState) -> Wait | None:
+def _wall_time(limits: Limits, event: AgentRunEvent, state: RunState) -> dict[str, Any]:
+    """The deadline of the stretch that begins with this event. A run with no time left does not start anything."""
     if limits.max_wall_time_s is None:
-        return None
+        return {"deadline": None, "overdue": False}
     timer = f"wall_time:{event.seq}"
     # Timers beyond a year are no limit; datetime could not hold them all.
     remaining = min(limits.max_wall_time_s - state.elapsed.total_seconds(), 365 * 86_400.0)
-    return Wait(timer, timer, event.at + _seconds(remaining))
-
-
-def _seconds(value: float) -> Any:
-    return type(NO_TIME)(seconds=value)
+    return {"deadline": Wait(timer, timer, event.at + dt.timedelta(seconds=remaining)), "overdue": remaining <= 0}
 
 
 def _step_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     messages = state.messages.appended(*state.notices) if state.notices else state.messages
-    return _next(state, event, step=data["step"], phase="model", call=_FRESH_CALL, messages=messages, notices=())
+    return replace(state, seq=event.seq, at=event.at, step=data["step"], phase="model", call=_FRESH_CALL, messages=messages, notices=())
 
 
 _FRESH_CALL = ModelCall()
@@ -211,38 +227,54 @@ _FRESH_CALL = ModelCall()
 def _control_requested(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     action = data["action"]
     if action == "pause":
-        return _next(state, event, status="paused")
+        return replace(state, seq=event.seq, at=event.at, status="paused", deadline=None, ran=state.elapsed_at(event.at), since=None)
     if action == "resume":
-        changed = _next(state, event, status="running")
-        return replace(changed, deadline=_deadline(state.spec.limits, event, changed))
-    return _next(state, event, control=Control(action, data["reason"] or f"{action} requested by {data['origin']}"))
+        if state.status != "paused":
+            return replace(state, seq=event.seq, at=event.at)
+        return replace(state, seq=event.seq, at=event.at, status="running", since=event.at, **_wall_time(state.spec.limits, event, state))
+    if state.control is not None and state.control.action == "cancel":
+        return replace(
+            state, seq=event.seq, at=event.at
+        )  # Whoever cancels means it: a later interrupt does not make the run one that can go on.
+    return replace(state, seq=event.seq, at=event.at, control=Control(action, data["reason"] or f"{action} requested by {data['origin']}"))
 
 
 def _timer_fired(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     timer = data["timer"]
     if state.deadline is not None and state.deadline.timer == timer:
-        return _next(state, event, overdue=True)
+        return replace(state, seq=event.seq, at=event.at, overdue=True)
     if state.call is not None and state.call.wait is not None and state.call.wait.timer == timer:
         # A call that was never sent failed before the policy was asked, so that is where it goes on.
         status = "allowed" if state.call.intent_seq else "waiting"
-        return _next(state, event, call=replace(state.call, status=status, wait=None))
+        return replace(state, seq=event.seq, at=event.at, call=replace(state.call, status=status, wait=None))
     if state.batch is not None:
         for turn in state.batch.turns:
             if turn.wait is not None and turn.wait.timer == timer:
-                return _next(state, event, batch=state.batch.with_turn(replace(turn, status="allowed", wait=None)))
-    return _next(state, event)
+                return replace(state, seq=event.seq, at=event.at, batch=state.batch.with_turn(replace(turn, status="allowed", wait=None)))
+    return replace(state, seq=event.seq, at=event.at)
 
 
 def _noted(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-    return _next(state, event)
+    return replace(state, seq=event.seq, at=event.at)
 
 
 def _run_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-    return _next(state, event, status=data["state"], missing=tuple(data.get("missing", ())), reason=event.message)
+    return replace(
+        state,
+        seq=event.seq,
+        at=event.at,
+        status=data["state"],
+        missing=tuple(data.get("missing", ())),
+        reason=event.message,
+        ran=state.elapsed_at(event.at),
+        since=None,
+    )
 
 
 def _run_ended(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-    return _next(state, event, status=EVENT_STATUS[event.type], reason=event.message)
+    return replace(
+        state, seq=event.seq, at=event.at, status=EVENT_STATUS[event.type], reason=event.message, ran=state.elapsed_at(event.at), since=None
+    )
 
 
 EVENT_STATUS = {"run_failed": "failed", "run_interrupted": "interrupted", "run_cancelled": "cancelled"}
@@ -252,46 +284,55 @@ EVENT_STATUS = {"run_failed": "failed", "run_interrupted": "interrupted", "run_c
 
 
 def _call(state: RunState, event: AgentRunEvent) -> ModelCall:
-    if state.call is None:
-        raise _broken(event, f"{event.type} without a model call under way")
-    return state.call
+    call = state.call
+    if call is None or call.status not in CALL_LEGAL[event.type]:
+        raise _broken(event, f"{event.type} for a model call that is {'none' if call is None else call.status!r}")
+    return call
 
 
 def _instructions_resolved(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     text = data["instructions"]
     facets = replace(state.facets, instructions=digest_json(text))
-    return _next(state, event, instructions=text, facets=facets, call=replace(_call(state, event), instructions_ready=True, failures=0))
+    return replace(
+        state,
+        seq=event.seq,
+        at=event.at,
+        instructions=text,
+        facets=facets,
+        call=replace(_call(state, event), instructions_ready=True, failures=0),
+    )
 
 
 def _llm_called(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     call = replace(
         _call(state, event), status="called", model_index=data["model_index"], attempt=data["attempt"], intent_seq=event.seq, wait=None
     )
-    return _next(state, event, call=call, llm_calls=state.llm_calls + 1)
+    return replace(state, seq=event.seq, at=event.at, call=call, llm_calls=state.llm_calls + 1)
 
 
 def _llm_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     spec = state.spec
+    _call(state, event)
     calls = tuple([ToolCall(item["id"], item["tool_name"], item["arguments"]) for item in data["tool_calls"]])
     text = data["text"]
-    changes: dict[str, Any] = {
-        "messages": state.messages.appended(Message("assistant", text, calls)),
-        "call": None,
-        "requested": calls,
-        "answer": text,
-        "output": data.get("structured_response"),
-        "phase": "requested" if calls else "output" if spec.output_schema is not None else "answered",
-    }
     usage = data["usage"]
-    if usage is not None:
-        changes["usage"] = state.usage + Usage(usage["input_tokens"], usage["output_tokens"], usage["total_tokens"])
     cost = data["cost_usd"]
-    if cost is not None:
-        changes["cost_usd"] = state.cost_usd + Decimal(repr(cost))
-        changes["cost_known"] = True
-    elif spec.limits.max_total_cost_usd is not None:
-        changes["fault"] = unknown_price(data.get("model") or spec.models[0].model)
-    return _next(state, event, **changes)
+    unpriced = cost is None and spec.limits.max_total_cost_usd is not None
+    return replace(
+        state,
+        seq=event.seq,
+        at=event.at,
+        phase="requested" if calls else "output" if spec.output_schema is not None else "answered",
+        messages=state.messages.appended(Message("assistant", text, calls)),
+        call=None,
+        requested=calls,
+        answer=text,
+        output=data.get("structured_response"),
+        usage=state.usage if usage is None else state.usage + Usage(usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]),
+        cost_usd=state.cost_usd if cost is None else state.cost_usd + Decimal(repr(cost)),
+        cost_known=state.cost_known or cost is not None,
+        fault=unknown_price(data.get("model") or spec.models[0].model) if unpriced else state.fault,
+    )
 
 
 def unknown_price(model: str) -> Failure:
@@ -311,49 +352,53 @@ def _llm_failed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
     retries, _consequence = POLICIES[spec.policies.llm_failure]
     if retries and failure.classification == "retryable" and failures < spec.retry.attempts:
         wait = backoff(spec.retry, failures, run_id=event.run_id, seq=event.seq, at=event.at, retry_after_s=data.get("retry_after_s"))
-        return _next(state, event, call=replace(call, status="backoff", failures=failures, wait=wait, failure=failure))
+        return replace(
+            state, seq=event.seq, at=event.at, call=replace(call, status="backoff", failures=failures, wait=wait, failure=failure)
+        )
     if call.model_index + 1 < len(spec.models) and call.status == "called":
         following = replace(call, status="allowed", model_index=call.model_index + 1, attempt=0, failures=0, failure=failure)
-        return _next(state, event, call=following)
-    return _next(state, event, call=replace(call, status="failed", failures=failures, failure=failure))
+        return replace(state, seq=event.seq, at=event.at, call=following)
+    return replace(state, seq=event.seq, at=event.at, call=replace(call, status="failed", failures=failures, failure=failure))
 
 
 def _output_validated(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-    return _next(state, event, output=data["output"], phase="answered")
+    return replace(state, seq=event.seq, at=event.at, output=data["output"], phase="answered")
 
 
 def _output_rejected(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     text = f"Your answer does not have the required form. Answer again, with JSON that satisfies the schema.\n{data['error']}"
-    return _next(state, event, output=None, phase="between", messages=state.messages.appended(Message("user", text)))
+    return replace(state, seq=event.seq, at=event.at, output=None, phase="between", messages=state.messages.appended(Message("user", text)))
 
 
 # -------------------------------------------------------------------------------------------------------------------- the tool calls
 
 
-def _batch(state: RunState, event: AgentRunEvent) -> ToolBatch:
-    if state.batch is None:
-        raise _broken(event, f"{event.type} without a batch of tool calls under way")
+def _batch(state: RunState) -> ToolBatch:
+    # The phase was checked, and "tools" is the phase that has a batch.
+    assert state.batch is not None
     return state.batch
 
 
 def _turn(state: RunState, event: AgentRunEvent) -> ToolTurn:
-    turn = _batch(state, event).find(event.data["tool_call_id"])
-    if turn is None or turn.status == "done":
-        raise _broken(event, f"{event.type} for tool call {event.data['tool_call_id']!r}, which is not open")
+    tool_call_id = event.data["tool_call_id"]
+    turn = _batch(state).find(tool_call_id)
+    if turn is None or turn.status not in TURN_LEGAL[event.type]:
+        raise _broken(event, f"{event.type} for tool call {tool_call_id!r}, which is {'unknown' if turn is None else turn.status!r}")
     return turn
 
 
 def _with(state: RunState, event: AgentRunEvent, turn: ToolTurn, **changes: Any) -> RunState:
-    return _next(state, event, batch=_batch(state, event).with_turn(turn), **changes)
+    return replace(state, seq=event.seq, at=event.at, batch=_batch(state).with_turn(turn), **changes)
 
 
 def _tool_batch_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     room = state.spec.limits.max_tool_calls - state.tool_calls
     first = state.tool_requests + 1
     turns = tuple([ToolTurn(first + index, call, "waiting" if index < room else "limited") for index, call in enumerate(state.requested)])
-    return _next(
+    return replace(
         state,
-        event,
+        seq=event.seq,
+        at=event.at,
         phase="tools",
         batch=ToolBatch(event.seq, turns),
         requested=(),
@@ -366,11 +411,11 @@ def _policy_decision(state: RunState, event: AgentRunEvent, data: dict[str, Any]
     if state.phase == "model":
         call = _call(state, event)
         if action == "allow":
-            return _next(state, event, call=replace(call, status="allowed"))
+            return replace(state, seq=event.seq, at=event.at, call=replace(call, status="allowed"))
         failure = Failure(
             f"policy {data['policy_id']} did not allow the model call ({action}): {data['reason']}", "PolicyDenied", "non_fatal"
         )
-        return _next(state, event, call=replace(call, status="denied", failure=failure))
+        return replace(state, seq=event.seq, at=event.at, call=replace(call, status="denied", failure=failure))
     turn = _turn(state, event)
     arguments = data.get("updated_tool_args", turn.arguments)
     status = {"allow": "allowed", "request_approval": "approval", "request_user_input": "approval"}.get(action, "denied")
@@ -388,7 +433,15 @@ def _policy_decision(state: RunState, event: AgentRunEvent, data: dict[str, Any]
 
 
 def _tool_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-    changed = replace(_turn(state, event), status="running", attempt=data["attempt"], intent_seq=event.seq, wait=None, in_doubt=False)
+    changed = replace(
+        _turn(state, event),
+        status="running",
+        attempt=data["attempt"],
+        intent_seq=event.seq,
+        idempotency_key=data["idempotency_key"],
+        wait=None,
+        in_doubt=False,
+    )
     return _with(state, event, changed, tool_calls=state.tool_calls + 1)
 
 
@@ -413,16 +466,16 @@ def _tool_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any])
         content = render_output(data["output"], spec.rendering)
     else:
         content = render_error(data["error"] or "the call failed", spec.rendering)
-    changes = {} if data["success"] else _consequences(state, turn, data)
-    return _settled(state, event, replace(turn, status="done", content=content), changes)
+    done = replace(turn, status="done", content=content)
+    return _settled(state, event, done if data["success"] else _judged(state, done, data))
 
 
 def _failure_policy(spec: RunSpec, tool: ToolSpec | None) -> FailurePolicy:
     return spec.policies.subagent_failure if tool is not None and tool.kind == "subagent" else spec.policies.tool_failure
 
 
-def _consequences(state: RunState, turn: ToolTurn, data: dict[str, Any]) -> dict[str, Any]:
-    """What the policies make of a call that did not succeed. Bad arguments and denials by a rule are the model's to mend."""
+def _judged(state: RunState, turn: ToolTurn, data: dict[str, Any]) -> ToolTurn:
+    """The turn and what the policies make of a call that did not succeed. Bad arguments and denials by a rule are the model's to mend."""
     spec = state.spec
     outcome = data["outcome"]
     tool = spec.tool(turn.call.tool_name)
@@ -431,26 +484,31 @@ def _consequences(state: RunState, turn: ToolTurn, data: dict[str, Any]) -> dict
     elif outcome == "denied" and turn.request is not None:
         policy = spec.policies.approval_denial
     else:
-        return {}
+        return turn
     consequence = "fail" if outcome == "failed" and tool is not None and tool.raise_on_error else POLICIES[policy][1]
     sentence = f"tool {turn.call.tool_name!r} ({turn.call.id}): {data['error']}"
-    if consequence == "fail":
-        return {} if state.fault is not None else {"fault": Failure(sentence, _FAULT_TYPES[outcome])}
-    if consequence == "degrade":
-        return {"missing": (*state.missing, sentence)}
-    return {}
+    return replace(turn, consequence=consequence, failure=Failure(sentence, _FAULT_TYPES[outcome]))
 
 
 _FAULT_TYPES = {"failed": "ToolFailed", "limited": "LimitReached", "denied": "ApprovalDenied"}
 
 
-def _settled(state: RunState, event: AgentRunEvent, turn: ToolTurn, changes: dict[str, Any]) -> RunState:
-    """A call is over. When it was the last of its batch, the results join the conversation in the order the model asked for them."""
-    batch = _batch(state, event).with_turn(turn)
-    if any(other.status != "done" for other in batch.turns):
-        return _next(state, event, batch=batch, **changes)
-    results = [Message("tool", other.content, (), other.call.id) for other in batch.turns]
-    return _next(state, event, batch=None, phase="between", messages=state.messages.appended(*results), **changes)
+def _settled(state: RunState, event: AgentRunEvent, turn: ToolTurn, **changes: Any) -> RunState:
+    """A call is over. When it was the last of its batch, the results join the conversation in the order the model asked for them.
+
+    So do the consequences: which of several failures a run fails by does not depend on who finished first.
+    """
+    batch = _batch(state).with_turn(turn)
+    turns = batch.turns
+    if turn.consequence == "fail":
+        changes["fault"] = next(other.failure for other in turns if other.consequence == "fail")
+    if [True for other in turns if other.status != "done"]:
+        return replace(state, seq=event.seq, at=event.at, batch=batch, **changes)
+    missing = [other.failure.error for other in turns if other.consequence == "degrade" and other.failure is not None]
+    if missing:
+        changes["missing"] = (*state.missing, *missing)
+    results = [Message("tool", other.content, (), other.call.id) for other in turns]
+    return replace(state, seq=event.seq, at=event.at, batch=None, phase="between", messages=state.messages.appended(*results), **changes)
 
 
 def _tool_deferred(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
@@ -460,7 +518,7 @@ def _tool_deferred(state: RunState, event: AgentRunEvent, data: dict[str, Any]) 
     if data["summary"]:
         said += f" {data['summary']}"
     content = render_output(said, state.spec.rendering)
-    return _settled(state, event, replace(turn, status="done", content=content), {"tickets": (*state.tickets, ticket)})
+    return _settled(state, event, replace(turn, status="done", content=content), tickets=(*state.tickets, ticket))
 
 
 def _background_ended(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
@@ -470,21 +528,37 @@ def _background_ended(state: RunState, event: AgentRunEvent, data: dict[str, Any
         text = render_error(data["error"], state.spec.rendering)
     notice = Message("user", f"The background tool {data['tool_name']} (ticket {data['ticket_id']}) has ended.\n{text}")
     tickets = tuple(ticket for ticket in state.tickets if ticket.ticket_id != data["ticket_id"])
-    return _next(state, event, tickets=tickets, notices=(*state.notices, notice))
+    if len(tickets) == len(state.tickets):
+        return replace(state, seq=event.seq, at=event.at)  # Two processes resolved it: the first one's word holds.
+    return replace(state, seq=event.seq, at=event.at, tickets=tickets, notices=(*state.notices, notice))
 
 
 # ---------------------------------------------------------------------------------------------------------------- people and doubt
 
 
 def _requested(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-    return _with(state, event, replace(_turn(state, event), status="asking", request=data, intent_seq=event.seq))
+    turn = _turn(state, event)
+    _asked(turn, event)
+    return _with(state, event, replace(turn, status="asking", request=data, intent_seq=event.seq))
+
+
+def _asked(turn: ToolTurn, event: AgentRunEvent) -> None:
+    if not event.type.startswith(turn.asks):
+        raise _broken(event, f"{event.type} for tool call {turn.call.id!r}, which waits for {turn.asks}")
+
+
+def _answers(turn: ToolTurn, event: AgentRunEvent, *keys: str) -> None:
+    """A grant holds for this call with these arguments, and for nothing else."""
+    _asked(turn, event)
+    request = turn.request
+    assert request is not None
+    if any(request[key] != event.data[key] for key in keys):
+        raise _broken(event, f"an answer to {event.data['request_id']!r}, which was not asked, or not with these arguments")
 
 
 def _approval_resolved(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     turn = _turn(state, event)
-    request = turn.request
-    if request is None or request["request_id"] != data["request_id"] or request["arguments_hash"] != data["arguments_hash"]:
-        raise _broken(event, f"an answer to {data['request_id']!r} that was not asked with these arguments")
+    _answers(turn, event, "request_id", "arguments_hash")
     if data["outcome"] == "granted":
         return _with(state, event, replace(turn, status="allowed"))
     if turn.in_doubt:
@@ -495,21 +569,24 @@ def _approval_resolved(state: RunState, event: AgentRunEvent, data: dict[str, An
 
 def _input_resolved(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     turn = _turn(state, event)
-    if turn.request is None or turn.request["request_id"] != data["request_id"]:
-        raise _broken(event, f"an answer to {data['request_id']!r}, which was not asked")
+    _answers(turn, event, "request_id")
     if data["outcome"] != "answered":
         return _with(state, event, replace(turn, status="denied", reason=f"no input was given (by {data['by']})"))
     argument = turn.payload.get("argument")
+    value = data["value"]
+    if value is None:
+        # Nobody answered and the fallback allows it: the call runs as the model asked for it.
+        return _with(state, event, replace(turn, status="allowed"))
     if argument is None:
-        return _with(state, event, replace(turn, status="answered", reason=data["value"] or ""))
+        return _with(state, event, replace(turn, status="answered", reason=value))
     current = turn.effective.arguments
-    arguments = {**(current if isinstance(current, dict) else {}), argument: data["value"]}
+    arguments = {**(current if isinstance(current, dict) else {}), argument: value}
     return _with(state, event, replace(turn, status="allowed", arguments=arguments))
 
 
 def _effect_in_doubt(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-    if data["effect"] == "llm":
-        return _next(state, event, call=replace(_call(state, event), status="allowed"))
+    if state.phase == "model":
+        return replace(state, seq=event.seq, at=event.at, call=replace(_call(state, event), status="allowed"))
     turn = replace(_turn(state, event), in_doubt=True)
     resolution = data["resolution"]
     if resolution == "run_again":

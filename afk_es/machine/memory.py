@@ -6,7 +6,7 @@ batch has such calls, so whoever builds on it sees, for each of them, a sentence
 
 from __future__ import annotations
 
-from afk_es.machine.state import RunState
+from afk_es.machine.state import RunState, ToolTurn
 from afk_es.machine.values import Message, Messages
 
 _NOT_RUN = "This call was not run: the run ended before it."
@@ -18,7 +18,17 @@ def remembered(state: RunState) -> Messages:
     closing = [Message("tool", _NOT_RUN, (), call.id) for call in state.requested]
     if state.batch is not None:
         for turn in state.batch.turns:
-            lost = _CUT if turn.status in ("running", "in_doubt") else _NOT_RUN
-            content = turn.content if turn.status == "done" else lost
-            closing.append(Message("tool", content, (), turn.call.id))
+            closing.append(Message("tool", _content(turn), (), turn.call.id))
+    if not closing and not state.notices:
+        return state.messages
     return state.messages.appended(*closing, *state.notices)
+
+
+def _content(turn: ToolTurn) -> str:
+    if turn.status == "done":
+        return turn.content
+    if turn.in_doubt or turn.status in ("running", "in_doubt"):
+        return _CUT
+    if turn.failure is not None:
+        return f"This call failed: {turn.failure.error}"
+    return _NOT_RUN

@@ -30,7 +30,7 @@ _UNSEEN = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0e\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-# Joiners belong to emoji and to several scripts; next to ASCII they only hide something.
+# Joiners belong to emoji and to several scripts; next to ASCII, or to one another, they only hide something.
 _JOINERS = "\u200c\u200d"
 _BAR = "[|\uff5c]"
 _COLON = "[:\uff1a]"
@@ -57,7 +57,8 @@ _MARKERS = (
     # At the beginning of a JSON string: "user:42" is an id and stays usable, "User:" and "user: " are not.
     rf'(?<=")(?={_ROLE_LEAD}(?:(?-i:[A-Z])|[a-z]{{4,9}}{_ROLE_TAIL}[\s\\"]))(?={_ROLE_LEAD}(?:{_ROLES}){_ROLE_TAIL})',
 )
-_UNSEEN_RE = re.compile(rf"[{_UNSEEN}]|(?<![^\x00-\x7f])[{_JOINERS}]|[{_JOINERS}](?![^\x00-\x7f])")
+_JOINED = rf"[^\x00-\x7f{_JOINERS}{_UNSEEN}]"
+_UNSEEN_RE = re.compile(rf"[{_UNSEEN}]|(?<!{_JOINED})[{_JOINERS}]|[{_JOINERS}](?!{_JOINED})")
 _MARKER_RE = re.compile("|".join(_MARKERS), re.IGNORECASE | re.MULTILINE)
 # The fast path: a text without any of these holds nothing that the two patterns above would find.
 _SUSPECT_RE = re.compile(rf"[<\uff1a{_UNSEEN}{_JOINERS}]|[A-Za-z*_ \t]:|\[/?[isatISAT]")

@@ -182,7 +182,7 @@ class Messages(Sequence[Message]):
     def __getitem__(self, index: slice) -> Sequence[Message]: ...
     def __getitem__(self, index: int | slice) -> Message | Sequence[Message]:
         if isinstance(index, slice):
-            return list(self)[index]
+            return [self[position] for position in range(*index.indices(len(self)))]
         size = len(self)
         if index < 0:
             index += size

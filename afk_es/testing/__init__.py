@@ -1,6 +1,15 @@
 """What tests of agents need: models that answer from a script, and processes that die. Nothing here is loaded by the rest of the package."""
 
-from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, comparable, crash_at, crash_everywhere, log_problems, unkilled_result
+from afk_es.testing.crash_matrix import (
+    Check,
+    CrashMatrix,
+    CrashOutcome,
+    comparable,
+    crash_at,
+    crash_everywhere,
+    log_problems,
+    unkilled_result,
+)
 from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, RetryClock, crash_points
 from afk_es.testing.mortal import CrashPoint
 from afk_es.testing.scripted import ScriptedModel, ScriptExhaustedError

@@ -21,7 +21,6 @@ from afk_es.machine.events import TERMINAL
 from afk_es.machine.spec import RunSpec
 from afk_es.testing.crashes import CrashPoint, CrashScenario, CrashTrial, Dispatch, crash_points
 
-
 Check = Callable[[CrashTrial, AgentResult], Iterable[str]]
 """Looks at a trial after its run has ended, while its directory is still there, and says what is wrong, a sentence each."""
 
@@ -63,9 +62,7 @@ class CrashMatrix:
     @property
     def problems(self) -> list[str]:
         """Every broken promise, with the points at which the processes died."""
-        return [
-            f"{' and then '.join(map(str, outcome.points))}: {problem}" for outcome in self.outcomes for problem in outcome.problems
-        ]
+        return [f"{' and then '.join(map(str, outcome.points))}: {problem}" for outcome in self.outcomes for problem in outcome.problems]
 
     def summary(self) -> dict[str, int]:
         """The matrix in numbers."""
@@ -96,9 +93,7 @@ def unkilled_result(scenario: CrashScenario) -> AgentResult:
         return trial.run()
 
 
-def crash_at(
-    scenario: CrashScenario, points: Iterable[CrashPoint], unkilled: AgentResult, check: Check | None = None
-) -> CrashOutcome:
+def crash_at(scenario: CrashScenario, points: Iterable[CrashPoint], unkilled: AgentResult, check: Check | None = None) -> CrashOutcome:
     """Kill the run at these points, one process after the other, let the next one end, and check every promise."""
     points = tuple(points)
     problems: list[str] = []
@@ -193,9 +188,7 @@ def _spec(events: list[AgentRunEvent]) -> RunSpec:
 
 
 def _unknown(events: list[AgentRunEvent]) -> tuple[str, ...]:
-    return tuple(
-        event.data["tool_call_id"] for event in events if event.type == "tool_completed" and event.data["outcome"] == "unknown"
-    )
+    return tuple(event.data["tool_call_id"] for event in events if event.type == "tool_completed" and event.data["outcome"] == "unknown")
 
 
 def log_problems(events: list[AgentRunEvent]) -> list[str]:
@@ -255,7 +248,11 @@ def _spent_by_doubt(events: list[AgentRunEvent]) -> bool:
 def _limits(events: list[AgentRunEvent]) -> Iterator[str]:
     limits = _spec(events).limits
     counts = Counter(event.type for event in events)
-    for kind, maximum in (("llm_called", limits.max_llm_calls), ("tool_started", limits.max_tool_calls), ("step_started", limits.max_steps)):
+    for kind, maximum in (
+        ("llm_called", limits.max_llm_calls),
+        ("tool_started", limits.max_tool_calls),
+        ("step_started", limits.max_steps),
+    ):
         if counts[kind] > maximum:
             yield f"{counts[kind]} x {kind}, and {maximum} are allowed"
 

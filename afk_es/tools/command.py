@@ -79,10 +79,9 @@ async def run_command(
 
 
 def _argv(profile: SandboxProfile, command: str | list[str]) -> list[str]:
+    argv = list(command)
     if isinstance(command, str):
         argv = command_words(command) if profile.deny_shell_operators else ["/bin/sh", "-c", command]
-    else:
-        argv = command
     if os.name != "posix":
         return argv
     # Limits are set by a shell that then becomes the command: code between fork and exec is not safe in a process with threads.

@@ -139,6 +139,11 @@ class _Marker:
     def _objection(self, profile: SandboxProfile, value: Any) -> str | None:
         raise NotImplementedError
 
+    def _subjects(self, value: Any) -> list[Any]:
+        if value is None:
+            return []
+        return list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]
+
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_after_validator_function(self.check, handler(source))
 
@@ -146,7 +151,7 @@ class _Marker:
         """Raise ValueError where the profile in the context objects to the value."""
         profile = (info.context or {}).get(_CONTEXT_KEY)
         if profile is not None:
-            for each in _parts(value):
+            for each in self._subjects(value):
                 objection = self._objection(profile, each)
                 if objection is not None:
                     raise ValueError(objection)
@@ -169,14 +174,8 @@ class SandboxCommand(_Marker):
     def _objection(self, profile: SandboxProfile, value: Any) -> str | None:
         return profile.command_objection(value)
 
-    def check(self, value: Any, info: core_schema.ValidationInfo) -> Any:
-        """Raise ValueError where the profile in the context objects to the command."""
-        profile = (info.context or {}).get(_CONTEXT_KEY)
-        if profile is not None and value is not None:
-            objection = profile.command_objection(value)
-            if objection is not None:
-                raise ValueError(objection)
-        return value
+    def _subjects(self, value: Any) -> list[Any]:
+        return [] if value is None else [value]
 
 
 class SandboxUrl(_Marker):
@@ -184,12 +183,6 @@ class SandboxUrl(_Marker):
 
     def _objection(self, profile: SandboxProfile, value: Any) -> str | None:
         return profile.url_objection(str(value))
-
-
-def _parts(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]
 
 
 @functools.lru_cache(maxsize=1024)

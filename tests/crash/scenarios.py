@@ -106,7 +106,12 @@ def tools_in(journal: Journal, *, fail_times: int = 0) -> dict[str, Tool[..., An
 
 
 def agent(
-    plan: Plan, *, fail_times: int = 0, fail_safe: FailSafeConfig | None = None, wrap: Callable[[Any, Journal], Any] | None = None, **more: Any
+    plan: Plan,
+    *,
+    fail_times: int = 0,
+    fail_safe: FailSafeConfig | None = None,
+    wrap: Callable[[Any, Journal], Any] | None = None,
+    **more: Any,
 ) -> Callable[[Path], Agent]:
     """Makes the agent of a process."""
 

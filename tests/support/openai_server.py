@@ -89,6 +89,8 @@ class OpenAIServer:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
+        # From here on a client may connect; it is served once the server runs.
+        self._socket.listen(128)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
         routes = [
             Route("/v1/chat/completions", self._complete, methods=["POST"]),
