@@ -12,7 +12,7 @@ from afk_es.machine.spec import POLICIES
 from afk_es.machine.state import RunState
 
 
-class Breach(msgspec.Struct, frozen=True):
+class Breach(msgspec.Struct, frozen=True, gc=False):
     """A limit that leaves no room for the next move, and what follows."""
 
     limit: str

@@ -31,7 +31,8 @@ def validate_arguments(model: type[BaseModel], arguments: dict[str, Any] | str, 
     if isinstance(arguments, str):
         arguments = _decoded(arguments, tool_name)
     try:
-        return model.model_validate_json(_ENCODER.encode(arguments))
+        # By name as well: that is how a policy sees the arguments, and how it gives back those it changes.
+        return model.model_validate_json(_ENCODER.encode(arguments), by_alias=True, by_name=True)
     except ValidationError as error:
         raise ToolArgumentsError(_explained(error, model, tool_name)) from error
     except (TypeError, ValueError, OverflowError, RecursionError):
