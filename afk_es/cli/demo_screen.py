@@ -1,9 +1,14 @@
-"""The one screen of the demo: what happened, the proof that nothing ran twice, and what to try next. Fits 80 columns and 24 rows."""
+"""The one screen of the demo: what happened, the proof that nothing ran twice, and what to try next.
+
+Fits 80 columns and 24 rows with the prompt below it, also where one of the commands is so long that it takes two rows.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 from afk_es.cli.demo_story import Story
@@ -11,19 +16,19 @@ from afk_es.cli.output import program, toned
 from afk_es.machine import AgentRunEvent
 from afk_es.views import CallRecord, ToolTally, clipped, compact_json, padded
 
-_CALLED = 30
+_CALLED = 26
 """Columns for what was called."""
 
 
 def screen(story: Story, width: int) -> str:
-    """The screen, with colour; at most 23 rows, so that the prompt below it is still on it."""
+    """The screen, with colour: 22 rows."""
     rows = [
-        toned(f"{_agent(story)} works on a refund, is killed, and is resumed from its log", "strong"),
+        toned("An agent refunds a customer, is killed in the middle, and goes on from its log", "strong"),
         *_happened(story, width),
         "",
         *_proof(story),
         "",
-        *(f"  {line}" for line in commands(story)),
+        *commands(story),
     ]
     return "\n".join(rows)
 
@@ -40,10 +45,6 @@ def commands(story: Story) -> list[str]:
         f"{name} verify {log}",
         f"{name} resume {log} afk_es.cli.demo_agent:agent",
     ]
-
-
-def _agent(story: Story) -> str:
-    return str(story.events[0].data["agent_name"])
 
 
 def _told_of_the_doubt(story: Story) -> int:
@@ -89,7 +90,7 @@ def _outcome(call: CallRecord, story: Story) -> tuple[str, str]:
         waited = next(event for event in story.events if event.seq > failure.seq and event.type == "tool_started").at - failure.at
         return f"{failure.data['error_type']}, tried again after {waited.total_seconds():.1f} s", "mark"
     if call.tool_name == "list_refunds" and isinstance(call.output, list):
-        return f"finds {len(call.output)}: " + ", ".join(f"{each['amount']:.2f} USD" for each in call.output), "good"
+        return "it is there: " + ", ".join(f"{each['amount']:.2f} USD" for each in call.output), "good"
     return (compact_json(call.output) if isinstance(call.output, str) else call.outcome), "good"
 
 
@@ -112,33 +113,32 @@ def _row(step: int, called: str, text: str, tone: str, width: int) -> str:
 
 
 def _proof(story: Story) -> Iterator[str]:
-    yield toned("Did anything run twice?", "strong") + " calls started / returned / repeated, counted from the log"
     tallies = story.tallies
+    once = story.refunds == 1 and not any(tally.repeated for tally in tallies)
+    answer = toned("No", "good") if once else toned("YES", "bad")
+    rows = f"{story.refunds} refund{'s' if story.refunds != 1 else ''} in {Path(story.shop).name}."
+    counted = toned("started/returned/repeated:", "quiet")
+    yield f"{toned('Did anything run twice?', 'strong')} {answer}: {rows} {counted}"
     half = (len(tallies) + 1) // 2
-    for index in range(half):
-        pair = [tallies[index], *([tallies[index + half]] if index + half < len(tallies) else [])]
-        yield "  " + "    ".join(_tally(tally) for tally in pair).rstrip()
-    repeated = sum(tally.repeated for tally in tallies)
-    rows = f"{story.refunds} refund, {story.notifications} notification"
-    answer = "No." if not repeated and story.refunds == 1 else "YES."
-    yield f"  {toned(answer, 'good' if answer == 'No.' else 'bad')} {Path(story.shop).name} has {rows}, after {story.state} work"
+    for left, right in zip_longest(tallies[:half], tallies[half:]):
+        yield f"  {padded(_tally(left), 34)}{_tally(right) if right is not None else ''}".rstrip()
     verified = story.verified
-    sound = f"{verified.events} events, hash chain whole, {verified.requests} model requests rebuilt and proved by hash"
-    yield "  " + (toned("verified", "good") + f": {sound}" if not verified.problems else toned("not sound", "bad"))
+    if verified.problems:
+        first = verified.problems[0]
+        yield toned(f"The log is not sound: seq {first.seq}: {first.message}", "bad")
+    else:
+        found = f"{verified.events} events, hash chain whole, {verified.requests} model requests proved"
+        yield f"{toned('Is the log sound?', 'strong')} {toned('Yes', 'good')}: {found}."
 
 
 def _tally(tally: ToolTally) -> str:
-    notes = [
-        f"{number} {what}" for number, what in ((tally.retried, "retry"), (tally.refused, "denied"), (tally.unknown, "unknown")) if number
-    ]
-    numbers = f"{tally.started} / {tally.returned} / {tally.repeated}"
-    return padded(f"{padded(tally.tool_name, 15)} {numbers}", 26) + padded(", ".join(notes), 10 if len(notes) < 2 else 20)
+    noted = ((tally.retried, "retry"), (tally.refused, "denied"), (tally.unknown, "unknown"))
+    notes = ", ".join(f"{number} {what}" for number, what in noted if number)
+    return f"{tally.tool_name:<16}{tally.started}/{tally.returned}/{tally.repeated}  {notes}"
 
 
 def _short_path(path: str) -> str:
     """With ~ for the home directory where a shell gives it back, and quoted where it needs be."""
-    import shlex
-
     home = os.path.expanduser("~")
     if os.name == "posix" and len(home) > 1 and path.startswith(home + os.sep) and shlex.quote(path) == path:
         return "~" + path[len(home) :]

@@ -42,7 +42,7 @@ def _next_move(request: LLMRequest, seen: _Seen, order_id: str, address: str) ->
         return _ask(
             request, "The refund stands. I tell the customer.", ("notify_customer", {"customer_id": customer["customer_id"], "text": text})
         )
-    return _answer(request, f"I have refunded {amount:.2f} USD for the broken {order['item']}, and sent you a confirmation.")
+    return _answer(request, f"Refunded {amount:.2f} USD for the broken {order['item']}.")
 
 
 def _refund(request: LLMRequest, seen: _Seen, order: dict[str, Any]) -> LLMResponse | None:

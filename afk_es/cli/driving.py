@@ -118,15 +118,16 @@ class Interrupts:
         asked: whether there was a first.
     """
 
-    def __init__(self, resume_command: str) -> None:
+    def __init__(self) -> None:
         self.asked = False
-        self._resume_command = resume_command
+        self._resume_command = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._interrupt: Callable[[str], Awaitable[None]] | None = None
         self._asking: asyncio.Future[None] | None = None
 
-    def watch(self, interrupt: Callable[[str], Awaitable[None]]) -> None:
-        """From now on this is how the run is interrupted. Call it in the event loop that drives the run."""
+    def watch(self, interrupt: Callable[[str], Awaitable[None]], resume_command: str) -> None:
+        """From now on this is how the run is interrupted, and gone on with. Call it in the event loop that drives the run."""
+        self._resume_command = resume_command
         self._loop = asyncio.get_running_loop()
         self._interrupt = interrupt
 
@@ -140,9 +141,9 @@ class Interrupts:
             signal.signal(signal.SIGINT, before)
 
     def _on_signal(self, number: int, frame: object) -> None:
-        if self.asked or self._loop is None or self._interrupt is None:
-            if self._interrupt is None:
-                raise KeyboardInterrupt
+        if self._loop is None:
+            raise KeyboardInterrupt
+        if self.asked:
             os._exit(INTERRUPTED)
         self.asked = True
         output.note(f"\ninterrupting; go on later with: {self._resume_command}\n(Ctrl-C again ends the process at once)", "mark")

@@ -11,7 +11,7 @@ from afk_es.cli import output
 from afk_es.cli.agents import load_agent
 from afk_es.cli.driving import Interrupts, Screen, finish
 from afk_es.cli.invocation import Invocation, common_options
-from afk_es.cli.reading import parse_name, reading, resolve
+from afk_es.cli.reading import Name, parse_name, reading, resolve
 from afk_es.core import Runner
 from afk_es.core.handle import stream_event
 from afk_es.errors import AgentMismatchError
@@ -30,24 +30,27 @@ def resume(invocation: Invocation, run: str, target: str, allow_agent_change: bo
     """
     name = parse_name(run, invocation)
     agent = load_agent(target)
-    screen = Screen(Invocation(name.location if name.location != invocation.location else invocation.db, invocation.format))
-    interrupts = Interrupts(output.command("resume", run, target, db=invocation.db))
+    db = name.location if name.location != invocation.location else invocation.db
+    screen = Screen(Invocation(db, invocation.format))
+    interrupts = Interrupts()
     with interrupts.installed():
-        code = asyncio.run(_resume(name.location, name.run, agent, allow_agent_change, screen, interrupts))
+        code = asyncio.run(_resume(name, target, db, agent, allow_agent_change, screen, interrupts))
     finish(code, interrupts)
 
 
-async def _resume(location: str, run: str, agent: Agent, allow_agent_change: bool, screen: Screen, interrupts: Interrupts) -> int:
-    async with reading(location) as log:
-        run_id = await resolve(log, run)
-    async with Runner(log=location) as runner:
+async def _resume(
+    name: Name, target: str, db: str | None, agent: Agent, allow_agent_change: bool, screen: Screen, interrupts: Interrupts
+) -> int:
+    async with reading(name.location) as log:
+        run_id = await resolve(log, name.run)
+    async with Runner(log=name.location) as runner:
         try:
             handle = await runner.resume_handle(agent, run_id=run_id, allow_agent_change=allow_agent_change)
         except AgentMismatchError as error:
             raise AgentMismatchError(f"{error} (here: --allow-agent-change)") from error
         if handle.done:
             output.note("this run had ended; nothing was run again")
-        interrupts.watch(handle.interrupt)
+        interrupts.watch(handle.interrupt, output.command("resume", run_id, target, db=db))
         async for event in handle.events:
             told = stream_event(event)
             if told is not None:

@@ -37,14 +37,15 @@ def run(invocation: Invocation, target: str, message: str | None, thread_id: str
     if message == "-":
         message = sys.stdin.read()
     screen = Screen(invocation)
-    interrupts = Interrupts(command("resume", "@last", target, db=invocation.db))
+    interrupts = Interrupts()
     with interrupts.installed():
-        code = asyncio.run(_run(invocation, agent, message, thread_id, values, screen, interrupts))
+        code = asyncio.run(_run(invocation, target, agent, message, thread_id, values, screen, interrupts))
     finish(code, interrupts)
 
 
 async def _run(
     invocation: Invocation,
+    target: str,
     agent: Agent,
     message: str | None,
     thread_id: str | None,
@@ -54,7 +55,7 @@ async def _run(
 ) -> int:
     async with Runner(log=invocation.location) as runner:
         handle = await runner.run_stream(agent, user_message=message, context=context, thread_id=thread_id)
-        interrupts.watch(handle.interrupt)
+        interrupts.watch(handle.interrupt, command("resume", handle.run_id, target, db=invocation.db))
         async for event in handle:
             screen.show(event)
         return screen.end(handle.result)

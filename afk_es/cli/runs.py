@@ -12,9 +12,13 @@ from afk_es.cli import output
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.reading import all_runs, reading, short_ids, status_of
 from afk_es.log import EventLog, RunRecord
+from afk_es.views import columns
 
 _HEADER = ("status", "run", "agent", "started", "took", "steps", "tools", "errors", "tokens", "cost", "about")
-_RIGHT = (4, 5, 6, 7, 8, 9)
+_RIGHT = frozenset({"took", "steps", "tools", "errors", "tokens", "cost"})
+_DISPENSABLE = ("cost", "tokens", "took", "agent", "errors", "tools", "steps")
+"""Columns that a narrow terminal does without, the first one first, until there is room to say what a run was about."""
+_ROOM_FOR_ABOUT = 20
 _STATES = ("running", "paused", "completed", "degraded", "failed", "cancelled", "interrupted", "crashed")
 
 
@@ -60,12 +64,25 @@ async def _selected(log: EventLog, thread_id: str | None, states: tuple[str, ...
 async def _write_text(log: EventLog, found: list[tuple[RunRecord, str]]) -> None:
     short = await short_ids(log, [record.run_id for record, _status in found])
     rows = [_cells(record, status, short[record.run_id]) for record, status in found]
-    header, *lines = output.table(_HEADER, rows, right=_RIGHT, total=output.width())
+    header, *lines = _fitting(rows, output.width())
     click.echo(output.toned(header, "quiet"))
     for line, (_record, status) in zip(lines, found, strict=True):
         click.echo(output.toned(line[: len(status)], output.STATUS_TONES.get(status, "plain")) + line[len(status) :])
     if not found:
         output.note(f"{log.location} has no runs that fit")
+
+
+def _fitting(rows: list[tuple[str, ...]], total: int) -> list[str]:
+    """The lines of the table, without the columns that there is no room for."""
+    shown = list(range(len(_HEADER)))
+    widths = [max(map(columns, cells)) for cells in zip(_HEADER, *rows, strict=True)]
+    for name in _DISPENSABLE:
+        if sum(widths[index] + 2 for index in shown[:-1]) + _ROOM_FOR_ABOUT <= total:
+            break
+        shown.remove(_HEADER.index(name))
+    header = [_HEADER[index] for index in shown]
+    right = [place for place, name in enumerate(header) if name in _RIGHT]
+    return output.table(header, [[row[index] for index in shown] for row in rows], right=right, total=total)
 
 
 def _cells(record: RunRecord, status: str, short: str) -> tuple[str, ...]:
@@ -75,7 +92,7 @@ def _cells(record: RunRecord, status: str, short: str) -> tuple[str, ...]:
         status,
         short,
         record.agent_name[:24],
-        output.local(record.started_at),
+        output.local(record.started_at)[5:],
         output.duration(seconds),
         str(record.step),
         str(record.tool_calls),

@@ -117,7 +117,7 @@ def _write_call(call: CallRecord, columns: int) -> None:
     result = compact_json(call.output) if call.outcome == "returned" else call.error or ""
     lead = f"  {call.started[0] if starts else '-':>5}  "
     click.echo(lead + clipped(f"{call.tool_name}({arguments_text(call.arguments)})", columns - len(lead)))
-    detail = padded(f"{call.outcome}, {times}", 24)
+    detail = padded(f"{call.outcome}, {times}", 26)
     rest = clipped(result, max(8, columns - len(lead) - len(detail) - 3))
     click.echo(" " * (len(lead) + 2) + output.toned(detail, _OUTCOME_TONES.get(call.outcome, "bad")) + " " + rest)
 
