@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from afk_es.core import Runner
-from afk_es.log import open_log
 from tests.support.openai_server import OpenAIServer, Reply, error
 from tests.support.tau import FIXTURE, Recording
 from tests.tau.airline import EXACT, airline_agent, airline_model, airline_responder, play
