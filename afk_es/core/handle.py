@@ -286,6 +286,10 @@ class AgentStreamHandle:
         finally:
             await self.aclose()
 
+    async def interrupt(self, reason: str | None = None) -> None:
+        """Lay the run down so that `Runner.resume` can go on with it; go on iterating until the end. What is under way is cut."""
+        self._stretch.ask("interrupt", reason)
+
     async def aclose(self) -> None:
         """Cancel the run if it is still going on, and wait until that is in the log."""
         if self._result is not None:

@@ -13,12 +13,13 @@ from afk_es.clock import Clock, Ids, RandomIds, SystemClock
 from afk_es.core.config import RunnerConfig
 from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Feed, StreamFeed, Stretch
 from afk_es.core.history import ThreadMemory
-from afk_es.core.loop import Loop
+from afk_es.core.loop import Handlers, Loop
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of
 from afk_es.core.session import Session
 from afk_es.core.wiring import bind, check_same_agent, default_model, event_log
 from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, RunOwnedError, UsageError
 from afk_es.handlers import Binding, live_handlers
+from afk_es.handlers.binding import Emit
 from afk_es.handlers.outputs import validated
 from afk_es.llms import ChatModel
 from afk_es.log import EventLog
@@ -244,7 +245,7 @@ class Runner:
         loop = Loop(
             state,
             log=self._session.log,
-            handlers=live_handlers(binding, emit if streamed else None),
+            handlers=self._handlers(binding, emit if streamed else None),
             clock=self._clock,
             publish=publish,
             history=history,
@@ -259,9 +260,13 @@ class Runner:
         await asyncio.sleep(0)
         return Stretch(state.run_id, state.thread_id, task, loop)
 
+    def _handlers(self, binding: Binding, emit: Emit | None) -> Handlers:
+        """What performs the effects of a run. Crash injection stands between the loop and these."""
+        return live_handlers(binding, emit)
+
     async def _driven(self, loop: Loop, binding: Binding, notable: list[AgentRunEvent], feed: Feed | None) -> AgentResult:
         # Taken here and not before the task is made: a task that is cancelled before its first step would never give it back.
-        self._session.share(binding.models)
+        self._session.share()
         try:
             state = await loop.run()
             self._memory.keep(state)

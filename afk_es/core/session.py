@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from types import TracebackType
 
 from afk_es.errors import UsageError
-from afk_es.llms import ChatModel, ClosableChatModel
 from afk_es.log import EventLog
 
 
@@ -21,7 +19,6 @@ class Session:
     def __init__(self, log: EventLog, *, owned: bool) -> None:
         self.log = log
         self._owned = owned
-        self._models: dict[int, ChatModel] = {}
         self._users = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: asyncio.Lock | None = None
@@ -49,14 +46,9 @@ class Session:
             raise
         return self.log
 
-    def share(self, models: Iterable[ChatModel]) -> None:
-        """Become a user at a moment when there is one, so that the log is open; to be followed by `leave`.
-
-        Args:
-            models: will be asked. Their connections belong to the event loop, so they are closed when the log is.
-        """
+    def share(self) -> None:
+        """Become a user at a moment when there is one, so that the log is open; to be followed by `leave`."""
         self._users += 1
-        self._models.update((id(model), model) for model in models)
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.leave()
@@ -66,15 +58,7 @@ class Session:
         assert self._turn is not None
         self._users -= 1
         async with self._turn:
-            if not self._users:
-                await self._close()
-
-    async def _close(self) -> None:
-        models, self._models = self._models, {}
-        try:
-            for model in models.values():
-                if isinstance(model, ClosableChatModel):
-                    await model.close()
-        finally:
+            if self._users:
+                return
             if self._owned:
                 await self.log.close()

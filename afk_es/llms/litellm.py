@@ -10,19 +10,18 @@ import asyncio
 import copy
 import math
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from afk_es.errors import ConfigurationError, LLMInvalidResponseError, LLMRetryableError, LLMTimeoutError
 from afk_es.llms import litellm_clients
-from afk_es.llms.chat import chat_messages, chat_tools, parsed_arguments
+from afk_es.llms.chat import chat_messages, chat_tools
+from afk_es.llms.litellm_answer import Answer
 from afk_es.llms.litellm_errors import translated
 from afk_es.llms.request import LLMRequest
-from afk_es.llms.response import LLMResponse, StreamPart, TextDelta, ToolCallDelta
-from afk_es.machine.values import ToolCall, Usage, clean_text
+from afk_es.llms.response import LLMResponse, StreamPart
+from afk_es.machine.values import clean_text
 
 _OURS = frozenset({"model", "messages", "tools", "stream", "stream_options", "timeout", "num_retries", "max_retries", "fallbacks"})
 _PRICE = ("input_cost_per_token", "output_cost_per_token")
@@ -31,6 +30,8 @@ _NOT_JSON_SCHEMA = frozenset({"json_schema", "json_object", "text"})
 
 class LiteLLMModel:
     """Any model LiteLLM has a name for: "gpt-5.2-mini", "anthropic/...", "ollama/...", "openai/<name>" with an `api_base`.
+
+    There is nothing to close: connections are kept for all calls of an event loop, and closed when the loop ends (`litellm_clients`).
 
     Keys and addresses that are not given come from the environment, by LiteLLM's own rules (OPENAI_API_KEY, OPENAI_BASE_URL, ...).
 
@@ -90,7 +91,7 @@ class LiteLLMModel:
         if not getattr(completion, "choices", None):
             raise LLMInvalidResponseError(f"{request.model} answered without any choices")
         choice = completion.choices[0]
-        answer = _Answer(request)
+        answer = Answer(request)
         answer.text = choice.message.content or ""
         answer.finish_reason = choice.finish_reason
         for index, call in enumerate(choice.message.tool_calls or ()):
@@ -106,7 +107,7 @@ class LiteLLMModel:
         """
         litellm = await litellm_clients.ready()
         stream = await self._send(litellm, request, {"stream": True, "stream_options": {"include_usage": True}})
-        answer = _Answer(request)
+        answer = Answer(request)
         try:
             while (chunk := await self._next_chunk(stream, request)) is not None:
                 for part in answer.take(chunk):
@@ -130,10 +131,6 @@ class LiteLLMModel:
         except Exception:  # noqa: BLE001 - for an unknown model, LiteLLM raises a bare Exception
             return False
         return info.get("input_cost_per_token") is not None
-
-    async def close(self) -> None:
-        """Close the connections that calls of this event loop have left open. Models share them; the next call opens new ones."""
-        await litellm_clients.close()
 
     async def _send(self, litellm: Any, request: LLMRequest, mode: dict[str, Any]) -> Any:
         timeout_s = request.timeout_s or self._timeout_s
@@ -173,7 +170,7 @@ class LiteLLMModel:
         # With tools, LiteLLM would look for an MCP gateway among them, for which it imports its proxy and a package that is not there.
         return {**parameters, "num_retries": 0, "max_retries": 0, "_skip_mcp_handler": True}
 
-    def _response(self, litellm: Any, answer: _Answer, completion: Any) -> LLMResponse:
+    def _response(self, litellm: Any, answer: Answer, completion: Any) -> LLMResponse:
         return LLMResponse(
             text=clean_text(answer.text),
             tool_calls=answer.tool_calls(),
@@ -185,7 +182,7 @@ class LiteLLMModel:
             raw=completion,
         )
 
-    def _cost(self, litellm: Any, answer: _Answer, completion: Any) -> float | None:
+    def _cost(self, litellm: Any, answer: Answer, completion: Any) -> float | None:
         if answer.usage is None:
             return None
         try:
@@ -238,7 +235,7 @@ def _client_timeout(seconds: float) -> float:
     return float(2 ** math.ceil(math.log2(seconds) + 0.01))
 
 
-def _refuse_cut_off(stream: Any, answer: _Answer) -> None:
+def _refuse_cut_off(stream: Any, answer: Answer) -> None:
     """A stream is whole once the provider has said why it stopped; LiteLLM says "stop" for it where it has not."""
     if getattr(stream, "received_finish_reason", None) or getattr(stream, "intermittent_finish_reason", None):
         return
@@ -252,74 +249,3 @@ def _without_credentials(url: str | None) -> str | None:
         return None
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
-
-
-class _Call:
-    __slots__ = ("arguments", "id", "tool_name")
-
-    def __init__(self, call_id: str, tool_name: str) -> None:
-        self.id = call_id
-        self.tool_name = tool_name
-        self.arguments = ""
-
-
-class _Answer:
-    """An answer while it is put together."""
-
-    def __init__(self, request: LLMRequest) -> None:
-        self.request = request
-        self.text = ""
-        self.calls: list[_Call] = []
-        self.finish_reason: str | None = None
-        self.model: str | None = None
-        self.usage: Usage | None = None
-        self._at: dict[int, int] = {}
-
-    def take(self, chunk: Any) -> Iterator[TextDelta | ToolCallDelta]:
-        """Take in a chunk of a stream, and say what it brought."""
-        hidden = getattr(chunk, "_hidden_params", None) or {}
-        self.model = hidden.get("provider_response_model") or getattr(chunk, "model", None) or self.model
-        for choice in chunk.choices[:1]:
-            self.finish_reason = choice.finish_reason or self.finish_reason
-            if choice.delta.content:
-                self.text += choice.delta.content
-                yield TextDelta(choice.delta.content)
-            for call in choice.delta.tool_calls or ():
-                index = self.add_call(call.index or 0, call.id, call.function.name, call.function.arguments)
-                yield ToolCallDelta(index, call.id, call.function.name, call.function.arguments or "")
-
-    def add_call(self, index: int, call_id: str | None, tool_name: str | None, arguments: str | None) -> int:
-        """Add a call or the next piece of one, and say which of the answer's calls it is.
-
-        Some providers number every call 0: a new id under an old number is a new call.
-        """
-        position = self._at.get(index)
-        if position is None or (call_id and call_id != self.calls[position].id and tool_name):
-            position = self._at[index] = len(self.calls)
-            self.calls.append(_Call(call_id or f"call_{position}", tool_name or ""))
-        call = self.calls[position]
-        call.tool_name = call.tool_name or tool_name or ""
-        call.arguments += arguments or ""
-        return position
-
-    def add_usage(self, usage: Any) -> None:
-        """Count what the provider said. Its counts within a stream are totals so far; zeros are LiteLLM's word for nothing said."""
-        read = (getattr(usage, "prompt_tokens", None) or 0, getattr(usage, "completion_tokens", None) or 0)
-        if not any(read):
-            return
-        before = self.usage or Usage()
-        tokens_in, tokens_out = max(read[0], before.input_tokens), max(read[1], before.output_tokens)
-        total = max(getattr(usage, "total_tokens", None) or 0, before.total_tokens, tokens_in + tokens_out)
-        self.usage = Usage(tokens_in, tokens_out, total)
-
-    def tool_calls(self) -> tuple[ToolCall, ...]:
-        return tuple(ToolCall(call.id, call.tool_name, parsed_arguments(call.arguments)) for call in self.calls)
-
-    def structured(self) -> Any:
-        """The text as JSON, where that was asked for and the model kept to it."""
-        if self.request.response_format is None or not self.text:
-            return None
-        try:
-            return msgspec.json.decode(clean_text(self.text))
-        except msgspec.DecodeError:
-            return None

@@ -10,14 +10,14 @@ from afk_es.machine.spec import RunSpec
 from afk_es.machine.state import RunState, ToolBatch, ToolTurn
 from afk_es.machine.values import digest, digest_json
 
-_OCCUPYING = frozenset({"allowed", "running", "backoff"})
-"""Statuses that take one of the places of max_parallel_tools. Whoever waits for a person takes none."""
+_QUIET = frozenset({"waiting", "running", "backoff", "limited", "done"})
+"""Statuses from which nothing follows before something happens outside, or to a sibling."""
 
-_STARTED = frozenset({"running", "backoff"})
+_OVER = frozenset({"limited", "done"})
 
 _OPEN = frozenset({"running", "in_doubt", "unknown"})
 
-_AHEAD = frozenset({"allowed", "approval", "asking", "waiting"})
+_AHEAD = frozenset({"allowed", "approval", "asking"})
 """Statuses of calls that would go on to touch the world or a person, which a run that has to fail does not let them."""
 
 
@@ -25,7 +25,7 @@ def in_flight(state: RunState) -> tuple[ToolTurn, ...]:
     """The calls that were started and whose end the log does not say yet: a run does not end by itself before it does."""
     if state.batch is None:
         return ()
-    return tuple(turn for turn in state.batch.turns if turn.status in _OPEN)
+    return tuple(turn for turn in state.batch.turns if turn.status in _OPEN or (turn.in_doubt and turn.status != "done"))
 
 
 def decide_batch(state: RunState) -> tuple[Draft, ...]:
@@ -33,9 +33,14 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
     batch, spec = _parts(state)
     drafts: list[Draft] = []
     started = 0
-    places = spec.limits.max_parallel_tools - sum(turn.status in _STARTED for turn in batch.turns)
+    statuses = [turn.status for turn in batch.turns]
+    places = spec.limits.max_parallel_tools - statuses.count("running") - statuses.count("backoff")
     for turn in batch.turns:
+        if turn.status in _QUIET:
+            continue
         if state.fault is not None and turn.status in _AHEAD:
+            if turn.in_doubt:
+                drafts.append(_completed(state, turn, "unknown", _UNKNOWN))
             continue
         match turn.status:
             case "denied":
@@ -59,14 +64,20 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
                 started += 1
             case _:
                 pass
-    return tuple(drafts) or _limited(state, batch) or _park(state, spec, batch)
+    if drafts:
+        return tuple(drafts)
+    if "limited" in statuses and _OVER.issuperset(statuses):
+        return _limited(state, batch)
+    if "asking" in statuses and spec.interaction.mode == "external":
+        return _park(state, batch)
+    return ()
 
 
-def _park(state: RunState, spec: RunSpec, batch: ToolBatch) -> tuple[Draft, ...]:
+def _park(state: RunState, batch: ToolBatch) -> tuple[Draft, ...]:
     """In external mode nobody here can answer: once nothing else can go on, the run is laid down with its requests pending."""
-    asking = [turn for turn in batch.turns if turn.status == "asking"]
-    if spec.interaction.mode != "external" or not asking or batch_effects(state):
+    if batch_effects(state):
         return ()
+    asking = [turn for turn in batch.turns if turn.status == "asking"]
     names = ", ".join(f"{turn.call.tool_name} ({turn.call.id})" for turn in asking)
     reason = f"waits for {'an answer' if len(asking) == 1 else 'answers'} from outside: {names}"
     return (Draft("run_interrupted", {"reason": reason}, reason),)
@@ -75,7 +86,9 @@ def _park(state: RunState, spec: RunSpec, batch: ToolBatch) -> tuple[Draft, ...]
 def batch_effects(state: RunState) -> tuple[Effect, ...]:
     """What should be under way for the calls of the batch."""
     batch, spec = _parts(state)
-    room = spec.limits.max_parallel_tools - sum(turn.status in _OCCUPYING for turn in batch.turns)
+    statuses = [turn.status for turn in batch.turns]
+    # Whoever waits for a person takes no place.
+    room = spec.limits.max_parallel_tools - statuses.count("allowed") - statuses.count("running") - statuses.count("backoff")
     effects: list[Effect] = []
     for turn in batch.turns:
         if state.fault is not None and turn.status != "running":
@@ -135,7 +148,7 @@ def _execution(state: RunState, batch: ToolBatch, spec: RunSpec, turn: ToolTurn)
         turn.effective,
         turn.attempt,
         tool.timeout_s if tool is not None else None,
-        idempotency_key(state, turn),
+        turn.idempotency_key,
     )
 
 
@@ -183,8 +196,13 @@ def _failed(state: RunState, turn: ToolTurn) -> Draft:
 
 
 def _out_of_calls(state: RunState, turn: ToolTurn) -> tuple[Draft, Draft]:
-    """The last call of the limit was used up by a retry of a sibling, or this is the retry itself."""
-    over = _failed(state, turn) if turn.failure is not None else _completed(state, turn, "limited", _limit_message(state))
+    """The last call of the limit was used up by a retry of a sibling, or this is the retry itself, or what a crash left in doubt."""
+    if turn.in_doubt:
+        over = _completed(state, turn, "unknown", f"{_UNKNOWN}. It was not run again: max_tool_calls is reached")
+    elif turn.failure is not None:
+        over = _failed(state, turn)
+    else:
+        over = _completed(state, turn, "limited", _limit_message(state))
     return _limit_reached(state), over
 
 
@@ -201,9 +219,6 @@ def _limit_reached(state: RunState) -> Draft:
 def _limited(state: RunState, batch: ToolBatch) -> tuple[Draft, ...]:
     """Calls beyond the limit are refused once the others are over, so a failing policy does not cut those short."""
     limited = [turn for turn in batch.turns if turn.status == "limited"]
-    others = any(turn.status not in ("limited", "done") for turn in batch.turns)
-    if not limited or others:
-        return ()
     message = _limit_message(state)
     return (_limit_reached(state), *(_completed(state, turn, "limited", message) for turn in limited))
 

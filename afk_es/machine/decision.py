@@ -18,7 +18,7 @@ from afk_es.machine.state import RunState
 from afk_es.machine.turns import call_effects, decide_call, start_step
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """The next move: events to append, or effects that should be under way, or neither."""
 
     events: tuple[Draft, ...] = ()

@@ -17,14 +17,14 @@ from afk_es.machine.values import Messages, ToolCall
 PolicySubject = Literal["llm_before_execute", "tool_before_execute", "subagent_before_execute"]
 
 
-class ResolveInstructions(msgspec.Struct, frozen=True):
+class ResolveInstructions(msgspec.Struct, frozen=True, gc=False):
     """Call the agent's instructions function."""
 
     id: str
     step: int
 
 
-class EvaluatePolicy(msgspec.Struct, frozen=True):
+class EvaluatePolicy(msgspec.Struct, frozen=True, gc=False):
     """Ask the policy engine about a model call (`call` is None) or a tool call, whose arguments are validated first."""
 
     id: str
@@ -33,7 +33,7 @@ class EvaluatePolicy(msgspec.Struct, frozen=True):
     call: ToolCall | None = None
 
 
-class CallModel(msgspec.Struct, frozen=True):
+class CallModel(msgspec.Struct, frozen=True, gc=False):
     """Ask the model. Announced by `llm_called`, whose seq is `seq`."""
 
     id: str
@@ -46,7 +46,7 @@ class CallModel(msgspec.Struct, frozen=True):
     idempotency_key: str
 
 
-class ValidateOutput(msgspec.Struct, frozen=True):
+class ValidateOutput(msgspec.Struct, frozen=True, gc=False):
     """Validate a final answer against the agent's output type."""
 
     id: str
@@ -54,7 +54,7 @@ class ValidateOutput(msgspec.Struct, frozen=True):
     structured: Any = None
 
 
-class ExecuteTool(msgspec.Struct, frozen=True):
+class ExecuteTool(msgspec.Struct, frozen=True, gc=False):
     """Run a tool. Announced by `tool_started`, whose seq is `seq`."""
 
     id: str
@@ -66,7 +66,7 @@ class ExecuteTool(msgspec.Struct, frozen=True):
     idempotency_key: str
 
 
-class AskPerson(msgspec.Struct, frozen=True):
+class AskPerson(msgspec.Struct, frozen=True, gc=False):
     """Put a pending approval or input request before a person. Announced by `approval_requested` or `input_requested`."""
 
     id: str
@@ -75,7 +75,7 @@ class AskPerson(msgspec.Struct, frozen=True):
     request: dict[str, Any]
 
 
-class Wait(msgspec.Struct, frozen=True):
+class Wait(msgspec.Struct, frozen=True, gc=False):
     """Let time pass: before a retry, to a deadline."""
 
     id: str

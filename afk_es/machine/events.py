@@ -18,7 +18,7 @@ SCHEMA_VERSION = 1
 """The version of the shapes below. Raised when a shape's meaning changes; an upcaster then turns old events into new ones."""
 
 
-class AgentRunEvent(msgspec.Struct, frozen=True):
+class AgentRunEvent(msgspec.Struct, frozen=True, gc=False):
     """One fact of a run.
 
     Attributes:
@@ -46,7 +46,7 @@ class AgentRunEvent(msgspec.Struct, frozen=True):
     schema_version: int = SCHEMA_VERSION
 
 
-class Draft(msgspec.Struct, frozen=True):
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """An event that has not been given its place and time yet."""
 
     type: str

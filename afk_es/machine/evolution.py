@@ -22,7 +22,7 @@ from afk_es.machine.rendering import render_error, render_output
 from afk_es.machine.requests import facets_of
 from afk_es.machine.retries import backoff
 from afk_es.machine.spec import POLICIES, FailurePolicy, Limits, RunSpec, ToolSpec
-from afk_es.machine.state import Control, Facets, Failure, ModelCall, RunState, Ticket, ToolBatch, ToolTurn
+from afk_es.machine.state import ENDED, Control, Facets, Failure, ModelCall, RunState, Ticket, ToolBatch, ToolTurn
 from afk_es.machine.values import Message, ToolCall, Usage, digest_json
 
 _ANY_TIME = frozenset(
@@ -115,8 +115,8 @@ def evolve(state: RunState, event: AgentRunEvent) -> RunState:
     if handler is None:
         if kind in EVENT_TYPES:
             raise _broken(event, f"{kind} is never stored")
-        return _next(state, event)
-    if kind not in LEGAL[state.phase] or (state.ended and (kind != "run_started" or state.status != "interrupted")):
+        return replace(state, seq=event.seq, at=event.at)
+    if kind not in LEGAL[state.phase] or (state.status in ENDED and (kind != "run_started" or state.status != "interrupted")):
         raise _broken(event, f"{kind} cannot happen in phase {state.phase!r} of a run that is {state.status}")
     return handler(state, event, event.data)
 
@@ -130,14 +130,6 @@ def fold(state: RunState, events: Iterable[AgentRunEvent]) -> RunState:
 
 def _broken(event: AgentRunEvent, message: str) -> InvariantError:
     return InvariantError(message, run_id=event.run_id, seq=event.seq)
-
-
-def _next(state: RunState, event: AgentRunEvent, **changes: Any) -> RunState:
-    at = event.at
-    elapsed = state.elapsed
-    if state.status == "running" and at > state.at:
-        elapsed += at - state.at
-    return replace(state, seq=event.seq, at=at, elapsed=elapsed, **changes)
 
 
 # ---------------------------------------------------------------------------------------------------------------- the run and its steps
@@ -171,6 +163,9 @@ def _run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) ->
         spec, facets = state.spec, state.facets
     changes: dict[str, Any] = {
         "status": "running",
+        # The time since the last event belongs to nobody: no process ran the run.
+        "ran": state.elapsed,
+        "since": event.at,
         "epoch": data["epoch"],
         "owner": data["owner"],
         "spec": spec,
@@ -199,7 +194,6 @@ def _run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) ->
         if state.batch is not None:
             turns = tuple(replace(turn, status="in_doubt") if turn.status == "running" else turn for turn in state.batch.turns)
             changes["batch"] = ToolBatch(state.batch.seq, turns)
-    # The time since the last event belongs to nobody: no process ran the run.
     return replace(state, seq=event.seq, at=event.at, **changes)
 
 
@@ -224,7 +218,7 @@ def _wall_time(limits: Limits, event: AgentRunEvent, state: RunState) -> dict[st
 
 def _step_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     messages = state.messages.appended(*state.notices) if state.notices else state.messages
-    return _next(state, event, step=data["step"], phase="model", call=_FRESH_CALL, messages=messages, notices=())
+    return replace(state, seq=event.seq, at=event.at, step=data["step"], phase="model", call=_FRESH_CALL, messages=messages, notices=())
 
 
 _FRESH_CALL = ModelCall()
@@ -233,41 +227,54 @@ _FRESH_CALL = ModelCall()
 def _control_requested(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     action = data["action"]
     if action == "pause":
-        return _next(state, event, status="paused", deadline=None)
+        return replace(state, seq=event.seq, at=event.at, status="paused", deadline=None, ran=state.elapsed_at(event.at), since=None)
     if action == "resume":
         if state.status != "paused":
-            return _next(state, event)
-        return _next(state, event, status="running", **_wall_time(state.spec.limits, event, state))
+            return replace(state, seq=event.seq, at=event.at)
+        return replace(state, seq=event.seq, at=event.at, status="running", since=event.at, **_wall_time(state.spec.limits, event, state))
     if state.control is not None and state.control.action == "cancel":
-        return _next(state, event)  # Whoever cancels means it: a later interrupt does not make the run one that can go on.
-    return _next(state, event, control=Control(action, data["reason"] or f"{action} requested by {data['origin']}"))
+        return replace(
+            state, seq=event.seq, at=event.at
+        )  # Whoever cancels means it: a later interrupt does not make the run one that can go on.
+    return replace(state, seq=event.seq, at=event.at, control=Control(action, data["reason"] or f"{action} requested by {data['origin']}"))
 
 
 def _timer_fired(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     timer = data["timer"]
     if state.deadline is not None and state.deadline.timer == timer:
-        return _next(state, event, overdue=True)
+        return replace(state, seq=event.seq, at=event.at, overdue=True)
     if state.call is not None and state.call.wait is not None and state.call.wait.timer == timer:
         # A call that was never sent failed before the policy was asked, so that is where it goes on.
         status = "allowed" if state.call.intent_seq else "waiting"
-        return _next(state, event, call=replace(state.call, status=status, wait=None))
+        return replace(state, seq=event.seq, at=event.at, call=replace(state.call, status=status, wait=None))
     if state.batch is not None:
         for turn in state.batch.turns:
             if turn.wait is not None and turn.wait.timer == timer:
-                return _next(state, event, batch=state.batch.with_turn(replace(turn, status="allowed", wait=None)))
-    return _next(state, event)
+                return replace(state, seq=event.seq, at=event.at, batch=state.batch.with_turn(replace(turn, status="allowed", wait=None)))
+    return replace(state, seq=event.seq, at=event.at)
 
 
 def _noted(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-    return _next(state, event)
+    return replace(state, seq=event.seq, at=event.at)
 
 
 def _run_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-    return _next(state, event, status=data["state"], missing=tuple(data.get("missing", ())), reason=event.message)
+    return replace(
+        state,
+        seq=event.seq,
+        at=event.at,
+        status=data["state"],
+        missing=tuple(data.get("missing", ())),
+        reason=event.message,
+        ran=state.elapsed_at(event.at),
+        since=None,
+    )
 
 
 def _run_ended(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-    return _next(state, event, status=EVENT_STATUS[event.type], reason=event.message)
+    return replace(
+        state, seq=event.seq, at=event.at, status=EVENT_STATUS[event.type], reason=event.message, ran=state.elapsed_at(event.at), since=None
+    )
 
 
 EVENT_STATUS = {"run_failed": "failed", "run_interrupted": "interrupted", "run_cancelled": "cancelled"}
@@ -286,14 +293,21 @@ def _call(state: RunState, event: AgentRunEvent) -> ModelCall:
 def _instructions_resolved(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     text = data["instructions"]
     facets = replace(state.facets, instructions=digest_json(text))
-    return _next(state, event, instructions=text, facets=facets, call=replace(_call(state, event), instructions_ready=True, failures=0))
+    return replace(
+        state,
+        seq=event.seq,
+        at=event.at,
+        instructions=text,
+        facets=facets,
+        call=replace(_call(state, event), instructions_ready=True, failures=0),
+    )
 
 
 def _llm_called(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     call = replace(
         _call(state, event), status="called", model_index=data["model_index"], attempt=data["attempt"], intent_seq=event.seq, wait=None
     )
-    return _next(state, event, call=call, llm_calls=state.llm_calls + 1)
+    return replace(state, seq=event.seq, at=event.at, call=call, llm_calls=state.llm_calls + 1)
 
 
 def _llm_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
@@ -301,24 +315,24 @@ def _llm_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) 
     _call(state, event)
     calls = tuple([ToolCall(item["id"], item["tool_name"], item["arguments"]) for item in data["tool_calls"]])
     text = data["text"]
-    changes: dict[str, Any] = {
-        "messages": state.messages.appended(Message("assistant", text, calls)),
-        "call": None,
-        "requested": calls,
-        "answer": text,
-        "output": data.get("structured_response"),
-        "phase": "requested" if calls else "output" if spec.output_schema is not None else "answered",
-    }
     usage = data["usage"]
-    if usage is not None:
-        changes["usage"] = state.usage + Usage(usage["input_tokens"], usage["output_tokens"], usage["total_tokens"])
     cost = data["cost_usd"]
-    if cost is not None:
-        changes["cost_usd"] = state.cost_usd + Decimal(repr(cost))
-        changes["cost_known"] = True
-    elif spec.limits.max_total_cost_usd is not None:
-        changes["fault"] = unknown_price(data.get("model") or spec.models[0].model)
-    return _next(state, event, **changes)
+    unpriced = cost is None and spec.limits.max_total_cost_usd is not None
+    return replace(
+        state,
+        seq=event.seq,
+        at=event.at,
+        phase="requested" if calls else "output" if spec.output_schema is not None else "answered",
+        messages=state.messages.appended(Message("assistant", text, calls)),
+        call=None,
+        requested=calls,
+        answer=text,
+        output=data.get("structured_response"),
+        usage=state.usage if usage is None else state.usage + Usage(usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]),
+        cost_usd=state.cost_usd if cost is None else state.cost_usd + Decimal(repr(cost)),
+        cost_known=state.cost_known or cost is not None,
+        fault=unknown_price(data.get("model") or spec.models[0].model) if unpriced else state.fault,
+    )
 
 
 def unknown_price(model: str) -> Failure:
@@ -338,20 +352,22 @@ def _llm_failed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
     retries, _consequence = POLICIES[spec.policies.llm_failure]
     if retries and failure.classification == "retryable" and failures < spec.retry.attempts:
         wait = backoff(spec.retry, failures, run_id=event.run_id, seq=event.seq, at=event.at, retry_after_s=data.get("retry_after_s"))
-        return _next(state, event, call=replace(call, status="backoff", failures=failures, wait=wait, failure=failure))
+        return replace(
+            state, seq=event.seq, at=event.at, call=replace(call, status="backoff", failures=failures, wait=wait, failure=failure)
+        )
     if call.model_index + 1 < len(spec.models) and call.status == "called":
         following = replace(call, status="allowed", model_index=call.model_index + 1, attempt=0, failures=0, failure=failure)
-        return _next(state, event, call=following)
-    return _next(state, event, call=replace(call, status="failed", failures=failures, failure=failure))
+        return replace(state, seq=event.seq, at=event.at, call=following)
+    return replace(state, seq=event.seq, at=event.at, call=replace(call, status="failed", failures=failures, failure=failure))
 
 
 def _output_validated(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-    return _next(state, event, output=data["output"], phase="answered")
+    return replace(state, seq=event.seq, at=event.at, output=data["output"], phase="answered")
 
 
 def _output_rejected(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     text = f"Your answer does not have the required form. Answer again, with JSON that satisfies the schema.\n{data['error']}"
-    return _next(state, event, output=None, phase="between", messages=state.messages.appended(Message("user", text)))
+    return replace(state, seq=event.seq, at=event.at, output=None, phase="between", messages=state.messages.appended(Message("user", text)))
 
 
 # -------------------------------------------------------------------------------------------------------------------- the tool calls
@@ -367,21 +383,22 @@ def _turn(state: RunState, event: AgentRunEvent) -> ToolTurn:
     tool_call_id = event.data["tool_call_id"]
     turn = _batch(state).find(tool_call_id)
     if turn is None or turn.status not in TURN_LEGAL[event.type]:
-        raise _broken(event, f"{event.type} for tool call {tool_call_id!r}, which is {'unknown' if turn is None else turn.status!r}")
+        raise _broken(event, f"{event.type} for tool call {tool_call_id!r}, which is {'not open' if turn is None else turn.status!r}")
     return turn
 
 
-def _with(state: RunState, event: AgentRunEvent, turn: ToolTurn, **changes: Any) -> RunState:
-    return _next(state, event, batch=_batch(state).with_turn(turn), **changes)
+def _with(state: RunState, event: AgentRunEvent, turn: ToolTurn) -> RunState:
+    return replace(state, seq=event.seq, at=event.at, batch=_batch(state).with_turn(turn))
 
 
 def _tool_batch_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     room = state.spec.limits.max_tool_calls - state.tool_calls
     first = state.tool_requests + 1
     turns = tuple([ToolTurn(first + index, call, "waiting" if index < room else "limited") for index, call in enumerate(state.requested)])
-    return _next(
+    return replace(
         state,
-        event,
+        seq=event.seq,
+        at=event.at,
         phase="tools",
         batch=ToolBatch(event.seq, turns),
         requested=(),
@@ -394,21 +411,21 @@ def _policy_decision(state: RunState, event: AgentRunEvent, data: dict[str, Any]
     if state.phase == "model":
         call = _call(state, event)
         if action == "allow":
-            return _next(state, event, call=replace(call, status="allowed"))
+            return replace(state, seq=event.seq, at=event.at, call=replace(call, status="allowed"))
         failure = Failure(
             f"policy {data['policy_id']} did not allow the model call ({action}): {data['reason']}", "PolicyDenied", "non_fatal"
         )
-        return _next(state, event, call=replace(call, status="denied", failure=failure))
+        return replace(state, seq=event.seq, at=event.at, call=replace(call, status="denied", failure=failure))
     turn = _turn(state, event)
     arguments = data.get("updated_tool_args", turn.arguments)
-    status = {"allow": "allowed", "request_approval": "approval", "request_user_input": "approval"}.get(action, "denied")
-    reason = data["reason"]
+    if action == "allow":
+        return _with(state, event, replace(turn, status="allowed", arguments=arguments))
     changed = replace(
         turn,
-        status=status,
+        status="approval" if action in ("request_approval", "request_user_input") else "denied",
         arguments=arguments,
         policy_id=data["policy_id"],
-        reason=reason,
+        reason=data["reason"],
         payload=data.get("request_payload", {}),
         asks="input" if action == "request_user_input" else "approval",
     )
@@ -416,8 +433,17 @@ def _policy_decision(state: RunState, event: AgentRunEvent, data: dict[str, Any]
 
 
 def _tool_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-    changed = replace(_turn(state, event), status="running", attempt=data["attempt"], intent_seq=event.seq, wait=None)
-    return _with(state, event, changed, tool_calls=state.tool_calls + 1)
+    changed = replace(
+        _turn(state, event),
+        status="running",
+        attempt=data["attempt"],
+        intent_seq=event.seq,
+        idempotency_key=data["idempotency_key"],
+        wait=None,
+        in_doubt=False,
+    )
+    batch = _batch(state).with_turn(changed)
+    return replace(state, seq=event.seq, at=event.at, batch=batch, tool_calls=state.tool_calls + 1)
 
 
 def _tool_failed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
@@ -427,10 +453,11 @@ def _tool_failed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) ->
     tool = spec.tool(turn.call.tool_name)
     retries, _consequence = POLICIES[_failure_policy(spec, tool)]
     again = retries and failure.classification == "retryable" and tool is not None and tool.repeatable
-    if again and 0 < turn.attempt < spec.retry.attempts:
-        wait = backoff(spec.retry, turn.attempt, run_id=event.run_id, seq=event.seq, at=event.at)
-        return _with(state, event, replace(turn, status="backoff", wait=wait, failure=failure))
-    return _with(state, event, replace(turn, status="failed", failure=failure))
+    failures = turn.failures + 1
+    if again and turn.attempt > 0 and failures < spec.retry.attempts:
+        wait = backoff(spec.retry, failures, run_id=event.run_id, seq=event.seq, at=event.at)
+        return _with(state, event, replace(turn, status="backoff", failures=failures, wait=wait, failure=failure))
+    return _with(state, event, replace(turn, status="failed", failures=failures, failure=failure))
 
 
 def _tool_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
@@ -476,13 +503,13 @@ def _settled(state: RunState, event: AgentRunEvent, turn: ToolTurn, **changes: A
     turns = batch.turns
     if turn.consequence == "fail":
         changes["fault"] = next(other.failure for other in turns if other.consequence == "fail")
-    if any(other.status != "done" for other in turns):
-        return _next(state, event, batch=batch, **changes)
+    if [True for other in turns if other.status != "done"]:
+        return replace(state, seq=event.seq, at=event.at, batch=batch, **changes)
     missing = [other.failure.error for other in turns if other.consequence == "degrade" and other.failure is not None]
     if missing:
         changes["missing"] = (*state.missing, *missing)
     results = [Message("tool", other.content, (), other.call.id) for other in turns]
-    return _next(state, event, batch=None, phase="between", messages=state.messages.appended(*results), **changes)
+    return replace(state, seq=event.seq, at=event.at, batch=None, phase="between", messages=state.messages.appended(*results), **changes)
 
 
 def _tool_deferred(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
@@ -503,8 +530,8 @@ def _background_ended(state: RunState, event: AgentRunEvent, data: dict[str, Any
     notice = Message("user", f"The background tool {data['tool_name']} (ticket {data['ticket_id']}) has ended.\n{text}")
     tickets = tuple(ticket for ticket in state.tickets if ticket.ticket_id != data["ticket_id"])
     if len(tickets) == len(state.tickets):
-        return _next(state, event)  # Two processes resolved it: the first one's word holds.
-    return _next(state, event, tickets=tickets, notices=(*state.notices, notice))
+        return replace(state, seq=event.seq, at=event.at)  # Two processes resolved it: the first one's word holds.
+    return replace(state, seq=event.seq, at=event.at, tickets=tickets, notices=(*state.notices, notice))
 
 
 # ---------------------------------------------------------------------------------------------------------------- people and doubt
@@ -560,7 +587,7 @@ def _input_resolved(state: RunState, event: AgentRunEvent, data: dict[str, Any])
 
 def _effect_in_doubt(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     if state.phase == "model":
-        return _next(state, event, call=replace(_call(state, event), status="allowed"))
+        return replace(state, seq=event.seq, at=event.at, call=replace(_call(state, event), status="allowed"))
     turn = replace(_turn(state, event), in_doubt=True)
     resolution = data["resolution"]
     if resolution == "run_again":

@@ -9,7 +9,8 @@ A run has a status, which people see, and a phase, which says what its current s
                └───────────────────────────────────────┘
 
 A terminal event changes the status and leaves the phase alone, so an interrupted run goes on where it stood. All structures are frozen;
-messages are an O(1) view, so every state of a run can be kept.
+messages are an O(1) view, so every state of a run can be kept. The cyclic garbage collector is told to leave them alone (gc=False): what
+they hold is JSON and each other's elders, which cannot lead back to them, and a long run would have it walk millions of them for nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 NO_TIME = dt.timedelta(0)
 
 
-class Failure(msgspec.Struct, frozen=True):
+class Failure(msgspec.Struct, frozen=True, gc=False):
     """Why an attempt, or a run, did not succeed."""
 
     error: str
@@ -45,7 +46,7 @@ class Failure(msgspec.Struct, frozen=True):
 ModelCallStatus = Literal["waiting", "allowed", "denied", "called", "backoff", "failed", "in_doubt"]
 
 
-class ModelCall(msgspec.Struct, frozen=True):
+class ModelCall(msgspec.Struct, frozen=True, gc=False):
     """The model call of the current step, over all its attempts and fallback models.
 
     Attributes:
@@ -84,7 +85,7 @@ ToolStatus = Literal[
 ]
 
 
-class ToolTurn(msgspec.Struct, frozen=True):
+class ToolTurn(msgspec.Struct, frozen=True, gc=False):
     """One tool call of the batch under way.
 
     Attributes:
@@ -92,9 +93,12 @@ class ToolTurn(msgspec.Struct, frozen=True):
         call: as the model asked for it.
         arguments: as it will run, where a policy or a person changed them.
         attempt: how often it was started.
+        failures: how many of these attempts failed; one in doubt did not.
         intent_seq: the seq of the `tool_started` or the request under way.
         failure: of the last attempt; once done, what the policy judges the run by.
         consequence: what the policy makes of that.
+        idempotency_key: of the start under way, as `tool_started` has it.
+        in_doubt: an attempt was announced and has no result, and no other was started since.
         request: the data of the pending approval or input request.
         content: what the model is shown, once done.
     """
@@ -104,7 +108,9 @@ class ToolTurn(msgspec.Struct, frozen=True):
     status: ToolStatus = "waiting"
     arguments: dict[str, Any] | None = None
     attempt: int = 0
+    failures: int = 0
     intent_seq: int = 0
+    idempotency_key: str = ""
     wait: Wait | None = None
     failure: Failure | None = None
     consequence: Consequence = "continue"
@@ -124,7 +130,7 @@ class ToolTurn(msgspec.Struct, frozen=True):
         return ToolCall(self.call.id, self.call.tool_name, self.arguments)
 
 
-class ToolBatch(msgspec.Struct, frozen=True):
+class ToolBatch(msgspec.Struct, frozen=True, gc=False):
     """The tool calls of one answer."""
 
     seq: int
@@ -139,10 +145,12 @@ class ToolBatch(msgspec.Struct, frozen=True):
 
     def with_turn(self, changed: ToolTurn) -> ToolBatch:
         """The batch with that turn in place of the one with the same ordinal."""
+        if len(self.turns) == 1:
+            return ToolBatch(self.seq, (changed,))
         return ToolBatch(self.seq, tuple(changed if turn.ordinal == changed.ordinal else turn for turn in self.turns))
 
 
-class Ticket(msgspec.Struct, frozen=True):
+class Ticket(msgspec.Struct, frozen=True, gc=False):
     """A deferred tool that has not ended yet."""
 
     ticket_id: str
@@ -152,14 +160,14 @@ class Ticket(msgspec.Struct, frozen=True):
     expires_at: str | None = None
 
 
-class Control(msgspec.Struct, frozen=True):
+class Control(msgspec.Struct, frozen=True, gc=False):
     """A wish from outside that ends the run's stretch."""
 
     action: Literal["cancel", "interrupt"]
     reason: str
 
 
-class Facets(msgspec.Struct, frozen=True):
+class Facets(msgspec.Struct, frozen=True, gc=False):
     """Digests of the parts of a request that do not change within a run."""
 
     tools: str
@@ -171,14 +179,15 @@ NO_SPEC = RunSpec("", ())
 NO_FACETS = Facets("", "", "")
 
 
-class RunState(msgspec.Struct, frozen=True):
+class RunState(msgspec.Struct, frozen=True, gc=False):
     """Everything the next decision depends on.
 
     Attributes:
         seq: of the last event folded.
         at: its time.
         deadline: the wait that ends the run when its wall time is used up, where it has a limit.
-        elapsed: time during which a process ran the run and it was not paused.
+        ran: the run's time before `since`.
+        since: when it began to run, the last time; None while it does not.
         cost_usd: the known costs added up, exactly.
         cost_known: whether any answer carried a price.
         fault: why the run has to fail once nothing is in flight any more.
@@ -210,7 +219,8 @@ class RunState(msgspec.Struct, frozen=True):
     usage: Usage = Usage()
     cost_usd: Decimal = Decimal(0)
     cost_known: bool = False
-    elapsed: dt.timedelta = NO_TIME
+    ran: dt.timedelta = NO_TIME
+    since: dt.datetime | None = None
     deadline: Wait | None = None
     overdue: bool = False
     control: Control | None = None
@@ -226,6 +236,15 @@ class RunState(msgspec.Struct, frozen=True):
     def ended(self) -> bool:
         """Whether nothing goes on in this run."""
         return self.status in ENDED
+
+    @property
+    def elapsed(self) -> dt.timedelta:
+        """Time during which a process ran the run and it was not paused."""
+        return self.elapsed_at(self.at)
+
+    def elapsed_at(self, moment: dt.datetime) -> dt.timedelta:
+        """What `elapsed` will be at that moment, if nothing happens before."""
+        return self.ran if self.since is None else self.ran + (moment - self.since)
 
 
 def initial_state(run_id: str, thread_id: str, history: Messages | None = None) -> RunState:

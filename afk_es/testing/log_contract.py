@@ -45,7 +45,13 @@ def started(run_id: str, seq: int = 1, *, epoch: int = 1, owner: str = "owner_1"
 def turn(run_id: str, seq: int, step: int = 1, **changed: Any) -> list[AgentRunEvent]:
     """Four events: a step, its policy decision, the model called and its answer."""
     usage = {"input_tokens": 10, "output_tokens": 3, "total_tokens": 13}
-    allowed = {"event_type": "llm_before_execute", "action": "allow", "reason": None, "policy_id": None, "matched_rules": []}
+    allowed: dict[str, Any] = {
+        "event_type": "llm_before_execute",
+        "action": "allow",
+        "reason": None,
+        "policy_id": None,
+        "matched_rules": [],
+    }
     called = {"model": "m", "provider": "p", "model_index": 0, "attempt": 1, "ordinal": step, "request_hash": f"{step:032x}"}
     answer = {
         "tool_call_count": 0,
@@ -56,7 +62,7 @@ def turn(run_id: str, seq: int, step: int = 1, **changed: Any) -> list[AgentRunE
         "cost_usd": 0.25,
         "latency_ms": 1.5,
     }
-    data = (
+    data: tuple[tuple[str, dict[str, Any]], ...] = (
         ("step_started", {"step": step, "state": "running"}),
         ("policy_decision", allowed),
         ("llm_called", called),

@@ -14,6 +14,7 @@ from afk_es.errors import ToolError, ToolTimeoutError
 from afk_es.tools.context import ToolContext
 from afk_es.tools.hooks import chained, run_posthooks, run_prehooks
 from afk_es.tools.outcome import ToolDeferredHandle, settled
+from afk_es.tools.threads import THREADS
 
 if TYPE_CHECKING:
     from afk_es.tools.definition import Tool
@@ -84,7 +85,7 @@ async def _invoke(tool: Tool[..., Any], args: BaseModel | dict[str, Any], ctx: T
 
 async def _in_thread(invoke: Callable[[BaseModel, ToolContext], Any], args: BaseModel, ctx: ToolContext) -> Any:
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(None, context.run, _carried, invoke, args, ctx)
+    return await THREADS.run(lambda: context.run(_carried, invoke, args, ctx))
 
 
 def _carried(invoke: Callable[[BaseModel, ToolContext], Any], args: BaseModel, ctx: ToolContext) -> Any:

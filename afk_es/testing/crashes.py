@@ -1,0 +1,310 @@
+"""Lets a run's process die wherever it can, resumes the run in another, and keeps account of what the world saw.
+
+    scenario = CrashScenario(make_agent, user_message="Pay the invoice")
+    for point in crash_points(scenario):
+        with CrashTrial(scenario) as trial:
+            trial.run_until(point)
+            result = trial.run()
+
+`make_agent` gets a directory that is fresh for each trial and outlives its processes: what an agent's tools do to the world goes there.
+It is called once per process, so nothing else survives a crash. `crash_everywhere` does all of this and checks the promises. Call these
+outside of an event loop; each process has its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from afk_es.agents import Agent, PolicyEngine
+from afk_es.clock import SeededIds, SimulatedClock
+from afk_es.core import AgentResult, AgentRunEvent, AgentRunHandle, Runner, RunnerConfig
+from afk_es.core.loop import Handler, Handlers
+from afk_es.errors import RunNotFoundError
+from afk_es.handlers import Binding
+from afk_es.handlers.binding import Emit
+from afk_es.log import EventLog
+from afk_es.log.memory import MemoryEventLog
+from afk_es.log.port import ChainFault
+from afk_es.log.sqlite import SqliteEventLog
+from afk_es.machine import Draft, Effect, RunState
+from afk_es.machine.effects import CallModel, ExecuteTool
+from afk_es.testing.mortal import CrashPoint, MortalLog, MortalProcess
+
+_LONGEST_RETRY_S = 60.0
+
+
+class RetryClock(SimulatedClock):
+    """A simulated clock on which the delays of retries pass at once and deadlines do not come by themselves; `advance` lets time pass."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return at once from a wait of a minute or less, that much later."""
+        if seconds > _LONGEST_RETRY_S:
+            await super().sleep(seconds)
+            return
+        self.advance(seconds)
+        await asyncio.sleep(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrashScenario:
+    """What is run, again and again, in processes that die.
+
+    Answers of the model must depend on the request or on the directory, and not on how often this object was asked, or a resumed run
+    cannot be compared with one that was never killed.
+
+    Attributes:
+        agent: makes the agent of a process from the trial's directory; or an Agent that keeps nothing.
+        user_message, context, thread_id: as for `Runner.run`.
+        config: of the Runner; default `RunnerConfig()`.
+        policy_engine: of the Runner.
+        log: "memory" (default, fast), or "sqlite" for a file in the trial's directory.
+        before: runs in a process of its own first, which does not die; for instance earlier runs on the thread.
+        control: is given the handle of the run in each process, and may pause, interrupt or cancel it.
+    """
+
+    agent: Callable[[Path], Agent] | Agent
+    user_message: str | None = None
+    context: dict[str, Any] | None = None
+    thread_id: str | None = None
+    config: RunnerConfig = field(default_factory=RunnerConfig)
+    policy_engine: PolicyEngine | None = None
+    log: Literal["memory", "sqlite"] = "memory"
+    before: Callable[[Runner, Agent], Awaitable[object]] | None = None
+    control: Callable[[AgentRunHandle], Awaitable[object]] | None = None
+
+    def agent_in(self, directory: Path) -> Agent:
+        """The agent of a process."""
+        return self.agent if isinstance(self.agent, Agent) else self.agent(directory)
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """An effect as the world saw it: started in a process, and perhaps come to its end there.
+
+    Attributes:
+        process: 1 for the first of the trial.
+        id: the effect's id, such as "tool:7".
+        kind: "model" or "tool".
+        name: of the model or tool.
+        key: the idempotency key.
+        returned: whether the handler came to an end, well or not; if the process died after that, nobody ever heard of it.
+    """
+
+    process: int
+    id: str
+    kind: Literal["model", "tool"]
+    name: str
+    tool_call_id: str | None
+    step: int
+    attempt: int
+    key: str
+    returned: bool = False
+
+
+class CrashTrial:
+    """One run, in as many processes as it takes.
+
+    Use it as a context manager: leaving it clears the dead processes and the directory away.
+
+    Attributes:
+        directory: the trial's outside world.
+        clock: the time of all its processes; `clock.advance(seconds)` between two of them is downtime.
+        dispatches: every model call and tool call that was started, in order, over all processes.
+        passed: the points that the last process came to.
+        processes: how many there were.
+    """
+
+    def __init__(self, scenario: CrashScenario) -> None:
+        self.scenario = scenario
+        self.directory = Path(tempfile.mkdtemp(prefix="afk_es-crash-"))
+        self.clock = RetryClock()
+        self.dispatches: list[Dispatch] = []
+        self.passed: list[CrashPoint] = []
+        self.processes = 0
+        self._memory = MemoryEventLog(ids=SeededIds())
+        self._ids = SeededIds()
+        self._run_id = SeededIds().new("run")
+        self._dead: list[MortalProcess[AgentResult]] = []
+        self._logs: dict[str, MortalLog] = {}
+        if scenario.before is not None:
+            asyncio.run(self._prepare(scenario.before))
+
+    def __enter__(self) -> CrashTrial:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for process in self._dead:
+            process.bury()
+        self._dead.clear()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def run_id(self) -> str:
+        """The run; the same in every trial."""
+        return self._run_id
+
+    @property
+    def agent(self) -> Agent:
+        """The agent, as a new process makes it."""
+        return self.scenario.agent_in(self.directory)
+
+    def run(self) -> AgentResult:
+        """Start the run, or resume it, in a new process that comes to its end.
+
+        Raises:
+            AfkError: whatever `Runner.run` or `Runner.resume` raises.
+        """
+        result = self._process(None)
+        assert result is not None
+        return result
+
+    def run_until(self, point: CrashPoint) -> bool:
+        """Start or resume the run in a new process that dies at this point. False: it ended without coming there."""
+        return self._process(point) is None
+
+    def events(self) -> list[AgentRunEvent]:
+        """What is in the log now; nothing if the process died before the run was there."""
+        return asyncio.run(self._with_log(lambda log: log.read(self._run_id)))
+
+    def verify(self) -> ChainFault | None:
+        """Check the run's hash chain. None: sound, or the run is not there yet."""
+        try:
+            return asyncio.run(self._with_log(lambda log: log.verify(self._run_id)))
+        except RunNotFoundError:
+            return None
+
+    # ------------------------------------------------------------------------------------------------------------------ the inside
+
+    def _process(self, until: CrashPoint | None) -> AgentResult | None:
+        self.processes += 1
+        log = MortalLog(self._store(), f"owner_of_process_{self.processes}", self._living)
+        self._logs[log.owner] = log
+        process = MortalProcess(lambda: self._main(log), until)
+        log.process = process
+        self.passed = process.passed
+        result = process.live()
+        if process.dead:
+            self._dead.append(process)
+        return result
+
+    async def _main(self, log: MortalLog) -> AgentResult:
+        scenario = self.scenario
+        agent = self.agent
+        runner = _MortalRunner(self, log)
+        await log.open()
+        try:
+            async with runner:
+                if await log.head(self._run_id) is not None:
+                    handle = await runner.resume_handle(agent, run_id=self._run_id)
+                else:
+                    handle = await runner.run_handle(
+                        agent, user_message=scenario.user_message, context=scenario.context, thread_id=scenario.thread_id
+                    )
+                if scenario.control is None:
+                    return await handle.await_result()
+                controlling = asyncio.ensure_future(scenario.control(handle))
+                try:
+                    return await handle.await_result()
+                finally:
+                    controlling.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await controlling
+        finally:
+            await log.close()
+
+    async def _prepare(self, before: Callable[[Runner, Agent], Awaitable[object]]) -> None:
+        log = MortalLog(self._store(), "owner_before", self._living)
+        await log.open()
+        try:
+            async with self._plain_runner(log, SeededIds(1)) as runner:
+                await before(runner, self.agent)
+        finally:
+            await log.close()
+
+    def _plain_runner(self, log: EventLog, ids: SeededIds) -> Runner:
+        scenario = self.scenario
+        return Runner(log=log, config=scenario.config, policy_engine=scenario.policy_engine, clock=self.clock, ids=ids)
+
+    async def _with_log(self, ask: Callable[[EventLog], Awaitable[Any]]) -> Any:
+        log = self._store()
+        await log.open()
+        try:
+            return await ask(log)
+        finally:
+            await log.close()
+
+    def _store(self) -> EventLog:
+        if self.scenario.log == "memory":
+            return self._memory
+        return SqliteEventLog(self.directory / "runs.db", durability="normal")
+
+    def _living(self, owner: str, run_id: str) -> bool:
+        log = self._logs.get(owner)
+        return log is not None and log.process is not None and not log.process.dead and run_id in log.held
+
+
+class _MortalRunner(Runner):
+    """A Runner whose effects are points of its process, and are kept account of outside of it."""
+
+    def __init__(self, trial: CrashTrial, log: MortalLog) -> None:
+        scenario = trial.scenario
+        super().__init__(log=log, config=scenario.config, policy_engine=scenario.policy_engine, clock=trial.clock, ids=SeededIds())
+        self._trial = trial
+        self._process = log.process
+
+    def _handlers(self, binding: Binding, emit: Emit | None) -> Handlers:
+        return {kind: self._mortal(handler) for kind, handler in super()._handlers(binding, emit).items()}
+
+    def _mortal(self, handler: Handler) -> Handler:
+        process = self._process
+        assert process is not None
+
+        async def perform(effect: Effect, state: RunState) -> Draft:
+            what, about = f"effect:{effect.id}", _about(effect)
+            process.reach(CrashPoint("before", what, about))
+            dispatch = _dispatch(effect, state, self._trial.processes)
+            if dispatch is not None:
+                self._trial.dispatches.append(dispatch)
+            draft = await handler(effect, state)
+            if dispatch is not None and not process.dead:
+                dispatch.returned = True
+            process.reach(CrashPoint("after", what, about))
+            return draft
+
+        return perform
+
+
+def _about(effect: Effect) -> str:
+    match effect:
+        case CallModel():
+            return effect.model
+        case ExecuteTool():
+            return effect.call.tool_name
+        case _:
+            return type(effect).__name__
+
+
+def _dispatch(effect: Effect, state: RunState, process: int) -> Dispatch | None:
+    match effect:
+        case CallModel():
+            return Dispatch(process, effect.id, "model", effect.model, None, state.step, effect.attempt, effect.idempotency_key)
+        case ExecuteTool():
+            call = effect.call
+            return Dispatch(process, effect.id, "tool", call.tool_name, call.id, state.step, effect.attempt, effect.idempotency_key)
+        case _:
+            return None
+
+
+def crash_points(scenario: CrashScenario) -> tuple[CrashPoint, ...]:
+    """Every point that the run comes to when nobody kills it: before and after each write to the log and each effect."""
+    with CrashTrial(scenario) as trial:
+        trial.run()
+        return tuple(trial.passed)

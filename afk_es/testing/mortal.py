@@ -1,0 +1,201 @@
+"""A process that can die, inside the one that tests it: a thread with an event loop of its own, which stops dead at a chosen point.
+
+At that point the thread blocks. Nothing is unwound: no `finally`, no cancellation, no orderly close; whatever was suspended stays
+suspended, and the log takes nothing more from it. Only when the test has seen what it wanted is the thread let go, so that its clean-up
+can disturb nobody. One thing differs from a real kill: a synchronous tool that is running in a worker thread runs on to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from afk_es.errors import LogClosedError
+from afk_es.log import EventLog
+from afk_es.log.port import ChainFault, RunHead, RunRecord
+from afk_es.machine import AgentRunEvent
+
+T = TypeVar("T")
+
+_HUNG_S = 60.0
+"""Real seconds after which a process that neither ends nor dies counts as hung."""
+
+
+class CrashPoint(msgspec.Struct, frozen=True):
+    """A moment at which a process may die.
+
+    Attributes:
+        when: just before or just after.
+        what: "append:7" is the write whose first event has seq 7. "effect:tool:7" is the effect with that id: before it starts, or when it
+            has come to its end and its result is in the hands of the dying process only.
+        about: what it concerns, for people: the type of the event, the tool or model.
+    """
+
+    when: Literal["before", "after"]
+    what: str
+    about: str
+
+    def __str__(self) -> str:
+        return f"{self.when} {self.what} ({self.about})"
+
+
+class MortalProcess(Generic[T]):
+    """Lives through one coroutine, or until it comes to its point.
+
+    Args:
+        main: makes the coroutine that is the process.
+        until: where to die; None: nowhere.
+
+    Attributes:
+        dead: whether it died.
+        passed: every point it came to, in order.
+    """
+
+    def __init__(self, main: Callable[[], Coroutine[Any, Any, T]], until: CrashPoint | None = None) -> None:
+        self.dead = False
+        self.passed: list[CrashPoint] = []
+        self._main = main
+        self._until = until
+        self._over = threading.Event()
+        self._buried = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="afk_es mortal process", daemon=True)
+        self._result: T | None = None
+        self._error: BaseException | None = None
+
+    def live(self) -> T | None:
+        """Run. The result of the coroutine, or None if the process died.
+
+        Raises:
+            TimeoutError: it did neither within a minute.
+            BaseException: what the coroutine raised.
+        """
+        self._thread.start()
+        if not self._over.wait(_HUNG_S):
+            raise TimeoutError(f"the process hangs: it neither ended nor died within {_HUNG_S:g} s; last point: {self.passed[-1:]}")
+        if self.dead:
+            return None
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def reach(self, point: CrashPoint) -> None:
+        """The process is at this point. Does not return if it is to die here."""
+        if self.dead:
+            return
+        self.passed.append(point)
+        if point == self._until:
+            self.dead = True
+            self._over.set()
+            self._buried.wait()
+            raise asyncio.CancelledError("this process is dead")
+
+    def bury(self) -> None:
+        """Let go of the thread of a dead process, which then cleans up behind itself. Nothing of that reaches the log."""
+        self._buried.set()
+        self._thread.join(_HUNG_S)
+
+    def _run(self) -> None:
+        try:
+            self._result = asyncio.run(self._watched())
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits in `live`, unless this is a dead process' clean-up
+            self._error = error
+        finally:
+            self._over.set()
+
+    async def _watched(self) -> T:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: None if self.dead else loop.default_exception_handler(context))
+        return await self._main()
+
+
+class MortalLog:
+    """The log as one mortal process sees it: an `EventLog` in front of another, under an owner's name of its own.
+
+    Args:
+        inner: the store that survives.
+        owner: this process' name.
+        living: whether the process of an owner, by its name, drives a run at this moment.
+    """
+
+    def __init__(self, inner: EventLog, owner: str, living: Callable[[str, str], bool]) -> None:
+        self.process: MortalProcess[Any] | None = None
+        self.held: set[str] = set()
+        self._inner = inner
+        self._owner = owner
+        self._living = living
+
+    @property
+    def location(self) -> str:
+        """Where the surviving store is."""
+        return self._inner.location
+
+    @property
+    def owner(self) -> str:
+        """The name under which this process claims runs."""
+        return self._owner
+
+    async def open(self) -> None:
+        """Open the surviving store."""
+        await self._inner.open()
+
+    async def close(self) -> None:
+        """Close the surviving store."""
+        await self._inner.close()
+
+    async def append(self, events: Sequence[AgentRunEvent], *, epoch: int) -> None:
+        """Append, passing a point before and one after.
+
+        Raises:
+            LogClosedError: the process is dead, and is only being cleared away.
+        """
+        process = self.process
+        if process is None or not events:
+            await self._inner.append(events, epoch=epoch)
+            return
+        if process.dead:
+            raise LogClosedError("this process is dead: nothing of it reaches the log")
+        what, about = f"append:{events[0].seq}", ", ".join(event.type for event in events)
+        process.reach(CrashPoint("before", what, about))
+        await self._inner.append(events, epoch=epoch)
+        process.reach(CrashPoint("after", what, about))
+
+    async def read(self, run_id: str, *, after: int = 0, limit: int | None = None) -> list[AgentRunEvent]:
+        """See `EventLog.read`."""
+        return await self._inner.read(run_id, after=after, limit=limit)
+
+    async def head(self, run_id: str) -> RunHead | None:
+        """See `EventLog.head`."""
+        return await self._inner.head(run_id)
+
+    async def thread(self, thread_id: str) -> list[RunHead]:
+        """See `EventLog.thread`."""
+        return await self._inner.thread(thread_id)
+
+    async def runs(self, *, thread_id: str | None = None, limit: int = 50, before: str | None = None) -> list[RunRecord]:
+        """See `EventLog.runs`."""
+        return await self._inner.runs(thread_id=thread_id, limit=limit, before=before)
+
+    async def find(self, prefix: str) -> list[str]:
+        """See `EventLog.find`."""
+        return await self._inner.find(prefix)
+
+    async def verify(self, run_id: str) -> ChainFault | None:
+        """See `EventLog.verify`."""
+        return await self._inner.verify(run_id)
+
+    def hold(self, run_id: str) -> None:
+        """See `EventLog.hold`."""
+        self.held.add(run_id)
+
+    def release(self, run_id: str) -> None:
+        """See `EventLog.release`."""
+        self.held.discard(run_id)
+
+    async def alive(self, owner: str, run_id: str) -> bool:
+        """See `EventLog.alive`."""
+        return self._living(owner, run_id)

@@ -1,0 +1,89 @@
+"""Text that is safe and fits: what models and tools wrote must not be able to drive the terminal of whoever reads the log.
+
+ECMA-48 terminals obey C0 and C1 control characters; the bidirectional controls of Unicode reorder a line for the eye only ("Trojan Source",
+CVE-2021-42574). Both are shown as escapes and do nothing.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from itertools import accumulate
+from typing import Any
+
+from afk_es.machine.values import canonical_json, clean_text
+
+ELLIPSIS = "…"
+
+_BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_BREAKS = "\u2028\u2029"
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+_CONTROLS: dict[int, str] = {code: _escape(code) for code in (*range(0x20), *range(0x7F, 0xA0))}
+_CONTROLS.update({ord(character): _escape(ord(character)) for character in _BIDIRECTIONAL + _BREAKS})
+_CONTROLS.update({ord(character): name for character, name in _NAMED.items()})
+_MULTILINE: dict[int, str] = {code: text for code, text in _CONTROLS.items() if chr(code) not in "\n\t"}
+
+
+def visible(text: str, *, multiline: bool = False) -> str:
+    """The text with every control character shown as an escape.
+
+    Args:
+        text: any text, lone surrogates included.
+        multiline: leave line breaks and tabs as they are.
+    """
+    return clean_text(text).translate(_MULTILINE if multiline else _CONTROLS)
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal the text takes: wide characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns_of(character) for character in text)
+
+
+def clipped(text: str, width: int) -> str:
+    """The text in one line of at most that many columns, control characters visible, cut off with an ellipsis."""
+    # Beyond this many characters nothing can be seen, and an output may be megabytes.
+    line = visible(text[: 4 * max(width, 1) + 1])
+    if columns(line) <= width:
+        return line
+    if width <= 0:
+        return ""
+    kept = next(index for index, used in enumerate(accumulate(map(_columns_of, line))) if used >= width)
+    return line[:kept].rstrip() + ELLIPSIS
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """The text clipped or filled with spaces to exactly that many columns."""
+    line = clipped(text, width)
+    space = " " * (width - columns(line))
+    return space + line if right else line + space
+
+
+def compact_json(value: Any) -> str:
+    """A JSON value in one line, for people."""
+    if isinstance(value, str):
+        return value
+    return canonical_json(value).decode()
+
+
+def arguments_text(arguments: dict[str, Any] | str | None) -> str:
+    """The arguments of a call as they would stand between the parentheses."""
+    if arguments is None:
+        return ""
+    if isinstance(arguments, str):
+        return arguments
+    return ", ".join(f"{name}={canonical_json(value).decode()}" for name, value in arguments.items())
+
+
+def _columns_of(character: str) -> int:
+    if character < "\u0300":
+        return 1
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -1,0 +1,240 @@
+"""The runs that are killed everywhere. Each model answers from the request alone, or from what the world has seen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from afk_es.agents import Agent, FailSafeConfig, PolicyEngine, PolicyRule, PolicyRuleCondition
+from afk_es.core import AgentRunHandle, Runner, RunnerConfig
+from afk_es.errors import LLMRetryableError, ToolError
+from afk_es.llms import LLMRequest, LLMResponse, ToolCall, Usage
+from afk_es.machine.values import Message
+from afk_es.testing import CrashScenario, ScriptedModel
+from afk_es.tools import Tool, ToolContext, tool
+from tests.crash.journal import Journal
+
+Plan = Sequence[Sequence[str]]
+"""Per turn of the model, the tools it asks for at once. After the last it says what came of them."""
+
+REQUIRED = "does not have the required form"
+UNKNOWN = "unknown"
+
+
+def planned(plan: Plan) -> Callable[[LLMRequest], LLMResponse]:
+    """A model that follows a plan, and in the end tells what each call returned."""
+
+    def answer(request: LLMRequest) -> LLMResponse:
+        said = since_user(request)
+        turn = sum(bool(message.tool_calls) for message in said)
+        usage = Usage(10, 5, 15)
+        if turn < len(plan):
+            calls = tuple(ToolCall(f"call_{turn + 1}_{n}", name, {"item": f"{turn + 1}.{n}"}) for n, name in enumerate(plan[turn], 1))
+            return LLMResponse(text=f"turn {turn + 1}", tool_calls=calls, finish_reason="tool_calls", usage=usage, cost_usd=0.01)
+        told = [f"{message.tool_call_id}: {short(message.content)}" for message in said if message.role == "tool"]
+        earlier = sum(message.role == "user" for message in request.messages) - 1
+        text = "\n".join([f"done after {earlier} earlier messages", *told])
+        return LLMResponse(text=text, finish_reason="stop", usage=usage, cost_usd=0.01)
+
+    return answer
+
+
+def since_user(request: LLMRequest) -> list[Message]:
+    """The messages after the last thing the user said."""
+    messages = list(request.messages)
+    last = max(index for index, message in enumerate(messages) if message.role == "user")
+    return messages[last + 1 :]
+
+
+def short(content: str) -> str:
+    """What a tool's result says, without the preamble that marks it as data."""
+    if "the outcome of this call is unknown" in content:
+        return UNKNOWN
+    return content.strip().splitlines()[-1]
+
+
+def tools_in(journal: Journal, *, fail_times: int = 0) -> dict[str, Tool[..., Any]]:
+    """One tool of each class. Each takes effect, waits a turn of the event loop, and returns."""
+
+    @tool
+    async def pay(item: str, ctx: ToolContext) -> str:
+        """Pay. Neither read-only nor idempotent."""
+        journal.note("pay", ctx, item=item)
+        await asyncio.sleep(0)
+        return f"paid {item}"
+
+    @tool(read_only=True)
+    async def look(item: str, ctx: ToolContext) -> str:
+        """Look something up."""
+        journal.note("look", ctx, item=item)
+        await asyncio.sleep(0)
+        return f"saw {item}"
+
+    @tool(idempotent=True)
+    async def put(item: str, ctx: ToolContext) -> str:
+        """Put something in its place; twice is as good as once."""
+        journal.note("put", ctx, item=item)
+        for _turn in range(3):
+            await asyncio.sleep(0)
+        return f"put {item}"
+
+    @tool(idempotent=True)
+    async def flaky(item: str, ctx: ToolContext) -> str:
+        """Fails the first times."""
+        journal.note("flaky", ctx, item=item)
+        if journal.times()[ctx.idempotency_key] <= fail_times:
+            raise ConnectionError("the line is down")
+        return f"came through with {item}"
+
+    @tool
+    async def broken(item: str, ctx: ToolContext) -> str:
+        """Takes effect and fails."""
+        journal.note("broken", ctx, item=item)
+        raise ToolError("it did not work")
+
+    @tool
+    def slow_pay(item: str, ctx: ToolContext) -> str:
+        """Pay, in a thread."""
+        journal.note("slow_pay", ctx, item=item)
+        return f"paid {item}"
+
+    return {one.name: one for one in (pay, look, put, flaky, broken, slow_pay)}
+
+
+def agent(
+    plan: Plan,
+    *,
+    fail_times: int = 0,
+    fail_safe: FailSafeConfig | None = None,
+    wrap: Callable[[Any, Journal], Any] | None = None,
+    **more: Any,
+) -> Callable[[Path], Agent]:
+    """Makes the agent of a process."""
+
+    def make(directory: Path) -> Agent:
+        journal = Journal(directory / "journal.jsonl")
+        answer: Any = planned(plan)
+        model = ScriptedModel(answer if wrap is None else wrap(answer, journal))
+        used = {name for turn in plan for name in turn}
+        tools = [one for name, one in tools_in(journal, fail_times=fail_times).items() if name in used]
+        options = {"fail_safe": fail_safe} if fail_safe is not None else {}
+        return Agent(name="clerk", model=model, instructions="Be brief.", tools=tools, **options, **more)
+
+    return make
+
+
+def failing_at_first(answer: Any, journal: Journal) -> Any:
+    """A provider that is overloaded for the first two requests of each step."""
+
+    def ask(request: LLMRequest) -> Any:
+        journal.note("asked", step=request.idempotency_key)
+        asked = sum(line.get("step") == request.idempotency_key for line in journal.lines())
+        return LLMRetryableError("overloaded", status_code=503) if asked <= 2 else answer(request)
+
+    return ask
+
+
+def never_there(answer: Any, journal: Journal) -> Any:
+    """A provider that is out of reach."""
+    return lambda request: LLMRetryableError("overloaded", status_code=503)
+
+
+class Verdict(BaseModel):
+    """A structured answer."""
+
+    ok: bool
+    count: int
+
+
+def _verdict(directory: Path) -> Agent:
+    journal = Journal(directory / "journal.jsonl")
+
+    def answer(request: LLMRequest) -> Any:
+        last = list(request.messages)[-1]
+        if last.role == "tool":
+            return "I think it is fine."
+        return '{"ok": true, "count": 3}' if REQUIRED in last.content else planned([["look"]])(request)
+
+    return Agent(name="judge", model=ScriptedModel(answer), tools=[tools_in(journal)["look"]], output_type=Verdict)
+
+
+def _dynamic(directory: Path) -> Agent:
+    journal = Journal(directory / "journal.jsonl")
+
+    async def instructions(context: dict[str, Any]) -> str:
+        await asyncio.sleep(0)
+        return f"Serve {context['customer']}."
+
+    return Agent(name="clerk", model=ScriptedModel(planned([["put"]])), instructions=instructions, tools=[tools_in(journal)["put"]])
+
+
+async def _pause_in_the_middle(handle: AgentRunHandle) -> None:
+    paused = False
+    async for event in handle.events:
+        if event.type == "tool_started" and not paused:
+            paused = True
+            await handle.pause()
+        elif event.type == "tool_completed" and paused:
+            await handle.resume()
+
+
+async def _first_run(runner: Runner, agent: Agent) -> None:
+    await runner.run(agent, user_message="The first.", thread_id="thread_of_two")
+
+
+_NO_PAYING = PolicyEngine(
+    [
+        PolicyRule(
+            rule_id="no_paying",
+            action="deny",
+            reason="not today",
+            condition=PolicyRuleCondition(event_type="tool_before_execute", tool_name="pay"),
+        )
+    ]
+)
+
+_MIXED: Plan = [["look", "put", "pay"]]
+_RETRY = FailSafeConfig(tool_failure_policy="retry_then_continue")
+
+SCENARIOS: dict[str, CrashScenario] = {
+    "plain answer": CrashScenario(agent=agent([]), user_message="Hello"),
+    "sequential tools": CrashScenario(agent=agent([["pay"], ["look"], ["put"]]), user_message="Do it"),
+    "parallel tools": CrashScenario(agent=agent([["pay", "pay", "pay"]]), user_message="Do it"),
+    "mixed tools": CrashScenario(agent=agent([["look"], *_MIXED]), user_message="Do it"),
+    "two at a time": CrashScenario(agent=agent([["pay", "put", "look", "pay"]], tool_parallelism=2), user_message="Do it"),
+    "a tool in a thread": CrashScenario(agent=agent([["slow_pay"]]), user_message="Do it"),
+    "denied by policy": CrashScenario(agent=agent(_MIXED), user_message="Do it", policy_engine=_NO_PAYING),
+    "a failing tool": CrashScenario(agent=agent([["broken"], ["broken", "put"]]), user_message="Do it"),
+    "a flaky tool": CrashScenario(agent=agent([["flaky", "pay"]], fail_times=2, fail_safe=_RETRY), user_message="Do it"),
+    "a failing model": CrashScenario(agent=agent([["pay"]], wrap=failing_at_first), user_message="Do it"),
+    "a fallback model": CrashScenario(
+        agent=agent(
+            [["pay"]],
+            wrap=never_there,
+            fail_safe=FailSafeConfig(fallback_model_chain=(ScriptedModel(planned([["pay"]]), model="scripted-2"),)),
+        ),
+        user_message="Do it",
+    ),
+    "no model at all": CrashScenario(agent=agent([["pay"]], wrap=never_there), user_message="Do it"),
+    "structured output": CrashScenario(agent=_verdict, user_message="Judge"),
+    "dynamic instructions": CrashScenario(agent=_dynamic, user_message="Do it", context={"customer": "Ada"}),
+    "second run of a thread": CrashScenario(
+        agent=agent([["put"]]), user_message="The second.", thread_id="thread_of_two", before=_first_run
+    ),
+    "call limit": CrashScenario(agent=agent([["pay", "put", "pay"]], fail_safe=FailSafeConfig(max_tool_calls=2)), user_message="Do it"),
+    "exact model limit": CrashScenario(agent=agent([["pay"], ["put"]], fail_safe=FailSafeConfig(max_llm_calls=3)), user_message="Do it"),
+    "a tool that fails the run": CrashScenario(
+        agent=agent([["broken", "put", "pay"]], fail_safe=FailSafeConfig(tool_failure_policy="fail_run")), user_message="Do it"
+    ),
+    "a tool that degrades the run": CrashScenario(
+        agent=agent([["broken", "put"], ["pay"]], fail_safe=FailSafeConfig(tool_failure_policy="degrade")), user_message="Do it"
+    ),
+    "cost limit": CrashScenario(agent=agent([["pay"], ["put"]], fail_safe=FailSafeConfig(max_total_cost_usd=0.02)), user_message="Do it"),
+    "paused": CrashScenario(agent=agent([["pay", "put"]]), user_message="Do it", control=_pause_in_the_middle),
+    "retry what is in doubt": CrashScenario(agent=agent([["pay"], *_MIXED]), user_message="Do it", config=RunnerConfig(in_doubt="retry")),
+    "ask about what is in doubt": CrashScenario(agent=agent(_MIXED), user_message="Do it", config=RunnerConfig(in_doubt="ask")),
+}

@@ -1,0 +1,78 @@
+"""Goal: appends that wait together share a transaction, and one that fails does not take the others with it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from afk_es.log.batch import encode_batch
+from afk_es.log.codec import Codec
+from afk_es.log.sqlite_file import open_writer
+from afk_es.log.sqlite_writer import EVENTS_IN_A_GROUP, EVENTS_IN_A_STATEMENT, Writer
+from afk_es.testing.log_contract import started, turn
+
+
+async def _traced(path: Path) -> tuple[Writer, list[str]]:
+    """A writer, and the beginnings of the statements it executes."""
+    connection = await open_writer(path, durability="normal", busy_timeout_s=1.0, max_size_bytes=None)
+    writer = Writer(connection, path, lambda: None)
+    statements: list[str] = []
+    last = ""
+
+    def note(sql: str) -> None:
+        nonlocal last
+        if sql != last:  # A statement with its values is reported again for each trigger it sets off.
+            statements.append(sql.split("(")[0].strip())
+        last = sql
+
+    await connection.set_trace_callback(note)
+    return writer, statements
+
+
+async def _all_at_once(writer: Writer, names: list[str], seq: int) -> None:
+    codec = Codec()
+    batches = [encode_batch(codec, [started(name)] if seq == 1 else turn(name, seq), 1) for name in names]
+    await asyncio.gather(*(writer.append(batch) for batch in batches))
+
+
+async def test_a_few_known_runs_are_one_statement(tmp_path: Path) -> None:
+    writer, statements = await _traced(tmp_path / "runs.db")
+    names = [f"run_{number}" for number in range(EVENTS_IN_A_STATEMENT // 4)]
+    await _all_at_once(writer, names, 1)
+    statements.clear()
+    await _all_at_once(writer, names, 2)
+    await writer.close()
+    assert statements == ["INSERT INTO events"]
+
+
+async def test_hundreds_of_runs_share_a_transaction(tmp_path: Path) -> None:
+    writer, statements = await _traced(tmp_path / "runs.db")
+    names = [f"run_{number}" for number in range(300)]
+    await _all_at_once(writer, names, 1)
+    assert (statements.count("BEGIN IMMEDIATE"), statements.count("COMMIT")) == (1, 1)
+    assert sum(sql.startswith("INSERT OR IGNORE INTO parts") for sql in statements) == 1
+    statements.clear()
+    await _all_at_once(writer, names, 2)
+    await writer.close()
+    assert (statements.count("BEGIN IMMEDIATE"), statements.count("COMMIT")) == (1, 1)
+
+
+async def test_a_group_is_bounded(tmp_path: Path) -> None:
+    writer, statements = await _traced(tmp_path / "runs.db")
+    names = [f"run_{number}" for number in range(EVENTS_IN_A_GROUP // 4 + 1)]
+    await _all_at_once(writer, names, 1)
+    statements.clear()
+    await _all_at_once(writer, names, 2)
+    await writer.close()
+    assert statements.count("COMMIT") == 1
+    assert statements[-1] == "INSERT INTO events"
+
+
+async def test_two_batches_of_one_run_may_be_in_one_group(tmp_path: Path) -> None:
+    writer, statements = await _traced(tmp_path / "runs.db")
+    codec = Codec()
+    batches = [encode_batch(codec, items, 1) for items in ([started("run_a")], turn("run_a", 2), turn("run_a", 6))]
+    await asyncio.gather(*(writer.append(batch) for batch in batches))
+    await writer.close()
+    assert statements.count("COMMIT") == 1
+    assert statements.count("INSERT INTO events") == 9

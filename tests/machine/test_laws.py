@@ -1,0 +1,300 @@
+"""The laws of the machine, over simulated runs whose every answer, order, intrusion and crash Hypothesis chooses."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from afk_es.errors import InvariantError
+from afk_es.machine import (
+    EVENT_TYPES,
+    LEGAL,
+    AgentRunEvent,
+    Draft,
+    RunSpec,
+    RunState,
+    decide,
+    endings,
+    evolve,
+    fold,
+    initial_state,
+    remembered,
+    stamp,
+)
+from afk_es.machine.effects import CallModel, ExecuteTool
+from afk_es.machine.events import TERMINAL
+from afk_es.machine.evolution import CALL_LEGAL, TURN_LEGAL
+from afk_es.machine.requests import facets_of, model_request, request_hash
+from afk_es.machine.spec import POLICIES, FailurePolicy, ModelSpec
+from afk_es.machine.values import Messages, digest_json
+from tests.machine.simulation import Hashed, Simulation, T, answers_to, spec_of
+
+INTRUDERS = ("crash", "pause", "resume", "interrupt", "cancel")
+
+
+class Drawn:
+    """Hypothesis chooses, so a failing run shrinks to the plainest one."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self._data = data
+
+    def pick(self, key: str, options: Sequence[T]) -> T:
+        """One of the options, most often the first, the plain one, so that runs get far; shrinks towards it."""
+        return options[max(0, self._data.draw(st.integers(-2 * len(options), len(options) - 1)))]
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> RunSpec:
+    """Agents with every policy, mode and kind of limit."""
+    policies = st.sampled_from(list(POLICIES))
+    fallbacks = st.sampled_from(["allow", "deny", "defer"])
+    return spec_of(
+        models=(ModelSpec("m", "p"), ModelSpec("backup", "p"))[: draw(st.integers(1, 2))],
+        dynamic_instructions=draw(st.booleans()),
+        output_schema=draw(st.sampled_from([None, {"type": "object"}])),
+        max_steps=draw(st.integers(1, 6)),
+        max_llm_calls=draw(st.integers(1, 9)),
+        max_tool_calls=draw(st.integers(0, 15)),
+        max_parallel_tools=draw(st.integers(1, 3)),
+        max_total_cost_usd=draw(st.sampled_from([None, None, None, 1.0])),
+        max_wall_time_s=draw(st.sampled_from([None, 300.0, 1.0])),
+        llm_failure=draw(policies),
+        tool_failure=draw(policies),
+        subagent_failure=draw(policies),
+        approval_denial=draw(policies),
+        attempts=draw(st.integers(1, 3)),
+        mode=draw(st.sampled_from(["headless", "interactive", "external"])),
+        approval_fallback=draw(fallbacks),
+        input_fallback=draw(fallbacks),
+        in_doubt=draw(st.sampled_from(["report", "ask", "retry"])),
+    )
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> Simulation:
+    """Ended runs, with whatever may intrude."""
+    simulation = Simulation(draw(specs()))
+    simulation.start()
+    simulation.run(Drawn(draw(st.data())), INTRUDERS)
+    if simulation.state.status == "interrupted" and draw(st.booleans()):
+        simulation.resume()
+        simulation.run(Drawn(draw(st.data())), INTRUDERS)
+    return simulation
+
+
+@given(runs())
+@settings(max_examples=250)
+def test_every_run_ends_with_one_terminal_event_last_in_each_stretch_and_never_stands_still(run: Simulation) -> None:
+    # `Simulation` itself asserts that no state is dead, that decide answers twice alike, and that every event has its declared shape.
+    stretches = 0
+    for event, following in itertools.zip_longest(run.events, run.events[1:]):
+        if event.type in TERMINAL:
+            stretches += 1
+            assert following is None or following.type == "run_started"
+    assert run.events[-1].type in TERMINAL
+    assert stretches <= run.types.count("run_started")
+
+
+@given(runs())
+@settings(max_examples=250)
+def test_limits_hold_exactly(run: Simulation) -> None:
+    limits = run.spec.limits
+    assert run.types.count("llm_called") <= limits.max_llm_calls
+    assert run.types.count("tool_started") <= limits.max_tool_calls
+    assert run.types.count("step_started") <= limits.max_steps
+    for before, event in zip(run.states, run.events, strict=False):
+        if event.type in ("llm_called", "tool_started") and limits.max_total_cost_usd is not None:
+            assert before.cost_usd < limits.max_total_cost_usd, "a call was made after the money was spent"
+        if before.batch is not None and event.type == "tool_started":
+            occupied = sum(turn.status in ("running", "backoff") for turn in before.batch.turns)
+            assert occupied < limits.max_parallel_tools
+        if event.type in ("llm_called", "tool_started"):
+            assert not before.overdue, "a call was made after the time was up"
+
+
+@given(runs())
+def test_every_intent_has_at_most_one_result_and_nothing_that_returned_runs_again(run: Simulation) -> None:
+    started: Counter[tuple[int, str]] = Counter()
+    over: set[tuple[int, str]] = set()
+    batch = asking = 0
+    for event in run.events:
+        match event.type:
+            case "tool_batch_started":
+                batch = event.seq
+            case "tool_started":
+                key = (batch, event.data["tool_call_id"])
+                assert key not in over, "a finished call was started again"
+                started[key] += 1
+                assert event.data["attempt"] == started[key]
+            case "tool_completed" | "tool_deferred":
+                key = (batch, event.data["tool_call_id"])
+                assert key not in over, "a call has two results"
+                over.add(key)
+            case "llm_called":
+                asking += 1
+                assert event.data["ordinal"] == asking
+            case _:
+                pass
+
+
+@given(runs(), st.data())
+def test_folding_in_pieces_is_folding_at_once_and_json_changes_nothing(run: Simulation, data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(run.events)))
+    empty = initial_state("run_1", "thread_1")
+    head = fold(empty, run.events[:cut])
+    assert head == run.states[cut]
+    assert fold(head, run.events[cut:]) == run.state
+    stored = msgspec.json.decode(msgspec.json.encode(run.events), type=list[AgentRunEvent])
+    assert fold(empty, stored) == run.state
+
+
+@given(runs(), st.data())
+def test_an_unknown_type_changes_nothing_but_the_position(run: Simulation, data: st.DataObject) -> None:
+    state = run.states[data.draw(st.integers(0, len(run.events)))]
+    event = stamp(state, Draft("from_the_future", {"what": "ever"}), state.at)
+    assert evolve(state, event) == replace(state, seq=state.seq + 1)
+
+
+@given(runs(), st.data())
+def test_older_states_are_left_alone_by_newer_ones_and_by_forks(run: Simulation, data: st.DataObject) -> None:
+    seen = [list(state.messages) for state in run.states]
+    digests = [state.messages.digest() for state in run.states]
+    fork = Simulation(run.spec)
+    fork.state = run.states[data.draw(st.integers(1, len(run.events)))]
+    if not fork.state.ended:
+        fork.resume()
+        fork.run(Hashed(7))
+    assert [list(state.messages) for state in run.states] == seen
+    for state, messages, digest in zip(run.states, seen, digests, strict=True):
+        assert Messages(messages).digest() == state.messages.digest() == digest
+
+
+@given(runs())
+def test_every_answer_that_an_effect_may_end_in_is_accepted_wherever_the_effect_appears(run: Simulation) -> None:
+    for state in run.states[:: max(1, len(run.states) // 12)]:
+        for effect in decide(state).effects:
+            drafts = answers_to(state, effect)
+            assert {draft.type for draft in drafts} == set(endings(effect)), "the simulation answers with everything that is allowed"
+            for draft in drafts:
+                evolve(state, stamp(state, draft, state.at))
+
+
+@given(runs())
+def test_what_is_remembered_answers_every_tool_call_once_and_in_order(run: Simulation) -> None:
+    for state in run.states:
+        pending: list[str] = []
+        for message in remembered(state):
+            if message.role == "tool":
+                assert message.tool_call_id == pending.pop(0)
+            else:
+                assert not pending
+                pending = [call.id for call in message.tool_calls]
+        assert not pending
+
+
+@given(runs())
+def test_a_request_is_rebuilt_from_the_log_and_its_hash_proves_it(run: Simulation) -> None:
+    for before, event in zip(run.states, run.events, strict=False):
+        if event.type == "llm_called":
+            request = model_request(before, event.data["model_index"])
+            facets = replace(facets_of(before.spec), instructions=digest_json(request.instructions))
+            rebuilt = replace(before, facets=facets, messages=Messages(list(request.messages)))
+            assert event.data["request_hash"] == request.hash == request_hash(rebuilt, event.data["model"])
+
+
+TOLERANT: tuple[FailurePolicy, ...] = ("continue_with_error", "retry_then_continue", "degrade", "retry_then_degrade")
+
+
+@given(st.integers(0, 10**6), st.sampled_from(TOLERANT), st.sampled_from(TOLERANT), st.data())
+def test_a_run_killed_anywhere_and_resumed_reaches_the_result_of_the_unkilled_one(
+    seed: int, tool_failure: FailurePolicy, llm_failure: FailurePolicy, data: st.DataObject
+) -> None:
+    # Failures here do not stop siblings, and limits leave room for what is done twice: those two do depend on the order of things.
+    spec = spec_of(
+        in_doubt="retry",
+        mode="interactive",
+        models=(ModelSpec("m", "p"), ModelSpec("backup", "p")),
+        max_steps=4,
+        dynamic_instructions=bool(seed % 2),
+        output_schema={"type": "object"} if seed % 3 == 0 else None,
+        tool_failure=tool_failure,
+        llm_failure=llm_failure,
+        subagent_failure=tool_failure,
+        tools=tuple(msgspec.structs.replace(tool, raise_on_error=False) for tool in spec_of().tools),
+    )
+    whole = Simulation(spec)
+    whole.start()
+    whole.run(Hashed(seed))
+
+    killed = Simulation(spec)
+    killed.events = whole.events[: data.draw(st.integers(1, len(whole.events) - 1))]
+    killed.state = fold(killed.state, killed.events)
+    killed.now = killed.state.at
+    killed.resume()
+    killed.run(Hashed(seed))
+
+    assert outcome(killed.state) == outcome(whole.state)
+    returned = [event.data["tool_call_id"] for event in killed.events if event.type == "tool_completed"]
+    assert Counter(returned) == Counter(event.data["tool_call_id"] for event in whole.events if event.type == "tool_completed")
+
+
+def outcome(state: RunState) -> dict[str, Any]:
+    """What a caller sees of a run."""
+    named = (
+        "status",
+        "phase",
+        "step",
+        "answer",
+        "output",
+        "missing",
+        "fault",
+        "reason",
+        "cost_usd",
+        "usage",
+        "tool_requests",
+        "instructions",
+    )
+    tickets = sorted(ticket.ticket_id for ticket in state.tickets)
+    return {name: getattr(state, name) for name in named} | {"messages": list(state.messages), "tickets": tickets}
+
+
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=4), st.sampled_from(list(POLICIES)))
+def test_who_finishes_first_makes_no_difference(answers: list[int], tool_failure: FailurePolicy) -> None:
+    run = Simulation(spec_of(tool_failure=tool_failure, subagent_failure=tool_failure))
+    run.start()
+    run.answer_plainly(CallModel)
+    (model,) = run.wanted(CallModel)
+    names = ("look", "pay", "strict", "scout")[: len(answers)]
+    reply = {"id": "", "tool_name": "", "arguments": {}}
+    calls = [{**reply, "id": name, "tool_name": name} for name in names]
+    run.put(Draft("llm_completed", {**answers_to(run.state, model)[0].data, "tool_calls": calls, "tool_call_count": len(calls)}))
+    run.answer_plainly(ExecuteTool)
+    executions = run.wanted(ExecuteTool)
+    drafts = [answers_to(run.state, effect)[answer] for effect, answer in zip(executions, answers, strict=True)]
+    # Retries are timed by the seq of the failure, so a permutation moves them; what does not retry must come out the same to the last bit.
+    drafts = [draft for draft in drafts if draft.data.get("classification") != "retryable"]
+    ends = set()
+    for order in itertools.permutations(drafts):
+        state = run.state
+        for draft in order:
+            state = evolve(state, stamp(state, draft, state.at))
+        ends.add(repr(state))
+    assert len(ends) == 1
+
+
+def test_every_declared_type_is_folded_or_never_stored_and_every_table_knows_only_declared_types() -> None:
+    legal = frozenset().union(*LEGAL.values())
+    assert legal == {name for name, row in EVENT_TYPES.items() if row.stored}
+    assert set(CALL_LEGAL) | set(TURN_LEGAL) <= legal
+    for name in sorted(set(EVENT_TYPES) - legal):
+        state = initial_state("r", "t")
+        with pytest.raises(InvariantError, match="never stored"):
+            evolve(state, stamp(state, Draft(name, {}), state.at))
