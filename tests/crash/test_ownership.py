@@ -176,7 +176,7 @@ class TestAStaleOwner:
         assert len(stale.agent.model.requests) == 1
 
 
-class _opened:  # noqa: N801 - reads as the phrase it stands in
+class _opened:
     """The log, open for the length of a block."""
 
     def __init__(self, log: SqliteEventLog) -> None:

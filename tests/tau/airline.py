@@ -20,7 +20,7 @@ from afk_es.core import AgentResult, Runner, RunnerConfig
 from afk_es.llms import ChatModel, LLMBuilder
 from afk_es.tools import Tool, ToolContext, tool
 from tests.support.openai_server import OpenAIServer, Responder
-from tests.support.tau import Conversation, RenderTool, Recording, Run, recorded_exactly, recorded_turns
+from tests.support.tau import Conversation, Recording, RenderTool, Run, recorded_exactly, recorded_turns
 
 CLOSING = "Thank you for calling. Goodbye."
 """What is served where the recording ends without an answer, as each conversation does: that text is ours, all before it is recorded."""
@@ -41,9 +41,7 @@ async def _nothing(_name: str, _arguments: dict[str, Any], _ctx: ToolContext) ->
     pass
 
 
-def airline_agent(
-    recording: Recording, conversation: Conversation, model: str | ChatModel, *, before_tool: BeforeTool = _nothing
-) -> Agent:
+def airline_agent(recording: Recording, conversation: Conversation, model: str | ChatModel, *, before_tool: BeforeTool = _nothing) -> Agent:
     """The agent whose tools answer as they did in this conversation."""
     return Agent(
         model=model,

@@ -12,7 +12,7 @@ import pytest
 from afk_es.core import Runner, RunnerConfig
 from afk_es.log import open_log
 from afk_es.machine.rendering import render_output
-from tests.support.tau import RenderTool, Recording, recorded_exactly
+from tests.support.tau import Recording, RenderTool, recorded_exactly
 from tests.tau.airline import EXACT, Tally, airline_server, play_all
 from tests.tau.checks import check_log, check_results
 
