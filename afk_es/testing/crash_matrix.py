@@ -19,7 +19,8 @@ from afk_es.core import AgentResult, AgentRunEvent
 from afk_es.errors import AfkError
 from afk_es.machine.events import TERMINAL
 from afk_es.machine.spec import RunSpec
-from afk_es.testing.crashes import CrashPoint, CrashScenario, CrashTrial, Dispatch, crash_points
+from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, crash_points
+from afk_es.testing.mortal import CrashPoint
 
 Check = Callable[[CrashTrial, AgentResult], Iterable[str]]
 """Looks at a trial after its run has ended, while its directory is still there, and says what is wrong, a sentence each."""

@@ -27,6 +27,7 @@ class Child:
     """A child process, by what it says."""
 
     def __init__(self, directory: Path, do: str, plan: str, **job: Any) -> None:
+        directory.mkdir(exist_ok=True)
         text = json.dumps({"directory": str(directory), "do": do, "plan": plan, **job})
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(
@@ -124,7 +125,9 @@ def events_of(directory: Path, run_id: str) -> list[AgentRunEvent]:
     return ask_log(directory, lambda log: log.read(run_id))
 
 
-def check_survival(directory: Path, run_id: str, prefix: list[AgentRunEvent], result: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+def check_survival(
+    directory: Path, run_id: str, prefix: list[AgentRunEvent], result: dict[str, Any], expected: dict[str, Any]
+) -> list[str]:
     """Every promise, after a real kill at the end of `prefix`; gives the calls whose outcome is unknown."""
     events = events_of(directory, run_id)
     assert events[: len(prefix)] == prefix
@@ -144,7 +147,9 @@ def check_survival(directory: Path, run_id: str, prefix: list[AgentRunEvent], re
     assert len(keys) == len({call_id for call_id, _ in keys}), "a call was repeated under another key"
     unknown = [e.data["tool_call_id"] for e in events if e.type == "tool_completed" and e.data["outcome"] == "unknown"]
     lines = expected["final_text"].splitlines()
-    assert result["final_text"].splitlines() == [f"{line.split(':')[0]}: unknown" if line.split(":")[0] in unknown else line for line in lines]
+    assert result["final_text"].splitlines() == [
+        f"{line.split(':')[0]}: unknown" if line.split(":")[0] in unknown else line for line in lines
+    ]
     assert result["state"] == expected["state"] == "completed"
     if not unknown:
         assert without_run(result) == without_run(expected)
