@@ -312,8 +312,28 @@ def _dispatch(effect: Effect, state: RunState, process: int) -> Dispatch | None:
             return None
 
 
-def crash_points(scenario: CrashScenario) -> tuple[CrashPoint, ...]:
-    """Every point that the run comes to when nobody kills it: before and after each write to the log and each effect."""
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """The run as it is when nobody kills it.
+
+    Attributes:
+        result: what it comes to.
+        events: its log.
+        points: every point it comes to: before and after each write to the log and each effect.
+    """
+
+    result: AgentResult
+    events: tuple[AgentRunEvent, ...]
+    points: tuple[CrashPoint, ...]
+
+
+def rehearse(scenario: CrashScenario) -> Rehearsal:
+    """Run once, and kill nobody."""
     with CrashTrial(scenario) as trial:
-        trial.run()
-        return tuple(trial.passed)
+        result = trial.run()
+        return Rehearsal(result, tuple(trial.events()), tuple(trial.passed))
+
+
+def crash_points(scenario: CrashScenario) -> tuple[CrashPoint, ...]:
+    """Every point at which a process of this run may die. It takes one run to find out."""
+    return rehearse(scenario).points

@@ -18,7 +18,7 @@ from afk_es.errors import UsageError
 from afk_es.llms import LLMRequest, LLMResponse, ToolCall
 from afk_es.log.memory import MemoryEventLog
 from afk_es.machine import AgentRunEvent, RunState, batches, fold
-from afk_es.testing import CrashPoint, CrashScenario, CrashTrial, ScriptedModel, crash_at, crash_everywhere, crash_points, unkilled_result
+from afk_es.testing import CrashPoint, CrashScenario, CrashTrial, ScriptedModel, crash_at, crash_everywhere, crash_points
 from afk_es.tools import tool
 
 
@@ -139,6 +139,11 @@ def test_the_points_of_a_run_are_the_same_each_time() -> None:
 
 
 class TestTheMatrix:
+    @pytest.fixture(autouse=True)
+    def _alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Always-replay mode would see the sabotage first."""
+        monkeypatch.delenv("AFK_ES_ALWAYS_REPLAY", raising=False)
+
     def test_is_clean_for_a_run_that_survives(self) -> None:
         matrix = crash_everywhere(SCENARIO)
         assert matrix.problems == []
@@ -194,6 +199,6 @@ class TestTheMatrix:
         assert len(unpaid) == len(matrix.problems)
 
     def test_says_when_a_point_was_missed(self) -> None:
-        outcome = crash_at(SCENARIO, [CrashPoint("before", "append:1000", "nothing")], unkilled_result(SCENARIO))
+        outcome = crash_at(SCENARIO, [CrashPoint("before", "append:1000", "nothing")])
         assert not outcome.reached
         assert outcome.problems == ("the run ended without coming to this point",)
