@@ -64,7 +64,8 @@ class Agent(BaseModel):
         ConfigurationError: an unknown field, or one that cannot work, with what to change.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, validate_default=False, protected_namespaces=())
+    # Built at the first use, as all models of the edge are: to build them all would be most of what `import afk_es` costs.
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True)
 
     model: Any
     name: str = Field(default="agent", pattern=r"^[a-zA-Z0-9_-]{1,64}$")
@@ -88,7 +89,7 @@ class Agent(BaseModel):
     max_steps: int = Field(default=20, ge=1)
     tool_parallelism: int | None = Field(default=None, ge=1)
     subagent_parallelism_mode: SubagentParallelism = "configurable"
-    fail_safe: FailSafeConfig = FailSafeConfig()
+    fail_safe: FailSafeConfig = Field(default_factory=FailSafeConfig)
     reasoning_enabled: bool | None = None
     reasoning_effort: ReasoningEffort | None = None
     reasoning_max_tokens: int | None = Field(default=None, ge=1)

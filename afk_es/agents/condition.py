@@ -35,7 +35,9 @@ class Comparison(BaseModel):
         exists: whether the value is there at all.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True, allow_inf_nan=False, defer_build=True
+    )
 
     eq: Any = None
     ne: Any = None
@@ -169,7 +171,7 @@ class PolicyRuleCondition(BaseModel):
         not_ (alias "not"): a condition that must not.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True, defer_build=True)
 
     event_type: str | None = None
     tool_name: str | None = None

@@ -20,8 +20,6 @@ __all__ = ["PolicyAction", "PolicyDecision", "PolicyEngine", "PolicyEvent", "Pol
 
 Subject = Literal["any", "llm", "tool", "subagent", "llm_before_execute", "tool_before_execute", "subagent_before_execute"]
 
-_ALLOWED = PolicyDecision()
-
 
 class PolicyRule(BaseModel):
     """One rule.
@@ -39,7 +37,7 @@ class PolicyRule(BaseModel):
         rule_id: among equal priorities, the order of asking; default derived from the rule's content.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     action: PolicyAction
     condition: PolicyRuleCondition | Callable[[PolicyEvent], bool]
@@ -151,7 +149,7 @@ class PolicyEngine:
         """What is to be done about the event; allow where no rule matches. Never raises."""
         rules = self._concerned(event.event_type)
         if not rules:
-            return _ALLOWED
+            return PolicyDecision()
         decisive: tuple[PolicyRule, str | None] | None = None
         matched: list[str] = []
         for rule in rules:
@@ -165,7 +163,7 @@ class PolicyEngine:
             if decisive is None:
                 decisive = (rule, failure)
         if decisive is None:
-            return _ALLOWED
+            return PolicyDecision()
         return _decision(*decisive, tuple(matched), event)
 
     def _concerned(self, event_type: str) -> tuple[PolicyRule, ...]:

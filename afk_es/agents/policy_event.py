@@ -25,7 +25,7 @@ class PolicyEvent(BaseModel):
         metadata: whatever else the runner knows.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     event_type: PolicySubject
     run_id: str = ""
@@ -51,7 +51,7 @@ class PolicyDecision(BaseModel):
         updated_tool_args: the whole arguments to go on with, where the rule changes some; to be validated again.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     action: PolicyAction = "allow"
     reason: str | None = None

@@ -1,1 +1,61 @@
-"""cli: being built."""
+"""`afk-es`: the command line. This module knows the verbs by name only; the code of a verb is loaded when it is called.
+
+stdout is data, stderr is notes. Exit codes: 0 ok, 1 a negative answer, 2 wrong usage, 3 not found or unreadable, 4 integrity,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from afk_es.cli.failures import reported
+from afk_es.cli.invocation import common_options
+
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("afk_es.cli.demo", "See an agent killed in the middle of a refund, and go on without paying twice."),
+    "run": ("afk_es.cli.run", "Run an agent."),
+    "resume": ("afk_es.cli.resume", "Go on with a run that was interrupted or whose process died."),
+    "runs": ("afk_es.cli.runs", "List runs, the newest first."),
+    "log": ("afk_es.cli.log", "Show the events of a run, a line each."),
+    "show": ("afk_es.cli.show", "Show a run at a glance, or one event and the request behind it."),
+    "verify": ("afk_es.cli.verify", "Check the hash chain and the story of one run, or of all."),
+}
+"""Per verb, the module that has it as a command of the same name, and its line of help: `--help` need not import them."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order a newcomer wants them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, or None."""
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = getattr(import_module(VERBS[cmd_name][0]), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs and their lines, from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_module, line) in VERBS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the verb; what goes wrong becomes one line on stderr and an exit code."""
+        with reported():
+            return super().invoke(ctx)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog="New here? Try `afk-es demo`.")
+@click.version_option(package_name="afk-es", prog_name="afk-es")
+@common_options
+def main() -> None:
+    """Run agents whose every step is in an event log, and look into that log.
+
+    RUN is a run's id or a unique beginning of it, @last, @last-failed, a log file (its last run), or FILE:RUN.
+    """

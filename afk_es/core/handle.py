@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -226,11 +227,15 @@ def stream_event(event: AgentRunEvent) -> AgentStreamEvent | None:
     )
 
 
+_LEFT = "the consumer left the stream"
+
+
 class AgentStreamHandle:
     """A run that its consumer drives: `async for event in handle`.
 
     The run goes as far ahead as `STREAM_BUFFER` events and then waits for its consumer. Leaving the iteration before its end cancels the
-    run. It can be iterated once. A model call that is tried again streams its text again.
+    run; `async with handle:` around it, or `aclose()`, waits until that is in the log. It can be iterated once. A model call that is
+    tried again streams its text again.
     """
 
     def __init__(self, stretch: Stretch, feed: StreamFeed) -> None:
@@ -263,10 +268,16 @@ class AgentStreamHandle:
             pass
         return self.result.final_text
 
-    async def __aiter__(self) -> AsyncIterator[AgentStreamEvent]:
+    def __aiter__(self) -> AsyncIterator[AgentStreamEvent]:
         if self._iterated:
             raise UsageError("a stream can be iterated once; use run_handle for events that several consumers want")
         self._iterated = True
+        events = self._consumed()
+        # `break` merely drops the iterator, and asyncio closes it some time later, or not at all if the program ends; the run is told now.
+        weakref.finalize(events, self._stretch.ask, "cancel", _LEFT).atexit = False
+        return events
+
+    async def _consumed(self) -> AsyncIterator[AgentStreamEvent]:
         try:
             while (event := await self._feed.next()) is not None:
                 yield event
@@ -275,12 +286,16 @@ class AgentStreamHandle:
         finally:
             await self.aclose()
 
+    async def interrupt(self, reason: str | None = None) -> None:
+        """Lay the run down so that `Runner.resume` can go on with it; go on iterating until the end. What is under way is cut."""
+        self._stretch.ask("interrupt", reason)
+
     async def aclose(self) -> None:
         """Cancel the run if it is still going on, and wait until that is in the log."""
         if self._result is not None:
             return
         self._feed.close()
-        self._stretch.ask("cancel", "the consumer left the stream")
+        self._stretch.ask("cancel", _LEFT)
         self._result = await self._stretch.result()
 
     async def __aenter__(self) -> AgentStreamHandle:

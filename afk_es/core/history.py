@@ -34,8 +34,11 @@ class ThreadMemory:
             return []
         last = heads[-1]
         recent = [head for head in heads if head.last_position > last.first_position]
-        followed = {ref["run_id"] for head in recent for ref in await self._history_of(log, head)} if len(recent) > 1 else set()
-        return [{"run_id": head.run_id, "seq": head.seq} for head in recent if head.run_id not in followed]
+        # A run that was followed when it lay interrupted, and was resumed since, has turns that its follower has not seen.
+        followed = (
+            {(ref["run_id"], ref["seq"]) for head in recent for ref in await self._history_of(log, head)} if len(recent) > 1 else set()
+        )
+        return [{"run_id": head.run_id, "seq": head.seq} for head in recent if (head.run_id, head.seq) not in followed]
 
     async def read(self, log: EventLog, refs: list[RunRef]) -> Messages:
         """The messages of these runs and of all that they follow, in order.
@@ -57,24 +60,30 @@ class ThreadMemory:
         return messages
 
     async def _in_order(self, log: EventLog, refs: list[RunRef]) -> list[list[AgentRunEvent]]:
-        """The events of every run behind these references, each run after those it follows."""
-        ordered: list[list[AgentRunEvent]] = []
-        seen: set[str] = set()
-        stack: list[RunRef | list[AgentRunEvent]] = list(reversed(refs))
+        """The events of every run behind these references, each run after those it follows, and as far as any reference goes."""
+        ordered: dict[str, list[AgentRunEvent]] = {}
+        read: dict[str, list[AgentRunEvent]] = {}
+        stack: list[RunRef | str] = list(reversed(refs))
         while stack:
             item = stack.pop()
-            if isinstance(item, list):
-                ordered.append(item)
+            if isinstance(item, str):
+                ordered[item] = read[item]
                 continue
-            if item["run_id"] in seen:
-                continue
-            seen.add(item["run_id"])
-            events = await log.read(item["run_id"], limit=item["seq"])
-            if not events:
-                raise CorruptLogError(f"{log.location}: run {item['run_id']}, which a later run on its thread follows, is missing")
-            stack.append(events)
-            stack.extend(reversed(events[0].data.get("history", [])))
-        return ordered
+            run_id, seq = item["run_id"], item["seq"]
+            known = read.get(run_id)
+            if known is None:
+                read[run_id] = await self._events(log, run_id, seq)
+                stack.append(run_id)
+                stack.extend(reversed(read[run_id][0].data.get("history", [])))
+            elif known[-1].seq < seq:
+                known.extend((await self._events(log, run_id, seq))[len(known) :])
+        return list(ordered.values())
+
+    async def _events(self, log: EventLog, run_id: str, seq: int) -> list[AgentRunEvent]:
+        events = await log.read(run_id, limit=seq)
+        if not events:
+            raise CorruptLogError(f"{log.location}: run {run_id}, which a later run on its thread follows, is missing")
+        return events
 
     async def _history_of(self, log: EventLog, head: RunHead) -> list[RunRef]:
         first = await log.read(head.run_id, limit=1)

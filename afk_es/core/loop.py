@@ -120,8 +120,10 @@ class Loop:
             raise
         finally:
             self.finished = True
-            await self._leave()
-            self._log.release(self.state.run_id)
+            try:
+                await self._leave()
+            finally:
+                self._log.release(self.state.run_id)
 
     async def _advance(self) -> tuple[Effect, ...]:
         """Append what follows by itself, until only effects can bring anything new."""
@@ -169,8 +171,13 @@ class Loop:
         while not self._inbox and self._broken is None:
             self._wake.clear()
             await self._wake.wait()
+        self._take_in()
         if self._broken is not None:
+            # What came in beside the bug really happened, and must not happen again when the run is resumed.
+            await self._flush()
             raise self._broken
+
+    def _take_in(self) -> None:
         news, self._inbox = self._inbox, []
         for effect_id, draft in news:
             # An effect that was stopped may have answered at the same moment; nobody waits for that answer any more.
@@ -212,10 +219,15 @@ class Loop:
 
     async def _lay_down(self) -> None:
         """The task that drives the run is being cancelled, as at the end of an event loop: say so in the log, so that it can be resumed."""
-        if self.state.ended or self.state.phase == "new":
+        # When an event loop ends, everybody in it is cancelled at once. Whoever awaited this run is, and then it is to be cancelled for good.
+        await asyncio.sleep(0)
+        self._publish = None
+        if self.state.ended:
             return
-        reason = "the event loop that ran it was closed"
-        self._add(Draft("control_requested", {"action": "interrupt", "reason": reason, "origin": "event loop"}))
+        self._take_in()
+        if self.state.control is None:
+            reason = "the event loop that ran it was closed"
+            self._add(Draft("control_requested", {"action": "interrupt", "reason": reason, "origin": "event loop"}, reason))
         await self._advance()
         await self._flush()
 

@@ -15,14 +15,14 @@ from afk_es.machine.values import ToolCall, Usage
 
 ResultState = Literal["completed", "failed", "degraded", "cancelled", "interrupted"]
 
-RESULT_EVENTS = frozenset({"tool_completed", "llm_completed"})
+RESULT_EVENTS = frozenset({"tool_completed", "llm_called", "llm_completed"})
 """The events that a result needs beside the state."""
 
 
 class ToolExecutionRecord(BaseModel):
     """A tool call of a run and how it ended; denied and refused ones too."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     tool_name: str
     tool_call_id: str
@@ -38,7 +38,7 @@ class ToolExecutionRecord(BaseModel):
 class SubagentExecutionRecord(BaseModel):
     """A subagent's run and how it ended."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     subagent_name: str
     success: bool
@@ -51,7 +51,7 @@ class SubagentExecutionRecord(BaseModel):
 class StateSnapshot(BaseModel):
     """Where a run stood when the result was made. `total_cost_usd` is None where no answer carried a price."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     state: str
     step: int
@@ -73,14 +73,15 @@ class AgentResult(BaseModel):
         usage_aggregate: tokens of all model calls whose provider said how many.
         total_cost_usd: known costs added up; None where no answer carried a price.
         requested_model: the agent's model.
-        normalized_model: the name under which the provider answered, where it said so.
-        provider_adapter: the adapter that answered.
-        final_structured: the validated answer of an agent with an output_type, as an instance of it; None otherwise.
+        normalized_model: the name under which the provider answered; where it did not say, the one it was asked by.
+        provider_adapter: the adapter that answered, which is a fallback's where one had to; without an answer, the agent's own.
+        final_structured: the validated answer of an agent with an output_type, as an instance of it. Without an output_type, and where
+            a finished run is asked for again with another one: the JSON data of a structured answer. None where there is none.
         llm_response: the last answer of the model, or None.
         error: why a run that is not completed ended; None for a completed one.
     """
 
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, defer_build=True)
 
     final_text: str
     state: ResultState
@@ -125,12 +126,19 @@ def result_of(state: RunState, events: Iterable[AgentRunEvent], structured: Any 
         structured: the validated answer as an instance of the agent's output type.
     """
     records: list[ToolExecutionRecord] = []
-    answer: AgentRunEvent | None = None
+    asked: dict[str, Any] = {}
+    answered: dict[str, Any] = {}
+    answer: dict[str, Any] | None = None
     for event in events:
-        if event.type == "tool_completed":
-            records.append(_record(event.data))
-        elif event.type == "llm_completed":
-            answer = event
+        match event.type:
+            case "tool_completed":
+                records.append(_record(event.data))
+            case "llm_called":
+                asked = event.data
+            case "llm_completed":
+                answered, answer = asked, event.data
+            case _:
+                pass
     model = state.spec.models[0]
     completed = state.status == "completed"
     cost = float(state.cost_usd) if state.cost_known else None
@@ -144,10 +152,10 @@ def result_of(state: RunState, events: Iterable[AgentRunEvent], structured: Any 
         usage_aggregate=state.usage,
         total_cost_usd=cost,
         requested_model=model.model,
-        normalized_model=(answer.data.get("model") if answer is not None else None) or model.model,
-        provider_adapter=model.provider,
+        normalized_model=(answer.get("model") if answer is not None else None) or answered.get("model", model.model),
+        provider_adapter=answered.get("provider", model.provider),
         final_structured=structured if completed or state.status == "degraded" else None,
-        llm_response=_response(answer.data) if answer is not None else None,
+        llm_response=_response(answer) if answer is not None else None,
         state_snapshot=StateSnapshot.model_construct(
             state=state.status,
             step=state.step,

@@ -20,7 +20,7 @@ from afk_es.core.wiring import bind, check_same_agent, default_model, event_log
 from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, RunOwnedError, UsageError
 from afk_es.handlers import Binding, live_handlers
 from afk_es.handlers.binding import Emit
-from afk_es.handlers.outputs import parsed
+from afk_es.handlers.outputs import validated
 from afk_es.llms import ChatModel
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, Draft, RunState, fold, initial_state
@@ -64,9 +64,9 @@ class Runner:
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._ids: Ids = ids if ids is not None else RandomIds()
         self._policy = policy_engine
-        self._models: dict[str, ChatModel] = {}
         opened = event_log(log, self.config)
-        self._session = Session(opened, owned=opened is not log, models=self._models)
+        self._session = Session(opened, owned=opened is not log)
+        self._model_of_strings: ChatModel | None = None
         self._bindings: dict[int, Binding] = {}
         self._memory = ThreadMemory()
         self._always_replay = self.config.debug or os.environ.get("AFK_ES_ALWAYS_REPLAY") == "1"
@@ -77,7 +77,7 @@ class Runner:
         return self._session.log
 
     async def __aenter__(self) -> Runner:
-        await self._session.enter()
+        await self._session.__aenter__()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -112,22 +112,21 @@ class Runner:
             UsageError: wrong arguments; nothing was written.
             LogError: the log cannot be used; what was appended is safe, and the run can be resumed.
         """
-        stretch = await self._start(agent, user_message, context, thread_id, None)
-        return await stretch.result_or_cancel()
+        return await (await _begun(self._start(agent, user_message, context, thread_id, None))).result_or_cancel()
 
     async def run_handle(
         self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
     ) -> AgentRunHandle:
         """Start a run in the background of this event loop. Its `run_started` is durable when this returns."""
         feed = EventFeed()
-        return AgentRunHandle(await self._start(agent, user_message, context, thread_id, feed), feed)
+        return AgentRunHandle(await _begun(self._start(agent, user_message, context, thread_id, feed)), feed)
 
     async def run_stream(
         self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
     ) -> AgentStreamHandle:
         """Start a run that streams: text as the model writes it, where the model can. Iterating the handle drives it."""
         feed = StreamFeed()
-        return AgentStreamHandle(await self._start(agent, user_message, context, thread_id, feed, streamed=True), feed)
+        return AgentStreamHandle(await _begun(self._start(agent, user_message, context, thread_id, feed, streamed=True)), feed)
 
     # ---------------------------------------------------------------------------------------------------------------- resuming a run
 
@@ -146,14 +145,14 @@ class Runner:
             RunOwnedError: a live process drives it.
             AgentMismatchError: the agent differs; the message names what.
         """
-        return await (await self._resume(agent, run_id, thread_id, allow_agent_change, None)).result_or_cancel()
+        return await (await _begun(self._resume(agent, run_id, thread_id, allow_agent_change, None))).result_or_cancel()
 
     async def resume_handle(
         self, agent: Agent, *, run_id: str, thread_id: str | None = None, allow_agent_change: bool = False
     ) -> AgentRunHandle:
         """As `resume`, in the background of this event loop. The handle of a run that had ended has its result at once."""
         feed = EventFeed()
-        return AgentRunHandle(await self._resume(agent, run_id, thread_id, allow_agent_change, feed), feed)
+        return AgentRunHandle(await _begun(self._resume(agent, run_id, thread_id, allow_agent_change, feed)), feed)
 
     # --------------------------------------------------------------------------------------------------------------------- the inside
 
@@ -171,10 +170,9 @@ class Runner:
             raise ConfigurationError(f"user_message is a str or None, not {type(user_message).__name__}")
         if thread_id is not None:
             _check_id("thread_id", thread_id)
+        binding = await self._bound(agent)
         merged = _json_context(agent, context)
-        log = await self._session.enter()
-        try:
-            binding = await self._bound(agent)
+        async with self._session as log:
             refs = await self._memory.latest(log, thread_id) if thread_id is not None else []
             history = await self._memory.read(log, refs)
             state = initial_state(self._ids.new("run"), thread_id or self._ids.new("thread"), history)
@@ -190,15 +188,11 @@ class Runner:
             if refs:
                 data["history"] = refs
             return await self._drive(binding, state, history, Draft("run_started", data), [], feed, streamed=streamed)
-        except BaseException:
-            await self._session.leave()
-            raise
 
     async def _resume(self, agent: Agent, run_id: str, thread_id: str | None, allow_agent_change: bool, feed: EventFeed | None) -> Stretch:
         _check_id("run_id", run_id)
-        log = await self._session.enter()
-        try:
-            binding = await self._bound(agent)
+        binding = await self._bound(agent)
+        async with self._session as log:
             events = await log.read(run_id)
             if not events:
                 raise RunNotFoundError(f"{log.location} has no run {run_id!r}; `afk-es runs` lists what it has")
@@ -209,7 +203,7 @@ class Runner:
             state = fold(initial_state(run_id, first.thread_id, history), events)
             notable = [event for event in events if event.type in RESULT_EVENTS]
             if state.ended and state.status != "interrupted":
-                return await self._ended(binding, state, notable, feed)
+                return _ended(binding, state, notable, feed)
             if not allow_agent_change:
                 check_same_agent(state.spec, binding.spec)
             if not state.ended and await log.alive(state.owner, run_id):
@@ -225,9 +219,6 @@ class Runner:
             if binding.spec != state.spec:
                 data["agent"] = binding.data
             return await self._drive(binding, state, history, Draft("run_started", data), notable, feed)
-        except BaseException:
-            await self._session.leave()
-            raise
 
     async def _drive(
         self,
@@ -240,7 +231,7 @@ class Runner:
         *,
         streamed: bool = False,
     ) -> Stretch:
-        """Claim the run and let its loop go on in a task of its own, which then holds the session."""
+        """Claim the run, and let its loop go on in a task of its own."""
 
         async def publish(event: AgentRunEvent) -> None:
             if event.type in RESULT_EVENTS:
@@ -265,7 +256,7 @@ class Runner:
         except HeadConflictError as error:
             raise RunOwnedError(f"run {state.run_id} was taken over by another process at this moment: {error}") from error
         task = asyncio.create_task(self._driven(loop, binding, notable, feed), name=f"{state.run_id}:loop")
-        # A task that is cancelled before its first step never reaches its `finally`, and the log would stay open.
+        # Our caller is about to leave the session; by then the task has its own share in it.
         await asyncio.sleep(0)
         return Stretch(state.run_id, state.thread_id, task, loop)
 
@@ -274,6 +265,8 @@ class Runner:
         return live_handlers(binding, emit)
 
     async def _driven(self, loop: Loop, binding: Binding, notable: list[AgentRunEvent], feed: Feed | None) -> AgentResult:
+        # Taken here and not before the task is made: a task that is cancelled before its first step would never give it back.
+        self._session.share()
         try:
             state = await loop.run()
             self._memory.keep(state)
@@ -283,35 +276,54 @@ class Runner:
                 feed.close()
             await self._session.leave()
 
-    async def _ended(self, binding: Binding, state: RunState, notable: list[AgentRunEvent], feed: EventFeed | None) -> Stretch:
-        if feed is not None:
-            feed.close()
-        result: asyncio.Future[AgentResult] = asyncio.get_running_loop().create_future()
-        result.set_result(_result(binding, state, notable))
-        await self._session.leave()
-        return Stretch(state.run_id, state.thread_id, result, None)
-
     async def _bound(self, agent: Agent) -> Binding:
         known = self._bindings.get(id(agent))
         if known is not None:
             return known
         if not isinstance(agent, Agent):
             raise ConfigurationError(f"agent is an Agent, not {type(agent).__name__}")
-        if "" not in self._models:
-            self._models[""] = default_model()
-        binding = await bind(agent, self.config, self._policy, self._clock, self._models)
+        binding = await bind(agent, self.config, self._policy, self._clock, self._default_model)
         if len(self._bindings) >= _AGENTS_KEPT:
             self._bindings.pop(next(iter(self._bindings)))
         # The binding holds the agent, so its id stays taken for as long as the entry is here.
         self._bindings[id(agent)] = binding
         return binding
 
+    def _default_model(self) -> ChatModel:
+        if self._model_of_strings is None:
+            self._model_of_strings = default_model()
+        return self._model_of_strings
+
+
+async def _begun(starting: Coroutine[Any, Any, Stretch]) -> Stretch:
+    """The stretch, begun whole or not at all: a start that is cancelled halfway would leave a run behind that nobody drives."""
+    task = asyncio.create_task(starting)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stretch = await task
+        stretch.ask("cancel", "the task that started the run was cancelled")
+        await stretch.result()
+        raise
+
+
+def _ended(binding: Binding, state: RunState, notable: list[AgentRunEvent], feed: EventFeed | None) -> Stretch:
+    if feed is not None:
+        feed.close()
+    result: asyncio.Future[AgentResult] = asyncio.get_running_loop().create_future()
+    result.set_result(_result(binding, state, notable))
+    return Stretch(state.run_id, state.thread_id, result, None)
+
 
 def _result(binding: Binding, state: RunState, notable: list[AgentRunEvent]) -> AgentResult:
     output_type = binding.agent.output_type
-    if output_type is None or state.output is None or state.status not in ("completed", "degraded"):
-        return result_of(state, notable, state.output)
-    return result_of(state, notable, parsed(output_type, "", state.output))
+    structured = state.output
+    if output_type is not None and structured is not None:
+        try:
+            structured = validated(output_type, structured)
+        except Exception:  # noqa: BLE001 - a run that has ended has its result, even if today's output type would not take the answer
+            return result_of(state, notable, structured)
+    return result_of(state, notable, structured)
 
 
 def _check_id(name: str, value: object) -> None:
@@ -333,9 +345,15 @@ def _json_context(agent: Agent, context: dict[str, Any] | None) -> dict[str, Any
 
 
 def _blocking(coroutine: Coroutine[Any, Any, AgentResult], name: str) -> AgentResult:
+    if _loop_is_running():
+        coroutine.close()
+        raise UsageError(f"{name}_sync cannot be called where an event loop is running; use `await runner.{name}(...)`")
+    return asyncio.run(coroutine)
+
+
+def _loop_is_running() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(coroutine)
-    coroutine.close()
-    raise UsageError(f"{name}_sync cannot be called where an event loop is running; use `await runner.{name}(...)`")
+        return False
+    return True

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from types import TracebackType
 
 from afk_es.errors import UsageError
-from afk_es.llms import ChatModel
 from afk_es.log import EventLog
 
 
 class Session:
-    """Opens the log for its first user and closes it after its last.
+    """Opens the log for its first user and closes it after its last. A user is whoever is inside `async with session:`.
 
     Args:
         owned: whether the log is ours to close; one that the caller made is the caller's to close.
-        models: adapters that were made here, closed with the log: their connections belong to the event loop.
     """
 
-    def __init__(self, log: EventLog, *, owned: bool, models: dict[str, ChatModel]) -> None:
+    def __init__(self, log: EventLog, *, owned: bool) -> None:
         self.log = log
         self._owned = owned
-        self._models = models
         self._users = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: asyncio.Lock | None = None
 
-    async def enter(self) -> EventLog:
-        """Use the open log until `leave`.
+    async def __aenter__(self) -> EventLog:
+        """The open log.
 
         Raises:
             UsageError: it is in use in another event loop.
@@ -48,16 +46,19 @@ class Session:
             raise
         return self.log
 
+    def share(self) -> None:
+        """Become a user at a moment when there is one, so that the log is open; to be followed by `leave`."""
+        self._users += 1
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.leave()
+
     async def leave(self) -> None:
         """Done with it. The last one out closes the log."""
         assert self._turn is not None
+        self._users -= 1
         async with self._turn:
-            self._users -= 1
             if self._users:
                 return
-            for model in self._models.values():
-                close = getattr(model, "close", None)
-                if close is not None:
-                    await close()
             if self._owned:
                 await self.log.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -33,21 +33,25 @@ def default_model() -> ChatModel:
     return LiteLLMModel()
 
 
-async def bind(agent: Agent, config: RunnerConfig, policy: PolicyEngine | None, clock: Clock, models: Mapping[str, ChatModel]) -> Binding:
+async def bind(
+    agent: Agent, config: RunnerConfig, policy: PolicyEngine | None, clock: Clock, default_model: Callable[[], ChatModel]
+) -> Binding:
     """The agent with the objects that run it.
 
     Args:
-        models: for model strings that were resolved before, or an empty string for any.
+        default_model: answers for model strings where the agent has no resolver; not called where none needs it.
+
+    Raises:
+        ConfigurationError: the agent cannot be run.
     """
     if agent.subagents:
         raise ConfigurationError(f"agent {agent.name!r} has subagents, which this release cannot run yet")
-    asked = [(name_of(model), resolved(agent, model, models)) for model in (agent.model, *agent.fail_safe.fallback_model_chain)]
+    asked = [(name_of(model), resolved(agent, model, default_model)) for model in (agent.model, *agent.fail_safe.fallback_model_chain)]
     specs = tuple([await _model_spec(name, model, agent.fail_safe.max_total_cost_usd) for name, model in asked])
-    instructions = agent.static_instructions()
     spec = RunSpec(
         agent_name=agent.name,
         models=specs,
-        instructions=instructions,
+        instructions=agent.static_instructions(),
         dynamic_instructions=callable(agent.instructions),
         tools=tuple(tool.spec() for tool in agent.tools),
         parameters=_parameters(agent),
@@ -58,15 +62,13 @@ async def bind(agent: Agent, config: RunnerConfig, policy: PolicyEngine | None, 
         interaction=config.interaction(),
         in_doubt=config.in_doubt,
     )
-    engines = [engine for engine in (policy, agent.policy_engine) if engine is not None]
-    engine = PolicyEngine.combined(*engines)
     return Binding(
         agent=agent,
         spec=spec,
         data=plain(msgspec.to_builtins(spec)),
         models=tuple(model for _name, model in asked),
         tools={tool.name: tool for tool in agent.tools},
-        policy=engine,
+        policy=PolicyEngine.combined(policy, agent.policy_engine),
         clock=clock,
         secrets_for=config.secret_scope_provider or _no_secrets,
         sandbox_for=config.sandbox_for,
@@ -86,14 +88,18 @@ def name_of(model: str | ChatModel) -> str:
     return name if isinstance(name, str) and name else model.provider_id
 
 
-def resolved(agent: Agent, model: str | ChatModel, models: Mapping[str, ChatModel]) -> ChatModel:
+def resolved(agent: Agent, model: str | ChatModel, default_model: Callable[[], ChatModel]) -> ChatModel:
     """The object behind a model: itself, what the agent's resolver says, or the default adapter."""
     if not isinstance(model, str):
         return model
-    if agent.model_resolver is not None:
-        found: ChatModel = agent.model_resolver(model)
+    if agent.model_resolver is None:
+        return default_model()
+    found: object = agent.model_resolver(model)
+    if isinstance(found, ChatModel):
         return found
-    return models[""]
+    raise ConfigurationError(
+        f"the model_resolver of agent {agent.name!r} answered {found!r:.80} for {model!r}; it must answer an object with provider_id and chat"
+    )
 
 
 async def _model_spec(name: str, model: ChatModel, max_cost: float | None) -> ModelSpec:

@@ -25,7 +25,7 @@ def _no_sandbox(context: ToolContext) -> SandboxProfile | None:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """An agent bound to the objects that run it; shared by all its runs.
+    """An agent bound to the objects that run it; shared by all its runs. What users' code is handed of a run's data is always a copy.
 
     Attributes:
         data: the spec as the plain dict that `run_started` carries; one object, so that the log stores and decodes it once.

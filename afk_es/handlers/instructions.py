@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 
 from afk_es.handlers.binding import Binding
 from afk_es.machine import Draft, RunState
 from afk_es.machine.effects import ResolveInstructions
-from afk_es.machine.values import clean_text
+from afk_es.machine.values import clean_text, plain
 
 
 class InstructionsHandler:
@@ -20,19 +21,28 @@ class InstructionsHandler:
         """The instructions for this step, or why there are none."""
         function = self._binding.agent.instructions
         try:
-            text = function(dict(state.context)) if callable(function) else function
+            text = function(plain(state.context)) if callable(function) else function
             if inspect.isawaitable(text):
                 text = await text
             if not isinstance(text, str):
                 raise TypeError(f"it returned a {type(text).__name__}; return a str")
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return _failed(state, error)
         except Exception as error:  # noqa: BLE001 - the user's function; its failure is a fact of the run
-            message = f"the instructions function of agent {state.spec.agent_name!r} failed: {clean_text(str(error))}"
-            data = {
-                "error": message,
-                "error_type": type(error).__name__,
-                "classification": "terminal",
-                "model": state.spec.models[0].model,
-                "attempt": 0,
-            }
-            return Draft("llm_failed", data, message)
+            return _failed(state, error)
         return Draft("instructions_resolved", {"instructions": clean_text(text)})
+
+
+def _failed(state: RunState, error: BaseException) -> Draft:
+    message = f"the instructions function of agent {state.spec.agent_name!r} failed: {clean_text(str(error) or type(error).__name__)}"
+    data = {
+        "error": message,
+        "error_type": type(error).__name__,
+        "classification": "terminal",
+        "model": state.spec.models[0].model,
+        "attempt": 0,
+    }
+    return Draft("llm_failed", data, message)

@@ -60,12 +60,16 @@ class ModelHandler:
     async def _response(self, model: ChatModel, request: LLMRequest) -> LLMResponse:
         if self._emit is None or not isinstance(model, StreamingChatModel):
             return await model.chat(request)
+        response: LLMResponse | None = None
+        # To its end, even after the response: a stream that is dropped halfway is closed by nobody.
         async for part in model.chat_stream(request):
             if isinstance(part, TextDelta):
-                await self._emit(part.text)
+                await self._emit(clean_text(part.text))
             elif isinstance(part, LLMResponse):
-                return part
-        raise LLMInvalidResponseError("the stream ended without an LLMResponse")
+                response = part
+        if response is None:
+            raise LLMInvalidResponseError("the stream ended without an LLMResponse")
+        return response
 
     def _failed(self, effect: CallModel, error: BaseException, began: float) -> Draft:
         failure = classify(error)
@@ -86,24 +90,29 @@ class ModelHandler:
 
 
 def _completed(response: LLMResponse, state: RunState) -> dict[str, Any]:
-    usage = response.usage
-    cost = response.cost_usd
     calls = _distinct(response.tool_calls, state)
+    cost = response.cost_usd
     data: dict[str, Any] = {
         "tool_call_count": len(calls),
         "finish_reason": response.finish_reason,
         "text": clean_text(response.text),
         "tool_calls": calls,
-        "usage": None
-        if usage is None
-        else {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "total_tokens": usage.total_tokens},
-        "cost_usd": cost if cost is not None and math.isfinite(cost) else None,
+        "usage": _usage(response),
+        "cost_usd": cost if cost is not None and math.isfinite(cost) and cost >= 0 else None,
     }
     if response.model is not None:
-        data["model"] = response.model
+        data["model"] = clean_text(response.model)
     if response.structured_response is not None:
         data["structured_response"] = plain(response.structured_response)
     return data
+
+
+def _usage(response: LLMResponse) -> dict[str, int] | None:
+    """The tokens, or None where they are unknown: not said, or not to be believed."""
+    usage = response.usage
+    if usage is None or min(usage.input_tokens, usage.output_tokens, usage.total_tokens) < 0:
+        return None
+    return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "total_tokens": usage.total_tokens}
 
 
 def _distinct(calls: tuple[ToolCall, ...], state: RunState) -> list[dict[str, Any]]:

@@ -6,11 +6,12 @@ import re
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from afk_es.handlers.binding import Binding
 from afk_es.machine import Draft, RunState
 from afk_es.machine.effects import ValidateOutput
-from afk_es.machine.values import clean_text, plain
+from afk_es.machine.values import canonical_json, clean_text, plain
 
 _FENCE = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```\s*\Z", re.DOTALL)
 
@@ -22,29 +23,41 @@ class OutputHandler:
         self._binding = binding
 
     async def __call__(self, effect: ValidateOutput, state: RunState) -> Draft:
-        """The validated answer as plain JSON, or Pydantic's words about what is wrong with it."""
+        """The answer as JSON that validates, or Pydantic's words about what is wrong with it."""
         output_type = self._binding.agent.output_type
         if output_type is None:
             raise TypeError("the recorded agent has an output type and this one has none")
         try:
-            value = parsed(output_type, effect.text, effect.structured)
-            return Draft("output_validated", {"output": plain(value.model_dump(mode="json"))})
+            answer = plain(effect.structured if effect.structured is not None else answer_in(effect.text))
+            validated(output_type, answer)
         except ValidationError as error:
             return _rejected(str(error))
-        except Exception as error:  # noqa: BLE001 - validators and serialisers of the user's model run here; the model may do better
+        except Exception as error:  # noqa: BLE001 - validators of the user's model run here; the model may do better
             return _rejected(f"{type(error).__name__}: {error}")
+        # The answer as it was given, and not a dump of the instance, which aliases and computed fields may keep from validating again.
+        return Draft("output_validated", {"output": answer})
 
 
-def parsed(output_type: type[BaseModel], text: str, structured: Any) -> BaseModel:
-    """The answer as an instance of the output type: the provider's structured response, or the text, with or without a code fence.
+def answer_in(text: str) -> Any:
+    """The JSON value that a text is, with or without a code fence around it.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    fenced = _FENCE.match(text)
+    try:
+        return from_json(fenced[1] if fenced else text)
+    except ValueError as error:
+        raise ValueError(f"the answer is not JSON: {error}") from error
+
+
+def validated(output_type: type[BaseModel], answer: Any) -> BaseModel:
+    """The answer as an instance of the output type; read as JSON, so that strict models take dates and tuples the way JSON spells them.
 
     Raises:
         ValidationError: it is not one.
     """
-    if structured is not None:
-        return output_type.model_validate(structured)
-    fenced = _FENCE.match(text)
-    return output_type.model_validate_json(fenced[1] if fenced else text)
+    return output_type.model_validate_json(canonical_json(answer))
 
 
 def _rejected(error: str) -> Draft:

@@ -28,20 +28,20 @@ class PolicyHandler:
         if tool is None:
             return _refused(call, "UnknownTool", unknown_tool(call.tool_name, self._binding.tools))
         try:
-            arguments = tool.validate(call.arguments)
-            # A rule compares what the tool would get, with defaults and coercions, and not how the model happened to write it.
-            shown = tool.json_arguments(arguments) if self._binding.policy.rules else {}
+            valid = tool.validate(call.arguments)
+            arguments = tool.json_arguments(valid) if self._binding.policy.rules else None
         except ToolArgumentsError as error:
             return _refused(call, "InvalidArguments", str(error))
         except Exception as error:  # noqa: BLE001 - validators of the user's model run here; what they raise, the model is told
             return _refused(call, type(error).__name__, f"the arguments of {call.tool_name} could not be validated: {error}")
-        return self._decision(effect, state, tool, shown)
+        return self._decision(effect, state, tool, arguments)
 
     def _decision(
         self, effect: EvaluatePolicy, state: RunState, tool: Tool[..., Any] | None = None, arguments: dict[str, Any] | None = None
     ) -> Draft:
         engine = self._binding.policy
-        about: dict[str, Any] = {} if effect.call is None else {"tool_name": effect.call.tool_name, "tool_call_id": effect.call.id}
+        call = effect.call
+        about: dict[str, Any] = {} if call is None else {"tool_name": call.tool_name, "tool_call_id": call.id}
         if not engine.rules:
             return Draft("policy_decision", {"event_type": effect.event_type, **_ALLOWED, "matched_rules": [], **about})
         decision = engine.evaluate(
@@ -50,7 +50,7 @@ class PolicyHandler:
                 run_id=state.run_id,
                 thread_id=state.thread_id,
                 step=effect.step,
-                context=state.context,
+                context=plain(state.context),
                 tool_name=tool.name if tool is not None else None,
                 tool_args=arguments,
                 tool_read_only=tool.read_only if tool is not None else None,

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from afk_es.errors import ToolArgumentsError, ToolError, ToolTimeoutError
+from afk_es.errors import ToolArgumentsError, ToolError, ToolTimeoutError, UnknownToolError
 from afk_es.handlers.binding import Binding
 from afk_es.machine import Draft, RunState
 from afk_es.machine.effects import ExecuteTool
-from afk_es.machine.values import clean_text
-from afk_es.tools import ToolContext, ToolDeferredHandle, failure_text
+from afk_es.machine.values import clean_text, plain
+from afk_es.tools import ToolContext, ToolDeferredHandle, failure_text, unknown_tool
 
 
 class ToolHandler:
@@ -55,7 +55,10 @@ class ToolHandler:
 
     async def _output(self, effect: ExecuteTool, state: RunState) -> Any:
         call = effect.call
-        tool = self._binding.tools[call.tool_name]
+        tool = self._binding.tools.get(call.tool_name)
+        if tool is None:
+            # Started by an agent that had it, and resumed with one that has not.
+            raise UnknownToolError(unknown_tool(call.tool_name, self._binding.tools))
         user_id = state.context.get("user_id")
         context = ToolContext(
             run_id=state.run_id,
@@ -63,7 +66,7 @@ class ToolHandler:
             tool_call_id=call.id,
             idempotency_key=effect.idempotency_key,
             user_id=user_id if isinstance(user_id, str) else None,
-            metadata=state.context,
+            metadata=plain(state.context),
             agent_name=state.spec.agent_name,
             step=state.step,
         )

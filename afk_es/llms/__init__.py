@@ -16,7 +16,7 @@ from afk_es.llms.builder import LLMBuilder
 from afk_es.llms.built import BuiltModel, LLMMiddleware
 from afk_es.llms.chat import chat_messages, chat_tools
 from afk_es.llms.failure import Failure, classify
-from afk_es.llms.port import ChatModel, ClosableChatModel, PricedChatModel, StreamingChatModel
+from afk_es.llms.port import ChatModel, PricedChatModel, StreamingChatModel
 from afk_es.llms.request import LLMRequest
 from afk_es.llms.response import LLMResponse, StreamPart, TextDelta, ToolCallDelta
 from afk_es.machine.spec import ToolSpec
@@ -27,7 +27,6 @@ __all__ = [
     "BuiltModel",
     "LLMMiddleware",
     "ChatModel",
-    "ClosableChatModel",
     "PricedChatModel",
     "StreamingChatModel",
     "LLMRequest",

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from afk_es.clock import Clock
 from afk_es.errors import LLMInvalidResponseError
-from afk_es.llms.port import ChatModel, ClosableChatModel, PricedChatModel, StreamingChatModel
+from afk_es.llms.port import ChatModel, PricedChatModel, StreamingChatModel
 from afk_es.llms.request import LLMRequest
 from afk_es.llms.response import LLMResponse, StreamPart, TextDelta, ToolCallDelta
 from afk_es.llms.retrying import with_retries
@@ -99,11 +99,6 @@ class BuiltModel:
     def prices(self, model: str) -> bool | None:
         """Whether the model inside knows the price. May block: call it in a thread."""
         return self._inner.prices(self._model or model) if isinstance(self._inner, PricedChatModel) else None
-
-    async def close(self) -> None:
-        """Close the model inside, where it holds anything open."""
-        if isinstance(self._inner, ClosableChatModel):
-            await self._inner.close()
 
     async def _stream(self, request: LLMRequest) -> AsyncGenerator[StreamPart, None]:
         if isinstance(self._inner, StreamingChatModel):

@@ -31,6 +31,8 @@ _NOT_JSON_SCHEMA = frozenset({"json_schema", "json_object", "text"})
 class LiteLLMModel:
     """Any model LiteLLM has a name for: "gpt-5.2-mini", "anthropic/...", "ollama/...", "openai/<name>" with an `api_base`.
 
+    There is nothing to close: connections are kept for all calls of an event loop, and closed when the loop ends (`litellm_clients`).
+
     Keys and addresses that are not given come from the environment, by LiteLLM's own rules (OPENAI_API_KEY, OPENAI_BASE_URL, ...).
 
     Args:
@@ -129,10 +131,6 @@ class LiteLLMModel:
         except Exception:  # noqa: BLE001 - for an unknown model, LiteLLM raises a bare Exception
             return False
         return info.get("input_cost_per_token") is not None
-
-    async def close(self) -> None:
-        """Close the connections that calls of this event loop have left open. Models share them; the next call opens new ones."""
-        await litellm_clients.close()
 
     async def _send(self, litellm: Any, request: LLMRequest, mode: dict[str, Any]) -> Any:
         timeout_s = request.timeout_s or self._timeout_s

@@ -1,7 +1,11 @@
 """LiteLLM itself, loaded once, and the HTTP clients it keeps per event loop. Nothing here knows what is sent through them.
 
-LiteLLM finds a client by the `id()` of the running event loop, which Python gives again to a later loop. So clients of loops that are
-gone must go as well: on close, and, where nobody closed, when a loop is first seen.
+All models of an event loop share them, so no model and no Runner can tell when the last call through them is over: only the loop's end
+can. That is when they are closed, by an async generator that waits for nothing else: `asyncio.run`, `asyncio.Runner` and whoever else ends
+a loop in good form calls its `shutdown_asyncgens`, after the last task and before the loop is closed.
+
+LiteLLM finds a client by the `id()` of the running event loop, which Python gives again to a later loop. So clients of a loop that did not
+end in good form are forgotten when a loop with its id is first seen.
 """
 
 from __future__ import annotations
@@ -11,12 +15,14 @@ import inspect
 import os
 import threading
 import warnings
-import weakref
+from collections.abc import AsyncGenerator
 from typing import Any
 
 _loaded: Any = None
-_loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 _lock = threading.Lock()
+
+_ends: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
+"""For each loop in which LiteLLM is in use, the generator whose end closes the loop's clients."""
 
 # LiteLLM silences these of its own when it is imported. A program that sets its filters anew, as pytest does for each test, has them
 # back, and where warnings are errors a model's answer would be lost to one.
@@ -52,25 +58,35 @@ async def ready() -> Any:
     loop = asyncio.get_running_loop()
     for message in _ITS_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    if loop not in _loops:
+    if loop not in _ends:
         _forget(litellm, loop)
-        _loops.add(loop)
+        end = _at_the_end_of(loop, litellm)
+        with _lock:
+            for gone in [other for other in _ends if other.is_closed()]:
+                del _ends[gone]
+            _ends[loop] = end
+        await anext(end)
     return litellm
 
 
-async def close() -> None:
-    """Close this loop's clients and forget them. Does nothing if litellm was never used in it."""
-    loop = asyncio.get_running_loop()
-    if _loaded is None or loop not in _loops:
-        return
-    for client in _forget(_loaded, loop):
+async def _at_the_end_of(loop: asyncio.AbstractEventLoop, litellm: Any) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        await _close(loop, litellm)
+
+
+async def _close(loop: asyncio.AbstractEventLoop, litellm: Any) -> None:
+    with _lock:
+        del _ends[loop]
+        last = all(other.is_closed() for other in _ends)
+    for client in _forget(litellm, loop):
         closing = (getattr(client, "aclose", None) or client.close)()
         if inspect.isawaitable(closing):
             await closing
-    _loops.discard(loop)
     # Some providers go through a client that all loops share. Closing it, as closing all, is for the last loop to do.
-    if all(other.is_closed() for other in _loops):
-        await _loaded.close_litellm_async_clients()
+    if last:
+        await litellm.close_litellm_async_clients()
 
 
 def _forget(litellm: Any, loop: asyncio.AbstractEventLoop) -> list[Any]:

@@ -1,7 +1,7 @@
 """The model port: what the loop needs of a model, and nothing about who it is or how it is reached.
 
-Any object with `provider_id` and `chat` is a model. One that can stream adds `chat_stream`, one that knows prices adds `prices`, and one
-that keeps connections adds `close`; whoever drives it looks whether they are there.
+Any object with `provider_id` and `chat` is a model. One that can stream adds `chat_stream`, and one that knows prices adds `prices`; whoever
+drives it looks whether they are there. Nobody closes a model but its maker: it may be at work for somebody else as well.
 """
 
 from __future__ import annotations
@@ -47,13 +47,4 @@ class PricedChatModel(ChatModel, Protocol):
 
     def prices(self, model: str) -> bool | None:
         """Whether answers of this model will carry their cost; None where only the answers will tell. May block: call it in a thread."""
-        ...
-
-
-@runtime_checkable
-class ClosableChatModel(ChatModel, Protocol):
-    """A model that keeps connections open between calls."""
-
-    async def close(self) -> None:
-        """Let go of what calls in this event loop have left open. Called before the loop ends; the model stays usable in another."""
         ...

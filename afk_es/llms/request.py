@@ -77,7 +77,7 @@ class LLMRequest(BaseModel):
         extra: parameters for the provider that have no field here, passed on as they are.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     model: str = Field(min_length=1)
     messages: Annotated[Sequence[Message], PlainValidator(_messages), PlainSerializer(chat_messages)]

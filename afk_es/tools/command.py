@@ -34,7 +34,7 @@ class CommandResult(BaseModel):
         cut_bytes: how many bytes of output were left out at the end.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     exit_code: int
     output: str

@@ -38,7 +38,7 @@ class SandboxProfile(BaseModel):
         max_output_chars: of a command's output; default 20 000.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     allow_network: bool = False
     allow_command_execution: bool = False

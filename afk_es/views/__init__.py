@@ -1,27 +1,35 @@
 """What people and programs want to see of a run, as pure functions of its events. No I/O, no clock, no terminal."""
 
 from afk_es.views.ledger import CallRecord, ToolTally, call_records, tallied
-from afk_es.views.overview import Overview, overview
-from afk_es.views.printable import clipped, compact_json, visible
+from afk_es.views.overview import LimitUse, Overview, overview
+from afk_es.views.printable import arguments_text, clipped, columns, compact_json, padded, visible
 from afk_es.views.requests import RebuiltRequest, request_at
-from afk_es.views.timeline import Line, render_line, timeline
-from afk_es.views.verification import Problem, problems
+from afk_es.views.timeline import Line, Timeline, heading, render_line, since, timeline
+from afk_es.views.verification import Problem, Verification, problems
 
 __all__ = [
+    "arguments_text",
+    "call_records",
     "CallRecord",
+    "clipped",
+    "columns",
+    "compact_json",
+    "heading",
+    "LimitUse",
     "Line",
     "Overview",
-    "Problem",
-    "RebuiltRequest",
-    "ToolTally",
-    "call_records",
-    "clipped",
-    "compact_json",
     "overview",
+    "padded",
+    "Problem",
     "problems",
+    "RebuiltRequest",
     "render_line",
     "request_at",
+    "since",
     "tallied",
+    "Timeline",
     "timeline",
+    "ToolTally",
+    "Verification",
     "visible",
 ]

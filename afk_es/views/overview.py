@@ -28,6 +28,7 @@ class Overview(msgspec.Struct, frozen=True):
 
     Attributes:
         status: of the last event; a run that is "running" may have crashed, which its log cannot tell.
+        owner: who claimed it last.
         ending: how it ended, in a sentence.
         stretches: how often it was begun or resumed.
         conversation: what was said in this run, without what the thread remembered before it.
@@ -40,6 +41,7 @@ class Overview(msgspec.Struct, frozen=True):
     thread_id: str
     agent_name: str
     models: tuple[str, ...]
+    owner: str
     status: str
     ending: str
     seq: int
@@ -75,6 +77,7 @@ def overview(events: Sequence[AgentRunEvent], history: Messages | None = None) -
         thread_id=state.thread_id,
         agent_name=state.spec.agent_name,
         models=tuple(model.model for model in state.spec.models),
+        owner=state.owner,
         status=state.status,
         ending=_ending(state, last),
         seq=state.seq,

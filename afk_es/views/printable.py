@@ -7,6 +7,7 @@ CVE-2021-42574). Both are shown as escapes and do nothing.
 from __future__ import annotations
 
 import unicodedata
+from itertools import accumulate
 from typing import Any
 
 from afk_es.machine.values import canonical_json, clean_text
@@ -53,13 +54,7 @@ def clipped(text: str, width: int) -> str:
         return line
     if width <= 0:
         return ""
-    room = width - 1
-    kept = 0
-    for index, character in enumerate(line):
-        room -= _columns_of(character)
-        if room < 0:
-            break
-        kept = index + 1
+    kept = next(index for index, used in enumerate(accumulate(map(_columns_of, line))) if used >= width)
     return line[:kept].rstrip() + ELLIPSIS
 
 

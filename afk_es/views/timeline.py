@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from afk_es.machine.events import AgentRunEvent
-from afk_es.views.printable import arguments_text, clipped, compact_json, padded
+from afk_es.views.printable import arguments_text, clipped, compact_json
 
 Tone = Literal["plain", "quiet", "good", "bad", "mark"]
 """How a line is meant: `mark` for what changes the course of a run, `quiet` for bookkeeping."""
@@ -46,13 +46,25 @@ class _Reading:
 
 def timeline(events: Iterable[AgentRunEvent]) -> Iterator[Line]:
     """The lines of a run, in order. Give it the run from its start: later events refer to earlier ones."""
-    reading = _Reading()
-    start: dt.datetime | None = None
+    reader = Timeline()
     for event in events:
-        start = start if start is not None else event.at
+        yield reader.line(event)
+
+
+class Timeline:
+    """The timeline of one run, for whoever reads it page by page."""
+
+    def __init__(self) -> None:
+        self._reading = _Reading()
+        self._start: dt.datetime | None = None
+
+    def line(self, event: AgentRunEvent) -> Line:
+        """The line of the next event."""
+        if self._start is None:
+            self._start = event.at
         describe = _DESCRIPTIONS.get(event.type, _unknown)
-        text, tone = describe(event.data, reading, event)
-        yield Line(event.seq, event.at - start, event.step, _depth(event, reading), event.type, text, tone)
+        text, tone = describe(event.data, self._reading, event)
+        return Line(event.seq, event.at - self._start, event.step, _depth(event, self._reading), event.type, text, tone)
 
 
 def render_line(line: Line, width: int | None = None) -> str:
@@ -61,7 +73,7 @@ def render_line(line: Line, width: int | None = None) -> str:
     Args:
         width: columns to fit into; None for as many as it takes (still one line, and values are cut at a bound).
     """
-    head = f"{line.seq:>5} {since(line.since):>9} {line.step:>3}  {'  ' * line.depth}"
+    head = f"{line.seq:>5} {since(line.since):>9} {line.step:>4}  {'  ' * line.depth}"
     name = f"{line.type:<{max(0, 24 - 2 * line.depth)}}"
     room = 10_000 if width is None else max(8, width - len(head) - len(name) - 1)
     return f"{head}{name} {clipped(line.text, room)}".rstrip()
@@ -69,7 +81,7 @@ def render_line(line: Line, width: int | None = None) -> str:
 
 def heading() -> str:
     """What stands above the columns of `render_line`."""
-    return f"{'seq':>5} {'time':>9} {'step':>4}  {padded('event', 24)} what"
+    return f"{'seq':>5} {'time':>9} {'step':>4}  {'event':<24} what"
 
 
 def since(elapsed: dt.timedelta) -> str:

@@ -36,13 +36,22 @@ def problems(events: Iterable[AgentRunEvent], history: Messages | None = None) -
         events: the run from its first event.
         history: what the thread remembered when the run began.
     """
-    checks = _Checks(history)
+    verification = Verification(history)
     for event in events:
-        yield from checks.check(event)
+        yield from verification.check(event)
 
 
-class _Checks:
-    def __init__(self, history: Messages | None) -> None:
+class Verification:
+    """The checks of one run, for whoever reads it page by page.
+
+    Attributes:
+        events: events checked.
+        requests: requests that were rebuilt and have the recorded hash.
+    """
+
+    def __init__(self, history: Messages | None = None) -> None:
+        self.events = 0
+        self.requests = 0
         self._history = history
         self._state: RunState | None = None
         self._seq = 0
@@ -59,7 +68,9 @@ class _Checks:
         self._answered: set[str] = set()
         """Calls for which a person's words stand in for the result."""
 
-    def check(self, event: AgentRunEvent) -> Iterator[Problem]:
+    def check(self, event: AgentRunEvent) -> list[Problem]:
+        """What is wrong with the next event."""
+        self.events += 1
         found = [
             *self._gap(event),
             *self._stretch(event),
@@ -69,10 +80,10 @@ class _Checks:
             *self._request_hash(event),
         ]
         folding = self._fold(event)
-        yield from found
         # What a rule has said already, the fold need not say again.
         if folding is not None and not found:
-            yield folding
+            found.append(folding)
+        return found
 
     def _gap(self, event: AgentRunEvent) -> Iterator[Problem]:
         if event.seq != self._seq + 1:
@@ -153,6 +164,8 @@ class _Checks:
             yield Problem(event.seq, "request_hash", f"the agent has no model of index {index}")
         elif (rebuilt := model_request(self._state, index).hash) != event.data["request_hash"]:
             yield Problem(event.seq, "request_hash", f"the request rebuilds to {rebuilt}, recorded is {event.data['request_hash']}")
+        else:
+            self.requests += 1
 
     def _fold(self, event: AgentRunEvent) -> Problem | None:
         """Fold as far as it goes: after the first event that does not fit there is no state to go on from."""

@@ -224,11 +224,9 @@ async def test_a_model_that_cannot_stream_brings_its_text_in_one_piece_and_one_t
         _ = [part async for part in LLMBuilder().provider(Mute()).build().chat_stream(_request())]
 
 
-async def test_prices_and_close_are_those_of_the_model_inside() -> None:
+async def test_prices_are_those_of_the_model_inside() -> None:
     scripted = LLMBuilder().provider(ScriptedModel([])).build()
     assert scripted.prices("x") is None
-    await scripted.close()
     priced = LLMBuilder().model("house-blend").settings(input_cost_per_token=1e-6, output_cost_per_token=2e-6).build()
     assert priced.prices("ignored") is True
     assert LiteLLMModel().provider_id == priced.provider_id
-    await priced.close()

@@ -70,10 +70,9 @@ def shared() -> Iterator[_Scene]:
 
 
 @pytest.fixture
-async def scene(shared: _Scene) -> Any:
+def scene(shared: _Scene) -> _Scene:
     shared.asked.clear()
-    yield shared
-    await litellm_clients.close()
+    return shared
 
 
 def _request(**fields: Any) -> LLMRequest:
@@ -369,15 +368,14 @@ from afk_es.llms import LLMRequest
 from afk_es.llms.chat import message_from_chat, tool_from_chat
 from afk_es.llms.litellm import LiteLLMModel
 
-async def main(close):
+async def main():
     model = LiteLLMModel(api_base=sys.argv[1], api_key="k")
     request = LLMRequest(model="openai/x", messages=[{"role": "user", "content": "hi"}])
     print((await model.chat(request)).text)
     print([part async for part in model.chat_stream(request)][-1].text)
-    await model.close()
 
 for _ in range(3):
-    asyncio.run(main(True))
+    asyncio.run(main())
 """
 
 

@@ -1,0 +1,94 @@
+"""From MODULE:AGENT to the agent. The user's code runs here, so whatever it raises is told as what it is."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from afk_es.agents import Agent
+from afk_es.errors import ConfigurationError
+
+_FORM = "name an agent as MODULE:AGENT, such as shop.support:agent or ./support.py:agent"
+
+
+def load_agent(target: str) -> Agent:
+    """The agent that `MODULE:AGENT` names. MODULE is a module or a .py file; AGENT an Agent, or a callable that gives one.
+
+    Raises:
+        ConfigurationError: there is none; the message says what is missing, or what the module raised and where.
+    """
+    module_name, colon, attribute = target.rpartition(":")
+    if not colon or not module_name or not attribute:
+        raise ConfigurationError(f"{target!r} does not name an agent; {_FORM}")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    module = _file(Path(module_name).expanduser()) if module_name.endswith(".py") else _module(module_name)
+    value: Any = module
+    for part in attribute.split("."):
+        if not hasattr(value, part):
+            raise ConfigurationError(f"{module_name} has no {attribute!r}{_agents_in(module)}")
+        value = getattr(value, part)
+    return _agent(value, target)
+
+
+def _agent(value: Any, target: str) -> Agent:
+    if not isinstance(value, Agent) and callable(value):
+        try:
+            value = value()
+        except Exception as error:
+            raise ConfigurationError(f"{target} raised {_what_and_where(error)}") from error
+    if not isinstance(value, Agent):
+        raise ConfigurationError(f"{target} is a {type(value).__name__}, not an Agent or a function that gives one")
+    return value
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ConfigurationError(
+                f"there is no module {error.name!r} here ({os.getcwd()}) or among the installed ones; {_FORM}"
+            ) from error
+        raise ConfigurationError(f"importing {name} failed: {_what_and_where(error)}") from error
+    except Exception as error:
+        raise ConfigurationError(f"importing {name} failed: {_what_and_where(error)}") from error
+
+
+def _file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ConfigurationError(f"there is no file {path}; {_FORM}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigurationError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    directory = str(path.resolve().parent)
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    # Postponed annotations are resolved in the module that `sys.modules` has.
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[path.stem]
+        raise ConfigurationError(f"importing {path} failed: {_what_and_where(error)}") from error
+    return module
+
+
+def _agents_in(module: ModuleType) -> str:
+    names = [name for name, value in vars(module).items() if isinstance(value, Agent)]
+    return f"; its agents are: {', '.join(names)}" if names else ", and no agent"
+
+
+def _what_and_where(error: BaseException) -> str:
+    """The exception, and the innermost line of the user's own code: the import machinery's frames say nothing to anybody."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    last = frames[-1] if frames else None
+    where = f" ({last.filename}, line {last.lineno})" if last is not None else ""
+    return f"{type(error).__name__}: {error}{where}"

@@ -1,0 +1,65 @@
+"""What every verb takes: which log, which format. The options may stand before the verb or after it; the later one holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+Format = Literal["text", "json", "jsonl"]
+
+
+@dataclass
+class Invocation:
+    """The options of one call of the command line.
+
+    Attributes:
+        db: the log as the user named it, or None for the default.
+        format: how stdout is written.
+    """
+
+    db: str | None = None
+    format: Format = "text"
+
+    @property
+    def location(self) -> str:
+        """The log that is meant."""
+        if self.db is not None:
+            return self.db
+        from afk_es.log import default_location
+
+        return default_location()
+
+
+def common_options(command: F) -> F:
+    """Adds --db and --format, kept in the context's `Invocation`."""
+    formats = click.Choice(["text", "json", "jsonl"])
+    command = click.option(
+        "--format", "format_", type=formats, expose_value=False, callback=_keep_format, help="How to write stdout; default text."
+    )(command)
+    return click.option(
+        "--db",
+        metavar="PATH|URL",
+        expose_value=False,
+        callback=_keep_db,
+        help="The event log; default $AFK_ES_LOG, else the one in your state directory.",
+    )(command)
+
+
+def _keep_db(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    invocation = ctx.ensure_object(Invocation)
+    if value is not None:
+        invocation.db = value
+
+
+def _keep_format(ctx: click.Context, parameter: click.Parameter, value: Format | None) -> None:
+    invocation = ctx.ensure_object(Invocation)
+    if value is not None:
+        invocation.format = value
+    # https://no-color.org: present and not empty.
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False

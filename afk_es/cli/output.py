@@ -1,0 +1,130 @@
+"""How stdout is written: JSON that names its schema, tables and lines of a known width, colour where there is a terminal."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from afk_es.machine.events import AgentRunEvent
+from afk_es.views import clipped, columns, padded
+
+WIDTH_WITHOUT_TERMINAL = 120
+
+_STYLES: dict[str, dict[str, Any]] = {
+    "quiet": {"dim": True},
+    "good": {"fg": "green"},
+    "bad": {"fg": "red"},
+    "mark": {"fg": "yellow"},
+    "strong": {"bold": True},
+}
+
+STATUS_TONES = {
+    "completed": "good",
+    "degraded": "mark",
+    "failed": "bad",
+    "crashed": "bad",
+    "cancelled": "mark",
+    "interrupted": "mark",
+    "running": "strong",
+    "paused": "mark",
+}
+
+
+def width() -> int:
+    """Columns to write into: the terminal's, or a fixed number where there is none."""
+    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
+
+
+def toned(text: str, tone: str) -> str:
+    """The text in the colour of its tone. `click.echo` takes it out again where there is no terminal."""
+    style = _STYLES.get(tone)
+    return click.style(text, **style) if style is not None else text
+
+
+def note(text: str, tone: str = "quiet") -> None:
+    """A line for people, on stderr."""
+    click.echo(toned(text, tone), err=True)
+
+
+def write_json(value: dict[str, Any]) -> None:
+    """One JSON value, indented for people and whole for programs."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def write_json_line(value: dict[str, Any]) -> None:
+    """One JSON value in one line."""
+    click.echo(msgspec.json.encode(value))
+
+
+def event_json(event: AgentRunEvent) -> dict[str, Any]:
+    """An event as JSON data, whole."""
+    data: dict[str, Any] = msgspec.to_builtins(event)
+    return data
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Iterable[int] = (), total: int) -> list[str]:
+    """The lines of a table; the last column takes what room is left, the others what they need."""
+    numbers = set(right)
+    needed = [max([columns(name), *(columns(row[index]) for row in rows)]) for index, name in enumerate(header)]
+    lines = []
+    for row in (header, *rows):
+        cells = [padded(cell, needed[index], right=index in numbers) for index, cell in enumerate(row[:-1])]
+        used = sum(needed[:-1]) + 2 * (len(row) - 1)
+        lines.append("  ".join([*cells, clipped(row[-1], max(8, total - used))]).rstrip())
+    return lines
+
+
+def local(at: dt.datetime) -> str:
+    """A time of day for people, to the second, in their zone."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(seconds: float) -> str:
+    """A duration for people: 0.12s, 12.3s, 4m05s, 2h05m, 3d04h."""
+    if seconds < 10:
+        return f"{seconds:.2f}s"
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours < 24 else f"{hours // 24}d{hours % 24:02d}h"
+
+
+def dollars(cost: float | None) -> str:
+    """A cost for people; "-" where no answer carried a price."""
+    if cost is None:
+        return "-"
+    return f"${cost:.2f}" if cost >= 1 or cost == 0 else f"${cost:.4g}"
+
+
+def command(*words: str, db: str | None = None) -> str:
+    """A command line that can be pasted, with the log that this one was called with."""
+    line = [*words, *(["--db", db] if db is not None else [])]
+    return f"{program()} {shlex.join(line)}"
+
+
+def program() -> str:
+    """How this program was called, so that what is printed can be pasted: its name where the PATH leads to it, else its path."""
+    called = sys.argv[0]
+    if Path(called).name == "__main__.py":
+        return shlex.join([sys.executable, "-m", "afk_es.cli"])
+    found = shutil.which("afk-es")
+    if found is not None and os.path.exists(called) and os.path.samefile(found, called):
+        return "afk-es"
+    return shlex.quote(called) if Path(called).name.startswith("afk-es") else "afk-es"
+
+
+def screen_width() -> int:
+    """Columns of a screen that is made for 80, and gains a little from more."""
+    return min(width(), 100) if sys.stdout.isatty() else 80

@@ -1,0 +1,58 @@
+"""`afk-es resume`: goes on with a run from its log."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from afk_es.agents import Agent
+from afk_es.cli import output
+from afk_es.cli.agents import load_agent
+from afk_es.cli.driving import Interrupts, Screen, finish
+from afk_es.cli.invocation import Invocation, common_options
+from afk_es.cli.reading import Name, parse_name, reading, resolve
+from afk_es.core import Runner
+from afk_es.core.handle import stream_event
+from afk_es.errors import AgentMismatchError
+
+
+@click.command("resume", short_help="Go on with a run that was interrupted or whose process died.")
+@click.argument("run", metavar="RUN")
+@click.argument("target", metavar="MODULE:AGENT")
+@click.option("--allow-agent-change", is_flag=True, help="Go on although the agent is not the recorded one; the change is recorded.")
+@common_options
+@click.pass_obj
+def resume(invocation: Invocation, run: str, target: str, allow_agent_change: bool) -> None:
+    """Go on with RUN, as the agent that MODULE:AGENT names.
+
+    Nothing that has returned is run again. A run that had ended already gives its answer, and nothing runs.
+    """
+    name = parse_name(run, invocation)
+    agent = load_agent(target)
+    db = name.location if name.location != invocation.location else invocation.db
+    screen = Screen(Invocation(db, invocation.format))
+    interrupts = Interrupts()
+    with interrupts.installed():
+        code = asyncio.run(_resume(name, target, db, agent, allow_agent_change, screen, interrupts))
+    finish(code, interrupts)
+
+
+async def _resume(
+    name: Name, target: str, db: str | None, agent: Agent, allow_agent_change: bool, screen: Screen, interrupts: Interrupts
+) -> int:
+    async with reading(name.location) as log:
+        run_id = await resolve(log, name.run)
+    async with Runner(log=name.location) as runner:
+        try:
+            handle = await runner.resume_handle(agent, run_id=run_id, allow_agent_change=allow_agent_change)
+        except AgentMismatchError as error:
+            raise AgentMismatchError(f"{error} (here: --allow-agent-change)") from error
+        if handle.done:
+            output.note("this run had ended; nothing was run again")
+        interrupts.watch(handle.interrupt, output.command("resume", run_id, target, db=db))
+        async for event in handle.events:
+            told = stream_event(event)
+            if told is not None:
+                screen.show(told)
+        return screen.end(await handle.await_result())

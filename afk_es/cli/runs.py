@@ -1,0 +1,115 @@
+"""`afk-es runs`: the runs of a log, the newest first."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+import msgspec
+
+from afk_es.cli import output
+from afk_es.cli.invocation import Invocation, common_options
+from afk_es.cli.reading import all_runs, reading, short_ids, status_of
+from afk_es.log import EventLog, RunRecord
+from afk_es.views import columns
+
+_HEADER = ("status", "run", "agent", "started", "took", "steps", "tools", "errors", "tokens", "cost", "about")
+_RIGHT = frozenset({"took", "steps", "tools", "errors", "tokens", "cost"})
+_DISPENSABLE = ("cost", "tokens", "took", "agent", "errors", "tools", "steps")
+"""Columns that a narrow terminal does without, the first one first, until there is room to say what a run was about."""
+_ROOM_FOR_ABOUT = 20
+_STATES = ("running", "paused", "completed", "degraded", "failed", "cancelled", "interrupted", "crashed")
+
+
+@click.command("runs", short_help="List runs, the newest first.")
+@click.option("--thread", "thread_id", metavar="ID", help="Only runs of this thread.")
+@click.option("--state", type=click.Choice(_STATES), multiple=True, help="Only runs in this state; may be given more than once.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most runs to list.")
+@common_options
+@click.pass_obj
+def runs(invocation: Invocation, thread_id: str | None, state: tuple[str, ...], limit: int) -> None:
+    """List runs, the newest first.
+
+    A run that has no end, and that no living process drives, is shown as crashed: `afk-es resume` goes on with it.
+    """
+    asyncio.run(_runs(invocation, thread_id, state, limit))
+
+
+async def _runs(invocation: Invocation, thread_id: str | None, states: tuple[str, ...], limit: int) -> None:
+    async with reading(invocation.location) as log:
+        found = await _selected(log, thread_id, states, limit)
+        if invocation.format == "text":
+            await _write_text(log, found)
+            return
+        rows = [_row(record, status) for record, status in found]
+        if invocation.format == "json":
+            output.write_json({"schema": "afk_es.runs/1", "log": log.location, "runs": rows})
+            return
+        for row in rows:
+            output.write_json_line({"schema": "afk_es.run/1", **row})
+
+
+async def _selected(log: EventLog, thread_id: str | None, states: tuple[str, ...], limit: int) -> list[tuple[RunRecord, str]]:
+    found: list[tuple[RunRecord, str]] = []
+    async for record in all_runs(log, thread_id=thread_id):
+        status = await status_of(log, record)
+        if not states or status in states:
+            found.append((record, status))
+        if len(found) >= limit:
+            break
+    return found
+
+
+async def _write_text(log: EventLog, found: list[tuple[RunRecord, str]]) -> None:
+    short = await short_ids(log, [record.run_id for record, _status in found])
+    rows = [_cells(record, status, short[record.run_id]) for record, status in found]
+    header, *lines = _fitting(rows, output.width())
+    click.echo(output.toned(header, "quiet"))
+    for line, (_record, status) in zip(lines, found, strict=True):
+        click.echo(output.toned(line[: len(status)], output.STATUS_TONES.get(status, "plain")) + line[len(status) :])
+    if not found:
+        output.note(f"{log.location} has no runs that fit")
+
+
+def _fitting(rows: list[tuple[str, ...]], total: int) -> list[str]:
+    """The lines of the table, without the columns that there is no room for."""
+    shown = list(range(len(_HEADER)))
+    widths = [max(map(columns, cells)) for cells in zip(_HEADER, *rows, strict=True)]
+    for name in _DISPENSABLE:
+        if sum(widths[index] + 2 for index in shown[:-1]) + _ROOM_FOR_ABOUT <= total:
+            break
+        shown.remove(_HEADER.index(name))
+    header = [_HEADER[index] for index in shown]
+    right = [place for place, name in enumerate(header) if name in _RIGHT]
+    return output.table(header, [[row[index] for index in shown] for row in rows], right=right, total=total)
+
+
+def _cells(record: RunRecord, status: str, short: str) -> tuple[str, ...]:
+    seconds = (record.updated_at - record.started_at).total_seconds()
+    tokens = record.input_tokens + record.output_tokens
+    return (
+        status,
+        short,
+        record.agent_name[:24],
+        output.local(record.started_at)[5:],
+        output.duration(seconds),
+        str(record.step),
+        str(record.tool_calls),
+        str(record.errors),
+        str(tokens) if tokens else "-",
+        output.dollars(record.cost_usd),
+        _about(record, status),
+    )
+
+
+def _about(record: RunRecord, status: str) -> str:
+    """Why it did not complete, where that is known; otherwise what it was asked."""
+    if status != "completed" and record.ended and record.message:
+        return record.message
+    return record.user_message or ""
+
+
+def _row(record: RunRecord, status: str) -> dict[str, Any]:
+    data: dict[str, Any] = msgspec.to_builtins(record)
+    return {**data, "status": status}

@@ -1,0 +1,199 @@
+"""`afk-es show`: a run at a glance, or one event in full with the request behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+import msgspec
+
+from afk_es.cli import output
+from afk_es.cli.invocation import Invocation, common_options
+from afk_es.cli.reading import events_of, history_of, parse_name, reading, resolve
+from afk_es.errors import UsageError
+from afk_es.log import EventLog
+from afk_es.machine.state import ENDED
+from afk_es.machine.values import Message
+from afk_es.views import (
+    CallRecord,
+    Overview,
+    RebuiltRequest,
+    arguments_text,
+    clipped,
+    compact_json,
+    overview,
+    padded,
+    request_at,
+    visible,
+)
+
+_MESSAGE_LINES = 12
+"""Lines of a message that the overview shows; `--at` and `--format json` show it whole."""
+
+
+@click.command("show", short_help="Show a run at a glance, or one event and the request behind it.")
+@click.argument("run", metavar="RUN", default="@last")
+@click.option(
+    "--at", "seq", type=click.IntRange(min=1), metavar="SEQ", help="One event in full; for an llm_called the exact request, proved."
+)
+@common_options
+@click.pass_obj
+def show(invocation: Invocation, run: str, seq: int | None) -> None:
+    """Show RUN at a glance: how it ended, what was said and called, what it used up. Default: the last run.
+
+    With --at, one event in full. The request of an `llm_called` is rebuilt from the log, and proved by the hash that was recorded before
+    it was sent; where the two differ, the exit code is 4.
+    """
+    code = asyncio.run(_show(invocation, run, seq))
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+async def _show(invocation: Invocation, run: str, seq: int | None) -> int:
+    name = parse_name(run, invocation)
+    async with reading(name.location) as log:
+        run_id = await resolve(log, name.run)
+        if seq is not None:
+            return await _show_event(invocation, log, run_id, seq)
+        history = await history_of(log, run_id)
+        seen = overview([event async for event in events_of(log, run_id)], history)
+        status = await _status(log, seen)
+        if invocation.format == "text":
+            _write_overview(seen, status)
+            return 0
+        data = {"schema": "afk_es.show/1", **msgspec.to_builtins(seen), "status": status}
+        (output.write_json if invocation.format == "json" else output.write_json_line)(data)
+    return 0
+
+
+async def _status(log: EventLog, seen: Overview) -> str:
+    driven = seen.status in ENDED or await log.alive(seen.owner, seen.run_id)
+    return seen.status if driven else "crashed"
+
+
+# ------------------------------------------------------------------------------------------------------------------------- the whole run
+
+
+def _write_overview(seen: Overview, status: str) -> None:
+    columns = output.width()
+    head = f"{seen.run_id}  {seen.agent_name}  "
+    click.echo(output.toned(head, "strong") + output.toned(status, output.STATUS_TONES.get(status, "plain")))
+    click.echo(clipped(seen.ending, columns) if status != "crashed" else f"its process died after seq {seen.seq}; `afk-es resume` goes on")
+    took = f"{output.duration(seen.elapsed_s)} in {seen.stretches} stretch{'es' if seen.stretches > 1 else ''}"
+    _quiet(f"thread {seen.thread_id}, started {output.local(seen.started_at)}, ran {took}, {seen.seq} events", columns)
+    usage = seen.usage
+    tokens = f"{usage.input_tokens} + {usage.output_tokens} tokens" if usage.total_tokens else "tokens unknown"
+    _quiet(f"models {', '.join(seen.models)}; {tokens}; cost {output.dollars(seen.cost_usd)}", columns)
+    _quiet("used " + ", ".join(f"{each.limit} {each.used:g} of {each.maximum:g}" for each in seen.limits), columns)
+    _title("conversation")
+    for message in seen.conversation:
+        _write_message(message, columns)
+    _title(f"tool calls ({len(seen.calls)})")
+    for call in seen.calls:
+        _write_call(call, columns)
+    if not seen.calls:
+        _quiet("  none recorded", columns)
+    for sentence in seen.missing:
+        click.echo(output.toned(clipped(f"missing: {sentence}", columns), "mark"))
+
+
+def _write_message(message: Message, columns: int) -> None:
+    lead = f"  {message.role:<10}"
+    lines = visible(message.content, multiline=True).splitlines()
+    lines += [f"calls {call.tool_name}({arguments_text(call.arguments)})" for call in message.tool_calls]
+    for index, line in enumerate(lines[:_MESSAGE_LINES] or [""]):
+        click.echo((output.toned(lead, "quiet") if not index else " " * len(lead)) + clipped(line, columns - len(lead)))
+    if len(lines) > _MESSAGE_LINES:
+        _quiet(f"{' ' * len(lead)}... {len(lines) - _MESSAGE_LINES} more lines", columns)
+
+
+_OUTCOME_TONES = {"returned": "good", "deferred": "plain", "unknown": "mark", "open": "mark"}
+
+
+def _write_call(call: CallRecord, columns: int) -> None:
+    starts = len(call.started)
+    times = "not started" if not starts else "started once" if starts == 1 else f"started {starts} times"
+    result = compact_json(call.output) if call.outcome == "returned" else call.error or ""
+    lead = f"  {call.started[0] if starts else '-':>5}  "
+    click.echo(lead + clipped(f"{call.tool_name}({arguments_text(call.arguments)})", columns - len(lead)))
+    detail = padded(f"{call.outcome}, {times}", 26)
+    rest = clipped(result, max(8, columns - len(lead) - len(detail) - 3))
+    click.echo(" " * (len(lead) + 2) + output.toned(detail, _OUTCOME_TONES.get(call.outcome, "bad")) + " " + rest)
+
+
+def _title(text: str) -> None:
+    click.echo()
+    click.echo(output.toned(text, "strong"))
+
+
+def _quiet(text: str, columns: int) -> None:
+    click.echo(output.toned(clipped(text, columns), "quiet"))
+
+
+# ------------------------------------------------------------------------------------------------------------------------- one event
+
+
+async def _show_event(invocation: Invocation, log: EventLog, run_id: str, seq: int) -> int:
+    found = await log.read(run_id, after=seq - 1, limit=1)
+    if not found:
+        head = await log.head(run_id)
+        raise UsageError(f"run {run_id} has no event {seq}; its last is {head.seq if head is not None else 0}")
+    event = found[0]
+    data: dict[str, Any] = {"schema": "afk_es.event/1", **output.event_json(event)}
+    rebuilt = None
+    if event.type == "llm_called":
+        history = await history_of(log, run_id)
+        rebuilt = request_at(await log.read(run_id, limit=seq), seq, history)
+        data["request"] = _request_json(rebuilt)
+    match invocation.format:
+        case "text":
+            _write_event(data, rebuilt)
+        case "json":
+            output.write_json(data)
+        case "jsonl":
+            output.write_json_line(data)
+    return 0 if rebuilt is None or rebuilt.proved else 4
+
+
+def _request_json(rebuilt: RebuiltRequest) -> dict[str, Any]:
+    request = rebuilt.request
+    return {
+        "model": request.model,
+        "instructions": request.instructions,
+        "messages": [msgspec.to_builtins(message) for message in request.messages],
+        "tools": [{"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in request.tools],
+        "parameters": request.parameters,
+        "output_schema": request.output_schema,
+        "hash": request.hash,
+        "recorded_hash": rebuilt.recorded_hash,
+        "proved": rebuilt.proved,
+    }
+
+
+def _write_event(data: dict[str, Any], rebuilt: RebuiltRequest | None) -> None:
+    event = {key: value for key, value in data.items() if key not in ("schema", "request")}
+    # JSON escapes C0 controls by itself, and nothing else that a terminal may obey.
+    text = msgspec.json.format(msgspec.json.encode(event), indent=2).decode()
+    click.echo(visible(text, multiline=True))
+    if rebuilt is None:
+        return
+    request = rebuilt.request
+    click.echo()
+    if rebuilt.proved:
+        click.echo(output.toned(f"the request, rebuilt; its hash is the recorded one: {request.hash}", "good"))
+    else:
+        click.echo(output.toned(f"the rebuilt request has hash {request.hash}, recorded is {rebuilt.recorded_hash}", "bad"))
+    click.echo(f"model {visible(request.model)}, {len(request.messages)} messages, {len(request.tools)} tools")
+    for message in (*([Message("system", request.instructions)] if request.instructions else []), *request.messages):
+        _write_whole_message(message)
+    for tool in request.tools:
+        click.echo(output.toned("tool       ", "quiet") + visible(f"{tool.name}({', '.join(tool.parameters.get('properties', {}))})"))
+
+
+def _write_whole_message(message: Message) -> None:
+    lead = f"{message.role:<10} "
+    lines = visible(message.content, multiline=True).splitlines()
+    lines += [visible(f"calls {call.tool_name}({arguments_text(call.arguments)})") for call in message.tool_calls]
+    for index, line in enumerate(lines or [""]):
+        click.echo((output.toned(lead, "quiet") if not index else " " * len(lead)) + line)
