@@ -36,14 +36,10 @@ CREATE TABLE IF NOT EXISTS events (
 
 -- A takeover uses the next seq, so this and the unique index stop every owner who does not know of it.
 CREATE TRIGGER IF NOT EXISTS events_follow BEFORE INSERT ON events
+WHEN NOT EXISTS (SELECT 1 FROM events WHERE run = NEW.run AND seq = NEW.seq - 1 AND epoch = NEW.epoch - (NEW.type = 'run_started'))
+  AND NOT (NEW.seq = 1 AND NEW.epoch = 1 AND NEW.type = 'run_started')
 BEGIN
-  SELECT CASE
-      WHEN NEW.seq IS NOT coalesce(last.seq, 0) + 1
-        THEN RAISE(ABORT, 'the event does not follow the head of its run')
-      WHEN NEW.epoch IS NOT coalesce(last.epoch, 0) + (NEW.type = 'run_started')
-        THEN RAISE(ABORT, 'the epoch is not that of the run''s owner')
-    END
-  FROM (SELECT 1) LEFT JOIN (SELECT seq, epoch FROM events WHERE run = NEW.run ORDER BY seq DESC LIMIT 1) AS last;
+  SELECT RAISE(ABORT, 'the event does not follow the head of its run with the epoch of its owner');
 END;
 
 CREATE TRIGGER IF NOT EXISTS events_stay BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;

@@ -36,6 +36,8 @@ FILE_VERSION = 1
 """Of the tables. Event shapes have a version of their own, in each row."""
 
 _BUSY_RETRY_S = 0.01
+_SIGNS = """
+SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version), count(*) FROM sqlite_schema"""
 _WAYS_OUT: dict[int, tuple[type[LogError], str]] = {
     sqlite3.SQLITE_BUSY: (LogLockedError, "another process holds its write lock; try again, or raise busy_timeout_s"),
     sqlite3.SQLITE_LOCKED: (LogLockedError, "another connection holds its write lock; try again, or raise busy_timeout_s"),
@@ -166,9 +168,8 @@ def _is_whole(path: Path) -> bool:
 async def _is_blank(connection: aiosqlite.Connection, path: Path) -> bool:
     """Whether nothing was ever put into the file. Raises if what is in it is not a log that this version can use."""
     try:
-        (application,) = (await fetch(connection, "PRAGMA application_id"))[0]
-        (version,) = (await fetch(connection, "PRAGMA user_version"))[0]
-        (objects,) = (await fetch(connection, "SELECT count(*) FROM sqlite_schema"))[0]
+        # One statement, so one moment: another process may be making the file meanwhile.
+        ((application, version, objects),) = await fetch(connection, _SIGNS)
     except sqlite3.DatabaseError as error:
         if primary_code(error) == sqlite3.SQLITE_NOTADB:
             raise ForeignLogError(f"{path} is not a SQLite database; name another path for the log") from error

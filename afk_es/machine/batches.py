@@ -10,9 +10,14 @@ from afk_es.machine.spec import RunSpec
 from afk_es.machine.state import RunState, ToolBatch, ToolTurn
 from afk_es.machine.values import digest, digest_json
 
+_QUIET = frozenset({"waiting", "running", "backoff", "limited", "done"})
+"""Statuses from which nothing follows before something happens outside, or to a sibling."""
+
+_OVER = frozenset({"limited", "done"})
+
 _OPEN = frozenset({"running", "in_doubt", "unknown"})
 
-_AHEAD = frozenset({"allowed", "approval", "asking", "waiting"})
+_AHEAD = frozenset({"allowed", "approval", "asking"})
 """Statuses of calls that would go on to touch the world or a person, which a run that has to fail does not let them."""
 
 
@@ -31,6 +36,8 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
     statuses = [turn.status for turn in batch.turns]
     places = spec.limits.max_parallel_tools - statuses.count("running") - statuses.count("backoff")
     for turn in batch.turns:
+        if turn.status in _QUIET:
+            continue
         if state.fault is not None and turn.status in _AHEAD:
             if turn.in_doubt:
                 drafts.append(_completed(state, turn, "unknown", _UNKNOWN))
@@ -57,16 +64,20 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
                 started += 1
             case _:
                 pass
-    return tuple(drafts) or _limited(state, batch) or _park(state, spec, batch)
+    if drafts:
+        return tuple(drafts)
+    if "limited" in statuses and _OVER.issuperset(statuses):
+        return _limited(state, batch)
+    if "asking" in statuses and spec.interaction.mode == "external":
+        return _park(state, batch)
+    return ()
 
 
-def _park(state: RunState, spec: RunSpec, batch: ToolBatch) -> tuple[Draft, ...]:
+def _park(state: RunState, batch: ToolBatch) -> tuple[Draft, ...]:
     """In external mode nobody here can answer: once nothing else can go on, the run is laid down with its requests pending."""
-    if spec.interaction.mode != "external":
+    if batch_effects(state):
         return ()
     asking = [turn for turn in batch.turns if turn.status == "asking"]
-    if not asking or batch_effects(state):
-        return ()
     names = ", ".join(f"{turn.call.tool_name} ({turn.call.id})" for turn in asking)
     reason = f"waits for {'an answer' if len(asking) == 1 else 'answers'} from outside: {names}"
     return (Draft("run_interrupted", {"reason": reason}, reason),)
@@ -208,8 +219,6 @@ def _limit_reached(state: RunState) -> Draft:
 def _limited(state: RunState, batch: ToolBatch) -> tuple[Draft, ...]:
     """Calls beyond the limit are refused once the others are over, so a failing policy does not cut those short."""
     limited = [turn for turn in batch.turns if turn.status == "limited"]
-    if not limited or any(turn.status not in ("limited", "done") for turn in batch.turns):
-        return ()
     message = _limit_message(state)
     return (_limit_reached(state), *(_completed(state, turn, "limited", message) for turn in limited))
 

@@ -383,12 +383,12 @@ def _turn(state: RunState, event: AgentRunEvent) -> ToolTurn:
     tool_call_id = event.data["tool_call_id"]
     turn = _batch(state).find(tool_call_id)
     if turn is None or turn.status not in TURN_LEGAL[event.type]:
-        raise _broken(event, f"{event.type} for tool call {tool_call_id!r}, which is {'unknown' if turn is None else turn.status!r}")
+        raise _broken(event, f"{event.type} for tool call {tool_call_id!r}, which is {'not open' if turn is None else turn.status!r}")
     return turn
 
 
-def _with(state: RunState, event: AgentRunEvent, turn: ToolTurn, **changes: Any) -> RunState:
-    return replace(state, seq=event.seq, at=event.at, batch=_batch(state).with_turn(turn), **changes)
+def _with(state: RunState, event: AgentRunEvent, turn: ToolTurn) -> RunState:
+    return replace(state, seq=event.seq, at=event.at, batch=_batch(state).with_turn(turn))
 
 
 def _tool_batch_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
@@ -418,14 +418,14 @@ def _policy_decision(state: RunState, event: AgentRunEvent, data: dict[str, Any]
         return replace(state, seq=event.seq, at=event.at, call=replace(call, status="denied", failure=failure))
     turn = _turn(state, event)
     arguments = data.get("updated_tool_args", turn.arguments)
-    status = {"allow": "allowed", "request_approval": "approval", "request_user_input": "approval"}.get(action, "denied")
-    reason = data["reason"]
+    if action == "allow":
+        return _with(state, event, replace(turn, status="allowed", arguments=arguments))
     changed = replace(
         turn,
-        status=status,
+        status="approval" if action in ("request_approval", "request_user_input") else "denied",
         arguments=arguments,
         policy_id=data["policy_id"],
-        reason=reason,
+        reason=data["reason"],
         payload=data.get("request_payload", {}),
         asks="input" if action == "request_user_input" else "approval",
     )
@@ -442,7 +442,8 @@ def _tool_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -
         wait=None,
         in_doubt=False,
     )
-    return _with(state, event, changed, tool_calls=state.tool_calls + 1)
+    batch = _batch(state).with_turn(changed)
+    return replace(state, seq=event.seq, at=event.at, batch=batch, tool_calls=state.tool_calls + 1)
 
 
 def _tool_failed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:

@@ -60,13 +60,11 @@ def wall_time(state: RunState) -> Breach:
 def ending(state: RunState, breach: Breach) -> tuple[Draft, ...]:
     """How a run ends that has hit a limit."""
     reached = Draft("limit_reached", {"limit": breach.limit, "maximum": breach.maximum, "used": breach.used}, breach.message)
-    match breach.consequence:
-        case "interrupt":
-            return reached, Draft("run_interrupted", {"reason": breach.message}, breach.message)
-        case "degrade":
-            return (reached, *degraded(state, breach.message))
-        case "fail":
-            return (reached, *failed(breach.message, "LimitReached"))
+    if breach.consequence == "interrupt":
+        return reached, Draft("run_interrupted", {"reason": breach.message}, breach.message)
+    if breach.consequence == "degrade":
+        return (reached, *degraded(state, breach.message))
+    return (reached, *failed(breach.message, "LimitReached"))
 
 
 def failed(error: str, error_type: str) -> tuple[Draft, ...]:

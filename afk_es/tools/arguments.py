@@ -76,7 +76,7 @@ def _line(problem: ErrorDetails, model: type[BaseModel]) -> str:
     path = ".".join(str(part) for part in problem["loc"])
     line = f"- {path}: {problem['msg']}" if path else f"- {problem['msg']}"
     if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
-        names = [field.alias or name for name, field in model.model_fields.items()]
+        names = list(model.model_json_schema().get("properties", ()))
         close = difflib.get_close_matches(path, names, n=1)
         hint = f"did you mean {close[0]}?" if close else f"the arguments are: {', '.join(names) or 'none'}"
         return f"{line}; {hint}"

@@ -13,7 +13,8 @@ from afk_es.errors import ConfigurationError
 from afk_es.tools.definition import Tool
 from afk_es.tools.docstring import read_docstring
 from afk_es.tools.hooks import as_hook
-from afk_es.tools.signature import read_signature
+from afk_es.tools.schema import arguments_of
+from afk_es.tools.signature import Signature, read_signature
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,6 +49,7 @@ def tool(  # type: ignore[overload-overlap]  # a class can be called as well, an
     idempotent: bool = False,
     destructive: bool | None = None,
     open_world: bool | None = None,
+    args_schema: Mapping[str, Any] | None = None,
 ) -> _Making: ...
 @overload
 def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
@@ -72,6 +74,9 @@ def tool(args_model: Any = None, **options: Any) -> Any:
         idempotent: calling it twice with the same arguments does no more than once; default False.
         destructive: it may destroy something; default None, not said.
         open_world: it deals with the world outside of the program; default None, not said.
+        args_schema: JSON Schema of the arguments, of type object, for a tool whose schema comes from elsewhere; the model is shown it as it
+            is. The function takes `(args)`, `(args, ctx)` or `(ctx, args)` and gets a dict of the arguments that were sent. Checked are
+            types, required and forbidden properties and listed values. Not together with args_model.
 
     Raises:
         ConfigurationError: at decoration, saying what to change.
@@ -100,6 +105,7 @@ def _make(
     idempotent: bool = False,
     destructive: bool | None = None,
     open_world: bool | None = None,
+    args_schema: Mapping[str, Any] | None = None,
 ) -> Tool[P, R]:
     if not callable(function):
         raise ConfigurationError(f"@tool decorates a function, not {function!r}")
@@ -115,7 +121,7 @@ def _make(
         function=function,
         name=name,
         description=docstring.description if description is None else description,
-        signature=read_signature(function, name, args_model, docstring.parameters, caller_locals),
+        signature=_signature(function, name, args_model, args_schema, docstring.parameters, caller_locals),
         timeout_s=None if timeout is None else float(timeout),
         prehooks=tuple(as_hook(hook, "prehook") for hook in prehooks),
         middlewares=tuple(as_hook(hook, "middleware") for hook in middlewares),
@@ -126,6 +132,22 @@ def _make(
         destructive=destructive,
         open_world=open_world,
     )
+
+
+def _signature(
+    function: Callable[..., Any],
+    name: str,
+    args_model: type[BaseModel] | None,
+    args_schema: Mapping[str, Any] | None,
+    descriptions: Mapping[str, str],
+    caller_locals: Mapping[str, Any],
+) -> Signature:
+    if args_schema is None:
+        return read_signature(function, name, args_model, descriptions, caller_locals)
+    if args_model is not None:
+        raise ConfigurationError(f"tool {name!r}: args_model has its own schema; give either args_model or args_schema")
+    model, parameters = arguments_of(args_schema, name)
+    return read_signature(function, name, model, {}, caller_locals).of_dict(parameters)
 
 
 def require_name(name: object, owner: str) -> None:

@@ -7,7 +7,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, create_model
@@ -19,7 +19,7 @@ from afk_es.tools.context import ToolContext
 
 CONTEXT_NAMES = frozenset({"ctx", "context"})
 
-Invocation = Callable[[BaseModel, ToolContext], Any]
+Invocation = Callable[[Any, ToolContext], Any]
 """Calls the function with validated arguments and the context."""
 
 
@@ -40,6 +40,15 @@ class Signature:
     invoke: Invocation
     is_async: bool
     renamed: Mapping[str, str]
+
+    def of_dict(self, parameters: dict[str, Any]) -> Signature:
+        """The same for a function that takes the dict which `args_model`, a root model, holds.
+
+        Args:
+            parameters: the schema as the model is shown it.
+        """
+        invoke = self.invoke
+        return replace(self, parameters=parameters, invoke=lambda args, ctx: invoke(args.model_dump(), ctx))
 
 
 def read_signature(

@@ -1,0 +1,66 @@
+"""Canonical JSON, and the list of messages that costs O(1) to append to and to keep."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afk_es.machine.values import Message, Messages, ToolCall, canonical_json, clean_text, digest_json, plain
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+TURNS = st.lists(st.builds(Message, st.sampled_from(["user", "assistant"]), st.text(max_size=3)), max_size=5)
+
+
+@given(JSON)
+def test_json_is_plain_already_and_its_digest_does_not_depend_on_the_order_of_keys(value: Any) -> None:
+    assert plain(value) == value
+    assert digest_json({"a": value, "b": 1}) == digest_json({"b": 1, "a": value})
+
+
+def test_what_json_cannot_say_is_repaired_or_refused() -> None:
+    assert plain({"n": math.nan, "t": (1, 2), 3: "k"}) == {"n": None, "t": [1, 2], "3": "k"}
+    broken = plain({"bad\ud800": ["\ud800", ("x",), {"y"}, None, True, 1.5]})
+    assert broken == {"bad\ufffd\ufffd\ufffd": ["\ufffd\ufffd\ufffd", ["x"], ["y"], None, True, 1.5]}
+    with pytest.raises(TypeError, match="object is not a JSON value"):
+        plain([object()])
+    assert clean_text("plain") == "plain"
+    assert canonical_json({"b": 1, "a": [ToolCall("1", "t", {})]}) == b'{"a":[{"id":"1","tool_name":"t","arguments":{}}],"b":1}'
+
+
+@given(TURNS, TURNS, TURNS)
+def test_views_share_a_buffer_and_never_change(head: list[Message], left: list[Message], right: list[Message]) -> None:
+    whole = Messages(head)
+    first, second = whole.appended(*left), whole.appended(*right)
+    assert list(whole) == head
+    assert list(first) == head + left
+    assert list(second) == head + right
+    assert first == Messages(head + left)
+    assert first.digest() == Messages(head + left).digest()
+    assert second.digest() == Messages(head + right).digest()
+    assert whole.digest() == Messages(head).digest()
+    assert (first == second) == (left == right)
+
+
+def test_a_list_of_messages_is_a_sequence_that_a_system_message_may_lead() -> None:
+    turns = [Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
+    system = Message("system", "s")
+    messages = Messages(turns)
+    led = messages.led_by(system)
+    assert len(led) == 4
+    assert [led[index] for index in range(4)] == [system, *turns] == list(led)
+    assert (led[-1], messages[-1], messages[0]) == (turns[2], turns[2], turns[0])
+    assert led[1:3] == turns[:2]
+    assert led.digest() == messages.digest()
+    assert led != messages
+    assert messages != turns
+    assert repr(messages) == f"Messages({turns!r})"
+    with pytest.raises(IndexError):
+        messages[3]
