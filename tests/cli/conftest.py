@@ -39,7 +39,7 @@ def whoami(ctx: ToolContext) -> str:
 @tool(read_only=True)
 def hostile() -> str:
     """Answers with what a terminal would obey, and a lot of it."""
-    return "\\x1b[2J\\x1b]0;owned\\x07" + "x" * 100_000
+    return "\\x1b[2J\\x1b]0;owned\\x07" + "x" * 1_000_000
 
 def adding(request):
     if request.messages[-1].role == "tool":

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import sqlite3
 import subprocess
+import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from afk_es.views import columns
-from tests.cli.conftest import Afk, Program
+from tests.cli.conftest import ROOT, Afk, Program
 
 Ran = Callable[..., str]
 READ_VERBS = ("runs", "log", "show", "verify")
@@ -50,11 +53,14 @@ def test_a_log_in_memory_cannot_be_read_later(afk: Afk) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("runs",), ("log",), ("show",), ("show", "--at", "4"), ("verify",)])
-def test_reading_leaves_no_trace(arguments: tuple[str, ...], afk: Afk, log: Path, ran: Ran) -> None:
+def test_reading_changes_nothing(arguments: tuple[str, ...], afk: Afk, log: Path, ran: Ran) -> None:
+    """SQLite may leave its own side files beside a log in WAL mode; they hold nothing, and the next writer removes them."""
     ran()
-    before = {path.name: path.stat().st_mtime_ns for path in log.parent.glob("log.db*")}
+    before = log.read_bytes(), log.stat().st_mtime_ns
     assert afk(*arguments).exit_code == 0
-    assert {path.name: path.stat().st_mtime_ns for path in log.parent.glob("log.db*")} == before
+    assert (log.read_bytes(), log.stat().st_mtime_ns) == before
+    assert {path.name for path in log.parent.glob("log.db*")} <= {"log.db", "log.db-wal", "log.db-shm"}
+    assert not any(path.stat().st_size for path in log.parent.glob("log.db-wal"))
 
 
 # -------------------------------------------------------------------------------------------------------------------------- naming a run
@@ -112,9 +118,9 @@ def test_the_list_has_the_newest_first_and_can_be_narrowed(afk: Afk, ran: Ran) -
     listed = afk("runs").stdout.splitlines()
     assert listed[0].split() == ["status", "run", "agent", "started", "took", "steps", "tools", "errors", "tokens", "cost", "about"]
     assert listed[1].startswith("failed")
-    assert "no such model \\x1b[31m" in listed[1]
+    assert "the model call failed" in listed[1]
     assert listed[2].split()[-2:] == ["the", "first"]
-    assert "24     $1.00" in listed[2]
+    assert listed[2].split()[-4:-2] == ["24", "$1.00"]
     short = listed[2].split()[1]
     assert afk("show", short).stdout.startswith(first)
     rows = json.loads(afk("runs", "--state", "failed", "--format", "json").stdout)
@@ -159,7 +165,7 @@ def test_json_has_the_events_whole_and_text_cuts_and_defuses_them(afk: Afk, ran:
     data = json.loads(afk("log", "--format", "json").stdout)
     assert (data["schema"], data["run_id"]) == ("afk_es.log/1", run_id)
     completed = next(event for event in data["events"] if event["type"] == "tool_completed")
-    assert completed["data"]["output"] == "\x1b[2J\x1b]0;owned\x07" + "x" * 100_000
+    assert completed["data"]["output"] == "\x1b[2J\x1b]0;owned\x07" + "x" * 1_000_000
     for arguments in (("log",), ("show",), ("show", "--at", "9"), ("log", "--format", "json"), ("log", "--format", "jsonl")):
         text = afk(*arguments).stdout
         assert "\x1b" not in text, arguments
@@ -176,8 +182,8 @@ def test_an_empty_range_is_an_empty_list(afk: Afk, ran: Ran) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="pipes break otherwise elsewhere")
 def test_a_reader_that_leaves_is_no_error(program: Program, ran: Ran) -> None:
     ran("hostile_agent")
-    for verb in ("log", "show"):
-        process = program(verb, "--format", "json")
+    for written in ("json", "jsonl"):
+        process = program("log", "--format", written)
         assert process.stdout is not None
         assert process.stdout.read(1) == "{"
         process.stdout.close()
@@ -186,10 +192,12 @@ def test_a_reader_that_leaves_is_no_error(program: Program, ran: Ran) -> None:
         assert process.stderr.read() == ""
 
 
-def test_an_ascii_terminal_gets_escapes_and_no_traceback(program: Program, ran: Ran) -> None:
+@pytest.mark.parametrize(("encoding", "shown"), [("latin-1", "Gr\xfc\xdfe \\u2603"), ("utf-8", "Grüße ☃")])
+def test_what_a_terminal_cannot_show_is_an_escape_and_no_traceback(encoding: str, shown: str, log: Path, ran: Ran) -> None:
     ran("agent", "Grüße ☃")
-    out, errors = program("runs", PYTHONIOENCODING="ascii").communicate(timeout=30)
-    assert "Gr\\xfc\\xdfe \\u2603" in out, errors
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "AFK_ES_LOG": str(log), "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-m", "afk_es.cli", "runs"], env=env, capture_output=True, check=True)
+    assert shown in done.stdout.decode(encoding)
 
 
 # ------------------------------------------------------------------------------------------------------------------------------ show
@@ -309,11 +317,6 @@ def test_no_color_is_respected_and_without_a_terminal_there_is_none(afk: Afk, ra
 
 
 def test_a_terminal_gets_colour_unless_it_asked_for_none(log: Path, ran: Ran) -> None:
-    import pty
-    import sys
-
-    from tests.cli.conftest import ROOT
-
     ran()
     shown = {}
     for no_color in ("", "1"):
@@ -325,3 +328,18 @@ def test_a_terminal_gets_colour_unless_it_asked_for_none(log: Path, ran: Ran) ->
         os.close(outer)
     assert b"\x1b[32mcompleted" in shown[""]
     assert b"\x1b" not in shown["1"]
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_still_says_what_a_run_was_about(ran: Ran, log: Path) -> None:
+    ran("agent", "please add one and two for me")
+    outer, inner = pty.openpty()
+    termios.tcsetwinsize(inner, (24, 80))
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "AFK_ES_LOG": str(log), "NO_COLOR": "1"}
+    env.pop("COLUMNS", None)
+    subprocess.run([sys.executable, "-m", "afk_es.cli", "runs"], stdout=inner, env=env, check=True)
+    os.close(inner)
+    lines = os.read(outer, 65_536).decode().splitlines()
+    os.close(outer)
+    assert lines[0].split()[-1] == "about"
+    assert "please add one and" in lines[1]
+    assert max(map(columns, lines)) <= 80
