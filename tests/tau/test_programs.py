@@ -92,7 +92,15 @@ def test_a_program_works_without_closing_anything_and_ends_at_once(program: str,
     with OpenAIServer(airline_responder(Recording.load(FIXTURE))) as server:
         done = subprocess.run(
             # Warnings are errors and, where they come too late to be raised, are printed: stderr has to be empty.
-            [sys.executable, "-W", "error", "-c", program.replace("recording =", told + "recording =", 1), server.url, str(tmp_path / "log.db")],
+            [
+                sys.executable,
+                "-W",
+                "error",
+                "-c",
+                program.replace("recording =", told + "recording =", 1),
+                server.url,
+                str(tmp_path / "log.db"),
+            ],
             cwd=_REPOSITORY,
             env={**os.environ, "PYTHONPATH": str(_REPOSITORY)},
             capture_output=True,
