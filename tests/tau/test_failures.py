@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from afk_es.core import Runner
-from afk_es.log import open_log
 from tests.support.openai_server import OpenAIServer, Reply, error
 from tests.support.tau import FIXTURE, Recording
 from tests.tau.airline import EXACT, airline_agent, airline_model, airline_responder, play
@@ -61,5 +59,6 @@ async def test_a_wrong_history_fails_the_run_with_what_is_wrong(tmp_path: Path) 
         agent = airline_agent(recording, conversation, airline_model(conversation, server.url))
         result = await Runner(log=tmp_path / "airline.db", config=EXACT).run(agent, user_message="I never said that.")
     assert result.state == "failed"
-    assert "422" in str(result.error) or "message 1 should be" in str(result.error)
+    assert result.error is not None
+    assert "message 1 should be" in result.error
     assert len(server.requests) == 1
