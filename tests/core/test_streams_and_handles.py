@@ -210,6 +210,22 @@ def test_a_handle_that_is_abandoned_when_the_event_loop_ends_is_laid_down_and_ca
     assert asyncio.run(afterwards()) == "cancelled"
 
 
+def test_wherever_an_event_loop_ends_the_log_says_so_and_the_file_is_closed(tmp_path: Path) -> None:
+    """At each of these moments something else is under way: an append, a model call, a tool."""
+
+    async def program(moments: int) -> str:
+        described = agent([*[asks(("work", {"n": n})) for n in range(9)], says("done")], Counted().tool)
+        handle = await Runner(log=tmp_path / "runs.db").run_handle(described)
+        for _ in range(moments):
+            await asyncio.sleep(0)
+        return handle.run_id
+
+    for moments in range(0, 300, 7):
+        run_id = asyncio.run(program(moments))
+        assert os.listdir(tmp_path) == ["runs.db"]
+        assert types(stored(tmp_path, run_id))[-1] in ("run_interrupted", "run_completed")
+
+
 async def test_the_log_is_open_exactly_while_a_run_goes_on(tmp_path: Path) -> None:
     runner = Runner(log=tmp_path / "runs.db")
     stuck = StuckModel()
