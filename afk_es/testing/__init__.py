@@ -8,9 +8,8 @@ from afk_es.testing.crash_matrix import (
     crash_at,
     crash_everywhere,
     log_problems,
-    unkilled_result,
 )
-from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, RetryClock, crash_points
+from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, RetryClock, crash_points, rehearse
 from afk_es.testing.mortal import CrashPoint
 from afk_es.testing.scripted import ScriptedModel, ScriptExhaustedError
 
@@ -22,6 +21,7 @@ __all__ = [
     "CrashScenario",
     "CrashTrial",
     "Dispatch",
+    "Rehearsal",
     "RetryClock",
     "ScriptedModel",
     "ScriptExhaustedError",
@@ -30,5 +30,5 @@ __all__ = [
     "crash_everywhere",
     "crash_points",
     "log_problems",
-    "unkilled_result",
+    "rehearse",
 ]

@@ -19,7 +19,8 @@ from afk_es.core import AgentResult, AgentRunEvent
 from afk_es.errors import AfkError
 from afk_es.machine.events import TERMINAL
 from afk_es.machine.spec import RunSpec
-from afk_es.testing.crashes import CrashPoint, CrashScenario, CrashTrial, Dispatch, crash_points
+from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, rehearse
+from afk_es.testing.mortal import CrashPoint
 
 Check = Callable[[CrashTrial, AgentResult], Iterable[str]]
 """Looks at a trial after its run has ended, while its directory is still there, and says what is wrong, a sentence each."""
@@ -34,7 +35,7 @@ class CrashOutcome:
         reached: whether each of them came to its point.
         result: what the run came to in the end; None if it could not be resumed.
         unknown: ids of tool calls whose outcome nobody knows, and of which the model was told so.
-        spent: whether the run ended at max_llm_calls because a request in doubt counts as sent.
+        spent: whether a limit stopped more than in the run nobody killed: what was in doubt and begun again counts twice.
         repeated: effects that ran again although their result was in the log.
         problems: promises that were broken, a sentence each.
     """
@@ -83,18 +84,19 @@ def crash_everywhere(scenario: CrashScenario, check: Check | None = None) -> Cra
     Args:
         check: promises of your own, see `Check`.
     """
-    unkilled = unkilled_result(scenario)
-    return CrashMatrix(unkilled, [crash_at(scenario, (point,), unkilled, check) for point in crash_points(scenario)])
+    rehearsal = rehearse(scenario)
+    return CrashMatrix(rehearsal.result, [crash_at(scenario, (point,), rehearsal, check) for point in rehearsal.points])
 
 
-def unkilled_result(scenario: CrashScenario) -> AgentResult:
-    """What the run comes to when nobody kills it."""
-    with CrashTrial(scenario) as trial:
-        return trial.run()
+def crash_at(
+    scenario: CrashScenario, points: Iterable[CrashPoint], rehearsal: Rehearsal | None = None, check: Check | None = None
+) -> CrashOutcome:
+    """Kill the run at these points, one process after the other, let the next one end, and check every promise.
 
-
-def crash_at(scenario: CrashScenario, points: Iterable[CrashPoint], unkilled: AgentResult, check: Check | None = None) -> CrashOutcome:
-    """Kill the run at these points, one process after the other, let the next one end, and check every promise."""
+    Args:
+        rehearsal: what to compare with; default: a new one.
+    """
+    rehearsal = rehearsal or rehearse(scenario)
     points = tuple(points)
     problems: list[str] = []
     prefixes: list[tuple[int, list[AgentRunEvent]]] = []
@@ -118,11 +120,11 @@ def crash_at(scenario: CrashScenario, points: Iterable[CrashPoint], unkilled: Ag
         for _process, prefix in prefixes:
             problems += [] if events[: len(prefix)] == prefix else ["what was in the log at the crash was changed"]
         unknown = _unknown(events)
-        spent = result is not None and result.error != unkilled.error and _spent_by_doubt(events)
+        spent = _spent_by_doubt(rehearsal.events, events)
         if result is not None:
             problems += log_problems(events)
             problems += _dispatched_twice(events, trial.dispatches)
-            problems += [] if unknown or spent else _differences(unkilled, result)
+            problems += [] if unknown or spent else _differences(rehearsal.result, result)
             problems += [] if check is None else check(trial, result)
         return CrashOutcome(points, reached, result, unknown, spent, len(repeated), tuple(problems))
 
@@ -239,10 +241,18 @@ def _dispatched_twice(events: list[AgentRunEvent], dispatches: list[Dispatch]) -
         yield "a tool call was repeated under another idempotency key"
 
 
-def _spent_by_doubt(events: list[AgentRunEvent]) -> bool:
-    """Whether the run was stopped by max_llm_calls after a request had to be sent again. The limit holds, so the result differs."""
-    again = any(event.type == "effect_in_doubt" and event.data["effect"] == "llm" for event in events)
-    return again and any(event.type == "limit_reached" and event.data["limit"] == "max_llm_calls" for event in events)
+def _spent_by_doubt(unkilled: Iterable[AgentRunEvent], events: list[AgentRunEvent]) -> bool:
+    """Whether a limit stopped more than it does in the run nobody killed, because what was in doubt and begun again counts twice."""
+    again = any(event.type == "effect_in_doubt" and event.data["resolution"] in ("run_again", "ask_again", "ask") for event in events)
+    return again and _stopped(events) > _stopped(unkilled)
+
+
+def _stopped(events: Iterable[AgentRunEvent]) -> int:
+    return sum(
+        (event.type == "tool_completed" and event.data["outcome"] == "limited")
+        or (event.type == "limit_reached" and event.data["limit"] == "max_llm_calls")
+        for event in events
+    )
 
 
 def _limits(events: list[AgentRunEvent]) -> Iterator[str]:

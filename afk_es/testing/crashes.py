@@ -21,13 +21,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import SeededIds, SimulatedClock
 from afk_es.core import AgentResult, AgentRunEvent, AgentRunHandle, Runner, RunnerConfig
 from afk_es.core.loop import Handler, Handlers
-from afk_es.errors import RunNotFoundError
+from afk_es.errors import RunNotFoundError, UsageError
 from afk_es.handlers import Binding
 from afk_es.handlers.binding import Emit
 from afk_es.log import EventLog
@@ -38,15 +38,17 @@ from afk_es.machine import Draft, Effect, RunState
 from afk_es.machine.effects import CallModel, ExecuteTool
 from afk_es.testing.mortal import CrashPoint, MortalLog, MortalProcess
 
-_LONGEST_RETRY_S = 60.0
+T = TypeVar("T")
 
 
 class RetryClock(SimulatedClock):
     """A simulated clock on which the delays of retries pass at once and deadlines do not come by themselves; `advance` lets time pass."""
 
     async def sleep(self, seconds: float) -> None:
-        """Return at once from a wait of a minute or less, that much later."""
-        if seconds > _LONGEST_RETRY_S:
+        """For the delay of a retry: return at once, that much later. Otherwise wait for `advance`."""
+        task = asyncio.current_task()
+        # The loop names the task of an effect by the effect's id, which for the delay of a retry is "retry:" and a seq.
+        if task is None or ":retry:" not in task.get_name():
             await super().sleep(seconds)
             return
         self.advance(seconds)
@@ -112,7 +114,11 @@ class Dispatch:
 class CrashTrial:
     """One run, in as many processes as it takes.
 
-    Use it as a context manager: leaving it clears the dead processes and the directory away.
+    Use it as a context manager: leaving it clears the dead processes and the directory away. A process that dies before `run_started` is
+    durable leaves no run behind, and nobody was told of one: the next process starts it anew.
+
+    Raises:
+        UsageError: made where an event loop is running.
 
     Attributes:
         directory: the trial's outside world.
@@ -123,6 +129,9 @@ class CrashTrial:
     """
 
     def __init__(self, scenario: CrashScenario) -> None:
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop()
+            raise UsageError("each process of a crash trial has an event loop of its own; use it where none is running, as in a plain test")
         self.scenario = scenario
         self.directory = Path(tempfile.mkdtemp(prefix="afk_es-crash-"))
         self.clock = RetryClock()
@@ -233,7 +242,7 @@ class CrashTrial:
         scenario = self.scenario
         return Runner(log=log, config=scenario.config, policy_engine=scenario.policy_engine, clock=self.clock, ids=ids)
 
-    async def _with_log(self, ask: Callable[[EventLog], Awaitable[Any]]) -> Any:
+    async def _with_log(self, ask: Callable[[EventLog], Awaitable[T]]) -> T:
         log = self._store()
         await log.open()
         try:
@@ -303,8 +312,28 @@ def _dispatch(effect: Effect, state: RunState, process: int) -> Dispatch | None:
             return None
 
 
-def crash_points(scenario: CrashScenario) -> tuple[CrashPoint, ...]:
-    """Every point that the run comes to when nobody kills it: before and after each write to the log and each effect."""
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """The run as it is when nobody kills it.
+
+    Attributes:
+        result: what it comes to.
+        events: its log.
+        points: every point it comes to: before and after each write to the log and each effect.
+    """
+
+    result: AgentResult
+    events: tuple[AgentRunEvent, ...]
+    points: tuple[CrashPoint, ...]
+
+
+def rehearse(scenario: CrashScenario) -> Rehearsal:
+    """Run once, and kill nobody."""
     with CrashTrial(scenario) as trial:
-        trial.run()
-        return tuple(trial.passed)
+        result = trial.run()
+        return Rehearsal(result, tuple(trial.events()), tuple(trial.passed))
+
+
+def crash_points(scenario: CrashScenario) -> tuple[CrashPoint, ...]:
+    """Every point at which a process of this run may die. It takes one run to find out."""
+    return rehearse(scenario).points

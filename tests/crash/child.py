@@ -125,6 +125,8 @@ async def main(job: dict[str, Any]) -> None:
                 say("ready", "")
                 while run_id := (await asyncio.to_thread(sys.stdin.readline)).strip():
                     await _resume(runner, clerk, run_id)
+            case other:
+                raise ValueError(f"there is no job {other!r}")
 
 
 async def _start(runner: Runner, clerk: Agent) -> None:

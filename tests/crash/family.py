@@ -27,6 +27,7 @@ class Child:
     """A child process, by what it says."""
 
     def __init__(self, directory: Path, do: str, plan: str, **job: Any) -> None:
+        directory.mkdir(exist_ok=True)
         text = json.dumps({"directory": str(directory), "do": do, "plan": plan, **job})
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(

@@ -15,7 +15,7 @@ from afk_es.errors import LLMRetryableError, ToolError
 from afk_es.llms import LLMRequest, LLMResponse, ToolCall, Usage
 from afk_es.machine.values import Message
 from afk_es.testing import CrashScenario, ScriptedModel
-from afk_es.tools import Tool, ToolContext, tool
+from afk_es.tools import Tool, ToolContext, ToolDeferredHandle, tool
 from tests.crash.journal import Journal
 
 Plan = Sequence[Sequence[str]]
@@ -121,8 +121,7 @@ def agent(
         model = ScriptedModel(answer if wrap is None else wrap(answer, journal))
         used = {name for turn in plan for name in turn}
         tools = [one for name, one in tools_in(journal, fail_times=fail_times).items() if name in used]
-        options = {"fail_safe": fail_safe} if fail_safe is not None else {}
-        return Agent(name="clerk", model=model, instructions="Be brief.", tools=tools, **options, **more)
+        return Agent(name="clerk", model=model, instructions="Be brief.", tools=tools, fail_safe=fail_safe or FailSafeConfig(), **more)
 
     return make
 
@@ -162,6 +161,19 @@ def _verdict(directory: Path) -> Agent:
     return Agent(name="judge", model=ScriptedModel(answer), tools=[tools_in(journal)["look"]], output_type=Verdict)
 
 
+def _background(directory: Path) -> Agent:
+    journal = Journal(directory / "journal.jsonl")
+
+    @tool
+    async def order(item: str, ctx: ToolContext) -> ToolDeferredHandle:
+        """Order something that takes long."""
+        journal.note("order", ctx, item=item)
+        await asyncio.sleep(0)
+        return ToolDeferredHandle(ticket_id=f"ticket {item}", summary="ordered")
+
+    return Agent(name="clerk", model=ScriptedModel(planned([["order", "put"]])), tools=[order, tools_in(journal)["put"]])
+
+
 def _dynamic(directory: Path) -> Agent:
     journal = Journal(directory / "journal.jsonl")
 
@@ -180,6 +192,18 @@ async def _pause_in_the_middle(handle: AgentRunHandle) -> None:
             await handle.pause()
         elif event.type == "tool_completed" and paused:
             await handle.resume()
+
+
+async def _cancel_in_the_first_tool(handle: AgentRunHandle) -> None:
+    async for event in handle.events:
+        if event.type == "tool_started":
+            await handle.cancel("enough")
+
+
+async def _interrupt_in_the_first_tool(handle: AgentRunHandle) -> None:
+    async for event in handle.events:
+        if event.type == "tool_started":
+            await handle.interrupt("for today")
 
 
 async def _first_run(runner: Runner, agent: Agent) -> None:
@@ -225,6 +249,7 @@ SCENARIOS: dict[str, CrashScenario] = {
     "second run of a thread": CrashScenario(
         agent=agent([["put"]]), user_message="The second.", thread_id="thread_of_two", before=_first_run
     ),
+    "a tool in the background": CrashScenario(agent=_background, user_message="Do it"),
     "call limit": CrashScenario(agent=agent([["pay", "put", "pay"]], fail_safe=FailSafeConfig(max_tool_calls=2)), user_message="Do it"),
     "exact model limit": CrashScenario(agent=agent([["pay"], ["put"]], fail_safe=FailSafeConfig(max_llm_calls=3)), user_message="Do it"),
     "a tool that fails the run": CrashScenario(
@@ -235,6 +260,8 @@ SCENARIOS: dict[str, CrashScenario] = {
     ),
     "cost limit": CrashScenario(agent=agent([["pay"], ["put"]], fail_safe=FailSafeConfig(max_total_cost_usd=0.02)), user_message="Do it"),
     "paused": CrashScenario(agent=agent([["pay", "put"]]), user_message="Do it", control=_pause_in_the_middle),
+    "cancelled": CrashScenario(agent=agent([["put", "pay"]]), user_message="Do it", control=_cancel_in_the_first_tool),
+    "interrupted": CrashScenario(agent=agent([["put", "pay"]]), user_message="Do it", control=_interrupt_in_the_first_tool),
     "retry what is in doubt": CrashScenario(agent=agent([["pay"], *_MIXED]), user_message="Do it", config=RunnerConfig(in_doubt="retry")),
     "ask about what is in doubt": CrashScenario(agent=agent(_MIXED), user_message="Do it", config=RunnerConfig(in_doubt="ask")),
 }

@@ -12,11 +12,11 @@ from dataclasses import replace
 import pytest
 
 from afk_es.core import AgentResult
-from afk_es.testing import CrashPoint, CrashTrial, crash_at, crash_everywhere, crash_points, unkilled_result
+from afk_es.testing import CrashPoint, CrashTrial, crash_at, crash_everywhere, rehearse
 from tests.crash.journal import Journal
 from tests.crash.scenarios import SCENARIOS, UNKNOWN
 
-NEVER_TWICE = {"pay", "broken", "slow_pay"}
+NEVER_TWICE = {"pay", "broken", "slow_pay", "order"}
 SECOND_CRASHES = 8
 
 
@@ -69,12 +69,11 @@ def test_what_is_in_doubt_changes_only_what_is_said_of_it(name: str) -> None:
 def test_a_run_survives_a_second_crash_while_it_is_resumed(name: str) -> None:
     scenario = SCENARIOS[name]
     chance = random.Random(name)
-    unkilled = unkilled_result(scenario)
-    points = crash_points(scenario)
-    for first in chance.sample(points, min(SECOND_CRASHES, len(points))):
+    rehearsal = rehearse(scenario)
+    for first in chance.sample(rehearsal.points, min(SECOND_CRASHES, len(rehearsal.points))):
         second = _point_of_the_resume(name, first, chance)
         if second is not None:
-            outcome = crash_at(scenario, (first, second), unkilled, what_the_world_saw)
+            outcome = crash_at(scenario, (first, second), rehearsal, what_the_world_saw)
             assert outcome.problems == (), f"{first} and then {second}"
 
 
