@@ -17,14 +17,18 @@ from afk_es.errors import UsageError
 from afk_es.machine import AgentRunEvent, Draft
 
 STREAM_BUFFER = 64
-"""Events a stream runs ahead of its consumer at most."""
+"""How far a stream runs ahead of its consumer before it waits for it, in events."""
 
 
 class Feed(Protocol):
     """Where the events of a stretch go while it runs."""
 
-    async def publish(self, event: AgentRunEvent) -> None:
-        """Take an event; may wait for its consumer."""
+    def publish(self, event: AgentRunEvent) -> None:
+        """Take an event."""
+        ...
+
+    async def room(self) -> None:
+        """Wait until the consumer has caught up, where there is one to wait for."""
         ...
 
     def close(self) -> None:
@@ -40,10 +44,13 @@ class EventFeed:
         self._closed = False
         self._news = asyncio.Event()
 
-    async def publish(self, event: AgentRunEvent) -> None:
+    def publish(self, event: AgentRunEvent) -> None:
         """Let every consumer have it."""
         self._events.append(event)
         self._news.set()
+
+    async def room(self) -> None:
+        """Nobody is waited for: each consumer reads at its own pace."""
 
     def close(self) -> None:
         """There will be no more."""
@@ -64,7 +71,7 @@ class EventFeed:
 
 
 class StreamFeed:
-    """What a stream's consumer is told, a bounded number of events ahead of it."""
+    """What a stream's consumer is told: no effect starts, and no text is taken from a model, while it is `STREAM_BUFFER` events behind."""
 
     def __init__(self) -> None:
         self._events: deque[AgentStreamEvent] = deque()
@@ -72,14 +79,16 @@ class StreamFeed:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
 
-    async def publish(self, event: AgentRunEvent) -> None:
-        """Let the consumer have it, once there is room."""
+    def publish(self, event: AgentRunEvent) -> None:
+        """Let the consumer have it."""
         told = stream_event(event)
-        while told is not None and not self._closed:
-            if len(self._events) < STREAM_BUFFER:
-                self._events.append(told)
-                self._news.set()
-                return
+        if told is not None and not self._closed:
+            self._events.append(told)
+            self._news.set()
+
+    async def room(self) -> None:
+        """Wait until the consumer has caught up or has left."""
+        while len(self._events) >= STREAM_BUFFER and not self._closed:
             self._room.clear()
             await self._room.wait()
 
@@ -233,7 +242,7 @@ _LEFT = "the consumer left the stream"
 class AgentStreamHandle:
     """A run that its consumer drives: `async for event in handle`.
 
-    The run goes as far ahead as `STREAM_BUFFER` events and then waits for its consumer. Leaving the iteration before its end cancels the
+    The run goes some `STREAM_BUFFER` events ahead and then waits for its consumer. Leaving the iteration before its end cancels the
     run; `async with handle:` around it, or `aclose()`, waits until that is in the log. It can be iterated once. A model call that is
     tried again streams its text again.
     """

@@ -23,7 +23,8 @@ Handler = Callable[[Any, RunState], Awaitable[Draft]]
 """Performs one kind of effect and answers with one of the events of `ENDINGS`. It may raise only for a bug of ours."""
 
 Handlers = Mapping[type, Handler]
-Publish = Callable[[AgentRunEvent], Awaitable[None]]
+Publish = Callable[[AgentRunEvent], None]
+Room = Callable[[], Awaitable[None]]
 
 _INLINE = (EvaluatePolicy, ValidateOutput)
 """Effects that only compute: performed on the spot, without a commit before them and without a task."""
@@ -39,6 +40,8 @@ class Loop:
         state: where the run stands.
         history: what the thread remembered when the run began; only needed to check the fold.
         publish: called with every event once it is durable, and with transient ones as they come.
+        room: waits until whoever consumes the events has caught up. Effects wait for it, and not the loop itself, which must be able to
+            take in a deadline or a cancellation meanwhile.
         always_replay: read the run back after each write, fold it from zero, and compare.
     """
 
@@ -50,6 +53,7 @@ class Loop:
         handlers: Handlers,
         clock: Clock,
         publish: Publish | None = None,
+        room: Room | None = None,
         history: Messages | None = None,
         always_replay: bool = False,
     ) -> None:
@@ -59,6 +63,7 @@ class Loop:
         self._handlers = handlers
         self._clock = clock
         self._publish = publish
+        self._room = room
         self._history = history
         self._always_replay = always_replay
         self._pending: list[AgentRunEvent] = []
@@ -85,7 +90,9 @@ class Loop:
             return
         state = self.state
         seq = self.state.call.intent_seq
-        await self._publish(
+        if self._room is not None:
+            await self._room()
+        self._publish(
             AgentRunEvent("text_delta", state.run_id, state.thread_id, seq, self.now(), state.status, state.step, "", {"delta": text})
         )
 
@@ -155,7 +162,7 @@ class Loop:
             await self._check_replay()
         if self._publish is not None:
             for event in events:
-                await self._publish(event)
+                self._publish(event)
 
     def _reconcile(self, effects: tuple[Effect, ...]) -> None:
         """Start what should be under way and is not; stop what is and should not be."""
@@ -186,6 +193,8 @@ class Loop:
 
     async def _perform(self, effect: Effect) -> None:
         try:
+            if self._room is not None and not isinstance(effect, Wait):
+                await self._room()
             draft = await self._answer(effect)
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -221,7 +230,6 @@ class Loop:
         """The task that drives the run is being cancelled, as at the end of an event loop: say so in the log, so that it can be resumed."""
         # When an event loop ends, everybody in it is cancelled at once. Whoever awaited this run is, and then it is to be cancelled for good.
         await asyncio.sleep(0)
-        self._publish = None
         if self.state.ended:
             return
         self._take_in()

@@ -233,11 +233,11 @@ class Runner:
     ) -> Stretch:
         """Claim the run, and let its loop go on in a task of its own."""
 
-        async def publish(event: AgentRunEvent) -> None:
+        def publish(event: AgentRunEvent) -> None:
             if event.type in RESULT_EVENTS:
                 notable.append(event)
             if feed is not None:
-                await feed.publish(event)
+                feed.publish(event)
 
         async def emit(text: str) -> None:
             await loop.emit(text)
@@ -248,6 +248,7 @@ class Runner:
             handlers=self._handlers(binding, emit if streamed else None),
             clock=self._clock,
             publish=publish,
+            room=feed.room if streamed and feed is not None else None,
             history=history,
             always_replay=self._always_replay,
         )

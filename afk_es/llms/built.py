@@ -52,10 +52,12 @@ class BuiltModel:
 
     @property
     def provider_id(self) -> str:
+        """The adapter's."""
         return self._inner.provider_id
 
     @property
     def model(self) -> str | None:
+        """The name it was built for, if any."""
         return self._model
 
     def __repr__(self) -> str:

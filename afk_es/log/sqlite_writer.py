@@ -235,18 +235,20 @@ class Writer:
     async def _transact(self, placed: list[_Placed], new_runs: dict[str, str], new_parts: dict[str, str]) -> dict[str, int]:
         connection = self._connection
         keys: dict[str, int] = {}
-        await fetch(connection, "BEGIN IMMEDIATE")
         try:
+            await fetch(connection, "BEGIN IMMEDIATE")
             if new_runs:
                 keys = dict(await fetch(connection, _INSERT_RUNS, (json.dumps(list(new_runs.items())),)))
             if new_parts:
                 await connection.executemany(_INSERT_PART, new_parts.items())
             await connection.executemany(_insert_events(1), _rows(placed, keys))
             await fetch(connection, "COMMIT")
-        finally:
-            if connection.in_transaction:
-                with suppress(sqlite3.Error):  # The error that led here says more than a failing rollback could.
-                    await fetch(connection, "ROLLBACK")
+        except BaseException:
+            # A cancelled statement is executed all the same, so only the connection's own thread knows whether there is something to roll
+            # back. Where there is not this fails, and the error that led here says more.
+            with suppress(sqlite3.Error):
+                await fetch(connection, "ROLLBACK")
+            raise
         return keys
 
     def _remember(self, placed: list[_Placed], keys: dict[str, int], new_parts: dict[str, str]) -> None:

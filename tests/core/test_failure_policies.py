@@ -70,6 +70,7 @@ async def test_a_failing_model(policy: Any, kind: str, runner: Runner) -> None:
     assert result.state == state
     assert events[-1].type == ("run_failed" if state == "failed" else "run_completed")
     assert str(error) in (result.error or "") or "max_steps" in (result.error or "")
+    assert result.error is not None
     assert result.error in result.final_text
 
 

@@ -181,7 +181,7 @@ async def test_what_is_no_response_is_a_failed_call(answer: Any, runner: Runner)
 
 
 async def test_a_response_that_was_never_validated_is_a_failed_call(runner: Runner) -> None:
-    forged = LLMResponse.model_construct(text=None, tool_calls=None)
+    forged = LLMResponse.model_construct(text=None, tool_calls=None)  # type: ignore[arg-type]
     result = await runner.run(agent(Rubbish(forged)))
     assert result.state == "failed"
 
@@ -240,7 +240,7 @@ async def test_a_stream_that_ends_without_its_response_is_a_failed_call(runner: 
             raise AssertionError("it streams")
 
         async def chat_stream(self, request: Any) -> Any:
-            for part in ():
+            for part in list[str]():
                 yield part
 
     handle = await runner.run_stream(agent(CutOff(), fail_safe=limits(llm_failure_policy="fail")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 
 import pytest
 from pydantic import BaseModel
@@ -51,8 +52,10 @@ async def interrupted(runner: Runner) -> AgentResult:
     return await _stopped(runner, "interrupt")
 
 
+Ending = Callable[[Runner], Awaitable[AgentResult]]
+
 # how         state          final_text          error             steps, model calls, tool calls, cost
-ENDINGS = {
+ENDINGS: dict[Ending, tuple[str, str, str | None, int, int, int, float]] = {
     completed:   ("completed",   "done",             None,             2, 2, 1, 0.75),
     failed:      ("failed",      "no credit",        "no credit",      2, 2, 1, 0.25),
     degraded:    ("degraded",    "one moment",       "no credit",      2, 2, 1, 0.25),
@@ -62,12 +65,12 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.__name__)
-async def test_every_field(ending: object, runner: Runner) -> None:
-    state, text, error, steps, model_calls, tool_calls, cost = ENDINGS[ending]  # type: ignore[index]
-    result = await ending(runner)  # type: ignore[operator]
+async def test_every_field(ending: Ending, runner: Runner) -> None:
+    state, text, error, steps, model_calls, tool_calls, cost = ENDINGS[ending]
+    result = await ending(runner)
     assert result.state == state
     assert text in result.final_text
-    assert (result.error is None) if error is None else (error in result.error)
+    assert error in result.error if error is not None and result.error is not None else result.error is error
     assert result.run_id.startswith("run_")
     assert result.thread_id.startswith("thread_")
     assert result.total_cost_usd == pytest.approx(cost)
@@ -98,8 +101,8 @@ async def test_every_field(ending: object, runner: Runner) -> None:
     ("ending", "raised"),
     [(failed, RunFailedError), (degraded, RunDegradedError), (cancelled, RunCancelledError), (interrupted, RunInterruptedError)],
 )
-async def test_raise_for_state(ending: object, raised: type[RunError], runner: Runner) -> None:
-    result = await ending(runner)  # type: ignore[operator]
+async def test_raise_for_state(ending: Ending, raised: type[RunError], runner: Runner) -> None:
+    result = await ending(runner)
     with pytest.raises(raised, match=result.run_id) as caught:
         result.raise_for_state()
     assert caught.value.result is result
@@ -117,8 +120,8 @@ async def test_a_degraded_run_says_what_it_has_and_what_is_missing(runner: Runne
 
 
 @pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.__name__)
-async def test_a_result_is_json_and_can_be_asked_for_again(ending: object, runner: Runner) -> None:
-    result = await ending(runner)  # type: ignore[operator]
+async def test_a_result_is_json_and_can_be_asked_for_again(ending: Ending, runner: Runner) -> None:
+    result = await ending(runner)
     dumped = json.loads(result.model_dump_json())
     assert dumped["state"] == result.state
     assert dumped["tool_executions"][0]["agent_path"] == ["judge"]

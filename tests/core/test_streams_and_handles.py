@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from afk_es.agents import Agent
+from afk_es.agents import Agent, FailSafeConfig
+from afk_es.clock import SimulatedClock
 from afk_es.core import AgentRunEvent, AgentRunHandle, AgentStreamEvent, Runner
 from afk_es.core.handle import STREAM_BUFFER
 from afk_es.errors import LLMConfigurationError, UsageError
@@ -87,6 +88,33 @@ async def test_a_slow_consumer_holds_the_run_back(runner: Runner) -> None:
     assert STREAM_BUFFER - 2 <= sent <= STREAM_BUFFER + 1
     assert await handle.collect_text() == LONG
     assert sent > 2 * STREAM_BUFFER
+
+
+async def test_a_consumer_that_stalls_does_not_stop_the_clock() -> None:
+    clock = SimulatedClock()
+    async with Runner(log=":memory:", clock=clock) as runner:
+        stuck = Stuck()
+        chatter = [asks(*[("work", {"n": n}) for n in range(STREAM_BUFFER - 10)], ("stuck", {}))]
+        described = agent(chatter, Counted().tool, stuck.tool, fail_safe=FailSafeConfig(max_wall_time_s=5, max_parallel_tools=100))
+        handle = await runner.run_stream(described)
+        await stuck.begun.wait()
+        await settled()
+        clock.advance(6)
+        await settled()
+        assert stuck.cancelled
+        assert types(await log_of(runner, handle.run_id))[-1] == "run_interrupted"
+        await handle.collect_text()
+        assert handle.result.state == "interrupted"
+
+
+async def test_a_slow_consumer_holds_tools_back_too(runner: Runner) -> None:
+    work = Counted()
+    described = agent([*[asks(("work", {"n": n})) for n in range(40)], says("done")], work.tool, max_steps=99)
+    handle = await runner.run_stream(described)
+    await settled()
+    assert work.ran <= STREAM_BUFFER // 3 + 1
+    assert await handle.collect_text() == "done"
+    assert work.ran == 40
 
 
 async def test_leaving_the_stream_early_cancels_the_run(runner: Runner) -> None:
@@ -208,6 +236,22 @@ def test_a_handle_that_is_abandoned_when_the_event_loop_ends_is_laid_down_and_ca
         return (await handle.await_result()).state
 
     assert asyncio.run(afterwards()) == "cancelled"
+
+
+def test_wherever_an_event_loop_ends_the_log_says_so_and_the_file_is_closed(tmp_path: Path) -> None:
+    """At each of these moments something else is under way: an append, a model call, a tool."""
+
+    async def program(moments: int) -> str:
+        described = agent([*[asks(("work", {"n": n})) for n in range(9)], says("done")], Counted().tool)
+        handle = await Runner(log=tmp_path / "runs.db").run_handle(described)
+        for _ in range(moments):
+            await asyncio.sleep(0)
+        return handle.run_id
+
+    for moments in range(0, 300, 7):
+        run_id = asyncio.run(program(moments))
+        assert os.listdir(tmp_path) == ["runs.db"]
+        assert types(stored(tmp_path, run_id))[-1] in ("run_interrupted", "run_completed")
 
 
 async def test_the_log_is_open_exactly_while_a_run_goes_on(tmp_path: Path) -> None:

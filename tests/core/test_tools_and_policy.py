@@ -63,7 +63,7 @@ async def test_what_a_tool_does_to_its_context_or_arguments_changes_nothing_of_t
     def vandal(items: list[Any], ctx: ToolContext) -> str:
         items[0]["a"] = "changed"
         items.clear()
-        ctx.metadata["list"].append("more")  # type: ignore[index]
+        ctx.metadata["list"].append("more")
         return "done"
 
     described = agent([asks(("vandal", {"items": [{"a": 1}]})), asks(("vandal", {"items": [{"a": 1}]})), says("ok")], vandal)
