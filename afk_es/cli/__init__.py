@@ -51,8 +51,21 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
 
 
+def _show_version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("afk-es")
+    except PackageNotFoundError:
+        found = "(a source tree that is not installed)"
+    click.echo(f"afk-es {found}")
+    ctx.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog="New here? Try `afk-es demo`.")
-@click.version_option(package_name="afk-es", prog_name="afk-es")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version and exit.")
 @common_options
 def main() -> None:
     """Run agents whose every step is in an event log, and look into that log.

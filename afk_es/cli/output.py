@@ -117,7 +117,7 @@ def command(*words: str, db: str | None = None) -> str:
 def program() -> str:
     """How this program was called, so that what is printed can be pasted: its name where the PATH leads to it, else its path."""
     called = sys.argv[0]
-    if Path(called).name == "__main__.py":
+    if Path(called) == Path(__file__).with_name("__main__.py"):
         return shlex.join([sys.executable, "-m", "afk_es.cli"])
     found = shutil.which("afk-es")
     if found is not None and os.path.exists(called) and os.path.samefile(found, called):

@@ -100,7 +100,7 @@ class Writer:
             raise LogClosedError(f"the log {self._path} is closed")
         done = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(batch, done))
-        if self._draining is None:
+        if self._draining is None or self._draining.done():
             self._draining = asyncio.create_task(self._drain(), name="afk_es log writer")
         await done
 
@@ -113,7 +113,9 @@ class Writer:
         self._closed = True
         try:
             if self._draining is not None:
-                await asyncio.shield(self._draining)
+                await asyncio.wait([self._draining])
+            # An event loop that ends cancels that task too, perhaps before its first step.
+            await self._drain()
         finally:
             await self._connection.close()
 

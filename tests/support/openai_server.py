@@ -80,11 +80,18 @@ class _SignallingServer(uvicorn.Server):
 
 
 class OpenAIServer:
-    """The server, as a context manager. `url` is the api_base to give to a client; `requests` are what it was asked, in order."""
+    """The server, as a context manager. `url` is the api_base to give to a client; `requests` are what it was asked, in order.
 
-    def __init__(self, responder: Responder, *, port: int = 0) -> None:
+    Args:
+        responder: gives the answer to a request's body.
+        port: 0 takes a free one.
+        piece: characters of text, or of a call's arguments, in a chunk of a stream.
+    """
+
+    def __init__(self, responder: Responder, *, port: int = 0, piece: int = 5) -> None:
         self.requests: list[Received] = []
         self._responder = responder
+        self._piece = piece
         # With the protocol named, asyncio sets TCP_NODELAY; without it each answer waits 40 ms for the client's acknowledgement.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -132,7 +139,7 @@ class OpenAIServer:
         if not body.get("stream"):
             turn = reply.turn if isinstance(reply, BrokenStream) else reply
             return JSONResponse(_completion(turn, body))
-        return StreamingResponse(_events(reply, body, request), media_type="text/event-stream")
+        return StreamingResponse(_events(reply, body, request, self._piece), media_type="text/event-stream")
 
 
 def _http_response(answer: HttpAnswer) -> Response:
@@ -173,19 +180,21 @@ def _completion(turn: Turn, body: dict[str, Any]) -> dict[str, Any]:
     return completion if usage is None else {**completion, "usage": usage}
 
 
-def _chunks(turn: Turn, body: dict[str, Any]) -> list[dict[str, Any]]:
+def _chunks(turn: Turn, body: dict[str, Any], piece: int) -> list[dict[str, Any]]:
     base = {"id": "chatcmpl-local", "object": "chat.completion.chunk", "created": 0, "model": turn.get("model", body["model"])}
 
     def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
         return {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
 
     chunks = [chunk({"role": "assistant", "content": None if turn.get("tool_calls") else ""})]
-    chunks += [chunk({"content": piece}) for piece in _pieces(turn.get("content") or "")]
+    chunks += [chunk({"content": part}) for part in _pieces(turn.get("content") or "", piece)]
     for index, call in enumerate(turn.get("tool_calls") or ()):
         function = call["function"]
         head = {"index": index, "id": call["id"], "type": "function", "function": {"name": function["name"], "arguments": ""}}
         chunks.append(chunk({"tool_calls": [head]}))
-        chunks += [chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}) for piece in _pieces(function["arguments"])]
+        chunks += [
+            chunk({"tool_calls": [{"index": index, "function": {"arguments": part}}]}) for part in _pieces(function["arguments"], piece)
+        ]
     chunks.append(chunk({}, _finish_reason(turn)))
     usage = turn.get("usage", _USAGE)
     if usage is not None and (body.get("stream_options") or {}).get("include_usage"):
@@ -193,13 +202,13 @@ def _chunks(turn: Turn, body: dict[str, Any]) -> list[dict[str, Any]]:
     return chunks
 
 
-def _pieces(text: str) -> list[str]:
-    return [text[start : start + 5] for start in range(0, len(text), 5)]
+def _pieces(text: str, size: int) -> list[str]:
+    return [text[start : start + size] for start in range(0, len(text), size)]
 
 
-async def _events(reply: Turn | BrokenStream, body: dict[str, Any], request: Request) -> AsyncIterator[str]:
+async def _events(reply: Turn | BrokenStream, body: dict[str, Any], request: Request, piece: int) -> AsyncIterator[str]:
     broken = reply if isinstance(reply, BrokenStream) else None
-    chunks = _chunks(broken.turn, body)[: broken.chunks] if broken else _chunks(reply, body)  # type: ignore[arg-type]
+    chunks = _chunks(broken.turn, body, piece)[: broken.chunks] if broken else _chunks(reply, body, piece)  # type: ignore[arg-type]
     for chunk in chunks:
         yield f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
         await asyncio.sleep(0)

@@ -76,7 +76,7 @@ def airline_model(conversation: Conversation, url: str) -> ChatModel:
 
 def airline_server(recording: Recording, *, render: RenderTool = recorded_exactly) -> OpenAIServer:
     """A server that answers each request as it was recorded, if its history is the right one."""
-    return OpenAIServer(airline_responder(recording, render=render))
+    return OpenAIServer(airline_responder(recording, render=render), piece=40)
 
 
 def airline_responder(recording: Recording, *, render: RenderTool = recorded_exactly) -> Responder:

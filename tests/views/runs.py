@@ -50,7 +50,8 @@ class Flaky:
 
 
 def agent(*script: Any, tools: tuple[Callable[..., Any], ...] = (add,), **fields: Any) -> Agent:
-    """An agent that answers from the script."""
+    """An agent that answers from the script, and has no wall-time limit unless it is said."""
+    fields.setdefault("fail_safe", FailSafeConfig(max_wall_time_s=None))
     return Agent(model=ScriptedModel(list(script)), tools=tools, instructions="Be brief.", **fields)
 
 
@@ -63,7 +64,9 @@ def denying(tool_name: str) -> PolicyEngine:
 async def events_of(described: Agent, message: str = "go", **config: Any) -> list[AgentRunEvent]:
     """The events of one run of the agent."""
     log = MemoryEventLog()
-    clock = SimulatedClock(tick=0.01, autojump_threshold_s=0.01)
+    # A clock that jumps would, on a busy machine, jump to the deadline of a run that has one.
+    jumps = described.fail_safe.max_wall_time_s is None
+    clock = SimulatedClock(tick=0.01, autojump_threshold_s=0.01 if jumps else None)
     async with Runner(log=log, clock=clock, ids=SeededIds(1), config=RunnerConfig(**config)) as runner:
         result = await runner.run(described, user_message=message, context={"user_id": "ada"})
         return await log.read(result.run_id)
@@ -85,6 +88,6 @@ async def eventful() -> list[AgentRunEvent]:
         *script,
         tools=(add, Flaky().tool(), forbidden),
         policy_engine=denying("forbidden"),
-        fail_safe=FailSafeConfig(tool_failure_policy="retry_then_continue"),
+        fail_safe=FailSafeConfig(tool_failure_policy="retry_then_continue", max_wall_time_s=None),
     )
     return await events_of(described)

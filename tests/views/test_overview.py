@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from afk_es.agents import FailSafeConfig
 from afk_es.machine import AgentRunEvent
+from afk_es.machine.values import Messages
 from afk_es.views import overview
 from tests.views.runs import agent, calls, eventful, events_of
 
@@ -25,8 +26,6 @@ async def test_the_whole_run_is_in_it() -> None:
 async def test_what_the_thread_remembered_is_not_what_was_said() -> None:
     events = await eventful()
     history = overview(events).conversation
-    from afk_es.machine.values import Messages
-
     assert overview(events, Messages(history)).conversation == history
 
 
@@ -46,10 +45,16 @@ async def test_an_end_from_outside_says_why(kind: str, sentence: str) -> None:
 async def test_a_failure_a_partial_end_and_no_end_say_what_they_are() -> None:
     failed = overview(await events_of(agent(ValueError("no"))))
     assert failed.ending.startswith("failed in step 1 with ValueError")
-    limits = FailSafeConfig(llm_failure_policy="degrade", max_wall_time_s=None, max_total_cost_usd=9.0)
+    limits = FailSafeConfig(llm_failure_policy="degrade", max_wall_time_s=1e9, max_total_cost_usd=9.0)
     partial = overview(await events_of(agent(calls(("add", {"a": 1, "b": 1})), ValueError("no"), fail_safe=limits)))
     assert partial.ending.startswith("ended with part of the work in step 2")
-    assert [use.limit for use in partial.limits] == ["max_steps", "max_llm_calls", "max_tool_calls", "max_total_cost_usd"]
+    assert [use.limit for use in partial.limits] == [
+        "max_steps",
+        "max_llm_calls",
+        "max_tool_calls",
+        "max_wall_time_s",
+        "max_total_cost_usd",
+    ]
     cut = overview((await eventful())[:-1])
     assert cut.ending == "no terminal event: it is still running, or its process died after llm_completed (seq 26)"
     assert overview(await events_of(agent("free"))).cost_usd is None
