@@ -244,8 +244,10 @@ class Loop:
         self._running.clear()
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=_LEAVING_S)
+        # A turn of the event loop is enough for whoever only waited, and waiting for tasks by name costs a timer.
+        await asyncio.sleep(0)
+        if left := [task for task in tasks if not task.done()]:
+            await asyncio.wait(left, timeout=_LEAVING_S)
 
     async def _check_replay(self) -> None:
         events = await self._log.read(self.state.run_id)

@@ -83,7 +83,7 @@ class MemoryEventLog:
             if run is None:
                 run = self._runs[batch.run_id] = _Run(new_head, self._position + 1)
             run.head = new_head
-            run.rows.extend((*event.columns, link) for event, link in zip(batch.events, hashes, strict=True))
+            run.rows += [(*event.columns, link) for event, link in zip(batch.events, hashes, strict=True)]
             self._position += len(hashes)
             run.last_position = self._position
             self._parts.update(batch.parts)
