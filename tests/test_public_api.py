@@ -108,7 +108,13 @@ def test_the_import_map_holds_for_the_wheel(tmp_path: Path) -> None:
 
 
 def test_importing_afk_es_loads_no_vendor_no_test_library_and_no_database(tmp_path: Path) -> None:
-    loaded = json.loads(imported("import sys, json, afk_es.agents, afk_es.core, afk_es.llms, afk_es.tools; print(json.dumps(sorted(sys.modules)))", cwd=tmp_path, path=ROOT))
+    loaded = json.loads(
+        imported(
+            "import sys, json, afk_es.agents, afk_es.core, afk_es.llms, afk_es.tools; print(json.dumps(sorted(sys.modules)))",
+            cwd=tmp_path,
+            path=ROOT,
+        )
+    )
     assert {name for name in loaded if name.partition(".")[0] in UNWANTED} == set()
 
 
