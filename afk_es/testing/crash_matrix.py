@@ -2,8 +2,8 @@
 
 What is promised (and named in a problem): the log only grows; its hash chain is sound; an effect whose result is in the log does not run
 again; a tool in doubt that may not be repeated is not, and the log says so; one that may be is repeated under the same idempotency key;
-limits hold over the crash; every stretch ends at most once and the last one does; the result is that of the run nobody killed; and a run
-that has ended stays as it is.
+limits hold over the crash; every stretch ends at most once and the last one does; the result is that of the run nobody killed, but for
+what is reported as unknown and for limits that calls begun again have used up; and a run that has ended stays as it is.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class CrashOutcome:
         reached: whether each of them came to its point.
         result: what the run came to in the end; None if it could not be resumed.
         unknown: ids of tool calls whose outcome nobody knows, and of which the model was told so.
-        spent: whether a limit stopped more than in the run nobody killed: what was in doubt and begun again counts twice.
+        spent: whether the result differs because a limit on calls was used up: what was in doubt and begun again counts twice, so that
+            the limit holds.
         repeated: effects that ran again although their result was in the log.
         problems: promises that were broken, a sentence each.
     """
@@ -120,11 +121,12 @@ def crash_at(
         for _process, prefix in prefixes:
             problems += [] if events[: len(prefix)] == prefix else ["what was in the log at the crash was changed"]
         unknown = _unknown(events)
-        spent = _spent_by_doubt(rehearsal.events, events)
+        differences = [] if result is None else list(_differences(rehearsal.result, result))
+        spent = bool(differences) and _used_up(events)
         if result is not None:
             problems += log_problems(events)
             problems += _dispatched_twice(events, trial.dispatches)
-            problems += [] if unknown or spent else _differences(rehearsal.result, result)
+            problems += [] if unknown or spent else differences
             problems += [] if check is None else check(trial, result)
         return CrashOutcome(points, reached, result, unknown, spent, len(repeated), tuple(problems))
 
@@ -241,17 +243,13 @@ def _dispatched_twice(events: list[AgentRunEvent], dispatches: list[Dispatch]) -
         yield "a tool call was repeated under another idempotency key"
 
 
-def _spent_by_doubt(unkilled: Iterable[AgentRunEvent], events: list[AgentRunEvent]) -> bool:
-    """Whether a limit stopped more than it does in the run nobody killed, because what was in doubt and begun again counts twice."""
-    again = any(event.type == "effect_in_doubt" and event.data["resolution"] in ("run_again", "ask_again", "ask") for event in events)
-    return again and _stopped(events) > _stopped(unkilled)
-
-
-def _stopped(events: Iterable[AgentRunEvent]) -> int:
-    return sum(
-        (event.type == "tool_completed" and event.data["outcome"] == "limited")
-        or (event.type == "limit_reached" and event.data["limit"] == "max_llm_calls")
-        for event in events
+def _used_up(events: list[AgentRunEvent]) -> bool:
+    """Whether a limit on calls was used up with the help of one that was in doubt and begun again: both times count, so that it holds."""
+    limits = _spec(events).limits
+    counts = Counter(event.type for event in events)
+    again = {event.data["effect"] for event in events if event.type == "effect_in_doubt" and event.data["resolution"] != "report"}
+    return ("tool" in again and counts["tool_started"] >= limits.max_tool_calls) or (
+        "llm" in again and counts["llm_called"] >= limits.max_llm_calls
     )
 
 

@@ -318,12 +318,10 @@ class Rehearsal:
 
     Attributes:
         result: what it comes to.
-        events: its log.
         points: every point it comes to: before and after each write to the log and each effect.
     """
 
     result: AgentResult
-    events: tuple[AgentRunEvent, ...]
     points: tuple[CrashPoint, ...]
 
 
@@ -331,7 +329,7 @@ def rehearse(scenario: CrashScenario) -> Rehearsal:
     """Run once, and kill nobody."""
     with CrashTrial(scenario) as trial:
         result = trial.run()
-        return Rehearsal(result, tuple(trial.events()), tuple(trial.passed))
+        return Rehearsal(result, tuple(trial.passed))
 
 
 def crash_points(scenario: CrashScenario) -> tuple[CrashPoint, ...]:

@@ -200,12 +200,6 @@ async def _cancel_in_the_first_tool(handle: AgentRunHandle) -> None:
             await handle.cancel("enough")
 
 
-async def _interrupt_in_the_first_tool(handle: AgentRunHandle) -> None:
-    async for event in handle.events:
-        if event.type == "tool_started":
-            await handle.interrupt("for today")
-
-
 async def _first_run(runner: Runner, agent: Agent) -> None:
     await runner.run(agent, user_message="The first.", thread_id="thread_of_two")
 
@@ -261,7 +255,6 @@ SCENARIOS: dict[str, CrashScenario] = {
     "cost limit": CrashScenario(agent=agent([["pay"], ["put"]], fail_safe=FailSafeConfig(max_total_cost_usd=0.02)), user_message="Do it"),
     "paused": CrashScenario(agent=agent([["pay", "put"]]), user_message="Do it", control=_pause_in_the_middle),
     "cancelled": CrashScenario(agent=agent([["put", "pay"]]), user_message="Do it", control=_cancel_in_the_first_tool),
-    "interrupted": CrashScenario(agent=agent([["put", "pay"]]), user_message="Do it", control=_interrupt_in_the_first_tool),
     "retry what is in doubt": CrashScenario(agent=agent([["pay"], *_MIXED]), user_message="Do it", config=RunnerConfig(in_doubt="retry")),
     "ask about what is in doubt": CrashScenario(agent=agent(_MIXED), user_message="Do it", config=RunnerConfig(in_doubt="ask")),
 }

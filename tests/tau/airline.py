@@ -159,7 +159,7 @@ def main() -> None:
     chosen = parser.parse_args()
     recording = Recording.load()
     conversations = [recording.conversations[key] for key in chosen.conversations or recording.conversations]
-    with airline_server(recording, render=recorded_exactly) as server:
+    with airline_server(recording) as server:
         runner = Runner(log=chosen.log, config=EXACT)
         began = time.perf_counter()
         results = asyncio.run(play_all(runner, recording, conversations, server.url, streamed=chosen.streamed))

@@ -6,6 +6,9 @@ import pytest
 
 from tests.tau.airline import Tally
 
+# Its assertions are the tests' own, and are to say as much when they fail.
+pytest.register_assert_rewrite("tests.tau.checks")
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print how many conversations, runs and calls there were; seconds are those of all shards together."""

@@ -59,5 +59,6 @@ async def test_a_wrong_history_fails_the_run_with_what_is_wrong(tmp_path: Path) 
         agent = airline_agent(recording, conversation, airline_model(conversation, server.url))
         result = await Runner(log=tmp_path / "airline.db", config=EXACT).run(agent, user_message="I never said that.")
     assert result.state == "failed"
-    assert "422" in str(result.error) or "message 1 should be" in str(result.error)
+    assert result.error is not None
+    assert "message 1 should be" in result.error
     assert len(server.requests) == 1

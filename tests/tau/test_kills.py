@@ -77,6 +77,7 @@ class _Scene:
             out, err = child.communicate(timeout=60)
         killed = (kill_at_request, die_in_tool, die_after_runs) != (None, None, None)
         assert child.returncode == (-signal.SIGKILL if killed else 0), err
+        assert killed or not err
         return [json.loads(line) for line in out.splitlines()]
 
     def ran(self) -> list[list[Any]]:

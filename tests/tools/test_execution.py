@@ -242,7 +242,7 @@ class Place(BaseModel):
         (None, None),
         (True, True),
         ("text", "text"),
-        ("\ud800", "\ufffd\ufffd\ufffd"),
+        ("\ud800", "\ufffd"),
         (Point(1, 2), {"x": 1, "y": 2}),
         (Place(name="Oslo", at=dt.datetime(2026, 1, 2, tzinfo=dt.UTC)), {"name": "Oslo", "at": "2026-01-02T00:00:00Z"}),
         ((1, (2, 3)), [1, [2, 3]]),
