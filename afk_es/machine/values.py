@@ -53,7 +53,8 @@ def clean_text(text: str) -> str:
     """The text with lone surrogates replaced, so that it can be encoded."""
     if text.isascii():
         return text
-    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    # By UTF-16, in which two surrogates that belong together are one character and a lone one is one error.
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _repaired(value: Any) -> Any:
