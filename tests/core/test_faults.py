@@ -207,8 +207,8 @@ async def test_text_that_cannot_be_encoded_is_repaired(runner: Runner) -> None:
     call = ToolCall("\ud800id", "wo\udfffrk", {"k\ud800": "v\udfff"})
     described = agent([LLMResponse(text="a\ud800b", tool_calls=(call,)), says("\udfffdone")])
     result = await runner.run(described)
-    assert (result.state, result.final_text) == ("completed", "�done")
-    assert only(await log_of(runner, result.run_id), "llm_completed")[0].data["text"] == "a�b"
+    assert (result.state, result.final_text) == ("completed", "\ufffddone")
+    assert only(await log_of(runner, result.run_id), "llm_completed")[0].data["text"] == "a\ufffdb"
 
 
 @pytest.mark.parametrize("cost", [math.nan, math.inf, -1.0])
