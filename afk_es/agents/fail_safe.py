@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -30,7 +30,7 @@ class FailSafeConfig(BaseModel):
         breaker_cooldown_s: how long that while is, in seconds; default 30.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     llm_failure_policy: FailurePolicy = "retry_then_fail"
     tool_failure_policy: FailurePolicy = "continue_with_error"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,7 +25,7 @@ class PolicyEvent(BaseModel):
         metadata: whatever else the runner knows.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     event_type: PolicySubject
     run_id: str = ""
@@ -51,7 +51,7 @@ class PolicyDecision(BaseModel):
         updated_tool_args: the whole arguments to go on with, where the rule changes some; to be validated again.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     action: PolicyAction = "allow"
     reason: str | None = None

@@ -74,7 +74,7 @@ def notify_customer(customer_id: str, text: str, ctx: ToolContext) -> str:
     return "sent"
 
 
-small_refunds_only = PolicyRule(
+small_refunds_only: PolicyRule = PolicyRule(
     rule_id="refunds-above-100",
     action="deny",
     subjects=("tool",),
@@ -82,7 +82,7 @@ small_refunds_only = PolicyRule(
     reason="refunds above 100 USD need a supervisor",
 )
 
-agent = Agent(
+agent: Agent = Agent(
     name="support-desk",
     model=ScriptedModel(script, model="scripted-desk"),
     instructions=(

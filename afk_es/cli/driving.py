@@ -119,7 +119,7 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked: bool = False
         self._resume_command = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._interrupt: Callable[[str], Awaitable[None]] | None = None

@@ -153,8 +153,8 @@ class AgentRunHandle:
     """
 
     def __init__(self, stretch: Stretch, events: EventFeed) -> None:
-        self.run_id = stretch.run_id
-        self.thread_id = stretch.thread_id
+        self.run_id: str = stretch.run_id
+        self.thread_id: str = stretch.thread_id
         self.events = events
         self._stretch = stretch
 
@@ -248,8 +248,8 @@ class AgentStreamHandle:
     """
 
     def __init__(self, stretch: Stretch, feed: StreamFeed) -> None:
-        self.run_id = stretch.run_id
-        self.thread_id = stretch.thread_id
+        self.run_id: str = stretch.run_id
+        self.thread_id: str = stretch.thread_id
         self._stretch = stretch
         self._feed = feed
         self._iterated = False

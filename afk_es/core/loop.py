@@ -57,8 +57,8 @@ class Loop:
         history: Messages | None = None,
         always_replay: bool = False,
     ) -> None:
-        self.state = state
-        self.finished = False
+        self.state: RunState = state
+        self.finished: bool = False
         self._log = log
         self._handlers = handlers
         self._clock = clock

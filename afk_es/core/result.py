@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,7 +22,7 @@ RESULT_EVENTS = frozenset({"tool_completed", "llm_called", "llm_completed"})
 class ToolExecutionRecord(BaseModel):
     """A tool call of a run and how it ended; denied and refused ones too."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, defer_build=True)
 
     tool_name: str
     tool_call_id: str
@@ -38,7 +38,7 @@ class ToolExecutionRecord(BaseModel):
 class SubagentExecutionRecord(BaseModel):
     """A subagent's run and how it ended."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, defer_build=True)
 
     subagent_name: str
     success: bool
@@ -51,7 +51,7 @@ class SubagentExecutionRecord(BaseModel):
 class StateSnapshot(BaseModel):
     """Where a run stood when the result was made. `total_cost_usd` is None where no answer carried a price."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, defer_build=True)
 
     state: str
     step: int
@@ -81,7 +81,7 @@ class AgentResult(BaseModel):
         error: why a run that is not completed ended; None for a completed one.
     """
 
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, arbitrary_types_allowed=True, defer_build=True)
 
     final_text: str
     state: ResultState

@@ -60,7 +60,7 @@ class Runner:
         for name, value in (("interaction_provider", interaction_provider), ("telemetry", telemetry)):
             if value is not None:
                 raise ConfigurationError(f"{name} is not available in this release; leave it None")
-        self.config = config if config is not None else RunnerConfig()
+        self.config: RunnerConfig = config if config is not None else RunnerConfig()
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._ids: Ids = ids if ids is not None else RandomIds()
         self._policy = policy_engine

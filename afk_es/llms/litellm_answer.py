@@ -27,7 +27,7 @@ class Answer:
 
     def __init__(self, request: LLMRequest) -> None:
         self.request = request
-        self.text = ""
+        self.text: str = ""
         self.calls: list[_Call] = []
         self.finish_reason: str | None = None
         self.model: str | None = None

@@ -7,7 +7,7 @@ A run's messages come as `Messages`, a view that costs nothing to keep; validati
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
 
@@ -77,7 +77,7 @@ class LLMRequest(BaseModel):
         extra: parameters for the provider that have no field here, passed on as they are.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     model: str = Field(min_length=1)
     messages: Annotated[Sequence[Message], PlainValidator(_messages), PlainSerializer(chat_messages)]

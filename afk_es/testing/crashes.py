@@ -133,11 +133,11 @@ class CrashTrial:
             asyncio.get_running_loop()
             raise UsageError("each process of a crash trial has an event loop of its own; use it where none is running, as in a plain test")
         self.scenario = scenario
-        self.directory = Path(tempfile.mkdtemp(prefix="afk_es-crash-"))
-        self.clock = RetryClock()
+        self.directory: Path = Path(tempfile.mkdtemp(prefix="afk_es-crash-"))
+        self.clock: RetryClock = RetryClock()
         self.dispatches: list[Dispatch] = []
         self.passed: list[CrashPoint] = []
-        self.processes = 0
+        self.processes: int = 0
         self._memory = MemoryEventLog(ids=SeededIds())
         self._ids = SeededIds()
         self._run_id = SeededIds().new("run")

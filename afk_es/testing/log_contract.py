@@ -26,7 +26,7 @@ from afk_es.machine.events import AgentRunEvent
 NewLog = Callable[[], EventLog]
 
 _START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-AGENT = {"agent_name": "clerk", "models": [{"model": "m", "provider": "p"}], "instructions": "Be brief."}
+AGENT: dict[str, Any] = {"agent_name": "clerk", "models": [{"model": "m", "provider": "p"}], "instructions": "Be brief."}
 
 
 def event(run_id: str, seq: int, kind: str, data: dict[str, Any], **changed: Any) -> AgentRunEvent:

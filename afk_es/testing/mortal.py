@@ -56,7 +56,7 @@ class MortalProcess(Generic[T]):
     """
 
     def __init__(self, main: Callable[[], Coroutine[Any, Any, T]], until: CrashPoint | None = None) -> None:
-        self.dead = False
+        self.dead: bool = False
         self.passed: list[CrashPoint] = []
         self._main = main
         self._until = until

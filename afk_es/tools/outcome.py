@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticSerializationError, to_jsonable_python
@@ -20,7 +20,7 @@ class ToolResult(BaseModel):
         error: for a failure, what the model is told.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     output: Any = None
     success: bool = True
@@ -38,7 +38,7 @@ class ToolDeferredHandle(BaseModel):
         expires_in_s: seconds after which the work counts as failed; None means the runner's `background_tool_result_ttl_s`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     ticket_id: str | None = Field(default=None, min_length=1)
     status: str = "pending"

@@ -50,8 +50,8 @@ class Verification:
     """
 
     def __init__(self, history: Messages | None = None) -> None:
-        self.events = 0
-        self.requests = 0
+        self.events: int = 0
+        self.requests: int = 0
         self._history = history
         self._state: RunState | None = None
         self._seq = 0
