@@ -103,7 +103,7 @@ class MemoryEventLog:
         parts = self._codec.known_parts(references)
         for key in references - parts.keys():
             parts[key] = self._codec.load_part(key, self._parts[key])
-        return [self._codec.decode(row, run_id=run_id, thread_id=thread_id, parts=parts) for row in rows]
+        return self._codec.decode_all(rows, run_id=run_id, thread_id=thread_id, parts=parts)
 
     async def head(self, run_id: str) -> RunHead | None:
         """See `EventLog.head`."""

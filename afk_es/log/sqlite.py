@@ -142,8 +142,7 @@ class SqliteEventLog:
         if missing := wanted - parts.keys():
             for key, content in await self._fetch(queries.PARTS, (json.dumps(sorted(missing)),)):
                 parts[key] = self._codec.load_part(key, content)
-        decode = self._codec.decode
-        return [decode(row, run_id=run_id, thread_id=thread_id, parts=parts) for row in rows]
+        return self._codec.decode_all(rows, run_id=run_id, thread_id=thread_id, parts=parts)
 
     async def _thread_of(self, run_id: str) -> str | None:
         found = await self._fetch(queries.THREAD_OF_RUN, (run_id,))
