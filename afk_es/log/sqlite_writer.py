@@ -83,7 +83,7 @@ class Writer:
     Args:
         connection: opened for writing; the writer closes it.
         path: the file, for messages.
-        before_first: called once, before the first append; raises `OSError` if nothing may be written.
+        before_first: called once, before the first append; raises if nothing may be written.
     """
 
     def __init__(self, connection: aiosqlite.Connection, path: Path, before_first: Callable[[], None]) -> None:
