@@ -88,12 +88,12 @@ class Runner:
     def run_sync(
         self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
     ) -> AgentResult:
-        """Run the agent and wait for the result.
+        """Run the agent and wait for the result. A log that was handed in is closed afterwards, as its event loop ends; it opens again.
 
         Raises:
             UsageError: called where an event loop is running already; use `await runner.run(...)` there.
         """
-        return _blocking(self.run(agent, user_message=user_message, context=context, thread_id=thread_id), "run")
+        return _blocking(self._run_to_the_end_of_the_loop(agent, user_message, context, thread_id), "run")
 
     async def run(
         self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
@@ -155,6 +155,15 @@ class Runner:
         return AgentRunHandle(await _begun(self._resume(agent, run_id, thread_id, allow_agent_change, feed)), feed)
 
     # --------------------------------------------------------------------------------------------------------------------- the inside
+
+    async def _run_to_the_end_of_the_loop(
+        self, agent: Agent, user_message: str | None, context: dict[str, Any] | None, thread_id: str | None
+    ) -> AgentResult:
+        try:
+            return await self.run(agent, user_message=user_message, context=context, thread_id=thread_id)
+        finally:
+            # A log that the caller made and left open would keep its thread, and the program, from ending.
+            await self._session.end()
 
     async def _start(
         self,
