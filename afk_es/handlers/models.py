@@ -94,7 +94,7 @@ def _completed(response: LLMResponse, state: RunState) -> dict[str, Any]:
     cost = response.cost_usd
     data: dict[str, Any] = {
         "tool_call_count": len(calls),
-        "finish_reason": response.finish_reason,
+        "finish_reason": clean_text(response.finish_reason) if response.finish_reason is not None else None,
         "text": clean_text(response.text),
         "tool_calls": calls,
         "usage": _usage(response),
