@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -311,6 +312,10 @@ async def _begun(starting: Coroutine[Any, Any, Stretch]) -> Stretch:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
+        while not task.done():
+            # Cancelled again: that is still one cancellation of one run, and not one of its start.
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
         stretch = await task
         stretch.ask("cancel", "the task that started the run was cancelled")
         await stretch.result()
