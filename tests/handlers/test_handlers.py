@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from afk_es.core.wiring import bind
 from afk_es.errors import LLMTimeoutError, ToolArgumentsError, ToolError, ToolTimeoutError
 from afk_es.handlers import Binding, live_handlers
 from afk_es.handlers.outputs import answer_in
-from afk_es.llms import LLMRequest, LLMResponse
+from afk_es.llms import LLMRequest, LLMResponse, StreamPart
 from afk_es.machine import ENDINGS, Draft, Effect
 from afk_es.machine.effects import AskPerson, CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, Wait
 from afk_es.machine.events import validate
@@ -188,3 +189,32 @@ async def test_a_wait_that_is_no_number_is_no_wait() -> None:
         error = LLMTimeoutError("slow", retry_after_s=seconds)  # type: ignore[arg-type]
         draft = await performed(await bound(Agent(model=ScriptedModel([error]))), MODEL_CALL)
         assert draft.data["retry_after_s"] is None
+
+
+async def test_a_stream_that_is_cut_is_closed_before_the_call_is_over() -> None:
+    """It holds a connection, which is let go here and now and not when the garbage is collected."""
+    closed = False
+
+    class Chatty(ScriptedModel):
+        async def chat_stream(self, request: LLMRequest) -> AsyncIterator[StreamPart]:
+            nonlocal closed
+            try:
+                async for part in super().chat_stream(request):
+                    yield part
+            finally:
+                closed = True
+
+    shown = asyncio.Event()
+
+    async def emit(text: str) -> None:
+        shown.set()
+        await asyncio.Event().wait()
+
+    binding = await bound(Agent(model=Chatty(["one two three four"])))
+    state = RunState("run_1", "thread_1", spec=binding.spec, step=1)
+    call = asyncio.ensure_future(live_handlers(binding, emit)[CallModel](MODEL_CALL, state))
+    await shown.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert closed
