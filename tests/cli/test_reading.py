@@ -367,3 +367,11 @@ def test_a_log_that_somebody_else_made_cannot_drive_the_terminal(afk: Afk, log: 
         result = afk(*arguments)
         assert result.exit_code in (0, 4), (arguments, result.output)
         assert not {"\x1b", "\x07"} & set(result.output), arguments
+
+
+@pytest.mark.parametrize("arguments", [("show", "\udcff"), ("log", "\udcff"), ("verify", "\udcff"), ("runs", "--thread", "\udcff")])
+def test_an_argument_that_is_not_utf_8_names_nothing(arguments: tuple[str, ...], afk: Afk, ran: Ran) -> None:
+    ran()
+    result = afk(*arguments)
+    assert result.exit_code == (0 if arguments[0] == "runs" else 3), result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
