@@ -351,7 +351,7 @@ def _json_context(agent: Agent, context: dict[str, Any] | None) -> dict[str, Any
         raise ConfigurationError(f"context is a dict or None, not {type(context).__name__}")
     try:
         merged: dict[str, Any] = plain({**agent.context_defaults, **(context or {})})
-    except TypeError as error:
+    except (TypeError, RecursionError) as error:
         raise ConfigurationError(
             f"context is recorded with the run, so it holds JSON data only: {error}. Hand live objects to tools by closure, and secrets "
             "by RunnerConfig.secret_scope_provider"
