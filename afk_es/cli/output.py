@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from afk_es.machine.events import AgentRunEvent
-from afk_es.views import clipped, columns, padded
+from afk_es.views import clipped, columns, padded, visible
 
 WIDTH_WITHOUT_TERMINAL = 120
 
@@ -51,8 +51,8 @@ def toned(text: str, tone: str) -> str:
 
 
 def note(text: str, tone: str = "quiet") -> None:
-    """A line for people, on stderr."""
-    click.echo(toned(text, tone), err=True)
+    """A line for people, on stderr; it may name what a log holds, and a log may be anybody's."""
+    click.echo(toned(visible(text, multiline=True), tone), err=True)
 
 
 def write_json(value: dict[str, Any]) -> None:

@@ -77,7 +77,7 @@ async def _status(log: EventLog, seen: Overview) -> str:
 
 def _write_overview(seen: Overview, status: str) -> None:
     columns = output.width()
-    head = f"{seen.run_id}  {seen.agent_name}  "
+    head = visible(f"{seen.run_id}  {seen.agent_name}  ")
     click.echo(output.toned(head, "strong") + output.toned(status, output.STATUS_TONES.get(status, "plain")))
     click.echo(clipped(seen.ending, columns) if status != "crashed" else f"its process died after seq {seen.seq}; `afk-es resume` goes on")
     took = f"{output.duration(seen.elapsed_s)} in {seen.stretches} stretch{'es' if seen.stretches > 1 else ''}"
@@ -183,7 +183,7 @@ def _write_event(data: dict[str, Any], rebuilt: RebuiltRequest | None) -> None:
     if rebuilt.proved:
         click.echo(output.toned(f"the request, rebuilt; its hash is the recorded one: {request.hash}", "good"))
     else:
-        click.echo(output.toned(f"the rebuilt request has hash {request.hash}, recorded is {rebuilt.recorded_hash}", "bad"))
+        click.echo(output.toned(f"the rebuilt request has hash {request.hash}, recorded is {visible(rebuilt.recorded_hash)}", "bad"))
     click.echo(f"model {visible(request.model)}, {len(request.messages)} messages, {len(request.tools)} tools")
     for message in (*([Message("system", request.instructions)] if request.instructions else []), *request.messages):
         _write_whole_message(message)

@@ -13,8 +13,9 @@ import msgspec
 
 from afk_es.core.loop import Loop
 from afk_es.core.result import AgentResult
-from afk_es.errors import UsageError
+from afk_es.errors import ConfigurationError, UsageError
 from afk_es.machine import AgentRunEvent, Draft
+from afk_es.machine.values import clean_text
 
 STREAM_BUFFER = 64
 """How far a stream runs ahead of its consumer before it waits for it, in events."""
@@ -124,7 +125,14 @@ class Stretch:
         self._loop = loop
 
     def ask(self, action: Literal["pause", "resume", "cancel", "interrupt"], reason: str | None = None) -> None:
-        """Put a control request to the run, if it still goes on."""
+        """Put a control request to the run, if it still goes on.
+
+        Raises:
+            ConfigurationError: the reason is not a text.
+        """
+        if reason is not None and not isinstance(reason, str):
+            raise ConfigurationError(f"a reason is a str or None, not {type(reason).__name__}")
+        reason = clean_text(reason) if reason is not None else None
         if self._loop is not None and not self._loop.finished:
             self._loop.post(Draft("control_requested", {"action": action, "reason": reason, "origin": "handle"}, reason or ""))
 

@@ -55,8 +55,9 @@ class ThreadMemory:
             first = events[0]
             state = fold(initial_state(first.run_id, first.thread_id, messages), events)
             messages = remembered(state)
-            if len(refs) == 1:
-                self._store((state.run_id, state.seq), messages)
+        if len(refs) == 1:
+            # Only of the last one: where runs overlapped, those before it are folded in an order that is not their own history.
+            self._store((refs[0]["run_id"], refs[0]["seq"]), messages)
         return messages
 
     async def _in_order(self, log: EventLog, refs: list[RunRef]) -> list[list[AgentRunEvent]]:

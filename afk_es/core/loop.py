@@ -15,12 +15,12 @@ from typing import Any
 from afk_es.clock import Clock
 from afk_es.errors import InvariantError
 from afk_es.log import EventLog
-from afk_es.machine import ENDINGS, AgentRunEvent, Draft, Effect, RunState, decide, evolve, fold, initial_state, stamp
+from afk_es.machine import AgentRunEvent, Draft, Effect, RunState, decide, endings, evolve, fold, initial_state, stamp
 from afk_es.machine.effects import EvaluatePolicy, ValidateOutput, Wait
 from afk_es.machine.values import Messages
 
 Handler = Callable[[Any, RunState], Awaitable[Draft]]
-"""Performs one kind of effect and answers with one of the events of `ENDINGS`. It may raise only for a bug of ours."""
+"""Performs one kind of effect and answers with one of its `endings`. It may raise only for a bug of ours."""
 
 Handlers = Mapping[type, Handler]
 Publish = Callable[[AgentRunEvent], None]
@@ -215,7 +215,7 @@ class Loop:
             draft = await self._handlers[type(effect)](effect, self.state)
         except Exception as error:
             raise self._invariant(f"the handler of {type(effect).__name__} raised {type(error).__name__}: {error}") from error
-        if draft.type not in ENDINGS[type(effect)]:
+        if draft.type not in endings(effect):
             raise self._invariant(f"the handler of {type(effect).__name__} answered {draft.type}, which is none of its endings")
         return draft
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -88,12 +89,12 @@ class Runner:
     def run_sync(
         self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
     ) -> AgentResult:
-        """Run the agent and wait for the result.
+        """Run the agent and wait for the result. A log that was handed in is closed afterwards, as its event loop ends; it opens again.
 
         Raises:
             UsageError: called where an event loop is running already; use `await runner.run(...)` there.
         """
-        return _blocking(self.run(agent, user_message=user_message, context=context, thread_id=thread_id), "run")
+        return _blocking(self._run_to_the_end_of_the_loop(agent, user_message, context, thread_id), "run")
 
     async def run(
         self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
@@ -155,6 +156,15 @@ class Runner:
         return AgentRunHandle(await _begun(self._resume(agent, run_id, thread_id, allow_agent_change, feed)), feed)
 
     # --------------------------------------------------------------------------------------------------------------------- the inside
+
+    async def _run_to_the_end_of_the_loop(
+        self, agent: Agent, user_message: str | None, context: dict[str, Any] | None, thread_id: str | None
+    ) -> AgentResult:
+        try:
+            return await self.run(agent, user_message=user_message, context=context, thread_id=thread_id)
+        finally:
+            # A log that the caller made and left open would keep its thread, and the program, from ending.
+            await self._session.end()
 
     async def _start(
         self,
@@ -302,6 +312,10 @@ async def _begun(starting: Coroutine[Any, Any, Stretch]) -> Stretch:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
+        while not task.done():
+            # Cancelled again: that is still one cancellation of one run, and not one of its start.
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
         stretch = await task
         stretch.ask("cancel", "the task that started the run was cancelled")
         await stretch.result()
@@ -337,7 +351,7 @@ def _json_context(agent: Agent, context: dict[str, Any] | None) -> dict[str, Any
         raise ConfigurationError(f"context is a dict or None, not {type(context).__name__}")
     try:
         merged: dict[str, Any] = plain({**agent.context_defaults, **(context or {})})
-    except TypeError as error:
+    except (TypeError, RecursionError) as error:
         raise ConfigurationError(
             f"context is recorded with the run, so it holds JSON data only: {error}. Hand live objects to tools by closure, and secrets "
             "by RunnerConfig.secret_scope_provider"

@@ -13,7 +13,7 @@ class Session:
     """Opens the log for its first user and closes it after its last. A user is whoever is inside `async with session:`.
 
     Args:
-        owned: whether the log is ours to close; one that the caller made is the caller's to close.
+        owned: whether the log is ours to close; one that the caller made is the caller's to close, who alone knows when.
     """
 
     def __init__(self, log: EventLog, *, owned: bool) -> None:
@@ -62,3 +62,8 @@ class Session:
                 return
             if self._owned:
                 await self.log.close()
+
+    async def end(self) -> None:
+        """The event loop is about to end, and with it what a log has in it: close the log, whoever made it, unless somebody uses it."""
+        if not self._users:
+            await self.log.close()

@@ -1,4 +1,4 @@
-"""Joins what a run's data says with the objects that do it. The only module that names concrete adapters, and it imports them late."""
+"""Joins what a run's data says with the objects that do it. The default model adapter is named here, and imported when it is needed."""
 
 from __future__ import annotations
 

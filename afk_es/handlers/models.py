@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from afk_es.errors import LLMCancelledError, LLMInvalidResponseError
@@ -61,12 +62,18 @@ class ModelHandler:
         if self._emit is None or not isinstance(model, StreamingChatModel):
             return await model.chat(request)
         response: LLMResponse | None = None
-        # To its end, even after the response: a stream that is dropped halfway is closed by nobody.
-        async for part in model.chat_stream(request):
-            if isinstance(part, TextDelta):
-                await self._emit(clean_text(part.text))
-            elif isinstance(part, LLMResponse):
-                response = part
+        stream = model.chat_stream(request)
+        try:
+            # To its end, even after the response: there may be something to be cleared away behind it.
+            async for part in stream:
+                if isinstance(part, TextDelta):
+                    await self._emit(clean_text(part.text))
+                elif isinstance(part, LLMResponse):
+                    response = part
+        finally:
+            # It holds a connection, which is let go here and now also where the call is cut, and not when the garbage is collected.
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
         if response is None:
             raise LLMInvalidResponseError("the stream ended without an LLMResponse")
         return response
@@ -94,7 +101,7 @@ def _completed(response: LLMResponse, state: RunState) -> dict[str, Any]:
     cost = response.cost_usd
     data: dict[str, Any] = {
         "tool_call_count": len(calls),
-        "finish_reason": response.finish_reason,
+        "finish_reason": clean_text(response.finish_reason) if response.finish_reason is not None else None,
         "text": clean_text(response.text),
         "tool_calls": calls,
         "usage": _usage(response),

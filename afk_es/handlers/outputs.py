@@ -13,7 +13,7 @@ from afk_es.machine import Draft, RunState
 from afk_es.machine.effects import ValidateOutput
 from afk_es.machine.values import canonical_json, clean_text, plain
 
-_FENCE = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```\s*\Z", re.DOTALL)
+_FENCE = re.compile(r"```(?:json)?[ \t]*\n")
 
 
 class OutputHandler:
@@ -44,9 +44,11 @@ def answer_in(text: str) -> Any:
     Raises:
         ValueError: it is not JSON.
     """
-    fenced = _FENCE.match(text)
+    # No one pattern for all of it: models have been seen to end in endless blanks, which it would try again from each of them.
+    stripped = text.strip()
+    fence = _FENCE.match(stripped) if stripped.endswith("```") else None
     try:
-        return from_json(fenced[1] if fenced else text)
+        return from_json(stripped[fence.end() : -3] if fence else text)
     except ValueError as error:
         raise ValueError(f"the answer is not JSON: {error}") from error
 

@@ -56,10 +56,12 @@ class PolicyHandler:
                 tool_read_only=tool.read_only if tool is not None else None,
             )
         )
+        # A rule that raised says why in the exception's words, which may hold what cannot be stored.
+        reason = clean_text(decision.reason) if decision.reason is not None else None
         data = {
             "event_type": effect.event_type,
             "action": decision.action,
-            "reason": decision.reason,
+            "reason": reason,
             "policy_id": decision.policy_id,
             "matched_rules": list(decision.matched_rules),
             **about,
@@ -68,7 +70,7 @@ class PolicyHandler:
             data["updated_tool_args"] = plain(decision.updated_tool_args)
         if decision.request_payload:
             data["request_payload"] = plain(decision.request_payload)
-        return Draft("policy_decision", data, decision.reason or "")
+        return Draft("policy_decision", data, reason or "")
 
 
 _ALLOWED = {"action": "allow", "reason": None, "policy_id": None}

@@ -15,6 +15,9 @@ from afk_es.machine.effects import ExecuteTool
 from afk_es.machine.values import clean_text, plain
 from afk_es.tools import ToolContext, ToolDeferredHandle, failure_text, unknown_tool
 
+_LONGEST_TTL_S = 365 * 86_400.0
+"""A ticket's term beyond a year is no term; datetime could not hold them all."""
+
 
 class ToolHandler:
     """Performs `ExecuteTool`."""
@@ -78,19 +81,19 @@ class ToolHandler:
 
     def _deferred(self, effect: ExecuteTool, state: RunState, handle: ToolDeferredHandle) -> Draft:
         ttl_s = handle.expires_in_s if handle.expires_in_s is not None else self._binding.ticket_ttl_s
-        expires = self._binding.clock.now() + dt.timedelta(seconds=ttl_s)
+        expires = self._binding.clock.now() + dt.timedelta(seconds=min(ttl_s, _LONGEST_TTL_S))
         return Draft(
             "tool_deferred",
             {
                 "tool_name": effect.call.tool_name,
                 "tool_call_id": effect.call.id,
                 "ticket_id": handle.ticket_id or f"{state.run_id}:{effect.ordinal}",
-                "status": handle.status,
-                "summary": handle.summary,
-                "resume_hint": handle.resume_hint,
+                "status": clean_text(handle.status),
+                "summary": plain(handle.summary),
+                "resume_hint": plain(handle.resume_hint),
                 "expires_at": expires.isoformat(),
             },
-            handle.summary or "",
+            clean_text(handle.summary or ""),
         )
 
     def _failed(self, effect: ExecuteTool, error: BaseException, began: float) -> Draft:

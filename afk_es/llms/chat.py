@@ -51,7 +51,7 @@ def parsed_arguments(text: str | None) -> dict[str, Any] | str:
     text = clean_text(text)
     try:
         value = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return text
     return value if isinstance(value, dict) else text
 

@@ -5,6 +5,7 @@ A provider's status is the surest sign there is, since exception classes differ 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -44,7 +45,7 @@ _CAUSES_FOLLOWED = 8
 _SECRETS = re.compile(
     r"""(?ix)
       (?P<scheme>\b(?:bearer|basic)\s+) [^\s"',;]+
-    | (?P<name>\b(?:[a-z]+[-_])*(?:api[-_]?key|token|secret|password)\b["']?\s*[:=]\s*["']?) (?:[^\s"',;}&]{4,})
+    | (?P<name>\b(?:[a-z]{1,32}[-_]){0,8}(?:api[-_]?key|token|secret|password)\b["']?\s*[:=]\s*["']?) (?:[^\s"',;}&]{4,})
     | \b(?:sk|pk|rk|gsk|xai)[-_][\w*-]{6,}
     | \bAIza[\w-]{10,}
     """
@@ -125,7 +126,8 @@ def retry_after_s(headers: Mapping[str, str] | None) -> float | None:
 def _number(text: str | None, unit: int) -> float | None:
     if text is None or not re.fullmatch(r"\s*\d+(\.\d+)?\s*", text):
         return None
-    return float(text) / unit
+    seconds = float(text) / unit
+    return seconds if math.isfinite(seconds) else None
 
 
 def _status(error: BaseException) -> int | None:
@@ -137,7 +139,9 @@ def _status(error: BaseException) -> int | None:
 
 def _retry_after(error: BaseException) -> float | None:
     if isinstance(error, LLMError):
-        return error.retry_after_s
+        seconds: object = error.retry_after_s
+        # A user's adapter may put anything here; only a finite number is read back from the log as it was.
+        return float(seconds) if isinstance(seconds, (int, float)) and math.isfinite(seconds) else None
     headers = getattr(getattr(error, "response", None), "headers", None)
     return retry_after_s(headers) if isinstance(headers, Mapping) else None
 

@@ -187,11 +187,12 @@ class Codec:
                 if event_type.parts or event_type.defaults or version < self._version:
                     data = self._restored(event_type, data, version, seq, parts)
                 version = self._version
-        except msgspec.ValidationError as error:
+            when = moment(at)
+        except (msgspec.ValidationError, OverflowError, RecursionError) as error:
             raise CorruptLogError(f"run {run_id}, seq {seq}: {name}: {error}") from error
         except (CorruptLogError, InvalidEventError) as error:
             raise CorruptLogError(f"run {run_id}: {error}") from error
-        return AgentRunEvent(name, run_id, thread_id, seq, moment(at), state or _USUAL_STATE, step, message or "", data, version)
+        return AgentRunEvent(name, run_id, thread_id, seq, when, state or _USUAL_STATE, step, message or "", data, version)
 
     def _restored(self, row: EventType, data: dict[str, Any], version: int, seq: int, parts: Mapping[str, Any]) -> dict[str, Any]:
         for key in row.parts:

@@ -7,16 +7,20 @@ the child; start workers with spawn, as asyncio and pools should anyway.
 from __future__ import annotations
 
 import os
+import re
 import socket
 from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from afk_es.errors import LogReadOnlyError
+from afk_es.errors import ConfigurationError, LogReadOnlyError
 
 _ATTEMPTS = 3
 """Another owner may remove the directory as the last one leaves, between our making it and our making the file in it."""
+
+_NAME = re.compile(r"[\w-]{1,128}", re.ASCII)
+"""What an owner's name may be. A log is data, perhaps somebody else's: a name in it must not lead to files elsewhere."""
 
 
 class Owners:
@@ -32,7 +36,10 @@ class Owners:
 
         Raises:
             LogReadOnlyError: the directory cannot be written.
+            ConfigurationError: the owner's id cannot be the name of a file.
         """
+        if not _NAME.fullmatch(self._owner):
+            raise ConfigurationError(f"{self._owner!r} cannot be an owner: an id is 1 to 128 ASCII letters, digits, '_' and '-'")
         for attempt in range(_ATTEMPTS):
             try:
                 self._directory.mkdir(exist_ok=True)
@@ -57,6 +64,8 @@ class Owners:
 
     def alive(self, owner: str) -> bool:
         """Whether the process of that owner lives and has its store open. Cleans up behind a dead one."""
+        if not _NAME.fullmatch(owner):
+            return False  # No store of ours ever held a lock of that name.
         file = self._file(owner)
         if not file.exists():
             return False

@@ -201,6 +201,8 @@ class SqliteEventLog:
         self._check_open()
         try:
             return await fetch(self._reader or await self._open_reader(), sql, parameters)
+        except UnicodeEncodeError:
+            return []  # A lone surrogate, as in an argument that was not UTF-8: no such text was ever stored.
         except (sqlite3.Error, ValueError) as error:
             self._check_open()  # aiosqlite's ValueError: it was closed while this waited.
             if isinstance(error, sqlite3.Error):

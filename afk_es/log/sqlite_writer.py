@@ -46,6 +46,8 @@ SELECT r.run_id, r.run, r.thread_id, e.seq, e.epoch, e.hash
 FROM runs AS r JOIN events AS e ON e.run = r.run AND e.seq = (SELECT max(seq) FROM events WHERE run = r.run)
 WHERE r.run_id IN (SELECT value FROM json_each(?))"""
 
+_EVENT = "SELECT epoch, at, type, data FROM events WHERE run = (SELECT run FROM runs WHERE run_id = ?) AND seq = ?"
+
 
 @cache
 def _insert_events(rows: int) -> str:
@@ -81,7 +83,7 @@ class Writer:
     Args:
         connection: opened for writing; the writer closes it.
         path: the file, for messages.
-        before_first: called once, before the first append; raises `OSError` if nothing may be written.
+        before_first: called once, before the first append; raises if nothing may be written.
     """
 
     def __init__(self, connection: aiosqlite.Connection, path: Path, before_first: Callable[[], None]) -> None:
@@ -101,7 +103,7 @@ class Writer:
         done = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(batch, done))
         if self._draining is None or self._draining.done():
-            self._draining = asyncio.create_task(self._drain(), name="afk_es log writer")
+            self._start()
         await done
 
     def forget(self, run_id: str) -> None:
@@ -117,7 +119,18 @@ class Writer:
             # An event loop that ends cancels that task too, perhaps before its first step.
             await self._drain()
         finally:
+            for waiting in self._queue:
+                waiting.done.cancel()
             await self._connection.close()
+
+    def _start(self) -> None:
+        self._draining = asyncio.create_task(self._drain(), name="afk_es log writer")
+        self._draining.add_done_callback(self._go_on)
+
+    def _go_on(self, ended: asyncio.Task[None]) -> None:
+        """What was queued while a cancelled task came to its end does not wait for the next append, which may never come."""
+        if self._queue and not self._closed and (self._draining is None or self._draining.done()):
+            self._start()
 
     async def _drain(self) -> None:
         try:
@@ -139,6 +152,11 @@ class Writer:
         try:
             self._claim_owner()
             await self._write(group)
+        except asyncio.CancelledError:
+            # An event loop that ends cancels this task with all others. The runs that wait here are about to lay themselves down behind
+            # what they have appended, so it lands all the same.
+            await self._write(await self._not_landed(group))
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it, and the writer go on
             _fail(group, error)
         finally:
@@ -146,6 +164,19 @@ class Writer:
             for waiting in group:
                 if not waiting.done.done():
                     waiting.done.cancel()
+
+    async def _not_landed(self, group: list[_Waiting]) -> list[_Waiting]:
+        """Those batches of a cancelled write that are not in the file. A cancelled statement is executed all the same, or rolled back."""
+        self._forget_all(group)
+        missing = []
+        for waiting in group:
+            batch = waiting.batch
+            first = batch.events[0].columns
+            if await fetch(self._connection, _EVENT, (batch.run_id, batch.first_seq)) != [(first[1], first[2], first[3], first[8])]:
+                missing.append(waiting)
+            elif not waiting.done.done():
+                waiting.done.set_result(None)
+        return missing
 
     def _claim_owner(self) -> None:
         if self._before_first is not None:

@@ -2,7 +2,7 @@
 
 `decide` returns effects and never fires them. Its answer is the whole set that should be under way in this state: the loop starts what is
 missing, and stops what is no longer there. Each effect has an id that is derived from the log, so the same wish has the same id in every
-process that folds the same events, and each may end only in the events of `ENDINGS`.
+process that folds the same events, and each may end only in its `endings`.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ ENDINGS: dict[type, frozenset[str]] = {
     AskPerson: frozenset({"approval_resolved", "input_resolved"}),
     Wait: frozenset({"timer_fired"}),
 }
-"""Per effect, the events it may end in. `endings` narrows it to one effect. The loop refuses any other answer; the tests try every one of them."""
+"""Per kind of effect, the events it may end in; the tests try every one of them."""
 
 
 def endings(effect: Effect) -> frozenset[str]:
-    """The events this very effect may end in: `ENDINGS`, narrowed by what it is about."""
+    """The events this very effect may end in: `ENDINGS`, narrowed by what it is about. The loop refuses any other answer."""
     match effect:
         case EvaluatePolicy(call=None):
             return frozenset({"policy_decision"})

@@ -106,7 +106,8 @@ def evolve(state: RunState, event: AgentRunEvent) -> RunState:
     """The state after this event.
 
     Raises:
-        InvariantError: the event cannot happen in this state; the log was not written by this machine, or the machine has a bug.
+        InvariantError: the event cannot happen in this state, or holds what no machine writes; the log was not written by this machine, or
+            the machine has a bug.
     """
     kind = event.type
     handler = _HANDLERS.get(kind)
@@ -118,7 +119,14 @@ def evolve(state: RunState, event: AgentRunEvent) -> RunState:
         return replace(state, seq=event.seq, at=event.at)
     if kind not in LEGAL[state.phase] or (state.status in ENDED and (kind != "run_started" or state.status != "interrupted")):
         raise _broken(event, f"{kind} cannot happen in phase {state.phase!r} of a run that is {state.status}")
-    return handler(state, event, event.data)
+    try:
+        return handler(state, event, event.data)
+    except _ABSURD as error:
+        raise _broken(event, f"{kind} holds what cannot be: {type(error).__name__}: {error}") from error
+
+
+# What absurd values lead to: times and numbers out of range, lists without the item, data that has not the shape the log would have checked.
+_ABSURD = (ArithmeticError, LookupError, TypeError, ValueError, msgspec.MsgspecError)
 
 
 def fold(state: RunState, events: Iterable[AgentRunEvent]) -> RunState:
@@ -144,6 +152,8 @@ def _spec_of(data: dict[str, Any]) -> tuple[RunSpec, Facets]:
         if known is data:
             return spec, facets
     spec = msgspec.convert(data, RunSpec)
+    if not spec.models:
+        raise ValueError("an agent without a model")
     facets = facets_of(spec)
     _SPECS.append((data, spec, facets))
     if len(_SPECS) > _SPECS_KEPT:
@@ -304,6 +314,8 @@ def _instructions_resolved(state: RunState, event: AgentRunEvent, data: dict[str
 
 
 def _llm_called(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
+    if not 0 <= data["model_index"] < len(state.spec.models):
+        raise _broken(event, f"the agent has no model of index {data['model_index']}")
     call = replace(
         _call(state, event), status="called", model_index=data["model_index"], attempt=data["attempt"], intent_seq=event.seq, wait=None
     )

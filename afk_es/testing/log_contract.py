@@ -101,12 +101,15 @@ class EventLogContract:
         assert await log.read("run_a") == events
         assert await log.verify("run_a") is None
 
-    async def test_an_unknown_run_is_empty_and_has_no_head(self, log: EventLog) -> None:
-        assert await log.read("run_x") == []
-        assert await log.head("run_x") is None
-        assert await log.thread("thread_x") == []
+    @pytest.mark.parametrize("unknown", ["run_x", "", "a\0b", "\udcff"])
+    async def test_an_unknown_run_is_empty_and_has_no_head(self, log: EventLog, unknown: str) -> None:
+        assert await log.read(unknown) == []
+        assert await log.head(unknown) is None
+        assert await log.thread(unknown) == []
+        assert await log.runs(thread_id=unknown) == []
+        assert await log.find(unknown) == []
         with pytest.raises(RunNotFoundError):
-            await log.verify("run_x")
+            await log.verify(unknown)
 
     async def test_nothing_to_append_is_nothing(self, log: EventLog) -> None:
         await log.append([], epoch=1)

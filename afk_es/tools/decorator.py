@@ -56,8 +56,8 @@ def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 def tool(args_model: Any = None, **options: Any) -> Any:
     """Make a tool of a function: `@tool`, `@tool(...)`, `@tool(ArgsModel)`, `tool(function)`.
 
-    The function is async, or sync and then run in a thread of the event loop's default executor (at most min(32, cpus + 4) at once) with
-    the caller's context variables; such a thread cannot be stopped, so a timeout ends the waiting and not the work.
+    The function is async, or sync and then run in a daemon thread (at most 64 at once in this process; more wait) with the caller's
+    context variables; such a thread cannot be stopped, so a timeout ends the waiting and not the work.
 
     Args:
         args_model: a Pydantic model of the arguments; the function then takes `(args)`, `(args, ctx)` or `(ctx, args)`. Without it the

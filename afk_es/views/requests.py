@@ -50,6 +50,7 @@ def request_at(events: Iterable[AgentRunEvent], seq: int, history: Messages | No
         if event.type == "llm_called":
             called.append(event.seq)
             if event.seq == seq:
+                evolve(state, event)  # An event that does not fit has no request.
                 return RebuiltRequest(seq, model_request(state, event.data["model_index"]), event.data["request_hash"])
         if event.seq >= seq:
             break

@@ -160,7 +160,7 @@ class Verification:
         if event.type != "llm_called" or not self._folds or self._state is None:
             return
         index = event.data["model_index"]
-        if index >= len(self._state.spec.models):
+        if not 0 <= index < len(self._state.spec.models):
             yield Problem(event.seq, "request_hash", f"the agent has no model of index {index}")
         elif (rebuilt := model_request(self._state, index).hash) != event.data["request_hash"]:
             yield Problem(event.seq, "request_hash", f"the request rebuilds to {rebuilt}, recorded is {event.data['request_hash']}")

@@ -145,3 +145,9 @@ def test_limits_have_bounds(fields: dict[str, Any]) -> None:
 def test_fallbacks_are_names_or_models() -> None:
     model = Model()
     assert FailSafeConfig(fallback_model_chain=("m", model)).fallback_model_chain == ("m", model)
+
+
+@pytest.mark.parametrize("field", ["breaker_failure_threshold", "breaker_cooldown_s"])
+def test_a_setting_of_the_breaker_is_refused_and_not_ignored(field: str) -> None:
+    with pytest.raises(ValueError, match=f"{field}: the circuit breaker is not available in this release"):
+        FailSafeConfig.model_validate({field: 7})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from afk_es.log.sqlite import SqliteEventLog
+from afk_es.testing.log_contract import AGENT, started, turn
 from afk_es.views import columns
 from tests.cli.conftest import ROOT, Afk, Program
 
@@ -343,3 +346,32 @@ def test_a_narrow_terminal_gets_fewer_columns_and_still_says_what_a_run_was_abou
     assert lines[0].split()[-1] == "about"
     assert "please add one and" in lines[1]
     assert max(map(columns, lines)) <= 80
+
+
+def test_a_log_that_somebody_else_made_cannot_drive_the_terminal(afk: Afk, log: Path) -> None:
+    """Every name in it is data, the agent's and the recorded hash as well."""
+    owned = "\x1b]0;owned\x07"
+    first, *rest = [started("run_1"), *turn("run_1", 2)]
+    first.data["agent"] = {**AGENT, "agent_name": owned}
+    first.data["agent_name"] = owned
+    rest[2].data["request_hash"] = owned
+
+    async def make() -> None:
+        store = SqliteEventLog(log)
+        await store.open()
+        await store.append([first, *rest], epoch=1)
+        await store.close()
+
+    asyncio.run(make())
+    for arguments in (["runs"], ["log"], ["show"], ["show", "--at", "1"], ["show", "--at", "4"], ["verify"]):
+        result = afk(*arguments)
+        assert result.exit_code in (0, 4), (arguments, result.output)
+        assert not {"\x1b", "\x07"} & set(result.output), arguments
+
+
+@pytest.mark.parametrize("arguments", [("show", "\udcff"), ("log", "\udcff"), ("verify", "\udcff"), ("runs", "--thread", "\udcff")])
+def test_an_argument_that_is_not_utf_8_names_nothing(arguments: tuple[str, ...], afk: Afk, ran: Ran) -> None:
+    ran()
+    result = afk(*arguments)
+    assert result.exit_code == (0 if arguments[0] == "runs" else 3), result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)

@@ -194,12 +194,15 @@ async def test_a_run_under_a_timeout_is_cancelled(runner: Runner) -> None:
     assert [head.last_type for head in await runner.log.thread("t")] == ["run_cancelled"]
 
 
+@pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("steps", range(8))
-async def test_cancelling_a_start_halfway_leaves_no_run_that_nobody_drives(steps: int, runner: Runner) -> None:
+async def test_cancelling_a_start_halfway_leaves_no_run_that_nobody_drives(steps: int, times: int, runner: Runner) -> None:
     task = asyncio.create_task(runner.run(agent(StuckModel()), thread_id="t"))
     for _ in range(steps):
         await asyncio.sleep(0)
-    task.cancel()
+    for _ in range(times):
+        task.cancel()
+        await asyncio.sleep(0)
     with pytest.raises(asyncio.CancelledError):
         await task
     await settled()

@@ -178,3 +178,19 @@ def test_what_a_run_raises_is_not_led_by_an_exception_of_ours() -> None:
     with pytest.raises(UsageError) as caught:
         Runner(log=":memory:").run_sync(agent([says("ok")]), thread_id="")
     assert caught.value.__context__ is None
+
+
+def test_a_program_that_hands_in_a_log_of_its_own_ends_too(tmp_path: Path) -> None:
+    """`run_sync` has the event loop, so nobody else could close what was opened in it."""
+    ended = started(
+        """
+        from afk_es.log.sqlite import SqliteEventLog
+        log = SqliteEventLog("runs.db")
+        runner = Runner(log=log)
+        agent = Agent(model=ScriptedModel(lambda request: "hello"))
+        for _ in range(3):
+            print(runner.run_sync(agent, user_message="hi").final_text)
+        """,
+        tmp_path,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "hello\n" * 3, "")

@@ -9,12 +9,28 @@ from typing import Any
 import pytest
 
 from afk_es.core import Runner
+from afk_es.core.history import ThreadMemory
 from afk_es.errors import LLMConfigurationError
 from afk_es.llms import LLMRequest, ToolCall
 from afk_es.log import EventLog
 from afk_es.log.memory import MemoryEventLog
 from afk_es.log.sqlite import SqliteEventLog
-from tests.core.scenario import Counted, Stuck, StuckModel, agent, asks, assert_legal, limits, log_of, model_of, says, turns
+from afk_es.machine.events import RunRef
+from tests.core.scenario import (
+    Counted,
+    Stuck,
+    StuckModel,
+    agent,
+    asks,
+    assert_legal,
+    laid_down,
+    limits,
+    log_of,
+    model_of,
+    never,
+    says,
+    turns,
+)
 
 
 async def asked_on(runner: Runner, thread_id: str, text: str = "and now?") -> LLMRequest:
@@ -155,3 +171,18 @@ async def test_many_runs_at_once_on_one_thread_are_each_remembered_once(runner: 
     await asyncio.gather(*(runner.run(agent([says(f"a{n}")]), user_message=f"q{n}", thread_id="t") for n in range(20)))
     said = [content for _role, content in turns(await asked_on(runner, "t"))]
     assert sorted(said[:-1]) == sorted([f"a{n}" for n in range(20)] + [f"q{n}" for n in range(20)])
+
+
+async def test_what_was_read_for_one_run_is_not_taken_for_the_history_of_another(runner: Runner) -> None:
+    """A run that was resumed after another had followed it is folded further for a third than it was for the second."""
+    run_id = await laid_down(runner, agent([never, says("one, late")]))
+    first = await runner.log.head(run_id)
+    assert first is not None
+    second = await runner.run(agent([says("two")]), user_message="second", thread_id=first.thread_id)
+    await runner.resume(agent([says("one, late")]), run_id=run_id)
+    third = await runner.run(agent([says("three")]), user_message="third", thread_id=first.thread_id)
+    of_second: RunRef = {"run_id": second.run_id, "seq": second.state_snapshot.seq}
+    of_third: RunRef = {"run_id": third.run_id, "seq": third.state_snapshot.seq}
+    cold, warm = ThreadMemory(), ThreadMemory()
+    await warm.read(runner.log, [of_third])
+    assert await warm.read(runner.log, [of_second]) == await cold.read(runner.log, [of_second])

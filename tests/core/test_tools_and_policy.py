@@ -72,7 +72,11 @@ async def test_what_a_tool_does_to_its_context_or_arguments_changes_nothing_of_t
     assert model_of(described).requests[1].messages[-2].tool_calls[0].arguments == {"items": [{"a": 1}]}
 
 
-@pytest.mark.parametrize("context", [{"connection": threading.Lock()}, {"then": object()}, "text", [1]])
+ENDLESS: dict[str, Any] = {}
+ENDLESS["itself"] = ENDLESS
+
+
+@pytest.mark.parametrize("context", [{"connection": threading.Lock()}, {"then": object()}, "text", [1], ENDLESS])
 async def test_a_context_that_is_not_json_is_a_mistake_and_nothing_is_written(context: Any, tmp_path: Path) -> None:
     runner = Runner(log=tmp_path / "runs.db")
     with pytest.raises(ConfigurationError, match="context"):

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from afk_es.agents import Agent
+from afk_es.agents import Agent, PolicyEngine, PolicyEvent, PolicyRule
 from afk_es.clock import SimulatedClock
 from afk_es.core.config import RunnerConfig
 from afk_es.core.wiring import bind
 from afk_es.errors import LLMTimeoutError, ToolArgumentsError, ToolError, ToolTimeoutError
 from afk_es.handlers import Binding, live_handlers
 from afk_es.handlers.outputs import answer_in
-from afk_es.llms import LLMRequest, LLMResponse
+from afk_es.llms import LLMRequest, LLMResponse, StreamPart
 from afk_es.machine import ENDINGS, Draft, Effect
 from afk_es.machine.effects import AskPerson, CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, Wait
+from afk_es.machine.events import validate
 from afk_es.machine.state import RunState
-from afk_es.machine.values import Messages, ToolCall
+from afk_es.machine.values import Messages, ToolCall, plain
 from afk_es.testing import ScriptedModel
 from afk_es.tools import ToolDeferredHandle
 
@@ -90,6 +92,7 @@ async def test_time_is_the_clocks() -> None:
     [
         (ToolDeferredHandle(), "run_1:1", "2026-01-01T01:00:00+00:00"),
         (ToolDeferredHandle(ticket_id="T7", expires_in_s=60), "T7", "2026-01-01T00:01:00+00:00"),
+        (ToolDeferredHandle(ticket_id="T7", summary="\ud800", expires_in_s=float("inf")), "T7", "2027-01-01T00:00:00+00:00"),
     ],
 )
 async def test_a_deferred_tool_gets_a_ticket_and_a_term(handle: ToolDeferredHandle, ticket: str, expires: str) -> None:
@@ -98,6 +101,8 @@ async def test_a_deferred_tool_gets_a_ticket_and_a_term(handle: ToolDeferredHand
 
     draft = await performed(await bound(Agent(model=ScriptedModel([]), tools=[order])), execution("order"))
     assert (draft.type, draft.data["ticket_id"], draft.data["expires_at"]) == ("tool_deferred", ticket, expires)
+    assert draft.data == plain(draft.data)
+    draft.message.encode()
 
 
 async def test_a_failed_model_call_says_what_kind_of_failure_it_was() -> None:
@@ -156,3 +161,60 @@ def test_the_json_in_an_answer(text: str) -> None:
 def test_an_answer_without_json(text: str) -> None:
     with pytest.raises(ValueError, match="not JSON"):
         answer_in(text)
+
+
+def test_an_answer_that_ends_in_endless_blanks_is_refused_at_once() -> None:
+    """By one pattern for the fence and what is in it this took a minute, in the event loop: models do end so."""
+    with pytest.raises(ValueError, match="not JSON"):
+        answer_in("```json\n" + " " * 400_000 + "x")
+    assert answer_in("\n```json \n{}" + " " * 400_000 + "\n```\n") == {}
+
+
+async def test_a_rule_that_raises_with_what_cannot_be_stored_denies_like_any_other() -> None:
+    def broken(event: PolicyEvent) -> bool:
+        raise ValueError("\udce4")
+
+    rule = PolicyRule(action="allow", condition=broken)
+    binding = await bound(Agent(model=ScriptedModel([]), policy_engine=PolicyEngine([rule])))
+    draft = await performed(binding, EvaluatePolicy("policy:1", "llm_before_execute", 1))
+    assert draft.data["action"] == "deny"
+    validate(draft.type, plain(draft.data))
+    assert draft.data == plain(draft.data)
+    draft.message.encode()
+
+
+async def test_a_wait_that_is_no_number_is_no_wait() -> None:
+    """What is not a finite number would be read back from the log as another one, and a resumed run would wait for another time."""
+    for seconds in (float("inf"), float("nan"), "5"):
+        error = LLMTimeoutError("slow", retry_after_s=seconds)  # type: ignore[arg-type]
+        draft = await performed(await bound(Agent(model=ScriptedModel([error]))), MODEL_CALL)
+        assert draft.data["retry_after_s"] is None
+
+
+async def test_a_stream_that_is_cut_is_closed_before_the_call_is_over() -> None:
+    """It holds a connection, which is let go here and now and not when the garbage is collected."""
+    closed = False
+
+    class Chatty(ScriptedModel):
+        async def chat_stream(self, request: LLMRequest) -> AsyncIterator[StreamPart]:
+            nonlocal closed
+            try:
+                async for part in super().chat_stream(request):
+                    yield part
+            finally:
+                closed = True
+
+    shown = asyncio.Event()
+
+    async def emit(text: str) -> None:
+        shown.set()
+        await asyncio.Event().wait()
+
+    binding = await bound(Agent(model=Chatty(["one two three four"])))
+    state = RunState("run_1", "thread_1", spec=binding.spec, step=1)
+    call = asyncio.ensure_future(live_handlers(binding, emit)[CallModel](MODEL_CALL, state))
+    await shown.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert closed

@@ -130,3 +130,10 @@ def test_plain_words_are_left_alone() -> None:
         "set the OPENAI_API_KEY variable",
     ):
         assert redacted(text) == text
+
+
+def test_a_message_is_searched_for_secrets_in_linear_time() -> None:
+    """A provider's error may be a whole page. This took minutes, in the event loop."""
+    text = "a-" * 200_000
+    assert redacted(text) == text
+    assert redacted("MY-OPEN-AI-API-KEY=abcdef123") == "MY-OPEN-AI-API-KEY=[redacted]"

@@ -131,3 +131,10 @@ def test_the_chain_tells_apart_what_looks_alike() -> None:
     assert chain_start("ab", "c") != chain_start("a", "bc")
     alike = [(1, 1, 0, "t", None, 0, "m", 1, "{}"), (1, 1, 0, "t", "", 0, "m", 1, "{}"), (1, 1, 0, "tm", None, 0, "", 1, "{}")]
     assert len({chain_link(b"0" * 16, pack(columns)) for columns in alike}) == 3
+
+
+def test_a_time_beyond_all_calendars_is_damage() -> None:
+    codec = Codec()
+    row, parts = stored(codec, turn("run_a", 1)[0])
+    with pytest.raises(CorruptLogError, match="run run_a, seq 1"):
+        restored(codec, (*row[:2], 2**62, *row[3:]), parts)

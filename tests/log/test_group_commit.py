@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from afk_es.log.batch import encode_batch
 from afk_es.log.codec import Codec
+from afk_es.log.sqlite import SqliteEventLog
 from afk_es.log.sqlite_file import open_writer
 from afk_es.log.sqlite_writer import EVENTS_IN_A_GROUP, EVENTS_IN_A_STATEMENT, Writer
-from afk_es.testing.log_contract import started, turn
+from afk_es.testing.log_contract import begin, started, turn
 
 
 async def _traced(path: Path) -> tuple[Writer, list[str]]:
@@ -76,3 +79,45 @@ async def test_two_batches_of_one_run_may_be_in_one_group(tmp_path: Path) -> Non
     await writer.close()
     assert statements.count("COMMIT") == 1
     assert statements.count("INSERT INTO events") == 9
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 5, 8, 13, 40])
+def test_what_waits_when_the_event_loop_ends_lands_with_what_is_appended_on_the_way_out(tmp_path: Path, turns: int) -> None:
+    """The end of an event loop cancels the writer's task with all others, in the middle of a group and with more in the queue."""
+    names = [f"run_{number}" for number in range(100)]
+
+    async def owner(log: SqliteEventLog, name: str) -> None:
+        try:
+            await begin(log, name)
+            await asyncio.Event().wait()
+        finally:
+            await log.append(turn(name, 6), epoch=1)
+
+    async def close_behind(log: SqliteEventLog, owners: list[asyncio.Task[None]]) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.wait(owners)
+            await log.close()
+
+    async def program() -> list[asyncio.Task[None]]:
+        log = SqliteEventLog(tmp_path / "runs.db")
+        await log.open()
+        owners = [asyncio.create_task(owner(log, name)) for name in names]
+        closing = asyncio.create_task(close_behind(log, owners))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return [*owners, closing]
+
+    asyncio.run(program())
+    assert asyncio.run(_seqs(tmp_path / "runs.db", names)) == dict.fromkeys(names, 9)
+
+
+async def _seqs(path: Path, names: list[str]) -> dict[str, int | None]:
+    log = SqliteEventLog(path, read_only=True)
+    await log.open()
+    try:
+        heads = {name: await log.head(name) for name in names}
+    finally:
+        await log.close()
+    return {name: head.seq if head is not None else None for name, head in heads.items()}
