@@ -147,7 +147,7 @@ def _make_room(path: Path) -> None:
     if path.is_dir():
         raise ForeignLogError(f"{path} is a directory; name a file in it, such as {path / 'runs.db'}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # Logs hold conversations: nobody else's to read.
     except OSError as error:
         raise LogReadOnlyError(f"the log's directory {path.parent} cannot be made ({error}); make it, or name another path") from error
 

@@ -8,7 +8,8 @@ process, a resumed one, a test, a debugger, gets the same answers from the same 
 from afk_es.machine.decision import Decision, decide
 from afk_es.machine.effects import ANNOUNCED, ENDINGS, Effect, endings
 from afk_es.machine.events import EVENT_TYPES, AgentRunEvent, Draft, EventType
-from afk_es.machine.evolution import LEGAL, evolve, fold
+from afk_es.machine.evolution import evolve, fold
+from afk_es.machine.legality import LEGAL
 from afk_es.machine.memory import remembered
 from afk_es.machine.spec import RunSpec
 from afk_es.machine.stamping import stamp

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from afk_es.machine.events import AgentRunEvent, Draft
-from afk_es.machine.evolution import EVENT_STATUS
+from afk_es.machine.run_facts import EVENT_STATUS
 from afk_es.machine.state import RunState
 
 

@@ -31,7 +31,7 @@ from afk_es.machine import (
 )
 from afk_es.machine.effects import CallModel, ExecuteTool
 from afk_es.machine.events import TERMINAL
-from afk_es.machine.evolution import CALL_LEGAL, TURN_LEGAL
+from afk_es.machine.legality import CALL_LEGAL, TURN_LEGAL
 from afk_es.machine.requests import facets_of, model_request, request_hash
 from afk_es.machine.spec import POLICIES, FailurePolicy, ModelSpec
 from afk_es.machine.values import Messages, digest_json

@@ -1,0 +1,87 @@
+"""What may happen when, as tables: the code that folds facts handles only what fits, and the tests and the debugger read them too."""
+
+from __future__ import annotations
+
+from afk_es.errors import InvariantError
+from afk_es.machine.events import AgentRunEvent
+
+_ANY_TIME = frozenset(
+    {
+        "control_requested",
+        "timer_fired",
+        "limit_reached",
+        "thread_compacted",
+        "warning",
+        "tool_background_resolved",
+        "tool_background_failed",
+        "subagent_started",
+        "subagent_completed",
+        "run_started",
+        "run_failed",
+        "run_interrupted",
+        "run_cancelled",
+    }
+)
+
+LEGAL: dict[str, frozenset[str]] = {
+    "new": frozenset({"run_started"}),
+    "between": _ANY_TIME | {"step_started", "run_completed"},
+    "model": _ANY_TIME
+    | {
+        "step_started",
+        "instructions_resolved",
+        "policy_decision",
+        "llm_called",
+        "llm_completed",
+        "llm_failed",
+        "effect_in_doubt",
+        "run_completed",
+    },
+    "requested": _ANY_TIME | {"tool_batch_started", "run_completed"},
+    "tools": _ANY_TIME
+    | {
+        "policy_decision",
+        "tool_started",
+        "tool_failed",
+        "tool_completed",
+        "tool_deferred",
+        "approval_requested",
+        "approval_resolved",
+        "input_requested",
+        "input_resolved",
+        "effect_in_doubt",
+    },
+    "output": _ANY_TIME | {"output_validated", "output_rejected"},
+    "answered": _ANY_TIME | {"run_completed"},
+}
+"""Per phase, the event types that may come. `step_started` in the model phase leaves a failed model call behind."""
+
+
+CALL_LEGAL: dict[str, frozenset[str]] = {
+    "instructions_resolved": frozenset({"waiting"}),
+    "policy_decision": frozenset({"waiting"}),
+    "llm_called": frozenset({"allowed"}),
+    "llm_completed": frozenset({"called"}),
+    "llm_failed": frozenset({"waiting", "called"}),
+    "effect_in_doubt": frozenset({"in_doubt"}),
+}
+"""Per event type, the statuses of the step's model call in which it may come: so no request has two results."""
+
+TURN_LEGAL: dict[str, frozenset[str]] = {
+    "policy_decision": frozenset({"waiting"}),
+    "tool_started": frozenset({"allowed"}),
+    "tool_failed": frozenset({"waiting", "running"}),
+    "tool_completed": frozenset({"running", "allowed", "denied", "failed", "limited", "unknown", "answered"}),
+    "tool_deferred": frozenset({"running"}),
+    "approval_requested": frozenset({"approval"}),
+    "approval_resolved": frozenset({"asking"}),
+    "input_requested": frozenset({"approval"}),
+    "input_resolved": frozenset({"asking"}),
+    "effect_in_doubt": frozenset({"in_doubt"}),
+}
+"""Per event type, the statuses of a tool call in which it may come: so no start has two results, and nothing runs ungated."""
+
+
+def broken(event: AgentRunEvent, message: str) -> InvariantError:
+    """The error of a log in which this event stands where it cannot."""
+    return InvariantError(message, run_id=event.run_id, seq=event.seq)

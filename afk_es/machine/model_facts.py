@@ -1,0 +1,109 @@
+"""What the facts about a step's model call change: instructions, requests, answers, failures, and the validation of a final answer."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from msgspec.structs import replace
+
+from afk_es.machine.events import AgentRunEvent
+from afk_es.machine.legality import CALL_LEGAL, broken
+from afk_es.machine.retries import backoff
+from afk_es.machine.spec import POLICIES
+from afk_es.machine.state import Failure, ModelCall, RunState
+from afk_es.machine.values import Message, ToolCall, Usage, digest_json
+
+
+def call_under_way(state: RunState, event: AgentRunEvent) -> ModelCall:
+    call = state.call
+    if call is None or call.status not in CALL_LEGAL[event.type]:
+        raise broken(event, f"{event.type} for a model call that is {'none' if call is None else call.status!r}")
+    return call
+
+
+def instructions_resolved(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
+    text = data["instructions"]
+    facets = replace(state.facets, instructions=digest_json(text))
+    return replace(
+        state,
+        seq=event.seq,
+        at=event.at,
+        instructions=text,
+        facets=facets,
+        call=replace(call_under_way(state, event), instructions_ready=True, failures=0),
+    )
+
+
+def llm_called(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
+    if not 0 <= data["model_index"] < len(state.spec.models):
+        raise broken(event, f"the agent has no model of index {data['model_index']}")
+    call = replace(
+        call_under_way(state, event),
+        status="called",
+        model_index=data["model_index"],
+        attempt=data["attempt"],
+        intent_seq=event.seq,
+        wait=None,
+    )
+    return replace(state, seq=event.seq, at=event.at, call=call, llm_calls=state.llm_calls + 1)
+
+
+def llm_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
+    spec = state.spec
+    call_under_way(state, event)
+    calls = tuple([ToolCall(item["id"], item["tool_name"], item["arguments"]) for item in data["tool_calls"]])
+    text = data["text"]
+    usage = data["usage"]
+    cost = data["cost_usd"]
+    unpriced = cost is None and spec.limits.max_total_cost_usd is not None
+    return replace(
+        state,
+        seq=event.seq,
+        at=event.at,
+        phase="requested" if calls else "output" if spec.output_schema is not None else "answered",
+        messages=state.messages.appended(Message("assistant", text, calls)),
+        call=None,
+        requested=calls,
+        answer=text,
+        output=data.get("structured_response"),
+        usage=state.usage if usage is None else state.usage + Usage(usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]),
+        cost_usd=state.cost_usd if cost is None else state.cost_usd + Decimal(repr(cost)),
+        cost_known=state.cost_known or cost is not None,
+        fault=unknown_price(data.get("model") or spec.models[0].model) if unpriced else state.fault,
+    )
+
+
+def unknown_price(model: str) -> Failure:
+    """The failure of a run whose cost limit cannot be enforced."""
+    return Failure(
+        f"max_total_cost_usd is set, but the price of model {model!r} is unknown, so the limit cannot be held: register the model's price "
+        "with LiteLLM, set LLMResponse.cost_usd in your model, or remove the limit",
+        "UnknownPrice",
+    )
+
+
+def llm_failed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
+    spec = state.spec
+    call = call_under_way(state, event)
+    failures = call.failures + 1
+    failure = Failure(data["error"], data["error_type"], data["classification"])
+    retries, _consequence = POLICIES[spec.policies.llm_failure]
+    if retries and failure.classification == "retryable" and failures < spec.retry.attempts:
+        wait = backoff(spec.retry, failures, run_id=event.run_id, seq=event.seq, at=event.at, retry_after_s=data.get("retry_after_s"))
+        return replace(
+            state, seq=event.seq, at=event.at, call=replace(call, status="backoff", failures=failures, wait=wait, failure=failure)
+        )
+    if call.model_index + 1 < len(spec.models) and call.status == "called":
+        following = replace(call, status="allowed", model_index=call.model_index + 1, attempt=0, failures=0, failure=failure)
+        return replace(state, seq=event.seq, at=event.at, call=following)
+    return replace(state, seq=event.seq, at=event.at, call=replace(call, status="failed", failures=failures, failure=failure))
+
+
+def output_validated(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
+    return replace(state, seq=event.seq, at=event.at, output=data["output"], phase="answered")
+
+
+def output_rejected(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
+    text = f"Your answer does not have the required form. Answer again, with JSON that satisfies the schema.\n{data['error']}"
+    return replace(state, seq=event.seq, at=event.at, output=None, phase="between", messages=state.messages.appended(Message("user", text)))
