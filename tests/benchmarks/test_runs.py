@@ -25,7 +25,7 @@ from tests.benchmarks.workload import agent, insert, plain_table, recorded, rows
 def test_concurrent_runs(table: Table, tmp_path: Path, place: str) -> None:
     """1,000 concurrent runs of 5 steps in one process, on one log."""
     number = itertools.count()
-    rows = rows_of(recorded(5))
+    events = recorded(5)
 
     async def at_once(log: Any) -> float:
         async with Runner(log=log) as runner:
@@ -41,10 +41,10 @@ def test_concurrent_runs(table: Table, tmp_path: Path, place: str) -> None:
         connection = plain_table(tmp_path / f"floor-{next(number)}.db", "FULL")
         began = time.perf_counter()
         # Everybody's rows between two effects share a transaction: eleven of them, as in ours.
-        parts = [rows[start : start + 4] for start in range(0, len(rows), 4)]
+        parts = [events[start : start + 4] for start in range(0, len(events), 4)]
         for part in parts:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(insert(1), [(run, *row[1:]) for run in range(1000) for row in part])
+            connection.executemany(insert(1), [(run, *row[1:]) for run in range(1000) for row in rows_of(part)])
             connection.execute("COMMIT")
         taken = time.perf_counter() - began
         connection.close()
@@ -57,7 +57,7 @@ def test_concurrent_runs(table: Table, tmp_path: Path, place: str) -> None:
         floor if place == "file" else None,
         rate=True,
         aim="1,000/s durable (FULL)" if place == "file" else "",
-        floor_is="sqlite3 on the same thread: the same rows, one transaction between two effects of all runs" if place == "file" else "",
+        floor_is="sqlite3 on the same thread: the same events encoded and inserted, one transaction between two effects of all runs" if place == "file" else "",
     )
 
 
