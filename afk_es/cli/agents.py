@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from afk_es.agents import Agent
-from afk_es.errors import ConfigurationError
+from afk_es.errors import ConfigurationError, text_of
 
 _FORM = "name an agent as MODULE:AGENT, such as shop.support:agent or ./support.py:agent"
 
@@ -91,4 +91,4 @@ def _what_and_where(error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
     last = frames[-1] if frames else None
     where = f" ({last.filename}, line {last.lineno})" if last is not None else ""
-    return f"{type(error).__name__}: {error}{where}"
+    return f"{type(error).__name__}: {text_of(error)}{where}"
