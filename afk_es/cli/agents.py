@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import os
@@ -32,7 +33,7 @@ def load_agent(target: str) -> Agent:
     value: Any = module
     for part in attribute.split("."):
         if not hasattr(value, part):
-            raise ConfigurationError(f"{module_name} has no {attribute!r}{_agents_in(module)}")
+            raise ConfigurationError(f"{module_name} has no {attribute!r}; {_instead(module, attribute)}")
         value = getattr(value, part)
     return _agent(value, target)
 
@@ -81,9 +82,13 @@ def _file(path: Path) -> ModuleType:
     return module
 
 
-def _agents_in(module: ModuleType) -> str:
-    names = [name for name, value in vars(module).items() if isinstance(value, Agent)]
-    return f"; its agents are: {', '.join(names)}" if names else ", and no agent"
+def _instead(module: ModuleType, attribute: str) -> str:
+    own = {name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__}
+    agents = [name for name, value in vars(module).items() if isinstance(value, Agent)]
+    close = difflib.get_close_matches(attribute, own.union(agents), n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"its agents are: {', '.join(agents)}" if agents else "there is no agent in it, but a function that gives one may be named"
 
 
 def _what_and_where(error: BaseException) -> str:
