@@ -45,6 +45,14 @@ written. What we did wrong says which run and which event.
 from __future__ import annotations
 
 
+def text_of(error: BaseException) -> str:
+    """What the exception says. Exceptions of users' code may be unable to say anything, and must still be told of."""
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001 - a `__str__` of the user's; that it raised is what there is to say
+        return f"(its message cannot be made: {type(broken).__name__})"
+
+
 class AfkError(Exception):
     """Root of every exception that afk_es raises on purpose."""
 

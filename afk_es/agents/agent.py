@@ -153,13 +153,17 @@ class Agent(BaseModel):
     def _made_tools(cls, tools: Any) -> Any:
         if callable(tools) or isinstance(tools, str):
             raise ValueError("must be a sequence of tools, not one tool; write [tool]")
-        return tuple(each if isinstance(each, Tool) or not callable(each) else tool(each) for each in tools)
+        if not isinstance(tools, Iterable):
+            raise ValueError(f"must be a sequence of tools, not {tools!r}; leave it out for none")
+        return tuple(_as_tool(each) for each in tools)
 
     @field_validator("subagents", "mcp_servers", "instruction_roles", "policy_roles", "skills", "inherit_context_keys", mode="before")
     @classmethod
     def _sequence(cls, items: Any) -> Any:
         if isinstance(items, (str, Agent)) or callable(items):
             raise ValueError(f"must be a sequence, not {items!r} alone; write [...]")
+        if not isinstance(items, Iterable):
+            raise ValueError(f"must be a sequence, not {items!r}; leave it out for none")
         return tuple(items)
 
     @model_validator(mode="after")
@@ -193,6 +197,15 @@ class Agent(BaseModel):
         return f"Agent(name={self.name!r}, model={model!r})"
 
     __str__ = __repr__
+
+
+def _as_tool(each: Any) -> Tool[..., Any]:
+    if isinstance(each, Tool):
+        return each
+    if not callable(each):
+        raise ValueError(f"{each!r:.80} is no tool; write the function itself, with or without @tool")
+    made: Tool[..., Any] = tool(each)
+    return made
 
 
 def _text(path: Path, field: str) -> str:

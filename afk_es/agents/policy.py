@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from afk_es.agents.condition import PolicyRuleCondition
 from afk_es.agents.policy_event import PolicyAction, PolicyDecision, PolicyEvent
-from afk_es.errors import ConfigurationError
+from afk_es.errors import ConfigurationError, text_of
 from afk_es.machine.values import digest_json
 
 __all__ = ["PolicyAction", "PolicyDecision", "PolicyEngine", "PolicyEvent", "PolicyRule", "PolicyRuleCondition"]
@@ -158,7 +158,7 @@ class PolicyEngine:
                 if not rule.matches(event):
                     continue
             except Exception as error:  # noqa: BLE001 - a rule is the user's code, and its failure is a denial
-                failure = f"rule {rule.rule_id} could not be evaluated, so the call is denied: {type(error).__name__}: {error}"
+                failure = f"rule {rule.rule_id} could not be evaluated, so the call is denied: {type(error).__name__}: {text_of(error)}"
             matched.append(rule.rule_id)
             if decisive is None:
                 decisive = (rule, failure)
@@ -178,7 +178,7 @@ def _decision(rule: PolicyRule, failure: str | None, matched: tuple[str, ...], e
     if failure is not None:
         return PolicyDecision(action="deny", reason=failure, policy_id=rule.rule_id, matched_rules=matched)
     updated = None
-    if rule.updated_tool_args is not None and event.tool_args is not None:
+    if rule.updated_tool_args is not None and event.event_type == "tool_before_execute":
         updated = {**event.tool_args, **rule.updated_tool_args}
     return PolicyDecision(
         action=rule.action,

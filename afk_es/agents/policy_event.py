@@ -19,7 +19,7 @@ class PolicyEvent(BaseModel):
         run_id, thread_id, step: where.
         context: the run's context.
         tool_name: for a tool.
-        tool_args: for a tool, its validated arguments as JSON, defaults filled in: what the function will get.
+        tool_args: for a tool, its validated arguments as JSON, defaults filled in: what the function will get; empty for anything else.
         tool_read_only: for a tool, whether it declares itself read-only.
         subagent_name: for a subagent.
         metadata: whatever else the runner knows.
@@ -33,7 +33,7 @@ class PolicyEvent(BaseModel):
     step: int = 0
     context: dict[str, Any] = {}
     tool_name: str | None = None
-    tool_args: dict[str, Any] | None = None
+    tool_args: dict[str, Any] = {}
     tool_read_only: bool | None = None
     subagent_name: str | None = None
     metadata: dict[str, Any] = {}

@@ -40,6 +40,15 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(VERBS[cmd_name][0]), cmd_name)
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant, or wrong usage that says which may have been."""
+        if args[0] not in VERBS:
+            import difflib
+
+            if close := difflib.get_close_matches(args[0], VERBS, n=1):
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verbs and their lines, from the table."""
         with formatter.section("Commands"):

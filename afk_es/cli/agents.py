@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import os
@@ -12,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from afk_es.agents import Agent
-from afk_es.errors import ConfigurationError
+from afk_es.errors import ConfigurationError, text_of
 
 _FORM = "name an agent as MODULE:AGENT, such as shop.support:agent or ./support.py:agent"
 
@@ -32,7 +33,7 @@ def load_agent(target: str) -> Agent:
     value: Any = module
     for part in attribute.split("."):
         if not hasattr(value, part):
-            raise ConfigurationError(f"{module_name} has no {attribute!r}{_agents_in(module)}")
+            raise ConfigurationError(f"{module_name} has no {attribute!r}; {_instead(module, attribute)}")
         value = getattr(value, part)
     return _agent(value, target)
 
@@ -81,9 +82,13 @@ def _file(path: Path) -> ModuleType:
     return module
 
 
-def _agents_in(module: ModuleType) -> str:
-    names = [name for name, value in vars(module).items() if isinstance(value, Agent)]
-    return f"; its agents are: {', '.join(names)}" if names else ", and no agent"
+def _instead(module: ModuleType, attribute: str) -> str:
+    own = {name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__}
+    agents = [name for name, value in vars(module).items() if isinstance(value, Agent)]
+    close = difflib.get_close_matches(attribute, own.union(agents), n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"its agents are: {', '.join(agents)}" if agents else "there is no agent in it, but a function that gives one may be named"
 
 
 def _what_and_where(error: BaseException) -> str:
@@ -91,4 +96,4 @@ def _what_and_where(error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
     last = frames[-1] if frames else None
     where = f" ({last.filename}, line {last.lineno})" if last is not None else ""
-    return f"{type(error).__name__}: {error}{where}"
+    return f"{type(error).__name__}: {text_of(error)}{where}"

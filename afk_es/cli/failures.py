@@ -25,6 +25,7 @@ BROKEN_PIPE = 141
 @contextmanager
 def reported() -> Iterator[None]:
     """Turns our exceptions, Ctrl-C and a reader that left into exits."""
+    _open_what_is_closed()
     _encode_anything()
     try:
         yield
@@ -66,6 +67,13 @@ def _leave_quietly() -> NoReturn:
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise click.exceptions.Exit(BROKEN_PIPE)
+
+
+def _open_what_is_closed() -> None:
+    """Whoever calls us may have closed a stream (`>&-`). Then there is nobody to tell, and that is no reason for a traceback."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process lasts
 
 
 def _encode_anything() -> None:

@@ -60,6 +60,6 @@ def _keep_format(ctx: click.Context, parameter: click.Parameter, value: Format |
     invocation = ctx.ensure_object(Invocation)
     if value is not None:
         invocation.format = value
-    # https://no-color.org: present and not empty.
-    if os.environ.get("NO_COLOR"):
+    # https://no-color.org: present and not empty. A dumb terminal would show colours as rubbish.
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         ctx.color = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import os
 import shlex
 import shutil
@@ -105,7 +106,10 @@ def dollars(cost: float | None) -> str:
     """A cost for people; "-" where no answer carried a price."""
     if cost is None:
         return "-"
-    return f"${cost:.2f}" if cost >= 1 or cost == 0 else f"${cost:.4g}"
+    if cost >= 1 or cost == 0:
+        return f"${cost:.2f}"
+    # Two digits that say something, also of a fraction of a cent, and never an exponent.
+    return "$" + f"{cost:.{max(2, 1 - math.floor(math.log10(cost)))}f}"
 
 
 def command(*words: str, db: str | None = None) -> str:

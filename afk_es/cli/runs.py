@@ -10,7 +10,8 @@ import msgspec
 
 from afk_es.cli import output
 from afk_es.cli.invocation import Invocation, common_options
-from afk_es.cli.reading import all_runs, reading, short_ids, status_of
+from afk_es.cli.reading import all_runs, parse_name, reading, short_ids, status_of
+from afk_es.errors import UsageError
 from afk_es.log import EventLog, RunRecord
 from afk_es.views import columns
 
@@ -23,21 +24,31 @@ _STATES = ("running", "paused", "completed", "degraded", "failed", "cancelled", 
 
 
 @click.command("runs", short_help="List runs, the newest first.")
+@click.argument("file", metavar="[FILE]", required=False)
 @click.option("--thread", "thread_id", metavar="ID", help="Only runs of this thread.")
 @click.option("--state", type=click.Choice(_STATES), multiple=True, help="Only runs in this state; may be given more than once.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most runs to list.")
 @common_options
 @click.pass_obj
-def runs(invocation: Invocation, thread_id: str | None, state: tuple[str, ...], limit: int) -> None:
-    """List runs, the newest first.
+def runs(invocation: Invocation, file: str | None, thread_id: str | None, state: tuple[str, ...], limit: int) -> None:
+    """List the runs of the log, or of the log FILE, the newest first.
 
     A run that has no end, and that no living process drives, is shown as crashed: `afk-es resume` goes on with it.
     """
-    asyncio.run(_runs(invocation, thread_id, state, limit))
+    asyncio.run(_runs(invocation, _location(invocation, file), thread_id, state, limit))
 
 
-async def _runs(invocation: Invocation, thread_id: str | None, states: tuple[str, ...], limit: int) -> None:
-    async with reading(invocation.location) as log:
+def _location(invocation: Invocation, file: str | None) -> str:
+    if file is None:
+        return invocation.location
+    name = parse_name(file, invocation)
+    if not name.whole_log:
+        raise UsageError(f"`afk-es runs` lists the runs of a log file, and {file!r} is none; `afk-es show {file}` shows one run")
+    return name.location
+
+
+async def _runs(invocation: Invocation, location: str, thread_id: str | None, states: tuple[str, ...], limit: int) -> None:
+    async with reading(location) as log:
         found = await _selected(log, thread_id, states, limit)
         if invocation.format == "text":
             await _write_text(log, found)

@@ -13,6 +13,7 @@ from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.reading import events_of, history_of, parse_name, reading, resolve
 from afk_es.errors import UsageError
 from afk_es.log import EventLog
+from afk_es.machine.rendering import PREAMBLE
 from afk_es.machine.state import ENDED
 from afk_es.machine.values import Message
 from afk_es.views import (
@@ -81,11 +82,12 @@ def _write_overview(seen: Overview, status: str) -> None:
     click.echo(output.toned(head, "strong") + output.toned(status, output.STATUS_TONES.get(status, "plain")))
     click.echo(clipped(seen.ending, columns) if status != "crashed" else f"its process died after seq {seen.seq}; `afk-es resume` goes on")
     took = f"{output.duration(seen.elapsed_s)} in {seen.stretches} stretch{'es' if seen.stretches > 1 else ''}"
-    _quiet(f"thread {seen.thread_id}, started {output.local(seen.started_at)}, ran {took}, {seen.seq} events", columns)
+    _quiet(f"started {output.local(seen.started_at)}, ran {took}, {seen.seq} events", columns)
+    _quiet(f"thread {seen.thread_id}", columns)
     usage = seen.usage
-    tokens = f"{usage.input_tokens} + {usage.output_tokens} tokens" if usage.total_tokens else "tokens unknown"
+    tokens = f"{usage.input_tokens} tokens in, {usage.output_tokens} out" if usage.total_tokens else "tokens unknown"
     _quiet(f"models {', '.join(seen.models)}; {tokens}; cost {output.dollars(seen.cost_usd)}", columns)
-    _quiet("used " + ", ".join(f"{each.limit} {each.used:g} of {each.maximum:g}" for each in seen.limits), columns)
+    _quiet("used " + ", ".join(f"{each.limit.removeprefix('max_')} {each.used:g} of {each.maximum:g}" for each in seen.limits), columns)
     _title("conversation")
     for message in seen.conversation:
         _write_message(message, columns)
@@ -100,7 +102,8 @@ def _write_overview(seen: Overview, status: str) -> None:
 
 def _write_message(message: Message, columns: int) -> None:
     lead = f"  {message.role:<10}"
-    lines = visible(message.content, multiline=True).splitlines()
+    # The line that marks it as untrusted is for the model, and the same before each; `show --at` has what was sent, whole.
+    lines = visible(message.content.removeprefix(PREAMBLE), multiline=True).splitlines()
     lines += [f"calls {call.tool_name}({arguments_text(call.arguments)})" for call in message.tool_calls]
     for index, line in enumerate(lines[:_MESSAGE_LINES] or [""]):
         click.echo((output.toned(lead, "quiet") if not index else " " * len(lead)) + clipped(line, columns - len(lead)))

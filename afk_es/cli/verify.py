@@ -112,4 +112,4 @@ def summary(found: list[Verified]) -> str:
     }
     checked = f"{data['runs']} run{'s' if data['runs'] != 1 else ''}, {data['events']} events, "
     chain = "hash chains whole, " if not data["problems"] else ""
-    return f"{checked}{chain}{data['requests']} requests rebuilt and equal to their hash, {data['problems']} problems"
+    return f"{checked}{chain}{data['requests']} requests rebuilt and equal to their hash, {data['problems']} problem{'s' if data['problems'] != 1 else ''}"

@@ -203,6 +203,12 @@ class Loop:
             self._break(self._invariant(f"the handler of {type(effect).__name__} was cancelled from inside"))
         except Exception as error:  # noqa: BLE001 - a handler that raises is a bug of ours; it must end the run's loop and not hang it
             self._break(error)
+        except (KeyboardInterrupt, SystemExit):
+            # asyncio hands these to whoever runs the event loop, and cancels everybody in it.
+            raise
+        except BaseException as error:
+            self._break(self._invariant(f"the handler of {type(effect).__name__} raised {type(error).__name__}"))
+            raise
         else:
             self._inbox.append((effect.id, draft))
             self._wake.set()

@@ -61,6 +61,9 @@ class Runner:
         for name, value in (("interaction_provider", interaction_provider), ("telemetry", telemetry)):
             if value is not None:
                 raise ConfigurationError(f"{name} is not available in this release; leave it None")
+        for name, value, kind in (("config", config, RunnerConfig), ("policy_engine", policy_engine, PolicyEngine)):
+            if value is not None and not isinstance(value, kind):
+                raise ConfigurationError(f"{name} is a {kind.__name__} or None, not {type(value).__name__}; write {kind.__name__}(...)")
         self.config: RunnerConfig = config if config is not None else RunnerConfig()
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._ids: Ids = ids if ids is not None else RandomIds()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 
+from afk_es.errors import text_of
 from afk_es.handlers.binding import Binding
 from afk_es.machine import Draft, RunState
 from afk_es.machine.effects import ResolveInstructions
@@ -37,7 +38,7 @@ class InstructionsHandler:
 
 
 def _failed(state: RunState, error: BaseException) -> Draft:
-    message = f"the instructions function of agent {state.spec.agent_name!r} failed: {clean_text(str(error) or type(error).__name__)}"
+    message = f"the instructions function of agent {state.spec.agent_name!r} failed: {clean_text(text_of(error) or type(error).__name__)}"
     data = {
         "error": message,
         "error_type": type(error).__name__,

@@ -40,7 +40,9 @@ class ModelHandler:
             if task is not None and task.cancelling():
                 raise
             return self._failed(effect, LLMCancelledError("the model adapter cancelled the call"), began)
-        except Exception as error:  # noqa: BLE001 - a model adapter is the user's or a vendor's code; its failure is a fact of the run
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a model adapter is the user's or a vendor's code; its failure is a fact of the run
             return self._failed(effect, error, began)
         data["latency_ms"] = self._latency_ms(began)
         return Draft("llm_completed", data)
@@ -119,7 +121,9 @@ def _usage(response: LLMResponse) -> dict[str, int] | None:
     usage = response.usage
     if usage is None or min(usage.input_tokens, usage.output_tokens, usage.total_tokens) < 0:
         return None
-    return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "total_tokens": usage.total_tokens}
+    # Some adapters leave the sum out; others count in it what is neither input nor output.
+    total = usage.total_tokens or usage.input_tokens + usage.output_tokens
+    return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "total_tokens": total}
 
 
 def _distinct(calls: tuple[ToolCall, ...], state: RunState) -> list[dict[str, Any]]:

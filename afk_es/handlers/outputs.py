@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
+from afk_es.errors import text_of
 from afk_es.handlers.binding import Binding
 from afk_es.machine import Draft, RunState
 from afk_es.machine.effects import ValidateOutput
@@ -33,7 +34,7 @@ class OutputHandler:
         except ValidationError as error:
             return _rejected(str(error))
         except Exception as error:  # noqa: BLE001 - validators of the user's model run here; the model may do better
-            return _rejected(f"{type(error).__name__}: {error}")
+            return _rejected(f"{type(error).__name__}: {text_of(error)}")
         # The answer as it was given, and not a dump of the instance, which aliases and computed fields may keep from validating again.
         return Draft("output_validated", {"output": answer})
 

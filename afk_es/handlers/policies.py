@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from afk_es.agents import PolicyEvent
-from afk_es.errors import ToolArgumentsError
+from afk_es.errors import ToolArgumentsError, text_of
 from afk_es.handlers.binding import Binding
 from afk_es.machine import Draft, RunState
 from afk_es.machine.effects import EvaluatePolicy
@@ -33,7 +33,7 @@ class PolicyHandler:
         except ToolArgumentsError as error:
             return _refused(call, "InvalidArguments", str(error))
         except Exception as error:  # noqa: BLE001 - validators of the user's model run here; what they raise, the model is told
-            return _refused(call, type(error).__name__, f"the arguments of {call.tool_name} could not be validated: {error}")
+            return _refused(call, type(error).__name__, f"the arguments of {call.tool_name} could not be validated: {text_of(error)}")
         return self._decision(effect, state, tool, arguments)
 
     def _decision(
@@ -52,7 +52,7 @@ class PolicyHandler:
                 step=effect.step,
                 context=plain(state.context),
                 tool_name=tool.name if tool is not None else None,
-                tool_args=arguments,
+                tool_args=arguments or {},
                 tool_read_only=tool.read_only if tool is not None else None,
             )
         )

@@ -21,6 +21,7 @@ from afk_es.errors import (
     LLMInvalidResponseError,
     LLMRetryableError,
     LLMTimeoutError,
+    text_of,
 )
 
 Classification = Literal["retryable", "terminal", "non_fatal"]
@@ -81,7 +82,7 @@ def classify(error: BaseException) -> Failure:
     return Failure(
         _classification(error, status),
         type(error).__name__,
-        redacted(str(error)) or type(error).__name__,
+        redacted(text_of(error)) or type(error).__name__,
         status,
         _retry_after(error),
     )

@@ -38,7 +38,10 @@ def open_log(
             return MemoryEventLog()
         from afk_es.log.sqlite import SqliteEventLog
 
-        return SqliteEventLog(Path(path).expanduser(), durability=durability, read_only=read_only)
+        file = Path(path).expanduser()
+        if not file.name:
+            raise ConfigurationError(f"{path!r} is a directory; name a file in it, such as {file / 'runs.db'}")
+        return SqliteEventLog(file, durability=durability, read_only=read_only)
     if isinstance(location, EventLog):
         return location
     raise ConfigurationError(f"{location!r} is no place for a log: it is {_LEGAL}")

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from afk_es.errors import ToolError, ToolTimeoutError
 from afk_es.tools.context import ToolContext
 from afk_es.tools.hooks import chained, run_posthooks, run_prehooks
-from afk_es.tools.outcome import ToolDeferredHandle, settled
+from afk_es.tools.outcome import ToolDeferredHandle, failure_text, settled
 from afk_es.tools.threads import THREADS
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ async def execute(tool: Tool[..., Any], args: BaseModel, ctx: ToolContext, timeo
         raise ToolError(f"{tool.name} was cancelled from within: something it waited for was cancelled") from None
     except SystemExit as error:
         raise ToolError(f"{tool.name} tried to end the process (SystemExit: {error.code})") from error
+    except (Exception, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        # Such as pytest's own failures: they are no Exception, so that nobody catches them, and here they are a tool's.
+        raise ToolError(f"{tool.name} raised {failure_text(error)}") from error
     if task is not None and task.cancelling() > cancelling:
         raise asyncio.CancelledError(f"{tool.name} was cancelled and went on regardless")
     return output
@@ -94,3 +99,6 @@ def _carried(invoke: Callable[[BaseModel, ToolContext], Any], args: BaseModel, c
     except StopIteration as error:
         # A future cannot carry it: the awaiting task would never wake.
         raise RuntimeError(f"StopIteration: {error.value}") from error
+    except GeneratorExit as error:
+        # In a coroutine it means that the coroutine is being closed; in a thread it can only be the tool's own.
+        raise RuntimeError("GeneratorExit") from error

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from afk_es.errors import AfkError, ToolError
+from afk_es.errors import AfkError, ToolError, text_of
 from afk_es.machine.values import clean_text, plain
 
 
@@ -61,7 +61,7 @@ def plain_output(output: Any, tool_name: str) -> Any:
     try:
         return plain(_jsonable(output))
     except Exception as error:
-        reason = str(error) or type(error).__name__
+        reason = text_of(error) or type(error).__name__
         raise ToolError(f"the output of {tool_name} ({kind.__name__}) cannot be rendered as JSON: {reason}") from error
 
 
@@ -91,7 +91,7 @@ def settled(output: Any, tool_name: str) -> Any:
 
 def failure_text(error: BaseException) -> str:
     """What the model is told of an exception: our own messages as they are, others led by their type."""
-    text = str(error)
+    text = text_of(error)
     if isinstance(error, AfkError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

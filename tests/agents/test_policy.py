@@ -67,6 +67,12 @@ def test_a_rule_that_raises_denies_and_says_so(condition: Any, text: str) -> Non
     assert text in str(decision.reason)
 
 
+def test_a_rule_may_look_into_the_arguments_of_whatever_it_is_asked_about() -> None:
+    engine = PolicyEngine([PolicyRule(action="deny", condition=lambda event: event.tool_args.get("amount", 0) > 100)])
+    assert engine.evaluate(PolicyEvent(event_type="llm_before_execute")).action == "allow"
+    assert engine.evaluate(PolicyEvent(event_type="tool_before_execute", tool_name="refund", tool_args={"amount": 101})).action == "deny"
+
+
 def test_a_broken_rule_below_the_deciding_one_changes_nothing() -> None:
     engine = PolicyEngine([rule("first", priority=200), rule("broken", "deny", lambda asked: 1 / 0)])
     assert engine.evaluate(event()).action == "allow"

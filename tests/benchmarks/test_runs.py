@@ -57,7 +57,9 @@ def test_concurrent_runs(table: Table, tmp_path: Path, place: str) -> None:
         floor if place == "file" else None,
         rate=True,
         aim="1,000/s durable (FULL)" if place == "file" else "",
-        floor_is="sqlite3 on the same thread: the same events encoded and inserted, one transaction between two effects of all runs" if place == "file" else "",
+        floor_is="sqlite3 on the same thread: the same events encoded and inserted, one transaction between two effects of all runs"
+        if place == "file"
+        else "",
     )
 
 

@@ -51,6 +51,12 @@ def test_an_unknown_verb_is_wrong_usage(afk: Afk) -> None:
     assert "No such command" in result.stderr
 
 
+def test_a_verb_that_is_nearly_one_is_asked_about(afk: Afk) -> None:
+    result = afk("shwo")
+    assert result.exit_code == 2
+    assert "Did you mean 'show'?" in result.stderr
+
+
 def test_the_version_is_said_also_in_a_source_tree(afk: Afk) -> None:
     result = afk("--version")
     assert result.exit_code == 0

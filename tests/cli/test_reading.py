@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pty
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from afk_es.cli.output import dollars
 from afk_es.log.sqlite import SqliteEventLog
 from afk_es.testing.log_contract import AGENT, started, turn
 from afk_es.views import columns
@@ -49,6 +51,44 @@ def test_a_log_without_runs_is_an_empty_table(afk: Afk, log: Path, ran: Ran) -> 
     result = afk("runs", "--thread", "nobody's")
     assert (result.exit_code, len(result.stdout.splitlines())) == (0, 1)
     assert json.loads(afk("runs", "--thread", "nobody's", "--format", "json").stdout)["runs"] == []
+
+
+def test_runs_takes_a_file_as_the_other_verbs_do_and_nothing_that_is_one_run(afk: Afk, log: Path, ran: Ran) -> None:
+    run_id = ran()
+    assert afk("runs", str(log), env={"AFK_ES_LOG": "nowhere.db"}).stdout == afk("runs").stdout
+    result = afk("runs", run_id)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"`afk-es show {run_id}` shows one run" in result.stderr
+    assert afk("runs", str(log.with_name("other.db"))).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("cost", "shown"),
+    [(None, "-"), (0.0, "$0.00"), (1.5, "$1.50"), (0.5, "$0.50"), (0.004, "$0.0040"), (9e-06, "$0.0000090"), (0.999, "$1.00")],
+)
+def test_a_cost_is_money_and_never_an_exponent(cost: float | None, shown: str) -> None:
+    assert dollars(cost) == shown
+
+
+def test_a_closed_stdout_is_no_bug(log: Path, ran: Ran) -> None:
+    ran()
+    command = f"exec {shlex.quote(sys.executable)} -m afk_es.cli runs --db {shlex.quote(str(log))} >&-"
+    done = subprocess.run(["sh", "-c", command], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("place", ["/", "."])
+def test_a_directory_without_a_name_is_wrong_usage(place: str, afk: Afk) -> None:
+    result = afk("runs", "--db", place)
+    assert result.exit_code == 2
+    assert "name a file in it" in result.stderr
+
+
+def test_the_overview_leaves_out_the_line_that_is_the_same_before_each_tool_output(afk: Afk, ran: Ran) -> None:
+    ran()
+    assert "untrusted data" not in afk("show").stdout
+    assert "untrusted data" in afk("show", "--format", "json").stdout
 
 
 def test_a_log_in_memory_cannot_be_read_later(afk: Afk) -> None:
@@ -212,7 +252,7 @@ def test_a_run_at_a_glance(afk: Afk, ran: Ran) -> None:
     assert text.splitlines()[:2] == [f"{run_id}  adder  completed", "completed in step 2"]
     assert "add(a=1, b=2)" in text
     assert "returned, started once" in text
-    assert "max_steps 2 of 20" in text
+    assert "used steps 2 of 20" in text
     data = json.loads(afk("show", "--format", "json").stdout)
     assert (data["schema"], data["status"], data["answer"]) == ("afk_es.show/1", "completed", "It is 3.")
     assert json.loads(afk("show", "--format", "jsonl").stdout) == data
@@ -322,15 +362,15 @@ def test_no_color_is_respected_and_without_a_terminal_there_is_none(afk: Afk, ra
 def test_a_terminal_gets_colour_unless_it_asked_for_none(log: Path, ran: Ran) -> None:
     ran()
     shown = {}
-    for no_color in ("", "1"):
+    for no_color, term in (("", "xterm"), ("1", "xterm"), ("", "dumb")):
         outer, inner = pty.openpty()
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "AFK_ES_LOG": str(log), "NO_COLOR": no_color, "TERM": "xterm"}
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "AFK_ES_LOG": str(log), "NO_COLOR": no_color, "TERM": term}
         subprocess.run([sys.executable, "-m", "afk_es.cli", "runs"], stdout=inner, env=env, check=True)
         os.close(inner)
-        shown[no_color] = os.read(outer, 65_536)
+        shown[no_color, term] = os.read(outer, 65_536)
         os.close(outer)
-    assert b"\x1b[32mcompleted" in shown[""]
-    assert b"\x1b" not in shown["1"]
+    assert b"\x1b[32mcompleted" in shown["", "xterm"]
+    assert b"\x1b" not in shown["1", "xterm"] + shown["", "dumb"]
 
 
 def test_a_narrow_terminal_gets_fewer_columns_and_still_says_what_a_run_was_about(ran: Ran, log: Path) -> None:

@@ -23,6 +23,17 @@ from afk_es.machine import Draft, RunState
 from afk_es.machine.effects import CallModel, ExecuteTool
 from tests.core.scenario import Counted, Stuck, agent, asks, limits, log_of, model_of, only, says, types
 
+# ----------------------------------------------------------------------------------------------------------------------- the loop
+
+
+async def test_a_coroutine_that_closes_itself_ends_the_loop_and_does_not_hang_it(runner: Runner) -> None:
+    async def close() -> None:
+        raise GeneratorExit
+
+    with pytest.raises(InvariantError, match="raised GeneratorExit"):
+        await asyncio.wait_for(runner.run(agent([asks(("close", {})), says("done")], close)), 10)
+
+
 # ------------------------------------------------------------------------------------------------------------------------- the log
 
 

@@ -93,6 +93,14 @@ async def test_wrong_arguments_are_a_mistake_and_nothing_is_written(wrong: Any, 
     assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240 - a test
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"config": {"debug": True}}, {"policy_engine": [PolicyRule(action="deny", condition=lambda event: True)]}]
+)
+def test_what_a_runner_is_made_of_is_checked_at_once(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        Runner(log=":memory:", **wrong)
+
+
 async def test_sync_tools_run_beside_the_event_loop(runner: Runner) -> None:
     begun, loop = threading.Event(), asyncio.get_running_loop()
     answered: asyncio.Future[str] = loop.create_future()

@@ -15,7 +15,7 @@ from afk_es.core.wiring import bind
 from afk_es.errors import LLMTimeoutError, ToolArgumentsError, ToolError, ToolTimeoutError
 from afk_es.handlers import Binding, live_handlers
 from afk_es.handlers.outputs import answer_in
-from afk_es.llms import LLMRequest, LLMResponse, StreamPart
+from afk_es.llms import LLMRequest, LLMResponse, StreamPart, Usage
 from afk_es.machine import ENDINGS, Draft, Effect
 from afk_es.machine.effects import AskPerson, CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, Wait
 from afk_es.machine.events import validate
@@ -69,6 +69,31 @@ async def test_what_a_tool_raises_is_classified(error: BaseException, classifica
     assert (draft.type, draft.data["classification"]) == ("tool_failed", classification)
     assert told in draft.data["error"]
     draft.data["error"].encode()
+
+
+class Outcome(BaseException):
+    """As test libraries have them: no Exception, so that nobody catches it."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+async def test_what_a_model_raises_is_a_failed_call_even_if_it_is_no_exception_and_cannot_say_what_it_is() -> None:
+    class Model:
+        provider_id = "mine"
+
+        async def chat(self, request: LLMRequest) -> LLMResponse:
+            raise Outcome
+
+    draft = await performed(await bound(Agent(model=Model())), MODEL_CALL)
+    assert (draft.type, draft.data["error_type"], draft.data["classification"]) == ("llm_failed", "Outcome", "terminal")
+    assert "its message cannot be made: RuntimeError" in draft.data["error"]
+
+
+@pytest.mark.parametrize(("usage", "total"), [(Usage(10, 5), 15), (Usage(10, 5, 40), 40), (Usage(), 0)])
+async def test_the_sum_of_tokens_is_the_models_or_made(usage: Usage, total: int) -> None:
+    draft = await performed(await bound(Agent(model=ScriptedModel([LLMResponse(text="ok", usage=usage)]))), MODEL_CALL)
+    assert draft.data["usage"]["total_tokens"] == total
 
 
 async def test_time_is_the_clocks() -> None:

@@ -43,6 +43,12 @@ def test_anything_else_is_told_what_is_legal(location: Any) -> None:
         open_log(location)
 
 
+@pytest.mark.parametrize("location", [".", "/", Path(), "sqlite:////"])
+def test_a_directory_without_a_name_is_no_file(location: Any) -> None:
+    with pytest.raises(ConfigurationError, match="name a file in it, such as"):
+        open_log(location)
+
+
 def test_options_that_cannot_work_are_refused_before_a_file_is_touched(tmp_path: Path) -> None:
     for options in ({"durability": "none"}, {"busy_timeout_s": -1}, {"max_size_bytes": 0}):
         with pytest.raises(ConfigurationError, match=next(iter(options))):

@@ -191,7 +191,12 @@ async def test_a_tool_that_raises_cancelled_error_by_itself_is_a_failed_call() -
     assert "cancelled from within" in str(result.error)
 
 
-@pytest.mark.parametrize("error", [SystemExit(2), StopIteration("x")])
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("error", [SystemExit(2), StopIteration("x"), GeneratorExit(), BaseException("of its own"), Speechless()])
 async def test_exceptions_that_would_break_the_loop_are_failed_calls(error: BaseException) -> None:
     @tool
     def breaks() -> None:
