@@ -46,7 +46,8 @@ class RunnerConfig(BaseModel):
         sandbox_profile_provider: a function of the ToolContext that gives the profile of a call.
         secret_scope_provider: a function of the ToolContext that gives the secrets a call may see.
         in_doubt: what happens on resume to a tool that was started, has no result and is neither read-only nor idempotent: "report" tells
-            the model that the outcome is unknown, "ask" asks a person whether to run it again (in this release `approval_fallback` answers for them), "retry" runs it again.
+            the model that the outcome is unknown, "ask" asks a person whether to run it again (in this release
+            `approval_fallback` answers for them), "retry" runs it again.
         durability: "full" survives a power cut, "normal" only a crash of the process, and is faster.
         debug: after each write, read the run back, fold it from zero and compare; slow, for tests (also AFK_ES_ALWAYS_REPLAY=1).
     """
