@@ -138,7 +138,9 @@ class Interrupts:
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            # After a first one the process is about to end, and a second one may come until it has.
+            if not self.asked:
+                signal.signal(signal.SIGINT, before)
 
     def _on_signal(self, number: int, frame: object) -> None:
         if self._loop is None:
