@@ -9,8 +9,7 @@ written. What we did wrong says which run and which event.
     │   ├── ConfigurationError        a contract object or a combination of arguments that cannot work
     │   ├── RunNotFoundError          no run with that id in this log
     │   ├── RunOwnedError             another live owner drives this run
-    │   ├── AgentMismatchError        resumed with another agent than the recorded one
-    │   └── UnknownTicketError        no pending background tool with that ticket
+    │   └── AgentMismatchError        resumed with another agent than the recorded one
     ├── LogError                      the event log could not be opened, read or written
     │   ├── LogFormatError            not a log of ours, or of a newer version, or damaged
     │   │   ├── ForeignLogError
@@ -75,10 +74,6 @@ class RunOwnedError(UsageError):
 
 class AgentMismatchError(UsageError):
     """The agent given to `resume` is not the one the log recorded. The message names what differs."""
-
-
-class UnknownTicketError(UsageError, LookupError):
-    """No pending background tool has that ticket."""
 
 
 class LogError(AfkError):

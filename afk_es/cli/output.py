@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from afk_es.machine.events import AgentRunEvent
-from afk_es.views import clipped, columns, padded, visible
+from afk_es.views import clipped, columns, minutes_up, padded, visible
 
 WIDTH_WITHOUT_TERMINAL = 120
 
@@ -95,11 +95,7 @@ def duration(seconds: float) -> str:
         return f"{seconds:.2f}s"
     if seconds < 60:
         return f"{seconds:.1f}s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02d}s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours < 24 else f"{hours // 24}d{hours % 24:02d}h"
+    return minutes_up(seconds)
 
 
 def dollars(cost: float | None) -> str:

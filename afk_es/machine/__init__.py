@@ -6,7 +6,7 @@ process, a resumed one, a test, a debugger, gets the same answers from the same 
 """
 
 from afk_es.machine.decision import Decision, decide
-from afk_es.machine.effects import ANNOUNCED, ENDINGS, Effect, endings
+from afk_es.machine.effects import ENDINGS, Effect, endings
 from afk_es.machine.events import EVENT_TYPES, AgentRunEvent, Draft, EventType
 from afk_es.machine.evolution import evolve, fold
 from afk_es.machine.legality import LEGAL
@@ -16,7 +16,6 @@ from afk_es.machine.stamping import stamp
 from afk_es.machine.state import RunState, initial_state
 
 __all__ = [
-    "ANNOUNCED",
     "AgentRunEvent",
     "Decision",
     "Draft",

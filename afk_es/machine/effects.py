@@ -106,7 +106,3 @@ def endings(effect: Effect) -> frozenset[str]:
             return frozenset({f"{kind}_resolved"})
         case _:
             return ENDINGS[type(effect)]
-
-
-ANNOUNCED: frozenset[type] = frozenset({CallModel, ExecuteTool, AskPerson})
-"""Effects that touch the world. Their intent is durable before they start; the others only compute, and may be run again."""

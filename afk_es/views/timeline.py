@@ -87,13 +87,16 @@ def heading() -> str:
 def since(elapsed: dt.timedelta) -> str:
     """Time since the start of a run, short: +0.123s, +4m05s, +2h05m, +3d04h."""
     seconds = elapsed.total_seconds()
-    if seconds < 60:
-        return f"+{seconds:.3f}s"
+    return f"+{seconds:.3f}s" if seconds < 60 else f"+{minutes_up(seconds)}"
+
+
+def minutes_up(seconds: float) -> str:
+    """A duration of a minute or more by its two largest units: 4m05s, 2h05m, 3d04h."""
     minutes, rest = divmod(int(seconds), 60)
     if minutes < 60:
-        return f"+{minutes}m{rest:02d}s"
+        return f"{minutes}m{rest:02d}s"
     hours, minutes = divmod(minutes, 60)
-    return f"+{hours}h{minutes:02d}m" if hours < 24 else f"+{hours // 24}d{hours % 24:02d}h"
+    return f"{hours}h{minutes:02d}m" if hours < 24 else f"{hours // 24}d{hours % 24:02d}h"
 
 
 _OUTER = frozenset({"run_started", "step_started", "run_completed", "run_failed", "run_interrupted", "run_cancelled"})
