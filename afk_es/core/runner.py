@@ -14,6 +14,7 @@ from afk_es.clock import Clock, Ids, RandomIds, SystemClock
 from afk_es.core.config import RunnerConfig
 from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Feed, StreamFeed, Stretch
 from afk_es.core.history import ThreadMemory
+from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Handlers, Loop
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of
 from afk_es.core.session import Session
@@ -73,6 +74,7 @@ class Runner:
         self._model_of_strings: ChatModel | None = None
         self._bindings: dict[int, Binding] = {}
         self._memory = ThreadMemory()
+        self._inbox = Inbox(opened, self.config.background_tool_poll_interval_s)
         self._always_replay = self.config.debug or os.environ.get("AFK_ES_ALWAYS_REPLAY") == "1"
 
     @property
@@ -269,6 +271,14 @@ class Runner:
             await loop.open(started)
         except HeadConflictError as error:
             raise RunOwnedError(f"run {state.run_id} was taken over by another process at this moment: {error}") from error
+        if started.data["resumed"]:
+            try:
+                await self._inbox.catch_up(loop)
+            except BaseException:
+                self._session.log.release(state.run_id)
+                raise
+        else:
+            self._inbox.join(loop)
         task = asyncio.create_task(self._driven(loop, binding, notable, feed), name=f"{state.run_id}:loop")
         # Our caller is about to leave the session; by then the task has its own share in it.
         await asyncio.sleep(0)
@@ -286,6 +296,7 @@ class Runner:
             self._memory.keep(state)
             return _result(binding, state, notable)
         finally:
+            self._inbox.leave(loop)
             if feed is not None:
                 feed.close()
             await self._session.leave()

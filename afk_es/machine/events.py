@@ -222,6 +222,7 @@ class ToolBackgroundResolved(TypedDict):
     tool_call_id: str
     ticket_id: str
     output: Any
+    letter: NotRequired[int]
 
 
 class ToolBackgroundFailed(TypedDict):
@@ -230,6 +231,7 @@ class ToolBackgroundFailed(TypedDict):
     ticket_id: str
     error: str
     expired: NotRequired[bool]
+    letter: NotRequired[int]
 
 
 class ApprovalRequested(TypedDict):
@@ -255,6 +257,7 @@ class ApprovalResolved(TypedDict):
     by: str
     """A person's name, or `fallback` where nobody answered."""
     reason: str | None
+    letter: NotRequired[int]
 
 
 class InputRequested(TypedDict):
@@ -273,6 +276,7 @@ class InputResolved(TypedDict):
     outcome: Literal["answered", "denied", "deferred"]
     value: str | None
     by: str
+    letter: NotRequired[int]
 
 
 class SubagentStarted(TypedDict):
@@ -299,6 +303,7 @@ class ControlRequested(TypedDict):
     reason: str | None
     origin: str
     """`handle`, or the name of whoever asked from outside."""
+    letter: NotRequired[int]
 
 
 class TimerFired(TypedDict):
@@ -329,6 +334,8 @@ class ThreadCompacted(TypedDict):
 
 class Warned(TypedDict):
     kind: str
+    letter: NotRequired[int]
+    """The position of the letter that was taken in as this, here as in the other types that have it."""
 
 
 class RunCompleted(TypedDict):
@@ -364,6 +371,7 @@ class EventType(msgspec.Struct, frozen=True):
             `caller` from outside.
         terminal: whether it ends the run's stretch.
         stored: whether it is in the log, or only seen live.
+        posted: whether anybody may leave it for the run as a letter, which the run's owner takes in when it fits.
         parts: keys of `data` that are stored once by content, however many events carry them.
         defaults: keys that are left out of the stored text where they have this value.
     """
@@ -374,6 +382,7 @@ class EventType(msgspec.Struct, frozen=True):
     origin: Origin
     terminal: bool = False
     stored: bool = True
+    posted: bool = False
     parts: tuple[str, ...] = ()
     defaults: dict[str, Any] = {}
 
@@ -418,15 +427,15 @@ _TABLE = (
         defaults={"error": None, "agent_depth": 0, "outcome": "returned"},
     ),
     EventType("tool_deferred", ToolDeferred, "a call was accepted and goes on in the background", "effect"),
-    EventType("tool_background_resolved", ToolBackgroundResolved, "a deferred call ended well", "caller"),
-    EventType("tool_background_failed", ToolBackgroundFailed, "a deferred call failed or expired", "caller"),
+    EventType("tool_background_resolved", ToolBackgroundResolved, "a deferred call ended well", "caller", posted=True),
+    EventType("tool_background_failed", ToolBackgroundFailed, "a deferred call failed or expired", "caller", posted=True),
     EventType("approval_requested", ApprovalRequested, "a call waits for a person's yes", "decision"),
-    EventType("approval_resolved", ApprovalResolved, "a person, or the fallback, answered", "effect"),
+    EventType("approval_resolved", ApprovalResolved, "a person, or the fallback, answered", "effect", posted=True),
     EventType("input_requested", InputRequested, "a call waits for a person's words", "decision"),
-    EventType("input_resolved", InputResolved, "a person, or the fallback, answered", "effect"),
+    EventType("input_resolved", InputResolved, "a person, or the fallback, answered", "effect", posted=True),
     EventType("subagent_started", SubagentStarted, "a subagent's run is about to start", "decision"),
     EventType("subagent_completed", SubagentCompleted, "a subagent's run has ended", "effect"),
-    EventType("control_requested", ControlRequested, "somebody asked to pause, resume, cancel or interrupt", "caller"),
+    EventType("control_requested", ControlRequested, "somebody asked to pause, resume, cancel or interrupt", "caller", posted=True),
     EventType("timer_fired", TimerFired, "a wait is over: a retry's delay, a deadline", "effect"),
     EventType(
         "effect_in_doubt", EffectInDoubt, "on resume, an announced effect without a result was found, and this is done about it", "decision"
@@ -461,3 +470,16 @@ def validate(event_type: str, data: dict[str, Any]) -> None:
         msgspec.convert(data, row.shape)
     except msgspec.ValidationError as error:
         raise InvalidEventError(f"{event_type}: {error}") from error
+
+
+def validate_letter(draft: Draft) -> None:
+    """Check that a draft can be left for a run from outside.
+
+    Raises:
+        InvalidEventError: not a type that can be posted, or data not of its shape.
+    """
+    row = EVENT_TYPES.get(draft.type)
+    if row is None or not row.posted:
+        legal = ", ".join(sorted(name for name, known in EVENT_TYPES.items() if known.posted))
+        raise InvalidEventError(f"{draft.type!r} cannot be posted to a run; what can: {legal}")
+    validate(draft.type, draft.data)

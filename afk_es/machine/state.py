@@ -194,6 +194,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
         missing: what a degraded run did not do.
         notices: messages that join the conversation when the next step starts.
         answer: text of the last answer, whole or partial.
+        last_letter: the position of the last letter that was taken in.
     """
 
     run_id: str
@@ -231,6 +232,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     answer: str = ""
     output: Any = None
     reason: str = ""
+    last_letter: int = 0
 
     @property
     def ended(self) -> bool:
