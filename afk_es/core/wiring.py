@@ -58,6 +58,7 @@ async def bind(
         output_schema=None if agent.output_type is None else plain(agent.output_type.model_json_schema()),
         limits=_limits(agent),
         policies=agent.fail_safe.policies(),
+        breaker=agent.fail_safe.breaker(),
         rendering=config.rendering(),
         interaction=config.interaction(),
         in_doubt=config.in_doubt,

@@ -154,6 +154,15 @@ class LlmFailed(TypedDict):
     latency_ms: NotRequired[float]
 
 
+class CircuitOpened(TypedDict):
+    model: str
+    model_index: int
+    failures: int
+    """Retryable failures in a row."""
+    cooldown_s: float
+    """Seconds until the model may be asked again."""
+
+
 class TextDelta(TypedDict):
     delta: str
 
@@ -405,6 +414,9 @@ _TABLE = (
     EventType("text_delta", TextDelta, "a piece of text arrived in a streamed run", "effect", stored=False),
     EventType("llm_completed", LlmCompleted, "the model has answered", "effect"),
     EventType("llm_failed", LlmFailed, "one attempt to ask the model failed", "effect"),
+    EventType(
+        "circuit_open", CircuitOpened, "a model was not asked, because it has failed too often in a row and its cooldown is not over", "decision"
+    ),
     EventType("output_validated", OutputValidated, "the final answer satisfies the agent's output type", "effect"),
     EventType("output_rejected", OutputRejected, "the final answer does not, and the model is told why", "effect"),
     EventType("tool_batch_started", ToolBatchStarted, "the tool calls of one answer are taken up", "decision"),

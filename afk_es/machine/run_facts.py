@@ -59,6 +59,9 @@ def run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         **_wall_time(spec.limits, event, state),
         "reason": "",
     }
+    if spec.models != state.spec.models:
+        # What another chain of models has failed at says nothing of this one.
+        changes["breakers"] = ()
     if not spec.dynamic_instructions:
         changes["instructions"] = spec.instructions
     elif not first:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from afk_es.machine.breaker import Breaker
 from afk_es.machine.effects import Wait
 from afk_es.machine.spec import Consequence, RunSpec
 from afk_es.machine.values import Message, Messages, ToolCall, Usage
@@ -194,6 +195,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
         missing: what a degraded run did not do.
         notices: messages that join the conversation when the next step starts.
         answer: text of the last answer, whole or partial.
+        breakers: of the spec's models, in their order; empty until one of them has failed.
     """
 
     run_id: str
@@ -231,6 +233,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     answer: str = ""
     output: Any = None
     reason: str = ""
+    breakers: tuple[Breaker, ...] = ()
 
     @property
     def ended(self) -> bool:

@@ -188,6 +188,10 @@ def _llm_failed(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -
     return f"{data['error_type']}, {data['classification']}: {_cut(data['error'])}", "bad"
 
 
+def _circuit_open(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
+    return f"{data['model']} not asked after {data['failures']} failures in a row; again in {data['cooldown_s']:.3g} s", "bad"
+
+
 def _output_validated(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
     return _cut(compact_json(data["output"])), "good"
 
@@ -295,6 +299,7 @@ _DESCRIPTIONS: dict[str, Callable[[dict[str, Any], _Reading, AgentRunEvent], Des
     "llm_called": _llm_called,
     "llm_completed": _llm_completed,
     "llm_failed": _llm_failed,
+    "circuit_open": _circuit_open,
     "output_validated": _output_validated,
     "output_rejected": _error_only,
     "tool_batch_started": _tool_batch_started,
