@@ -34,6 +34,7 @@ LATER = {
     "thread_compacted",
     "warning",
     "text_delta",
+    "circuit_open",
 }
 """Types that version 1's file does not hold: no feature of that release appended them, or they are never stored."""
 

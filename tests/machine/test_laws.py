@@ -33,7 +33,7 @@ from afk_es.machine.effects import CallModel, ExecuteTool
 from afk_es.machine.events import TERMINAL
 from afk_es.machine.legality import CALL_LEGAL, TURN_LEGAL
 from afk_es.machine.requests import facets_of, model_request, request_hash
-from afk_es.machine.spec import POLICIES, FailurePolicy, ModelSpec
+from afk_es.machine.spec import POLICIES, BreakerRule, FailurePolicy, ModelSpec
 from afk_es.machine.values import Messages, digest_json
 from tests.machine.simulation import Hashed, Simulation, T, answers_to, spec_of
 
@@ -71,6 +71,7 @@ def specs(draw: st.DrawFn) -> RunSpec:
         subagent_failure=draw(policies),
         approval_denial=draw(policies),
         attempts=draw(st.integers(1, 3)),
+        breaker=draw(st.sampled_from([None, BreakerRule(1, 0.5), BreakerRule(2, 0.0), BreakerRule()])),
         mode=draw(st.sampled_from(["headless", "interactive", "external"])),
         approval_fallback=draw(fallbacks),
         input_fallback=draw(fallbacks),
