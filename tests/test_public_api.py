@@ -41,10 +41,10 @@ EXPORTS = {
         unknown_tool
     """,
     "afk_es.llms": """
-        BuiltModel ChatModel Failure LLMBuilder LLMCancelledError LLMCapabilityError LLMConfigurationError LLMError
+        BuiltModel ChatModel Failure Image LLMBuilder LLMCancelledError LLMCapabilityError LLMConfigurationError LLMError
         LLMInvalidResponseError LLMMiddleware LLMRequest LLMResponse LLMRetryableError LLMTimeoutError Message Messages
-        PricedChatModel StreamPart StreamingChatModel TextDelta ToolCall ToolCallDelta ToolSpec Usage chat_messages
-        chat_tools classify
+        MultipartMessage PricedChatModel StreamPart StreamingChatModel Text TextDelta ToolCall ToolCallDelta ToolSpec Usage
+        UserMessage chat_messages chat_tools classify image_from_file
     """,
 }
 

@@ -23,10 +23,12 @@ from afk_es.views import (
     arguments_text,
     clipped,
     compact_json,
+    message_text,
     overview,
     padded,
     request_at,
     visible,
+    without_bytes,
 )
 
 _MESSAGE_LINES = 12
@@ -103,7 +105,7 @@ def _write_overview(seen: Overview, status: str) -> None:
 def _write_message(message: Message, columns: int) -> None:
     lead = f"  {message.role:<10}"
     # The line that marks it as untrusted is for the model, and the same before each; `show --at` has what was sent, whole.
-    lines = visible(message.content.removeprefix(PREAMBLE), multiline=True).splitlines()
+    lines = visible(message_text(message).removeprefix(PREAMBLE), multiline=True).splitlines()
     lines += [f"calls {call.tool_name}({arguments_text(call.arguments)})" for call in message.tool_calls]
     for index, line in enumerate(lines[:_MESSAGE_LINES] or [""]):
         click.echo((output.toned(lead, "quiet") if not index else " " * len(lead)) + clipped(line, columns - len(lead)))
@@ -175,7 +177,7 @@ def _request_json(rebuilt: RebuiltRequest) -> dict[str, Any]:
 
 
 def _write_event(data: dict[str, Any], rebuilt: RebuiltRequest | None) -> None:
-    event = {key: value for key, value in data.items() if key not in ("schema", "request")}
+    event = {key: value for key, value in data.items() if key not in ("schema", "request")} | {"data": without_bytes(data["data"])}
     # JSON escapes C0 controls by itself, and nothing else that a terminal may obey.
     text = msgspec.json.format(msgspec.json.encode(event), indent=2).decode()
     click.echo(visible(text, multiline=True))
@@ -196,7 +198,7 @@ def _write_event(data: dict[str, Any], rebuilt: RebuiltRequest | None) -> None:
 
 def _write_whole_message(message: Message) -> None:
     lead = f"{message.role:<10} "
-    lines = visible(message.content, multiline=True).splitlines()
+    lines = visible(message_text(message), multiline=True).splitlines()
     lines += [visible(f"calls {call.tool_name}({arguments_text(call.arguments)})") for call in message.tool_calls]
     for index, line in enumerate(lines or [""]):
         click.echo((output.toned(lead, "quiet") if not index else " " * len(lead)) + line)

@@ -15,10 +15,12 @@ from afk_es.errors import (
 from afk_es.llms.builder import LLMBuilder
 from afk_es.llms.built import BuiltModel, LLMMiddleware
 from afk_es.llms.chat import chat_messages, chat_tools
+from afk_es.llms.content import UserMessage, image_from_file
 from afk_es.llms.failure import Failure, classify
 from afk_es.llms.port import ChatModel, PricedChatModel, StreamingChatModel
 from afk_es.llms.request import LLMRequest
 from afk_es.llms.response import LLMResponse, StreamPart, TextDelta, ToolCallDelta
+from afk_es.machine.content import Image, MultipartMessage, Text
 from afk_es.machine.spec import ToolSpec
 from afk_es.machine.values import Message, Messages, ToolCall, Usage
 
@@ -33,6 +35,11 @@ __all__ = [
     "LLMResponse",
     "Message",
     "Messages",
+    "MultipartMessage",
+    "Text",
+    "Image",
+    "image_from_file",
+    "UserMessage",
     "ToolCall",
     "ToolSpec",
     "Usage",

@@ -66,6 +66,17 @@ class ToolCallData(TypedDict):
     arguments: dict[str, Any] | str
 
 
+class PartData(TypedDict):
+    """A part of a user's message: text, or an image by its address or its bytes."""
+
+    type: Literal["text", "image"]
+    text: NotRequired[str]
+    url: NotRequired[str]
+    media_type: NotRequired[str]
+    data: NotRequired[str]
+    """Base64."""
+
+
 class RunRef(TypedDict):
     """A position in a run: everything up to and including `seq`."""
 
@@ -88,6 +99,9 @@ class RunStarted(TypedDict):
     agent: NotRequired[dict[str, Any]]
     """The `RunSpec`. In a resumed stretch only where it differs from the one before."""
     user_message: NotRequired[str | None]
+    """The text of what the user said."""
+    user_parts: NotRequired[list[PartData]]
+    """All of it, where there are images."""
     context: NotRequired[dict[str, Any]]
     history: NotRequired[list[RunRef]]
     """The earlier runs on the thread whose turns this run begins with."""
@@ -388,7 +402,13 @@ class EventType(msgspec.Struct, frozen=True):
 
 
 _TABLE = (
-    EventType("run_started", RunStarted, "a run, or a resumed stretch of it, begins and its owner claims it", "runner", parts=("agent",)),
+    EventType(
+        "run_started",
+        RunStarted,
+        "a run, or a resumed stretch of it, begins and its owner claims it",
+        "runner",
+        parts=("agent", "user_parts"),
+    ),
     EventType("step_started", StepStarted, "a step begins: one turn of the model and the tools it asks for", "decision"),
     EventType(
         "instructions_resolved",
@@ -415,7 +435,10 @@ _TABLE = (
     EventType("llm_completed", LlmCompleted, "the model has answered", "effect"),
     EventType("llm_failed", LlmFailed, "one attempt to ask the model failed", "effect"),
     EventType(
-        "circuit_open", CircuitOpened, "a model was not asked, because it has failed too often in a row and its cooldown is not over", "decision"
+        "circuit_open",
+        CircuitOpened,
+        "a model was not asked, because it has failed too often in a row and its cooldown is not over",
+        "decision",
     ),
     EventType("output_validated", OutputValidated, "the final answer satisfies the agent's output type", "effect"),
     EventType("output_rejected", OutputRejected, "the final answer does not, and the model is told why", "effect"),

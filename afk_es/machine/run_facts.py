@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from afk_es.machine.content import user_turn
 from afk_es.machine.effects import Wait
 from afk_es.machine.events import AgentRunEvent
 from afk_es.machine.legality import broken
@@ -75,7 +76,8 @@ def run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         changes["context"] = data.get("context", {})
         text = data.get("user_message")
         if text is not None:
-            changes["messages"] = state.messages.appended(Message("user", text))
+            parts = data.get("user_parts")
+            changes["messages"] = state.messages.appended(user_turn(text, parts) if parts else Message("user", text))
     else:
         if state.call is not None:
             changes["call"] = _taken_over(state.call, spec)

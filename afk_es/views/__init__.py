@@ -2,7 +2,7 @@
 
 from afk_es.views.ledger import CallRecord, ToolTally, call_records, tallied
 from afk_es.views.overview import LimitUse, Overview, overview
-from afk_es.views.printable import arguments_text, clipped, columns, compact_json, padded, visible
+from afk_es.views.printable import arguments_text, clipped, columns, compact_json, message_text, padded, visible, without_bytes
 from afk_es.views.requests import RebuiltRequest, request_at
 from afk_es.views.timeline import Line, Timeline, heading, minutes_up, render_line, since, timeline
 from afk_es.views.verification import Problem, Verification, problems
@@ -25,6 +25,7 @@ __all__ = [
     "RebuiltRequest",
     "render_line",
     "request_at",
+    "message_text",
     "minutes_up",
     "since",
     "tallied",
@@ -33,4 +34,5 @@ __all__ = [
     "ToolTally",
     "Verification",
     "visible",
+    "without_bytes",
 ]

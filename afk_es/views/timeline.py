@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from afk_es.machine.events import AgentRunEvent
-from afk_es.views.printable import arguments_text, clipped, compact_json
+from afk_es.views.printable import arguments_text, clipped, compact_json, parts_text
 
 Tone = Literal["plain", "quiet", "good", "bad", "mark"]
 """How a line is meant: `mark` for what changes the course of a run, `quiet` for bookkeeping."""
@@ -138,7 +138,9 @@ def _run_started(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) 
         changed = "; with another agent or configuration" if "agent" in data else ""
         return f"resumed, epoch {data['epoch']}, owner {data['owner']}{changed}", "mark"
     message = data.get("user_message")
-    return f"{data['agent_name']}" + (f": {_cut(message)}" if message else ""), "mark"
+    images = parts_text(data["user_parts"]) if "user_parts" in data else ""
+    said = " ".join(text for text in (_cut(message or ""), images) if text)
+    return f"{data['agent_name']}" + (f": {said}" if said else ""), "mark"
 
 
 def _step_started(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:

@@ -15,6 +15,7 @@ import pytest
 
 from afk_es.errors import ConfigurationError
 from afk_es.llms import (
+    Image,
     LLMCapabilityError,
     LLMConfigurationError,
     LLMError,
@@ -25,6 +26,8 @@ from afk_es.llms import (
     LLMTimeoutError,
     Message,
     Messages,
+    MultipartMessage,
+    Text,
     TextDelta,
     ToolCall,
     ToolCallDelta,
@@ -190,6 +193,19 @@ async def test_the_request_is_sent_as_it_was_asked(scene: _Scene) -> None:
     assert sent.headers["idempotency-key"] == "key_1"
     assert sent.headers["authorization"] == "Bearer key-of-the-test"
     assert metadata == {"run_id": "run_1"}
+
+
+@both_ways
+async def test_images_are_sent_as_parts_of_the_content(scene: _Scene, ask: Any) -> None:
+    scene.reply = _HELLO
+    png = Image(data=b"\x89PNG\r\n\x1a\n", media_type="image/png")
+    message = MultipartMessage("user", "Look", parts=(Text("Look"), png, Image(url="https://example.org/a.png")))
+    await ask(scene.model(), _request(messages=Messages([message])))
+    assert scene.asked[0].body["messages"][0]["content"] == [
+        {"type": "text", "text": "Look"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
+        {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
+    ]
 
 
 @both_ways
