@@ -41,8 +41,8 @@ EXPORTS = {
         unknown_tool
     """,
     "afk_es.llms": """
-        BuiltModel ChatModel Failure Image LLMBuilder LLMCancelledError LLMCapabilityError LLMConfigurationError LLMError
-        LLMInvalidResponseError LLMMiddleware LLMRequest LLMResponse LLMRetryableError LLMTimeoutError Message Messages
+        BuiltModel ChatModel Failure Image LLMBuilder LLMCancelledError LLMCapabilityError LLMCircuitOpenError LLMConfigurationError LLMError
+        LLMInvalidResponseError LLMMiddleware LLMRequest LLMResponse LLMRetryableError LLMTimeoutError Link LinkedChatModel Message Messages ModelPrices
         MultipartMessage PricedChatModel StreamPart StreamingChatModel Text TextDelta ToolCall ToolCallDelta ToolSpec Usage
         UserMessage chat_messages chat_tools classify image_from_file
     """,

@@ -179,6 +179,7 @@ class LiteLLMModel:
             cost_usd=self._cost(litellm, answer, completion),
             model=answer.model or getattr(completion, "model", None),
             structured_response=answer.structured(),
+            cache_read_tokens=answer.cache_read_tokens,
             raw=completion,
         )
 

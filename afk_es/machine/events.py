@@ -58,6 +58,8 @@ class UsageData(TypedDict):
     input_tokens: int
     output_tokens: int
     total_tokens: int
+    cache_read_tokens: NotRequired[int]
+    """Of the input tokens, those that the provider had in its prompt cache."""
 
 
 class ToolCallData(TypedDict):
@@ -154,6 +156,8 @@ class LlmCompleted(TypedDict):
     latency_ms: float
     model: NotRequired[str | None]
     """The model's name as the provider gave it."""
+    cached: NotRequired[bool]
+    """Nobody was asked: a cache of the model object had the answer. It used no tokens and cost nothing."""
     structured_response: NotRequired[Any]
 
 

@@ -182,7 +182,7 @@ def _spent(data: dict[str, Any]) -> str:
     usage = data.get("usage")
     tokens = f"{usage['input_tokens']}+{usage['output_tokens']} tokens" if usage is not None else ""
     cost = f"${data['cost_usd']:.6g}" if data.get("cost_usd") is not None else ""
-    spent = " ".join(part for part in (tokens, cost) if part)
+    spent = "cached" if data.get("cached") else " ".join(part for part in (tokens, cost) if part)
     return f"[{spent}]" if spent else ""
 
 
