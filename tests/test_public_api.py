@@ -32,7 +32,7 @@ EXPORTS = {
     "afk_es": "Agent FailSafeConfig PolicyEngine PolicyRule Runner tool",
     "afk_es.agents": "Agent FailSafeConfig PolicyDecision PolicyEngine PolicyEvent PolicyRule PolicyRuleCondition",
     "afk_es.core": """
-        AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle Runner RunnerConfig StateSnapshot
+        AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle ModelUse Runner RunnerConfig StateSnapshot
         SubagentExecutionRecord ToolExecutionRecord
     """,
     "afk_es.tools": """
