@@ -28,6 +28,7 @@ from afk_es.llms import (
     classify,
 )
 from afk_es.llms.caching import request_hash
+from afk_es.llms.layers import LayeredModel
 from afk_es.testing import ScriptedModel
 
 BUSY = LLMRetryableError("busy", status_code=503)
@@ -410,5 +411,31 @@ async def test_a_timeout_of_the_models_own_is_told_as_it_came() -> None:
         async def chat(self, asked: LLMRequest) -> LLMResponse:
             raise TimeoutError("mine")
 
+        async def chat_stream(self, asked: LLMRequest) -> Any:
+            yield TextDelta("so ")
+            raise TimeoutError("mine")
+
+    built = bare(Own()).with_timeout(5).build()
     with pytest.raises(TimeoutError, match="mine"):
-        await bare(Own()).with_timeout(5).build().chat(request())
+        await built.chat(request())
+    stream = built.chat_stream(request())
+    assert await anext(stream) == TextDelta("so ")
+    with pytest.raises(TimeoutError, match="mine"):
+        await anext(stream)
+    assert "Own object" in repr(built)
+    whole = bare(ScriptedModel(["a b c d e"])).with_timeout(5).build()
+    *deltas, last = [part async for part in whole.chat_stream(request())]
+    assert isinstance(last, LLMResponse)
+    assert "".join(part.text for part in deltas if isinstance(part, TextDelta)) == last.text == "a b c d e"
+
+
+def test_rate_limit_and_breaker_can_be_turned_off() -> None:
+    built = LLMBuilder().provider(ScriptedModel([])).with_rate_limit(None).with_circuit_breaker(None).build()
+    layered = built.links()[0].model
+    assert isinstance(layered, LayeredModel)
+    assert (layered.pacing, layered.circuit) == (None, None)
+    default = LLMBuilder().provider(ScriptedModel([])).build().links()[0].model
+    assert isinstance(default, LayeredModel)
+    assert default.pacing is not None
+    assert default.circuit is not None
+    assert default.cache is None
