@@ -32,8 +32,9 @@ def request_hash(request: LLMRequest) -> str | None:
 
 
 def without_cost(response: LLMResponse) -> LLMResponse:
-    """The answer for whoever gets it without a call: nothing was used, and it says so."""
-    return response.model_copy(update={"cached": True, "cost_usd": 0.0, "usage": Usage(), "cache_read_tokens": None})
+    """The answer for whoever gets it without a call: a copy of his own, which says that nothing was used."""
+    changes = {"cached": True, "cost_usd": 0.0, "usage": Usage(), "cache_read_tokens": None, "raw": None}
+    return response.model_copy(update=changes).model_copy(deep=True)
 
 
 class Cache:
@@ -60,7 +61,9 @@ class Cache:
             self._kept.move_to_end(key)
             return without_cost(found[1])
         response = await call_next(request)
-        self._kept[key] = (self._clock.monotonic() + self._ttl_s, response.model_copy(update={"raw": None}))
+        # A copy: whoever has the answer may change what is in it.
+        kept = response.model_copy(update={"raw": None}).model_copy(deep=True)
+        self._kept[key] = (self._clock.monotonic() + self._ttl_s, kept)
         self._kept.move_to_end(key)
         if len(self._kept) > self._max_entries:
             self._kept.popitem(last=False)

@@ -96,7 +96,8 @@ def llm_failed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> R
     failure = Failure(data["error"], data["error_type"], data["classification"])
     breakers = _after_failure(state, call, failure, event.at.timestamp())
     retries, _consequence = POLICIES[spec.policies.llm_failure]
-    retry = spec.models[call.model_index].retry or spec.retry
+    # What failed before the model was asked, as the instructions may, is no affair of the model's.
+    retry = (spec.models[call.model_index].retry if call.status == "called" else None) or spec.retry
     if retries and failure.classification == "retryable" and failures < retry.attempts:
         wait = backoff(retry, failures, run_id=event.run_id, seq=event.seq, at=event.at, retry_after_s=data.get("retry_after_s"))
         following = replace(call, status="backoff", failures=failures, wait=wait, failure=failure)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from afk_es.machine.events import AgentRunEvent
 from afk_es.machine.values import Usage
@@ -33,31 +34,49 @@ class ModelUse:
     cost_usd: float | None = None
 
 
+class _Tally:
+    """A ModelUse while it is added up: a run may have thousands of answers."""
+
+    __slots__ = ("answers", "cache_read", "cached", "cost", "requests", "tokens_in", "tokens_out", "total")
+
+    def __init__(self) -> None:
+        self.requests = self.answers = self.cached = self.tokens_in = self.tokens_out = self.total = self.cache_read = 0
+        self.cost: Decimal | None = None
+
+    def answer(self, data: dict[str, Any]) -> None:
+        self.answers += 1
+        if data.get("cached"):
+            self.cached += 1
+        said = data["usage"]
+        if said is not None:
+            self.tokens_in += said["input_tokens"]
+            self.tokens_out += said["output_tokens"]
+            self.total += said["total_tokens"]
+            self.cache_read += said.get("cache_read_tokens", 0)
+        cost = data["cost_usd"]
+        if cost is not None:
+            self.cost = (self.cost or Decimal(0)) + Decimal(repr(cost))
+
+    def use(self) -> ModelUse:
+        usage = Usage(self.tokens_in, self.tokens_out, self.total)
+        return ModelUse(self.requests, self.answers, self.cached, usage, self.cache_read, None if self.cost is None else float(self.cost))
+
+
 def usage_by_model(events: Iterable[AgentRunEvent]) -> dict[str, ModelUse]:
     """What each model used up, by the name it was asked under, in the order in which they were first asked.
 
     Args:
         events: of one run; other types than `llm_called` and `llm_completed` may be left out.
     """
-    uses: dict[str, ModelUse] = {}
-    dollars: dict[str, Decimal] = {}
-    asked = ""
+    tallies: dict[str, _Tally] = {}
+    tally: _Tally | None = None
     for event in events:
-        data = event.data
         if event.type == "llm_called":
-            asked = data["model"]
-            use = uses.get(asked, ModelUse())
-            uses[asked] = replace(use, requests=use.requests + 1)
-        elif event.type == "llm_completed" and asked in uses:
-            use, said = uses[asked], data["usage"]
-            if data["cost_usd"] is not None:
-                dollars[asked] = dollars.get(asked, Decimal(0)) + Decimal(repr(data["cost_usd"]))
-            uses[asked] = ModelUse(
-                use.requests,
-                use.answers + 1,
-                use.cached + bool(data.get("cached")),
-                use.usage if said is None else use.usage + Usage(said["input_tokens"], said["output_tokens"], said["total_tokens"]),
-                use.cache_read_tokens + (0 if said is None else said.get("cache_read_tokens", 0)),
-                float(dollars[asked]) if asked in dollars else None,
-            )
-    return uses
+            model = event.data["model"]
+            tally = tallies.get(model)
+            if tally is None:
+                tally = tallies[model] = _Tally()
+            tally.requests += 1
+        elif event.type == "llm_completed" and tally is not None:
+            tally.answer(event.data)
+    return {model: tally.use() for model, tally in tallies.items()}

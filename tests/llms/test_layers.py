@@ -23,6 +23,7 @@ from afk_es.llms import (
     ModelPrices,
     PricedChatModel,
     TextDelta,
+    ToolCall,
     ToolSpec,
     Usage,
     classify,
@@ -220,6 +221,18 @@ async def test_the_cache_is_bounded_and_forgets_what_was_used_longest_ago() -> N
     for text in ("a", "b", "a", "c", "a", "b"):
         await built.chat(request(text))
     assert [asked.messages[0].content for asked in model.requests] == ["a", "b", "c", "b"]
+
+
+async def test_what_a_caller_does_to_an_answer_is_not_in_the_next_ones() -> None:
+    def calls(asked: LLMRequest) -> LLMResponse:
+        return LLMResponse(tool_calls=(ToolCall("c1", "pay", {"amount": 1}),), raw=object())
+
+    built = bare(ScriptedModel(calls)).with_cache().build()
+    for _ in range(3):
+        (call,) = (await built.chat(request())).tool_calls
+        assert call.arguments == {"amount": 1}
+        assert isinstance(call.arguments, dict)
+        call.arguments["amount"] = 1_000_000
 
 
 async def test_failures_are_not_kept() -> None:

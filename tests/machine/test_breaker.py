@@ -182,11 +182,18 @@ def test_it_is_folded_again_by_whoever_resumes_the_run() -> None:
     assert run.state.breakers == (), "another chain of models begins anew"
 
 
-def test_a_model_may_have_a_retry_of_its_own() -> None:
-    patient = msgspec.structs.replace(spec_of().retry, attempts=2)
-    run = asking_model(models=(msgspec.structs.replace(TWO[0], retry=patient), TWO[1]))
+def test_a_model_may_have_a_retry_of_its_own_which_is_not_that_of_the_instructions() -> None:
+    models = (msgspec.structs.replace(TWO[0], retry=msgspec.structs.replace(spec_of().retry, attempts=2)), TWO[1])
+    run = asking_model(models=models)
     fail_the_first(run, 2)
     assert asked_of(run) == [("llm_called", "m"), ("llm_called", "m"), ("llm_called", "backup")]
+    run = started(models=models, dynamic_instructions=True)
+    for _ in range(2):
+        run.effects()
+        run.put(llm_failed("retryable", model="none", attempt=0))
+        fire_timers(run)
+    assert run.state.call is not None
+    assert run.state.call.failures == 2
 
 
 def test_a_log_that_leaves_another_model_alone_than_the_one_to_be_asked_is_broken() -> None:
