@@ -189,13 +189,13 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
         deadline: the wait that ends the run when its wall time is used up, where it has a limit.
         ran: the run's time before `since`.
         since: when it began to run, the last time; None while it does not.
+        breakers: of the spec's models, in their order; empty until one of them has failed.
         cost_usd: the known costs added up, exactly.
         cost_known: whether any answer carried a price.
         fault: why the run has to fail once nothing is in flight any more.
         missing: what a degraded run did not do.
         notices: messages that join the conversation when the next step starts.
         answer: text of the last answer, whole or partial.
-        breakers: of the spec's models, in their order; empty until one of them has failed.
     """
 
     run_id: str
@@ -213,6 +213,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     step: int = 0
     messages: Messages = msgspec.field(default_factory=Messages)
     call: ModelCall | None = None
+    breakers: tuple[Breaker, ...] = ()
     requested: tuple[ToolCall, ...] = ()
     batch: ToolBatch | None = None
     llm_calls: int = 0
@@ -233,7 +234,6 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     answer: str = ""
     output: Any = None
     reason: str = ""
-    breakers: tuple[Breaker, ...] = ()
 
     @property
     def ended(self) -> bool:
