@@ -17,7 +17,7 @@ from afk_es.llms.circuit import Circuit
 from afk_es.llms.layers import LayeredModel
 from afk_es.llms.litellm import LiteLLMModel
 from afk_es.llms.pacing import Pacing, Rate
-from afk_es.llms.port import ChatModel, LLMMiddleware
+from afk_es.llms.port import ChatModel, LinkedChatModel, LLMMiddleware
 from afk_es.llms.prices import ModelPrices
 from afk_es.llms.request import LLMRequest
 from afk_es.llms.timing import Timed
@@ -232,7 +232,8 @@ class LLMBuilder:
         """The model, ready for `Agent(model=...)` or for direct use.
 
         Raises:
-            ConfigurationError: settings for LiteLLM beside a model object, or settings that LiteLLMModel refuses.
+            ConfigurationError: settings for LiteLLM beside a model object, settings that LiteLLMModel refuses, or a provider that a builder
+                has made.
         """
         return BuiltModel(self._layered(), tuple(self._fallback(model) for model in self._fallbacks))
 
@@ -273,6 +274,11 @@ class LLMBuilder:
             return LiteLLMModel(timeout_s=self._timeout_s or profile.timeout_s, stream_idle_s=idle_s, **settings)
         if settings:
             raise ConfigurationError(f"{', '.join(sorted(settings))}: settings for LiteLLM, but the provider is {self._provider!r}")
+        if isinstance(self._provider, LinkedChatModel):
+            raise ConfigurationError(
+                f"the provider {self._provider!r} was built already, and what it retries by itself no log would show; go on from its builder, "
+                "which can be branched"
+            )
         return self._provider if self._timeout_s is None else Timed(self._provider, idle_s)
 
     def _model_name(self) -> str | None:

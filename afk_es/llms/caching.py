@@ -70,6 +70,10 @@ class Cache:
         return response
 
 
+_LEAVING_S = 1.0
+"""How long whoever leaves waits for a call that nobody wants any more to clean up."""
+
+
 class _Shared:
     """A call that is under way, and who waits for it."""
 
@@ -101,7 +105,7 @@ class Coalescing:
             if not shared.waiting and not shared.task.done():
                 shared.task.cancel()
                 # Whoever left closes the connection: it is let go here and now.
-                await asyncio.wait([shared.task])
+                await asyncio.wait([shared.task], timeout=_LEAVING_S)
         if shared.told:
             return without_cost(response)
         shared.told = True

@@ -94,6 +94,7 @@ def test_profiles_and_settings_reach_litellm() -> None:
         lambda: LLMBuilder().with_cache(0),
         lambda: LLMBuilder().with_cache(max_entries=0),
         lambda: LLMBuilder().with_prices(input_per_million_usd=-1, output_per_million_usd=1),
+        lambda: LLMBuilder().provider(LLMBuilder().build()).build(),
         lambda: LLMBuilder().with_fallback(""),
         lambda: LLMBuilder().with_fallback(7),  # type: ignore[arg-type]
         lambda: LLMBuilder().settings(num_retries=2).build(),

@@ -122,6 +122,29 @@ def test_limits_hold_exactly(run: Simulation) -> None:
 
 
 @given(runs())
+@settings(max_examples=250)
+def test_a_model_is_left_alone_after_its_failures_in_a_row_and_only_then(run: Simulation) -> None:
+    rule = run.spec.breaker
+    row: Counter[int] = Counter()
+    last: dict[int, float] = {}
+    asked = 0
+    for before, event in zip(run.states, run.events, strict=False):
+        data, now = event.data, before.at.timestamp()
+        match event.type:
+            case "llm_called" | "circuit_open":
+                asked = data["model_index"]
+                cooling = rule is not None and row[asked] >= rule.failures and now < last[asked] + rule.cooldown_s
+                assert cooling == (event.type == "circuit_open")
+            case "llm_completed":
+                row[asked] = 0
+            case "llm_failed" if data["classification"] == "retryable" and data["model"] != "none":
+                row[asked] += 1
+                last[asked] = event.at.timestamp()
+            case _:
+                pass
+
+
+@given(runs())
 def test_every_intent_has_at_most_one_result_and_nothing_that_returned_runs_again(run: Simulation) -> None:
     started: Counter[tuple[int, str]] = Counter()
     over: set[tuple[int, str]] = set()
