@@ -89,6 +89,10 @@ def _write_overview(seen: Overview, status: str) -> None:
     usage = seen.usage
     tokens = f"{usage.input_tokens} tokens in, {usage.output_tokens} out" if usage.total_tokens else "tokens unknown"
     _quiet(f"models {', '.join(seen.models)}; {tokens}; cost {output.dollars(seen.cost_usd)}", columns)
+    if len(seen.spending) > 1:
+        for name, use in seen.spending.items():
+            asked = f"{use.requests} request{'s' if use.requests > 1 else ''}, {use.answers} answered"
+            _quiet(f"  {name}: {asked}; {use.usage.total_tokens} tokens; cost {output.dollars(use.cost_usd)}", columns)
     _quiet("used " + ", ".join(f"{each.limit.removeprefix('max_')} {each.used:g} of {each.maximum:g}" for each in seen.limits), columns)
     _title("conversation")
     for message in seen.conversation:

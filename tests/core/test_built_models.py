@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -115,6 +116,25 @@ async def test_what_was_used_up_is_told_by_model(runner: Runner) -> None:
     }
     assert result.total_cost_usd == pytest.approx(0.12)
     assert (await runner.resume(described, run_id=result.run_id)).usage_by_model == result.usage_by_model
+
+
+async def test_a_result_with_it_can_be_written_as_json(runner: Runner) -> None:
+    result = await runner.run(agent([says("done", cost=0.02)]), user_message="go")
+    usage = {"input_tokens": 20, "output_tokens": 2, "total_tokens": 22}
+    expected = {"requests": 1, "answers": 1, "cached": 0, "usage": usage, "cache_read_tokens": 0, "cost_usd": 0.02}
+    assert json.loads(result.model_dump_json())["usage_by_model"] == {"scripted-1": expected}
+
+
+async def test_a_cost_limit_fails_at_once_where_only_the_price_of_a_fallback_is_unknown(runner: Runner) -> None:
+    class Unpriced(ScriptedModel):
+        def prices(self, model: str) -> bool:
+            return False
+
+    priced = built(["never asked"]).with_prices(input_per_million_usd=1, output_per_million_usd=1)
+    chain = priced.with_fallback(Unpriced([], model="second")).build()
+    result = await runner.run(agent(chain, fail_safe=limits(max_total_cost_usd=0.5)), user_message="go")
+    assert (result.state, scripted(chain).requests) == ("failed", [])
+    assert "the price of model 'second' is unknown" in (result.error or "")
 
 
 async def test_a_model_that_says_nothing_of_tokens_or_price_has_requests_and_answers(runner: Runner) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from afk_es.views import ModelUse, usage_by_model
+from afk_es.views import ModelUse, overview, usage_by_model
 from tests.machine.simulation import Hashed, Simulation, llm_completed, llm_failed, spec_of
 from tests.machine.situations import answer_model, asking_model, fire_timers
 from tests.views.runs import eventful
@@ -33,6 +33,11 @@ def test_retries_hits_and_tokens_of_the_providers_cache_are_told_apart() -> None
     answer_model(run, llm_completed("d", ["look"], usage=USAGE, cost_usd=0.2))
     answer_model(run, llm_completed("e", usage=dict.fromkeys(USAGE, 0), cost_usd=0.0, cached=True))
     assert usage_by_model(run.events) == {"m": ModelUse(4, 3, 1, run.state.usage, 8, 0.3)}
+
+
+async def test_a_run_at_a_glance_tells_it_too() -> None:
+    events = await eventful()
+    assert overview(events).spending == usage_by_model(events)
 
 
 async def test_a_whole_run_has_one_row_for_its_one_model() -> None:
