@@ -22,8 +22,9 @@ from tests.support.openai_server import BrokenStream, HttpAnswer, NoAnswer, Open
 
 ANSWER = {"content": "It is a good answer, whole and in order."}
 BUSY = error(503, "busy")
-GIVE_UP_S = 0.8
-"""Real seconds: long enough for a server on a busy machine, and the ten chunks of a slow answer take longer in all."""
+PATIENT_S = 30.0
+GIVE_UP_S = 1.5
+"""Real seconds, where a provider falls silent: long enough for an answer on a busy machine, and slow tokens take longer in all."""
 
 ALWAYS: Any = object()
 """In a script: what stands before it, for ever."""
@@ -40,6 +41,7 @@ class Row:
         streamed_only: it is about streams.
         waits_s: the least the first wait took.
         settings: of the agent's FailSafeConfig.
+        give_up_s: the model's timeouts.
     """
 
     script: tuple[Any, ...]
@@ -47,6 +49,7 @@ class Row:
     streamed_only: bool = False
     waits_s: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
+    give_up_s: float = PATIENT_S
 
 
 ROWS: dict[str, Row] = {
@@ -75,10 +78,13 @@ ROWS: dict[str, Row] = {
         (BrokenStream(ANSWER, 4, "eof"), ANSWER), "a1, retryable LLMRetryableError, wait, a2, answer", streamed_only=True
     ),
     "a stream that falls silent": Row(
-        (BrokenStream(ANSWER, 4, "idle"), ANSWER), "a1, retryable LLMTimeoutError, wait, a2, answer", streamed_only=True
+        (BrokenStream(ANSWER, 4, "idle"), ANSWER),
+        "a1, retryable LLMTimeoutError, wait, a2, answer",
+        streamed_only=True,
+        give_up_s=GIVE_UP_S,
     ),
-    "slow tokens": Row((SlowStream(ANSWER, GIVE_UP_S / 8),), "a1, answer", streamed_only=True),
-    "no answer at all": Row((NoAnswer(), ANSWER), "a1, retryable LLMTimeoutError, wait, a2, answer"),
+    "slow tokens": Row((SlowStream(ANSWER, GIVE_UP_S / 8),), "a1, answer", streamed_only=True, give_up_s=GIVE_UP_S),
+    "no answer at all": Row((NoAnswer(), ANSWER), "a1, retryable LLMTimeoutError, wait, a2, answer", give_up_s=GIVE_UP_S),
     "broken JSON": Row((HttpAnswer(200, '{"choices": [{'), ANSWER), "a1, retryable LLMInvalidResponseError, wait, a2, answer"),
     "empty choices": Row(
         (HttpAnswer(200, {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": []}), ANSWER),
@@ -103,21 +109,28 @@ class Provider:
             return self.script[0]  # type: ignore[no-any-return]
         return self.script.pop(0)  # type: ignore[no-any-return]
 
-    def model(self, name: str) -> LLMBuilder:
-        """A model of this server, quick to give up."""
+    def model(self, name: str, give_up_s: float = PATIENT_S) -> LLMBuilder:
+        """A model of this server."""
         builder = LLMBuilder().provider("openai").model(name).profile("development").settings(api_base=self.server.url, api_key="key")
-        return builder.with_timeout(GIVE_UP_S, stream_idle_s=GIVE_UP_S).with_retry(3)
+        return builder.with_timeout(give_up_s, stream_idle_s=give_up_s).with_retry(3)
 
-    def agent(self, *tools: Any, **settings: Any) -> Agent:
+    def agent(self, *tools: Any, give_up_s: float = PATIENT_S, **settings: Any) -> Agent:
         """An agent on model a, with b to fall back to."""
-        chain = self.model("a").with_fallback(self.model("b").build()).build()
+        chain = self.model("a", give_up_s).with_fallback(self.model("b").build()).build()
         return agent(chain, *tools, fail_safe=limits(**settings))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm() -> None:
+    """Let LiteLLM load what it loads with its first calls before any deadline of a test begins."""
+    litellm_clients.load()
+    with OpenAIServer(lambda _body: ANSWER) as server:
+        model = LLMBuilder().provider("openai").model("a").settings(api_base=server.url, api_key="key").build()
+        Runner(log=":memory:").run_sync(agent(model), user_message="go")
 
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    # LiteLLM is loaded before any deadline of a test begins.
-    litellm_clients.load()
     told = Provider()
     with told.server:
         yield told
@@ -175,7 +188,7 @@ async def test_each_failure_is_an_event_and_the_run_comes_to_its_answer(
 ) -> None:
     row = ROWS[name]
     provider.script = list(row.script)
-    result = await run(runner, provider.agent(**row.settings))
+    result = await run(runner, provider.agent(give_up_s=row.give_up_s, **row.settings))
     events = await log_of(runner, result.run_id)
     assert told(events) == row.events
     assert (result.state, result.final_text) == ("completed", ANSWER["content"])
@@ -212,7 +225,7 @@ async def hung_up(provider: Provider) -> bool:
 
 async def test_leaving_a_stream_closes_the_connection(provider: Provider, runner: Runner) -> None:
     provider.script = [BrokenStream(ANSWER, 4, "idle")]
-    described = agent(provider.model("a").with_timeout(60, stream_idle_s=60).build())
+    described = agent(provider.model("a").build())
     handle = await runner.run_stream(described, user_message="go")
     async with handle:
         async for event in handle:
@@ -225,7 +238,7 @@ async def test_leaving_a_stream_closes_the_connection(provider: Provider, runner
 @pytest.mark.parametrize("reply", [NoAnswer(), BrokenStream(ANSWER, 4, "idle")], ids=["before the answer", "in mid-stream"])
 async def test_cancelling_a_run_closes_the_connection(reply: Reply, provider: Provider, runner: Runner) -> None:
     provider.script = [reply]
-    described = agent(provider.model("a").with_timeout(60, stream_idle_s=60).build())
+    described = agent(provider.model("a").build())
     if isinstance(reply, NoAnswer):
         running = await runner.run_handle(described, user_message="go")
         assert await asyncio.to_thread(provider.server.kept.acquire, timeout=10)
@@ -242,7 +255,7 @@ async def test_cancelling_a_run_closes_the_connection(reply: Reply, provider: Pr
 
 async def test_a_stream_that_is_given_up_closes_its_connection(provider: Provider, runner: Runner) -> None:
     provider.script = [BrokenStream(ANSWER, 4, "idle"), ANSWER]
-    result = await streamed(runner, provider.agent())
+    result = await streamed(runner, provider.agent(give_up_s=GIVE_UP_S))
     assert result.state == "completed"
     assert await hung_up(provider)
 

@@ -28,7 +28,7 @@ PLANS: dict[str, Plan] = {
     "overloaded": [["pay"], ["put"]],
 }
 
-RETRY_AFTER_S = 1.0
+RETRY_AFTER_S = 1.5
 """What the overloaded model asks for."""
 
 EFFECTS: dict[str, list[str]] = {
