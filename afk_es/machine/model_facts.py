@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from afk_es.machine.breaker import CLOSED, Breaker, may_call
+from afk_es.machine.breaker import CLOSED, Breaker, may_call, succeeded
 from afk_es.machine.breaker import failed as breaker_failed
 from afk_es.machine.events import AgentRunEvent
 from afk_es.machine.legality import CALL_LEGAL, broken
@@ -56,7 +56,7 @@ def llm_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -
     call = call_under_way(state, event)
     breakers = state.breakers
     if breakers:
-        breakers = _with_breaker(breakers, spec, call.model_index, CLOSED)
+        breakers = _with_breaker(breakers, spec, call.model_index, succeeded(breakers[call.model_index]))
     calls = tuple([ToolCall(item["id"], item["tool_name"], item["arguments"]) for item in data["tool_calls"]])
     text = data["text"]
     usage = data["usage"]
@@ -94,20 +94,26 @@ def llm_failed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> R
     call = call_under_way(state, event)
     failures = call.failures + 1
     failure = Failure(data["error"], data["error_type"], data["classification"])
-    breakers = _after_failure(state, call, failure, event.at.timestamp())
-    retries, _consequence = POLICIES[spec.policies.llm_failure]
     # What failed before the model was asked, as the instructions may, is no affair of the model's.
-    retry = (spec.models[call.model_index].retry if call.status == "called" else None) or spec.retry
+    asked = call.status == "called"
+    breakers = _breakers_after(state, call, failure, event.at.timestamp()) if asked else state.breakers
+    retries, _consequence = POLICIES[spec.policies.llm_failure]
+    retry = (spec.models[call.model_index].retry if asked else None) or spec.retry
+    following = replace(call, failures=failures, failure=failure)
     if retries and failure.classification == "retryable" and failures < retry.attempts:
         wait = backoff(retry, failures, run_id=event.run_id, seq=event.seq, at=event.at, retry_after_s=data.get("retry_after_s"))
-        following = replace(call, status="backoff", failures=failures, wait=wait, failure=failure)
-        if breakers and spec.breaker is not None and not may_call(breakers[call.model_index], spec.breaker, wait.until.timestamp()):
+        if (
+            asked
+            and breakers
+            and spec.breaker is not None
+            and not may_call(breakers[call.model_index], spec.breaker, wait.until.timestamp())
+        ):
             # The breaker would still be open when the delay is over: what it has to say is said now.
-            following = replace(following, status="allowed", wait=None)
-    elif call.status == "called":
-        following = _next_model(replace(call, failures=failures, failure=failure), spec)
+            following = replace(following, status="allowed")
+        else:
+            following = replace(following, status="backoff", wait=wait)
     else:
-        following = replace(call, status="failed", failures=failures, failure=failure)
+        following = _next_model(following, spec) if asked else replace(following, status="failed")
     return replace(state, seq=event.seq, at=event.at, call=following, breakers=breakers)
 
 
@@ -126,10 +132,10 @@ def _next_model(call: ModelCall, spec: RunSpec) -> ModelCall:
     return replace(call, status="failed")
 
 
-def _after_failure(state: RunState, call: ModelCall, failure: Failure, at: float) -> tuple[Breaker, ...]:
-    """The breakers after a failed request. What cannot pass by itself says nothing of the provider, nor does what was never sent."""
+def _breakers_after(state: RunState, call: ModelCall, failure: Failure, at: float) -> tuple[Breaker, ...]:
+    """The breakers after a failed request. What cannot pass by itself says nothing of the provider."""
     spec = state.spec
-    if spec.breaker is None or failure.classification != "retryable" or call.status != "called":
+    if spec.breaker is None or failure.classification != "retryable":
         return state.breakers
     before = state.breakers[call.model_index] if state.breakers else CLOSED
     return _with_breaker(state.breakers, spec, call.model_index, breaker_failed(before, spec.breaker, at))

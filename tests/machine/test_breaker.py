@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from afk_es.errors import InvariantError
 from afk_es.machine import Draft, RunSpec, evolve, fold, initial_state, stamp
 from afk_es.machine.breaker import CLOSED, Breaker, abandoned, called, cooldown_left_s, failed, may_call, succeeded
-from afk_es.machine.effects import CallModel
+from afk_es.machine.effects import CallModel, ResolveInstructions
 from afk_es.machine.spec import BreakerRule, ModelSpec
 from tests.machine.simulation import Simulation, llm_completed, llm_failed, spec_of
 from tests.machine.situations import answer_model, asking_model, fire_timers, started
@@ -162,6 +162,21 @@ def test_instructions_that_fail_are_no_failure_of_the_model() -> None:
     run.effects()
     run.put(llm_failed("retryable", model="none", attempt=0))
     assert run.state.breakers == ()
+
+
+def test_instructions_that_fail_while_the_models_breaker_is_open_are_tried_again_and_the_policy_is_still_asked() -> None:
+    run = started(models=TWO, dynamic_instructions=True, breaker=BreakerRule(1, 3600.0))
+    run.answer_plainly(CallModel)
+    fail_the_first(run, 1)
+    answer_model(run, llm_completed("c", ["look"]))
+    run.answer_plainly(ResolveInstructions)
+    (resolve,) = run.wanted(ResolveInstructions)
+    run.answer(resolve, llm_failed("retryable", model="none", attempt=0))
+    assert run.state.call is not None
+    assert run.state.call.status == "backoff"
+    fire_timers(run)
+    run.answer_plainly(CallModel)
+    assert run.types[-4:] == ["instructions_resolved", "policy_decision", "circuit_open", "llm_called"]
 
 
 def test_a_cooldown_of_nothing_leaves_every_retry_to_be_a_probe() -> None:
