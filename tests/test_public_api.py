@@ -32,7 +32,7 @@ EXPORTS = {
     "afk_es": "Agent FailSafeConfig PolicyEngine PolicyRule Runner tool",
     "afk_es.agents": "Agent FailSafeConfig PolicyDecision PolicyEngine PolicyEvent PolicyRule PolicyRuleCondition",
     "afk_es.core": """
-        AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle Runner RunnerConfig StateSnapshot
+        AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle ModelUse Runner RunnerConfig StateSnapshot
         SubagentExecutionRecord ToolExecutionRecord
     """,
     "afk_es.tools": """
@@ -41,10 +41,10 @@ EXPORTS = {
         unknown_tool
     """,
     "afk_es.llms": """
-        BuiltModel ChatModel Failure LLMBuilder LLMCancelledError LLMCapabilityError LLMConfigurationError LLMError
-        LLMInvalidResponseError LLMMiddleware LLMRequest LLMResponse LLMRetryableError LLMTimeoutError Message Messages
-        PricedChatModel StreamPart StreamingChatModel TextDelta ToolCall ToolCallDelta ToolSpec Usage chat_messages
-        chat_tools classify
+        BuiltModel ChatModel Failure Image LLMBuilder LLMCancelledError LLMCapabilityError LLMCircuitOpenError LLMConfigurationError LLMError
+        LLMInvalidResponseError LLMMiddleware LLMRequest LLMResponse LLMRetryableError LLMTimeoutError Link LinkedChatModel Message Messages ModelPrices
+        MultipartMessage PricedChatModel StreamPart StreamingChatModel Text TextDelta ToolCall ToolCallDelta ToolSpec Usage
+        UserMessage chat_messages chat_tools classify image_from_file
     """,
 }
 

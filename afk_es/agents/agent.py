@@ -54,7 +54,8 @@ class Agent(BaseModel):
         fail_safe: limits and failure policies.
         reasoning_enabled: whether the model should think first; default None, as the provider has it.
         reasoning_effort: how hard; default None, as the provider has it.
-        reasoning_max_tokens: how long at most, in tokens; default None.
+        reasoning_max_tokens: how long at most, in tokens; default None. It goes before the effort where the model takes both. A model
+            that cannot do what is asked of it fails the call with LLMCapabilityError, and the next of the fallback chain is asked.
         output_type: a Pydantic model of the final answer; an answer that does not satisfy it goes back to the model. Default None, text.
         model_resolver: a function of a model's name that answers the model object; default None, LiteLLM.
         skills, skills_dir, mcp_servers, instruction_roles, policy_roles, subagent_router, join_policy: not in this

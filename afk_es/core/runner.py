@@ -23,10 +23,11 @@ from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundErro
 from afk_es.handlers import Binding, live_handlers
 from afk_es.handlers.binding import Emit
 from afk_es.handlers.outputs import validated
-from afk_es.llms import ChatModel
+from afk_es.llms import ChatModel, UserMessage
+from afk_es.llms.content import content_of
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, Draft, RunState, fold, initial_state
-from afk_es.machine.values import Messages, clean_text, plain
+from afk_es.machine.values import Messages, plain
 
 _AGENTS_KEPT = 64
 
@@ -92,7 +93,7 @@ class Runner:
     # ------------------------------------------------------------------------------------------------------------------ starting a run
 
     def run_sync(
-        self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+        self, agent: Agent, *, user_message: UserMessage | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
     ) -> AgentResult:
         """Run the agent and wait for the result. A log that was handed in is closed afterwards, as its event loop ends; it opens again.
 
@@ -102,12 +103,12 @@ class Runner:
         return _blocking(self._run_to_the_end_of_the_loop(agent, user_message, context, thread_id), "run")
 
     async def run(
-        self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+        self, agent: Agent, *, user_message: UserMessage | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
     ) -> AgentResult:
         """Run the agent to its end.
 
         Args:
-            user_message: what the user says.
+            user_message: what the user says: a text, or a sequence of texts and images (`afk_es.llms.Image`).
             context: JSON data for instructions, policies and tools; laid over the agent's `context_defaults`.
             thread_id: the thread to go on with; the model sees its earlier turns. Default: a new thread.
 
@@ -121,14 +122,14 @@ class Runner:
         return await (await _begun(self._start(agent, user_message, context, thread_id, None))).result_or_cancel()
 
     async def run_handle(
-        self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+        self, agent: Agent, *, user_message: UserMessage | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
     ) -> AgentRunHandle:
         """Start a run in the background of this event loop. Its `run_started` is durable when this returns."""
         feed = EventFeed()
         return AgentRunHandle(await _begun(self._start(agent, user_message, context, thread_id, feed)), feed)
 
     async def run_stream(
-        self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+        self, agent: Agent, *, user_message: UserMessage | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
     ) -> AgentStreamHandle:
         """Start a run that streams: text as the model writes it, where the model can. Iterating the handle drives it."""
         feed = StreamFeed()
@@ -163,7 +164,7 @@ class Runner:
     # --------------------------------------------------------------------------------------------------------------------- the inside
 
     async def _run_to_the_end_of_the_loop(
-        self, agent: Agent, user_message: str | None, context: dict[str, Any] | None, thread_id: str | None
+        self, agent: Agent, user_message: UserMessage | None, context: dict[str, Any] | None, thread_id: str | None
     ) -> AgentResult:
         try:
             return await self.run(agent, user_message=user_message, context=context, thread_id=thread_id)
@@ -174,15 +175,14 @@ class Runner:
     async def _start(
         self,
         agent: Agent,
-        user_message: str | None,
+        user_message: UserMessage | None,
         context: dict[str, Any] | None,
         thread_id: str | None,
         feed: Feed | None,
         *,
         streamed: bool = False,
     ) -> Stretch:
-        if user_message is not None and not isinstance(user_message, str):
-            raise ConfigurationError(f"user_message is a str or None, not {type(user_message).__name__}")
+        text, parts = content_of(user_message)
         if thread_id is not None:
             _check_id("thread_id", thread_id)
         binding = await self._bound(agent)
@@ -197,9 +197,11 @@ class Runner:
                 "epoch": 1,
                 "owner": log.owner,
                 "agent": binding.data,
-                "user_message": clean_text(user_message) if user_message is not None else None,
+                "user_message": text,
                 "context": merged,
             }
+            if parts:
+                data["user_parts"] = parts
             if refs:
                 data["history"] = refs
             return await self._drive(binding, state, history, Draft("run_started", data), [], feed, streamed=streamed)

@@ -14,7 +14,7 @@ from afk_es.clock import Clock
 from afk_es.core.config import RunnerConfig
 from afk_es.errors import AgentMismatchError, ConfigurationError
 from afk_es.handlers import Binding
-from afk_es.llms import ChatModel, PricedChatModel
+from afk_es.llms import ChatModel, Link, LinkedChatModel, PricedChatModel
 from afk_es.log import EventLog, default_location, open_log
 from afk_es.machine.spec import Limits, ModelSpec, RunSpec
 from afk_es.machine.values import plain
@@ -46,8 +46,9 @@ async def bind(
     """
     if agent.subagents:
         raise ConfigurationError(f"agent {agent.name!r} has subagents, which this release cannot run yet")
-    asked = [(name_of(model), resolved(agent, model, default_model)) for model in (agent.model, *agent.fail_safe.fallback_model_chain)]
-    specs = tuple([await _model_spec(name, model, agent.fail_safe.max_total_cost_usd) for name, model in asked])
+    chain = (agent.model, *agent.fail_safe.fallback_model_chain)
+    asked = [link for model in chain for link in _links(name_of(model), resolved(agent, model, default_model))]
+    specs = tuple([await _model_spec(name, link, agent.fail_safe.max_total_cost_usd) for name, link in asked])
     spec = RunSpec(
         agent_name=agent.name,
         models=specs,
@@ -58,6 +59,7 @@ async def bind(
         output_schema=None if agent.output_type is None else plain(agent.output_type.model_json_schema()),
         limits=_limits(agent),
         policies=agent.fail_safe.policies(),
+        breaker=agent.fail_safe.breaker(),
         rendering=config.rendering(),
         interaction=config.interaction(),
         in_doubt=config.in_doubt,
@@ -66,7 +68,7 @@ async def bind(
         agent=agent,
         spec=spec,
         data=plain(msgspec.to_builtins(spec)),
-        models=tuple(model for _name, model in asked),
+        models=tuple(link.model for _name, link in asked),
         tools={tool.name: tool for tool in agent.tools},
         policy=PolicyEngine.combined(policy, agent.policy_engine),
         clock=clock,
@@ -102,12 +104,20 @@ def resolved(agent: Agent, model: str | ChatModel, default_model: Callable[[], C
     )
 
 
-async def _model_spec(name: str, model: ChatModel, max_cost: float | None) -> ModelSpec:
-    priced = None
+def _links(name: str, model: ChatModel) -> list[tuple[str, Link]]:
+    """The models behind one, each with its name: of a model that retries and falls back by itself, those that it would ask."""
+    if not isinstance(model, LinkedChatModel):
+        return [(name, Link(model, None))]
+    first, *others = model.links()
+    return [(name, first), *((name_of(link.model), link) for link in others)]
+
+
+async def _model_spec(name: str, link: Link, max_cost: float | None) -> ModelSpec:
+    priced, model = None, link.model
     if max_cost is not None and isinstance(model, PricedChatModel):
         # It may have to load a price list.
         priced = await asyncio.to_thread(model.prices, name)
-    return ModelSpec(name, model.provider_id, priced)
+    return ModelSpec(name, model.provider_id, priced, link.retry)
 
 
 def _limits(agent: Agent) -> Limits:

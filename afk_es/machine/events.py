@@ -58,12 +58,25 @@ class UsageData(TypedDict):
     input_tokens: int
     output_tokens: int
     total_tokens: int
+    cache_read_tokens: NotRequired[int]
+    """Of the input tokens, those that the provider had in its prompt cache."""
 
 
 class ToolCallData(TypedDict):
     id: str
     tool_name: str
     arguments: dict[str, Any] | str
+
+
+class PartData(TypedDict):
+    """A part of a user's message: text, or an image by its address or its bytes."""
+
+    type: Literal["text", "image"]
+    text: NotRequired[str]
+    url: NotRequired[str]
+    media_type: NotRequired[str]
+    data: NotRequired[str]
+    """Base64."""
 
 
 class RunRef(TypedDict):
@@ -88,6 +101,9 @@ class RunStarted(TypedDict):
     agent: NotRequired[dict[str, Any]]
     """The `RunSpec`. In a resumed stretch only where it differs from the one before."""
     user_message: NotRequired[str | None]
+    """The text of what the user said."""
+    user_parts: NotRequired[list[PartData]]
+    """All of it, where there are images."""
     context: NotRequired[dict[str, Any]]
     history: NotRequired[list[RunRef]]
     """The earlier runs on the thread whose turns this run begins with."""
@@ -140,6 +156,8 @@ class LlmCompleted(TypedDict):
     latency_ms: float
     model: NotRequired[str | None]
     """The model's name as the provider gave it."""
+    cached: NotRequired[bool]
+    """Nobody was asked: a cache of the model object had the answer. It used no tokens and cost nothing."""
     structured_response: NotRequired[Any]
 
 
@@ -152,6 +170,15 @@ class LlmFailed(TypedDict):
     status_code: NotRequired[int | None]
     retry_after_s: NotRequired[float | None]
     latency_ms: NotRequired[float]
+
+
+class CircuitOpened(TypedDict):
+    model: str
+    model_index: int
+    failures: int
+    """Retryable failures in a row."""
+    cooldown_s: float
+    """Seconds until the model may be asked again."""
 
 
 class TextDelta(TypedDict):
@@ -388,7 +415,13 @@ class EventType(msgspec.Struct, frozen=True):
 
 
 _TABLE = (
-    EventType("run_started", RunStarted, "a run, or a resumed stretch of it, begins and its owner claims it", "runner", parts=("agent",)),
+    EventType(
+        "run_started",
+        RunStarted,
+        "a run, or a resumed stretch of it, begins and its owner claims it",
+        "runner",
+        parts=("agent", "user_parts"),
+    ),
     EventType("step_started", StepStarted, "a step begins: one turn of the model and the tools it asks for", "decision"),
     EventType(
         "instructions_resolved",
@@ -414,6 +447,12 @@ _TABLE = (
     EventType("text_delta", TextDelta, "a piece of text arrived in a streamed run", "effect", stored=False),
     EventType("llm_completed", LlmCompleted, "the model has answered", "effect"),
     EventType("llm_failed", LlmFailed, "one attempt to ask the model failed", "effect"),
+    EventType(
+        "circuit_open",
+        CircuitOpened,
+        "a model was not asked, because it has failed too often in a row and its cooldown is not over",
+        "decision",
+    ),
     EventType("output_validated", OutputValidated, "the final answer satisfies the agent's output type", "effect"),
     EventType("output_rejected", OutputRejected, "the final answer does not, and the model is told why", "effect"),
     EventType("tool_batch_started", ToolBatchStarted, "the tool calls of one answer are taken up", "decision"),

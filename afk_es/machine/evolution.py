@@ -16,7 +16,15 @@ from msgspec.structs import replace
 from afk_es.machine.doubt_facts import approval_resolved, effect_in_doubt, input_resolved, requested
 from afk_es.machine.events import EVENT_TYPES, AgentRunEvent
 from afk_es.machine.legality import LEGAL, broken
-from afk_es.machine.model_facts import instructions_resolved, llm_called, llm_completed, llm_failed, output_rejected, output_validated
+from afk_es.machine.model_facts import (
+    circuit_open,
+    instructions_resolved,
+    llm_called,
+    llm_completed,
+    llm_failed,
+    output_rejected,
+    output_validated,
+)
 from afk_es.machine.run_facts import control_requested, noted, run_completed, run_ended, run_started, step_started, timer_fired
 from afk_es.machine.state import ENDED, RunState
 from afk_es.machine.tool_facts import (
@@ -90,6 +98,7 @@ _HANDLERS: dict[str, Fold] = {
     "llm_called": llm_called,
     "llm_completed": llm_completed,
     "llm_failed": llm_failed,
+    "circuit_open": circuit_open,
     "output_validated": output_validated,
     "output_rejected": output_rejected,
     "tool_batch_started": tool_batch_started,

@@ -75,6 +75,8 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     provider: str
     priced: bool | None = None
     """Whether its price is known; None where only its answers will tell."""
+    retry: Retry | None = None
+    """How failures of this model are tried again, where that differs from the run's."""
 
 
 class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -108,6 +110,13 @@ class Retry(msgspec.Struct, frozen=True, omit_defaults=True):
     base_s: float = 0.5
     cap_s: float = 8.0
     retry_after_cap_s: float = 60.0
+
+
+class BreakerRule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When a model that keeps failing is left alone: after how many retryable failures in a row, and for how many seconds."""
+
+    failures: int = 5
+    cooldown_s: float = 30.0
 
 
 class Rendering(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -144,6 +153,8 @@ class RunSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     limits: Limits = Limits()
     policies: Policies = Policies()
     retry: Retry = Retry()
+    breaker: BreakerRule | None = None
+    """When a model of this run is left alone; None, as in runs of older versions, for never."""
     rendering: Rendering = Rendering()
     interaction: Interaction = Interaction()
     in_doubt: InDoubt = "report"

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from afk_es.machine.breaker import Breaker
 from afk_es.machine.effects import Wait
 from afk_es.machine.spec import Consequence, RunSpec
 from afk_es.machine.values import Message, Messages, ToolCall, Usage
@@ -188,6 +189,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
         deadline: the wait that ends the run when its wall time is used up, where it has a limit.
         ran: the run's time before `since`.
         since: when it began to run, the last time; None while it does not.
+        breakers: of the spec's models, in their order; empty until one of them has failed.
         cost_usd: the known costs added up, exactly.
         cost_known: whether any answer carried a price.
         fault: why the run has to fail once nothing is in flight any more.
@@ -212,6 +214,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     step: int = 0
     messages: Messages = msgspec.field(default_factory=Messages)
     call: ModelCall | None = None
+    breakers: tuple[Breaker, ...] = ()
     requested: tuple[ToolCall, ...] = ()
     batch: ToolBatch | None = None
     llm_calls: int = 0

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from afk_es.agents import Agent, FailSafeConfig
 from afk_es.agents.agent import NOT_YET
 from afk_es.errors import ConfigurationError
-from afk_es.machine.spec import POLICIES, Limits, Policies
+from afk_es.machine.spec import POLICIES, BreakerRule, Limits, Policies
 from afk_es.tools import Tool, tool
 
 
@@ -149,7 +149,9 @@ def test_fallbacks_are_names_or_models() -> None:
     assert FailSafeConfig(fallback_model_chain=("m", model)).fallback_model_chain == ("m", model)
 
 
-@pytest.mark.parametrize("field", ["breaker_failure_threshold", "breaker_cooldown_s"])
-def test_a_setting_of_the_breaker_is_refused_and_not_ignored(field: str) -> None:
-    with pytest.raises(ValueError, match=f"{field}: the circuit breaker is not available in this release"):
-        FailSafeConfig.model_validate({field: 7})
+def test_the_breakers_settings_go_into_the_rule_of_the_machine_and_have_bounds() -> None:
+    assert FailSafeConfig().breaker() == BreakerRule(5, 30.0)
+    assert FailSafeConfig(breaker_failure_threshold=2, breaker_cooldown_s=0).breaker() == BreakerRule(2, 0.0)
+    for wrong in ({"breaker_failure_threshold": 0}, {"breaker_cooldown_s": -1}):
+        with pytest.raises(ValueError, match="greater than or equal"):
+            FailSafeConfig.model_validate(wrong)

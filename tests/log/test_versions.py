@@ -35,6 +35,7 @@ LATER = {
     "thread_compacted",
     "warning",
     "text_delta",
+    "circuit_open",
 }
 """Types that version 1's file does not hold: no feature of that release appended them, or they are never stored."""
 
