@@ -84,11 +84,7 @@ def test_what_cannot_work_is_refused_with_the_way_out(fields: dict[str, Any], me
 
 OTHER_VALUES: dict[str, Any] = {
     "model_resolver": lambda name: name,
-    "skills": ["x"],
-    "skills_dir": "x",
     "mcp_servers": ["x"],
-    "instruction_roles": [lookup],
-    "policy_roles": [lookup],
     "subagent_router": lookup,
     "join_policy": "quorum",
 }
