@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import BinaryIO
 
 from afk_es.errors import ToolError
@@ -42,15 +43,16 @@ def read_page(file: BinaryIO, path: str, offset: int, limit: int, max_chars: int
     """
     _skip_lines(file, path, offset - 1)
     room = max(max_chars - _MARK_ROOM, 1)
+    # Four bytes are the longest character, so what does not end within these is longer than the page.
+    longest = 4 * max_chars + 4
     page = ""
     for number in range(offset, offset + limit):
-        # Four bytes are the longest character, so what does not end within these is longer than the page.
-        raw = file.readline(4 * max_chars + 4)
+        raw = file.readline(longest)
         if not raw:
             if offset > 1 and not page:
                 raise ToolError(f"{path!r} has fewer than {offset} lines")
             return page
-        line = _decoded(raw, path)
+        line = _beginning(raw, path) if len(raw) == longest else text_of_bytes(raw, path)
         if number == 1:
             line = line.removeprefix("\ufeff")
         if len(page) + len(line) > room:
@@ -79,15 +81,12 @@ def _go_on(number: int) -> str:
     return f"[more lines follow; continue with offset={number}]"
 
 
-def _decoded(raw: bytes, path: str) -> str:
+def _beginning(raw: bytes, path: str) -> str:
+    """The text of a piece of a line, which may end within a character."""
     for cut in range(3):
-        # A piece of a line may end within a character.
-        if cut == 0 or not raw.endswith(b"\n"):
-            try:
-                return text_of_bytes(raw[: len(raw) - cut], path)
-            except ToolError:
-                continue
-    raise _no_text(path)
+        with suppress(ToolError):
+            return text_of_bytes(raw[: len(raw) - cut], path)
+    return text_of_bytes(raw[:-3], path)
 
 
 def _no_text(path: str) -> ToolError:
