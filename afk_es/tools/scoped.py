@@ -55,7 +55,7 @@ def path_parts(path: str) -> tuple[str, ...]:
         os.fsencode(path)
     except UnicodeEncodeError:
         raise ToolError("the path contains a character that no file name can have") from None
-    if path.startswith("/") or os.path.isabs(path):
+    if path.startswith("/"):
         raise ToolError(f"{path!r} is an absolute path; paths here are relative, and '.' is the top")
     parts = tuple(part for part in path.split("/") if part not in ("", "."))
     if ".." in parts:

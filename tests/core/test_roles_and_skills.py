@@ -162,10 +162,10 @@ async def test_what_is_unclear_denies_and_says_so(role: Any, reason: str, runner
 
 
 async def test_a_role_sees_validated_arguments_and_may_rewrite_them(runner: Runner) -> None:
-    def halve(event: PolicyEvent) -> PolicyDecision | None:
+    def tenfold(event: PolicyEvent) -> PolicyDecision | None:
         return PolicyDecision(updated_tool_args={"n": event.tool_args["n"] * 10}) if event.tool_name else None
 
-    data, work = await decided(runner, halve)
+    data, work = await decided(runner, no_opinion, tenfold)
     assert data["updated_tool_args"] == {"n": 10}
     assert work.arguments == [10]
 

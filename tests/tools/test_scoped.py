@@ -375,6 +375,15 @@ def test_a_walk_is_bounded_and_says_so(tmp_path: Path) -> None:
     assert not whole.cut
 
 
+def test_the_bound_of_a_walk_is_for_all_of_it_and_not_for_each_directory(tmp_path: Path) -> None:
+    for number in range(9):
+        (tmp_path / str(number // 3)).mkdir(exist_ok=True)
+        (tmp_path / str(number // 3) / str(number)).touch()
+    walk = Walk(ScopedDirectory(tmp_path), "**", max_visited=7)
+    assert len(list(walk)) == 7
+    assert walk.cut
+
+
 def test_a_walk_does_not_go_deeper_than_a_path_may(tmp_path: Path) -> None:
     (tmp_path / "/".join("d" * 70)).mkdir(parents=True)
     walk = Walk(ScopedDirectory(tmp_path), "**")
