@@ -111,7 +111,7 @@ class Agent(BaseModel):
 
     _file_text: str | None = PrivateAttr(default=None)
     _skills: SkillLibrary | None = PrivateAttr(default=None)
-    _offered: tuple[Tool[..., Any], ...] = PrivateAttr(default=())
+    _skill_tools: tuple[Tool[..., Any], ...] = PrivateAttr(default=())
 
     if TYPE_CHECKING:
         # What may be passed is wider than what is kept: any iterable, plain functions, paths as text.
@@ -189,8 +189,8 @@ class Agent(BaseModel):
             if getattr(self, field) != type(self).model_fields[field].default:
                 raise ValueError(f"{field} is not available in 0.1; {way_out}")
         self._skills = self._read_skills()
-        self._offered = self.tools if self._skills is None else (*self.tools, *self._skills.tools())
-        _require_unique("tools", [each.name for each in self._offered])
+        self._skill_tools = () if self._skills is None else self._skills.tools()
+        _require_unique("tools", [each.name for each in self.offered_tools()])
         _require_unique("subagents", [each.name for each in self.subagents])
         if self.instructions is not None and self.instruction_file is not None:
             raise ValueError("instructions and instruction_file are both given; keep one of them")
@@ -239,7 +239,7 @@ class Agent(BaseModel):
 
     def offered_tools(self) -> tuple[Tool[..., Any], ...]:
         """The tools that the model is offered: `tools`, and the four of the skills where there are skills."""
-        return self._offered
+        return (*self.tools, *self._skill_tools)
 
     def __repr__(self) -> str:
         model = self.model if isinstance(self.model, str) else self.model.provider_id

@@ -99,6 +99,8 @@ def test_listing_skills_is_what_adds_four_tools_and_their_list(tmp_path: Path) -
     assert told.endswith("\n- reports: Makes reports.")
     assert (Agent(model="m", skills=["reports"], skills_dir=tmp_path).static_instructions() or "").startswith("You have these skills.")
     assert Agent(model="m").offered_tools() == ()
+    without = agent.model_copy(update={"tools": ()})
+    assert [each.name for each in without.offered_tools()][:1] == ["list_skills"]
 
 
 def test_skills_must_be_listed_and_there(tmp_path: Path) -> None:
