@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -23,8 +24,8 @@ Instructions = str | Callable[[dict[str, Any]], str | Awaitable[str]]
 InstructionRole = Callable[[dict[str, Any]], str | Awaitable[str | None] | None]
 """A function of the run's context that answers what is to be added to the instructions of this step, or None; sync or async."""
 
-PolicyRole = Callable[[PolicyEvent], PolicyDecision | Awaitable[PolicyDecision | None] | None]
-"""A function of the event that answers a decision, or None where it has nothing to say; sync or async."""
+PolicyRole = Callable[[PolicyEvent], PolicyDecision | None]
+"""A function of the event that answers a decision, or None where it has nothing to say. Not async, as it is asked between two events."""
 
 JoinPolicy = Literal["all_required", "allow_optional_failures", "first_success", "quorum"]
 SubagentParallelism = Literal["single", "parallel", "configurable"]
@@ -60,7 +61,8 @@ class Agent(BaseModel):
         inherit_context_keys: keys of a parent's context that this agent gets as a subagent; default none.
         policy_engine: asked, with the runner's, before each call of the model, a tool or a subagent; default None, all is allowed.
         policy_roles: functions of the `PolicyEvent`, asked in their order where no rule of either engine matched; the first that answers a
-            decision decides. One that raises, or answers something else, denies.
+            decision decides. One that raises, or answers something else, denies. Not async, and not to wait for anything: no deadline
+            cuts a policy.
         max_concurrent_subagents: at once; default None, the runner's limits alone.
         max_steps: turns of the model; default 20. `fail_safe.max_steps` holds as well.
         tool_parallelism: tool calls of one batch at once; default None, `fail_safe.max_parallel_tools` alone.
@@ -182,6 +184,14 @@ class Agent(BaseModel):
         if not isinstance(items, Iterable):
             raise ValueError(f"must be a sequence, not {items!r}; leave it out for none")
         return tuple(items)
+
+    @field_validator("policy_roles")
+    @classmethod
+    def _synchronous(cls, roles: tuple[PolicyRole, ...]) -> tuple[PolicyRole, ...]:
+        for role in roles:
+            if inspect.iscoroutinefunction(role) or inspect.iscoroutinefunction(type(role).__call__):
+                raise ValueError("must not be async: no deadline cuts a policy, so it decides from the event alone")
+        return roles
 
     @model_validator(mode="after")
     def _consistent(self) -> Agent:

@@ -24,7 +24,7 @@ class PolicyHandler:
         """The decision, or why the call cannot be decided on."""
         call = effect.call
         if call is None:
-            return await self._decision(effect, state)
+            return self._decision(effect, state)
         tool = self._binding.tools.get(call.tool_name)
         if tool is None:
             return _refused(call, "UnknownTool", unknown_tool(call.tool_name, self._binding.tools))
@@ -35,13 +35,13 @@ class PolicyHandler:
             return _refused(call, "InvalidArguments", str(error))
         except Exception as error:  # noqa: BLE001 - validators of the user's model run here; what they raise, the model is told
             return _refused(call, type(error).__name__, f"the arguments of {call.tool_name} could not be validated: {text_of(error)}")
-        return await self._decision(effect, state, tool, arguments)
+        return self._decision(effect, state, tool, arguments)
 
     @property
     def _asks_somebody(self) -> bool:
         return bool(self._binding.policy.rules or self._binding.agent.policy_roles)
 
-    async def _decision(
+    def _decision(
         self, effect: EvaluatePolicy, state: RunState, tool: Tool[..., Any] | None = None, arguments: dict[str, Any] | None = None
     ) -> Draft:
         engine = self._binding.policy
@@ -62,7 +62,7 @@ class PolicyHandler:
         decision = engine.evaluate(event)
         roles = self._binding.agent.policy_roles
         if roles and not decision.matched_rules:
-            decision = await decided_by_roles(roles, event) or decision
+            decision = decided_by_roles(roles, event) or decision
         # A rule that raised says why in the exception's words, which may hold what cannot be stored.
         reason = clean_text(decision.reason) if decision.reason is not None else None
         data = {

@@ -74,6 +74,7 @@ def test_an_agent_does_not_change() -> None:
         ({"instruction_file": "/nowhere/x.md"}, "/nowhere/x.md cannot be read"),
         ({"instruction_roles": lookup}, r"instruction_roles: must be a sequence, .* write \[...\]"),
         ({"policy_roles": [3]}, "policy_roles.0: Input should be callable"),
+        ({"policy_roles": [Model().chat]}, "policy_roles: must not be async"),
         ({"skills": ["x"]}, "without skills_dir"),
         ({"skills": "x", "skills_dir": "."}, "skills: must be a sequence"),
         ({"skills": ["x"], "skills_dir": "/nowhere"}, "the directory '/nowhere' cannot be used"),

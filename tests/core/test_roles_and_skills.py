@@ -85,8 +85,7 @@ def deny_work(event: PolicyEvent) -> PolicyDecision | None:
     return PolicyDecision(action="deny", reason="not today") if event.tool_name == "work" else None
 
 
-async def allow_work(event: PolicyEvent) -> PolicyDecision | None:
-    await asyncio.sleep(0)
+def allow_work(event: PolicyEvent) -> PolicyDecision | None:
     return PolicyDecision(policy_id="mine", matched_rules=("a", "b")) if event.tool_name == "work" else None
 
 
@@ -103,6 +102,19 @@ def failing(event: PolicyEvent) -> PolicyDecision | None:
 
 def a_word(event: PolicyEvent) -> Any:
     return "deny" if event.tool_name == "work" else None
+
+
+def cancelled(event: PolicyEvent) -> PolicyDecision | None:
+    if event.tool_name == "work":
+        raise asyncio.CancelledError
+    return None
+
+
+def late(event: PolicyEvent) -> Any:
+    async def decide() -> None:
+        return None
+
+    return decide() if event.tool_name == "work" else None
 
 
 def not_json(event: PolicyEvent) -> PolicyDecision | None:
@@ -152,6 +164,8 @@ async def test_rules_come_before_roles_so_that_a_runners_denial_holds(runner: Ru
     [
         (failing, "role:failing could not be asked, so the call is denied: ConnectionError: the policy service is down"),
         (a_word, "TypeError: it answered 'deny'; answer a PolicyDecision or None"),
+        (cancelled, "role:cancelled could not be asked, so the call is denied: CancelledError"),
+        (late, "TypeError: it is async, and a policy decides from the event alone"),
         (not_json, "role:not_json could not be asked, so the call is denied: TypeError"),
     ],
 )
@@ -168,6 +182,14 @@ async def test_a_role_sees_validated_arguments_and_may_rewrite_them(runner: Runn
     data, work = await decided(runner, no_opinion, tenfold)
     assert data["updated_tool_args"] == {"n": 10}
     assert work.arguments == [10]
+
+
+async def test_a_role_that_speaks_in_broken_characters_is_recorded_all_the_same(runner: Runner) -> None:
+    def broken(event: PolicyEvent) -> PolicyDecision:
+        return PolicyDecision(reason="\ud800", policy_id="\ud800", matched_rules=("\ud800",))
+
+    data, work = await decided(runner, broken)
+    assert (data["reason"], data["policy_id"], data["matched_rules"], work.ran) == ("\ufffd", "\ufffd", ["\ufffd"], 1)
 
 
 async def test_what_a_denial_would_rewrite_is_left_out(runner: Runner) -> None:
