@@ -78,6 +78,9 @@ def test_empty_components_and_dots_mean_nothing() -> None:
 def test_a_name_that_the_file_system_finds_too_long_is_refused_in_words(root: Path) -> None:
     with pytest.raises(ToolError, match="cannot be used: File name too long"):
         ScopedDirectory(root).read("a" * 300, 10)
+    with pytest.raises(ToolError, match="cannot be used: File name too long"):
+        ScopedDirectory(root).kind("a" * 300)
+    assert ScopedDirectory(root).kind(".") == "directory"
 
 
 # ------------------------------------------------------------------------------------------------------------------------------ links
@@ -448,6 +451,8 @@ def test_a_line_that_is_longer_than_a_page_is_cut_and_the_next_one_found() -> No
     assert shown == f"{'€' * 120}\n[the end of line 1 is left out, it is too long; continue with offset=2]"
     assert page(f"{long}\nnext\n".encode(), offset=2) == "next\n"
     assert page(long.encode()).endswith("[the end of line 1 is left out, it is too long]")
+    for shift in range(4):
+        assert page(f"{'x' * shift}{'😀' * 10_000}".encode()).startswith(f"{'x' * shift}{'😀' * (120 - shift)}\n[the end of line 1")
     assert page(f"{'x' * 190}\nnext".encode()).endswith("continue with offset=2]")
 
 
