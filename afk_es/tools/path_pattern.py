@@ -6,7 +6,7 @@ import re
 from fnmatch import translate
 
 from afk_es.errors import ToolError
-from afk_es.tools.scoped import path_parts
+from afk_es.tools.relative_path import path_parts
 
 MAX_PATTERN_CHARS = 512
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from afk_es.errors import ToolError
 from afk_es.tools.path_pattern import PathPattern, Positions
-from afk_es.tools.scoped import MAX_DEPTH, Entry, ScopedDirectory
+from afk_es.tools.relative_path import MAX_DEPTH
+from afk_es.tools.scoped import Entry, ScopedDirectory
 
 MAX_VISITED = 20_000
 """Entries looked at in one walk."""

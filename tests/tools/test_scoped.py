@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from afk_es.errors import ConfigurationError, ToolError
 from afk_es.tools import scoped
 from afk_es.tools.pages import read_page
-from afk_es.tools.scoped import MAX_DEPTH, ScopedDirectory, path_parts
+from afk_es.tools.relative_path import MAX_DEPTH, path_parts
+from afk_es.tools.scoped import ScopedDirectory
 from afk_es.tools.walk import Walk
 
 SECRET = "the secret outside"
