@@ -36,8 +36,8 @@ EXPORTS = {
         SubagentExecutionRecord ToolExecutionRecord
     """,
     "afk_es.tools": """
-        CommandResult SandboxCommand SandboxPath SandboxProfile SandboxUrl Secrets Tool ToolContext ToolDeferredHandle
-        ToolRegistry ToolResult failure_text middleware posthook prehook registry_middleware run_command tool
+        CommandResult SandboxCommand SandboxPath SandboxProfile SandboxUrl Secrets SkillPolicy Tool ToolContext
+        ToolDeferredHandle ToolRegistry ToolResult failure_text filesystem_tools middleware posthook prehook registry_middleware run_command tool
         unknown_tool
     """,
     "afk_es.llms": """

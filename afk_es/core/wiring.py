@@ -53,8 +53,9 @@ async def bind(
         agent_name=agent.name,
         models=specs,
         instructions=agent.static_instructions(),
-        dynamic_instructions=callable(agent.instructions),
-        tools=tuple(tool.spec() for tool in agent.tools),
+        dynamic_instructions=agent.dynamic_instructions,
+        skills=agent.skills,
+        tools=tuple(tool.spec() for tool in agent.offered_tools()),
         parameters=_parameters(agent),
         output_schema=None if agent.output_type is None else plain(agent.output_type.model_json_schema()),
         limits=_limits(agent),
@@ -69,7 +70,7 @@ async def bind(
         spec=spec,
         data=plain(msgspec.to_builtins(spec)),
         models=tuple(link.model for _name, link in asked),
-        tools={tool.name: tool for tool in agent.tools},
+        tools={tool.name: tool for tool in agent.offered_tools()},
         policy=PolicyEngine.combined(policy, agent.policy_engine),
         clock=clock,
         secrets_for=config.secret_scope_provider or _no_secrets,
@@ -160,7 +161,9 @@ def _differences(recorded: RunSpec, offered: RunSpec) -> list[str]:
     for field in ("agent_name", "instructions", "dynamic_instructions", "parameters", "output_schema"):
         before, after = getattr(recorded, field), getattr(offered, field)
         if before != after:
-            found.append(f"{field} {_short(before)} -> {_short(after)}")
+            found.append(f"{field} {_short(before)} -> {_short(after)}" if field != "instructions" else _apart(before, after))
+    found += [f"skill {name} is gone" for name in recorded.skills if name not in offered.skills]
+    found += [f"skill {name} is new" for name in offered.skills if name not in recorded.skills]
     for group in ("limits", "policies"):
         before, after = getattr(recorded, group), getattr(offered, group)
         for field in before.__struct_fields__:
@@ -180,6 +183,16 @@ def _differences(recorded: RunSpec, offered: RunSpec) -> list[str]:
             fields = [f for f in before_tools[name].__struct_fields__ if getattr(before_tools[name], f) != getattr(after_tools[name], f)]
             found.append(f"tool {name} differs in {', '.join(fields)}")
     return found
+
+
+def _apart(before: str | None, after: str | None) -> str:
+    """How two instructions differ, from a little before where they begin to: the beginning may be the same for pages."""
+    same = 0
+    if before is not None and after is not None:
+        same = next((at for at, (one, other) in enumerate(zip(before, after, strict=False)) if one != other), min(len(before), len(after)))
+    begin = max(same - 20, 0) if same > 40 else 0
+    shown = [_short(text[begin:] if text is not None else None) for text in (before, after)]
+    return f"instructions {f'from character {begin} on ' if begin else ''}{shown[0]} -> {shown[1]}"
 
 
 def _short(value: object) -> str:

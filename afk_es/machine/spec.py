@@ -144,7 +144,9 @@ class RunSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     models: tuple[ModelSpec, ...]
     instructions: str | None = None
     dynamic_instructions: bool = False
-    """The instructions are a function: they are resolved at each step and recorded."""
+    """The instructions are a function, or have roles: they are resolved at each step and recorded."""
+    skills: tuple[str, ...] = ()
+    """Names of the skills that the instructions tell of."""
     tools: tuple[ToolSpec, ...] = ()
     parameters: dict[str, Any] = {}
     """Model parameters such as temperature or reasoning effort, as they go into the request."""

@@ -72,6 +72,13 @@ def test_an_agent_does_not_change() -> None:
         ({"subagents": Agent(model="m")}, r"write \[...\]"),
         ({"instructions": "x", "instruction_file": "y"}, "both given"),
         ({"instruction_file": "/nowhere/x.md"}, "/nowhere/x.md cannot be read"),
+        ({"instruction_roles": lookup}, r"instruction_roles: must be a sequence, .* write \[...\]"),
+        ({"policy_roles": [3]}, "policy_roles.0: Input should be callable"),
+        ({"policy_roles": [Model().chat]}, "policy_roles: must not be async"),
+        ({"skills": ["x"]}, "without skills_dir"),
+        ({"skills": "x", "skills_dir": "."}, "skills: must be a sequence"),
+        ({"skills": ["x"], "skills_dir": "/nowhere"}, "the directory '/nowhere' cannot be used"),
+        ({"skill_policy": {"command_allowlist": [""]}}, "skill_policy: command_allowlist: an empty beginning"),
         ({"join_policy": "most"}, "join_policy: Input should be 'all_required'"),
         ({"fail_safe": {"max_steps": 0}}, "fail_safe.max_steps"),
         ({"output_type": dict}, "output_type"),
@@ -84,11 +91,7 @@ def test_what_cannot_work_is_refused_with_the_way_out(fields: dict[str, Any], me
 
 OTHER_VALUES: dict[str, Any] = {
     "model_resolver": lambda name: name,
-    "skills": ["x"],
-    "skills_dir": "x",
     "mcp_servers": ["x"],
-    "instruction_roles": [lookup],
-    "policy_roles": [lookup],
     "subagent_router": lookup,
     "join_policy": "quorum",
 }
