@@ -12,11 +12,13 @@ import msgspec
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import Clock
 from afk_es.core.config import RunnerConfig
-from afk_es.errors import AgentMismatchError, ConfigurationError
+from afk_es.core.retention import RetentionPolicy
+from afk_es.errors import AgentMismatchError, ConfigurationError, LLMConfigurationError
 from afk_es.handlers import Binding
-from afk_es.llms import ChatModel, PricedChatModel
+from afk_es.handlers.binding import SummaryFunction
+from afk_es.llms import ChatModel, LLMRequest, LLMResponse, PricedChatModel
 from afk_es.log import EventLog, default_location, open_log
-from afk_es.machine.spec import Limits, ModelSpec, RunSpec
+from afk_es.machine.spec import Limits, ModelSpec, Retention, RunSpec
 from afk_es.machine.values import plain
 from afk_es.tools import ToolContext
 
@@ -48,6 +50,7 @@ async def bind(
         raise ConfigurationError(f"agent {agent.name!r} has subagents, which this release cannot run yet")
     asked = [(name_of(model), resolved(agent, model, default_model)) for model in (agent.model, *agent.fail_safe.fallback_model_chain)]
     specs = tuple([await _model_spec(name, model, agent.fail_safe.max_total_cost_usd) for name, model in asked])
+    retention, summariser = await _summariser(config.thread_retention, agent.fail_safe.max_total_cost_usd, default_model)
     spec = RunSpec(
         agent_name=agent.name,
         models=specs,
@@ -61,6 +64,7 @@ async def bind(
         rendering=config.rendering(),
         interaction=config.interaction(),
         in_doubt=config.in_doubt,
+        retention=retention,
     )
     return Binding(
         agent=agent,
@@ -73,7 +77,63 @@ async def bind(
         secrets_for=config.secret_scope_provider or _no_secrets,
         sandbox_for=config.sandbox_for,
         ticket_ttl_s=config.background_tool_result_ttl_s,
+        summariser=summariser,
     )
+
+
+COMPACTING = "thread_compaction"
+"""The agent's name of a run that compacts a thread."""
+
+
+class _NoModel:
+    """Stands for the model of a run that asks none."""
+
+    provider_id = "none"
+    model = "none"
+
+    async def chat(self, request: LLMRequest) -> LLMResponse:
+        """There is nothing to ask."""
+        raise LLMConfigurationError("a run that compacts a thread asks no model but its summariser")
+
+
+async def compaction_binding(
+    policy: RetentionPolicy, config: RunnerConfig, clock: Clock, default_model: Callable[[], ChatModel]
+) -> Binding:
+    """What a run that only compacts a thread is bound to.
+
+    Raises:
+        ConfigurationError: the summarising model cannot be used.
+    """
+    retention, summariser = await _summariser(policy, None, default_model, alone=True)
+    agent = Agent(name=COMPACTING, model=_NoModel())
+    models = (ModelSpec("none", "none"),) if retention is None or retention.model is None else (retention.model,)
+    spec = RunSpec(agent.name, models, rendering=config.rendering(), retention=retention)
+    return Binding(
+        agent=agent,
+        spec=spec,
+        data=plain(msgspec.to_builtins(spec)),
+        models=(_NoModel(),),
+        tools={},
+        policy=PolicyEngine(),
+        clock=clock,
+        summariser=summariser,
+    )
+
+
+async def _summariser(
+    policy: RetentionPolicy | None, max_cost: float | None, default_model: Callable[[], ChatModel], *, alone: bool = False
+) -> tuple[Retention | None, SummaryFunction | ChatModel | None]:
+    """A retention policy as data, and the object that sums up."""
+    if policy is None:
+        return None, None
+    summariser = policy.summariser
+    if isinstance(summariser, str):
+        name, summariser = summariser, default_model()
+    elif isinstance(summariser, ChatModel):
+        name = name_of(summariser)
+    else:
+        return policy.retention(None, alone=alone), summariser
+    return policy.retention(await _model_spec(name, summariser, max_cost), alone=alone), summariser
 
 
 def _no_secrets(context: ToolContext) -> Mapping[str, str]:

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import msgspec
 
 from afk_es.machine.effects import Wait
+from afk_es.machine.retention import Measure
 from afk_es.machine.spec import Consequence, RunSpec
 from afk_es.machine.values import Message, Messages, ToolCall, Usage
 
@@ -160,6 +161,36 @@ class Ticket(msgspec.Struct, frozen=True, gc=False):
     expires_at: str | None = None
 
 
+class Compaction(msgspec.Struct, frozen=True, gc=False):
+    """How large the conversation is, and its compaction where one is under way.
+
+    Attributes:
+        own: position of the request that the run began with; -1 where there is none.
+        size: of the conversation up to the last step.
+        after: of what the last compaction left, or found where it failed.
+        status: "due" once more after one in doubt or a failed attempt; "over" when it came to its end, well or not (`failure`).
+        intent_seq: the seq of the `compaction_started` under way.
+        attempt: how often this compaction was started.
+        failures: how many of these attempts failed; one in doubt did not.
+        cut, kept, dropped: what the one under way replaces, as in `Plan`.
+        warned: whether it was said that compacting does not help.
+    """
+
+    own: int = -1
+    size: Measure = Measure()
+    after: Measure = Measure()
+    status: Literal["idle", "due", "started", "in_doubt", "backoff", "over"] = "idle"
+    intent_seq: int = 0
+    attempt: int = 0
+    failures: int = 0
+    cut: int = 0
+    kept: tuple[int, ...] = ()
+    dropped: int = 0
+    wait: Wait | None = None
+    failure: Failure | None = None
+    warned: bool = False
+
+
 class Control(msgspec.Struct, frozen=True, gc=False):
     """A wish from outside that ends the run's stretch."""
 
@@ -194,6 +225,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
         missing: what a degraded run did not do.
         notices: messages that join the conversation when the next step starts.
         answer: text of the last answer, whole or partial.
+        compaction: None in a run whose conversation is never compacted.
     """
 
     run_id: str
@@ -231,6 +263,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     answer: str = ""
     output: Any = None
     reason: str = ""
+    compaction: Compaction | None = None
 
     @property
     def ended(self) -> bool:
