@@ -31,7 +31,9 @@ LATER = {
     "subagent_completed",
     "tool_background_resolved",
     "tool_background_failed",
+    "compaction_started",
     "thread_compacted",
+    "compaction_failed",
     "warning",
     "text_delta",
 }
