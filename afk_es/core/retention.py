@@ -48,7 +48,12 @@ class RetentionPolicy(BaseModel):
     @field_validator("summariser")
     @classmethod
     def _known(cls, value: object) -> object:
-        if value is None or (isinstance(value, str) and value) or isinstance(value, ChatModel) or (callable(value) and not isinstance(value, type)):
+        if (
+            value is None
+            or (isinstance(value, str) and value)
+            or isinstance(value, ChatModel)
+            or (callable(value) and not isinstance(value, type))
+        ):
             return value
         raise ValueError(f"it is a function, a model object, a model's name or None; this is {value!r:.80}")
 

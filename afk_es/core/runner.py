@@ -183,7 +183,9 @@ class Runner:
         """
         _check_id("thread_id", thread_id)
         if not isinstance(retention, RetentionPolicy):
-            raise ConfigurationError(f"retention is a RetentionPolicy, not {type(retention).__name__}; write RetentionPolicy(max_messages=...)")
+            raise ConfigurationError(
+                f"retention is a RetentionPolicy, not {type(retention).__name__}; write RetentionPolicy(max_messages=...)"
+            )
 
         async def drive(binding: Binding, state: RunState, history: Messages, started: Draft) -> Stretch:
             return await _begun(self._drive(binding, state, history, started, [], None))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
+from functools import partial
 from typing import Any
 
 from afk_es.errors import LLMCancelledError, LLMInvalidResponseError
@@ -68,8 +69,9 @@ class SummaryHandler:
         failure = classify(error)
         retention = state.spec.retention
         name = retention.name if retention is not None else None
-        data = {
-            "error": f"the summariser {name} failed: {clean_text(failure.message)}",
+        message = f"the summariser {name} failed: {clean_text(failure.message)}"
+        data: dict[str, Any] = {
+            "error": message,
             "error_type": failure.error_type,
             "classification": failure.classification,
             "attempt": effect.attempt,
@@ -78,7 +80,7 @@ class SummaryHandler:
             "retry_after_s": failure.retry_after_s,
             "latency_ms": self._latency_ms(began),
         }
-        return Draft("compaction_failed", data, data["error"])
+        return Draft("compaction_failed", data, message)
 
     def _latency_ms(self, began: float) -> float:
         return round((self._binding.clock.monotonic() - began) * 1000, 3)
@@ -87,9 +89,9 @@ class SummaryHandler:
 async def _called(function: SummaryFunction, effect: Summarise) -> str:
     messages = list(effect.messages)
     if inspect.iscoroutinefunction(function):
-        text = function(messages)
+        text: object = function(messages)
     else:
-        text = await THREADS.run(lambda: function(messages))
+        text = await THREADS.run(partial(function, messages))
     if inspect.isawaitable(text):
         text = await text
     if not isinstance(text, str):

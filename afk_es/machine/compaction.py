@@ -128,7 +128,8 @@ def _next(state: RunState, retention: Retention) -> tuple[Draft, ...]:
 
 def _of(state: RunState) -> tuple[Compaction, Retention]:
     current, retention = state.compaction, state.spec.retention
-    assert current is not None and retention is not None
+    assert current is not None
+    assert retention is not None
     return current, retention
 
 

@@ -227,4 +227,3 @@ def compacted(messages: Messages, cut: int, kept: Iterable[int], summary: Messag
     if (tail and tail[0].role == "tool") or any(messages[index].role != "user" for index in kept):
         raise ValueError(f"cut {cut} and kept {list(kept)} part tool results from their calls")
     return Messages([summary, *(messages[index] for index in kept), *tail])
-

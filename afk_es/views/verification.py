@@ -127,7 +127,9 @@ class Verification:
         kind = event.type
         if kind == "compaction_started":
             if self._compaction is not None:
-                yield Problem(event.seq, "intent", f"the compaction_started at seq {self._compaction} has no result, and another one begins")
+                yield Problem(
+                    event.seq, "intent", f"the compaction_started at seq {self._compaction} has no result, and another one begins"
+                )
             self._compaction = event.seq
         elif kind == "compaction_failed" or (kind == "thread_compacted" and "cut" in event.data):
             if self._compaction is None:

@@ -12,7 +12,14 @@ from pydantic import ValidationError
 
 from afk_es.core import CompactionResult, RetentionPolicy, Runner, RunnerConfig
 from afk_es.core.history import ThreadMemory
-from afk_es.errors import CompactionFailedError, ConfigurationError, LLMConfigurationError, LLMRetryableError, RunNotFoundError, RunOwnedError
+from afk_es.errors import (
+    CompactionFailedError,
+    ConfigurationError,
+    LLMConfigurationError,
+    LLMRetryableError,
+    RunNotFoundError,
+    RunOwnedError,
+)
 from afk_es.llms import LLMRequest, LLMResponse, Message, Usage
 from afk_es.log import EventLog
 from afk_es.machine.events import RunRef
@@ -191,7 +198,7 @@ async def test_a_failing_summariser_drops_nothing_and_raises(runner: Runner) -> 
 @pytest.mark.parametrize("answer", ["", 3, None])
 async def test_what_is_no_summary_is_a_failure(answer: Any, runner: Runner) -> None:
     await talk(runner, 4)
-    with pytest.raises(CompactionFailedError, match="empty summary|return the summary as a str"):
+    with pytest.raises(CompactionFailedError, match=r"empty summary|return the summary as a str"):
         await runner.compact_thread(thread_id="t", retention=RetentionPolicy(max_turns=1, summariser=lambda messages: answer))
 
 
@@ -409,7 +416,6 @@ async def test_two_compactions_that_overlap_leave_two_summaries_and_lose_nothing
 
 async def test_whatever_overlaps_no_turn_is_lost_or_doubled_and_a_cold_process_reads_the_same() -> None:
     """Sixteen runs at once, again and again, each of which may compact what it has seen."""
-
 
     def names_in(messages: list[Message]) -> str:
         return " ".join(sorted({name for message in messages for name in re.findall(r"<\d+\.\d+>", message.content)}))

@@ -156,9 +156,9 @@ def test_a_conversation_that_stayed_too_large_may_grow_before_it_is_compacted_ag
 # ---------------------------------------------------------------------------------------------------------------- as events of a run
 
 
-def compacting(**changes: object) -> tuple[Simulation, Summarise]:
+def compacting() -> tuple[Simulation, Summarise]:
     """Given a run that has outgrown its retention and asks for a summary."""
-    run = started(retention=Retention(max_messages=4, summariser="function", name="s"), **changes)
+    run = started(retention=Retention(max_messages=4, summariser="function", name="s"))
     while not (asked := run.wanted(Summarise)):
         answer_model(run, llm_completed(f"c{run.state.step}", ["look"]))
         run.answer_plainly(CallModel, Summarise)
@@ -221,7 +221,7 @@ def test_turns_are_dropped_without_an_effect() -> None:
 
 
 def test_the_fold_refuses_a_summary_of_something_else_and_a_second_one() -> None:
-    run, effect = compacting()
+    run, _effect = compacting()
     data = compacted_data(run.state, "They spoke.")
     broken(run, Draft("thread_compacted", {**data, "cut": 2}), "replaces other messages than")
     broken(run, Draft("step_started", {"step": 9, "state": "running"}), "step_started for a compaction that is 'started'")
@@ -229,7 +229,7 @@ def test_the_fold_refuses_a_summary_of_something_else_and_a_second_one() -> None
     broken(run, Draft("thread_compacted", data), "a compaction that is 'over'")
     broken(run, Draft("compaction_failed", compaction_failed(1, "terminal").data), "a compaction that is 'over'")
     plain = started()
-    broken(plain, Draft("thread_compacted", data), "a compaction that is 'none'|a compaction that is none")
+    broken(plain, Draft("thread_compacted", data), "a compaction that is none")
 
 
 def test_an_event_of_a_version_that_only_took_note_changes_nothing() -> None:
@@ -242,7 +242,7 @@ def test_an_event_of_a_version_that_only_took_note_changes_nothing() -> None:
 @pytest.mark.parametrize(("cut", "kept"), [(0, ()), (9, ()), (3, (3,)), (2, (0, 0)), (2, (1,)), (2, ())])
 def test_positions_that_part_a_call_from_its_result_are_refused(cut: int, kept: tuple[int, ...]) -> None:
     said = [Message("user", "q"), Message("assistant", "", (ToolCall("c", "t", {}),)), Message("tool", "r", (), "c"), Message("user", "n")]
-    with pytest.raises(ValueError, match="no positions|part tool results"):
+    with pytest.raises(ValueError, match=r"no positions|part tool results"):
         compacted(Messages(said), cut, kept, Message("user", "s"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -54,10 +54,10 @@ class Drawn:
 @st.composite
 def retentions(draw: st.DrawFn) -> Retention:
     """Small ones, so that conversations outgrow them."""
-    maxima = draw(st.sampled_from([{"max_messages": 3}, {"max_messages": 6}, {"max_tokens": 60}, {"max_tokens": 200, "max_turns": 1}]))
-    kind = draw(st.sampled_from(["function", "drop"]))
+    tokens, messages, turns = draw(st.sampled_from([(None, 3, None), (None, 6, None), (60, None, None), (200, None, 1)]))
+    kind: Literal["drop", "function"] = draw(st.sampled_from(["function", "drop"]))
     share = draw(st.sampled_from([0.5, 1.0]))
-    return Retention(**maxima, keep_share=share, keep_last_turns=draw(st.integers(0, 1)), summariser=kind, name="s")
+    return Retention(tokens, messages, turns, share, draw(st.integers(0, 1)), kind, "s")
 
 
 @st.composite

@@ -130,8 +130,16 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
     "thread_compacted": [
         {"thread_id": "t", "up_to": [], "summary": _HOSTILE, "dropped_messages": 2},
         {
-            "thread_id": "t", "up_to": [], "summary": None, "dropped_messages": 2, "cut": 2, "kept": [], "tokens_before": 9,
-            "tokens_after": 3, "usage": {"input_tokens": 9, "output_tokens": 1, "total_tokens": 10}, "cost_usd": 0.5,
+            "thread_id": "t",
+            "up_to": [],
+            "summary": None,
+            "dropped_messages": 2,
+            "cut": 2,
+            "kept": [],
+            "tokens_before": 9,
+            "tokens_after": 3,
+            "usage": {"input_tokens": 9, "output_tokens": 1, "total_tokens": 10},
+            "cost_usd": 0.5,
         },
     ],
     "compaction_failed": [{"error": _HOSTILE, "error_type": "E", "classification": "terminal", "attempt": 1, "summariser": "s"}],
