@@ -45,11 +45,12 @@ class SummaryHandler:
         """The summary, or why there is none."""
         summariser = self._binding.summariser
         began = self._binding.clock.monotonic()
+        told: dict[str, Any] = {}
         try:
             if isinstance(summariser, ChatModel):
                 text, told = await _asked(summariser, effect, state)
             elif summariser is not None:
-                text, told = await _called(summariser, effect), {}
+                text = await _called(summariser, effect)
             else:
                 raise TypeError("the runner that drives this run has no summariser")
             if not text.strip():
@@ -58,14 +59,14 @@ class SummaryHandler:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            return self._failed(effect, state, LLMCancelledError("the summariser cancelled the call"), began)
+            return self._failed(effect, state, LLMCancelledError("the summariser cancelled the call"), began, told)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 - the operator's function or a model adapter; its failure is a fact of the run
-            return self._failed(effect, state, error, began)
+            return self._failed(effect, state, error, began, told)
         return Draft("thread_compacted", compacted_data(state, clean_text(text), **told, latency_ms=self._latency_ms(began)))
 
-    def _failed(self, effect: Summarise, state: RunState, error: BaseException, began: float) -> Draft:
+    def _failed(self, effect: Summarise, state: RunState, error: BaseException, began: float, told: dict[str, Any]) -> Draft:
         failure = classify(error)
         retention = state.spec.retention
         name = retention.name if retention is not None else None
@@ -79,6 +80,8 @@ class SummaryHandler:
             "status_code": failure.status_code,
             "retry_after_s": failure.retry_after_s,
             "latency_ms": self._latency_ms(began),
+            # An answer that is of no use has its price all the same.
+            **told,
         }
         return Draft("compaction_failed", data, message)
 

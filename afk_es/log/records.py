@@ -12,7 +12,7 @@ def run_record(events: Sequence[AgentRunEvent], head: RunHead) -> RunRecord:
     """The record of a run of which these are all events."""
     first, last = events[0], events[-1]
     # A model that sums up a thread costs as one that answers does.
-    answers = [event.data for event in events if event.type in ("llm_completed", "thread_compacted")]
+    answers = [event.data for event in events if event.type in ("llm_completed", "thread_compacted", "compaction_failed")]
     usages = [usage for answer in answers if (usage := answer.get("usage")) is not None]
     costs = [cost for answer in answers if (cost := answer.get("cost_usd")) is not None]
     claims = [event.data["owner"] for event in events if event.type == "run_started"]

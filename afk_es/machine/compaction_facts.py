@@ -66,23 +66,18 @@ def thread_compacted(state: RunState, event: AgentRunEvent, data: dict[str, Any]
     if current.own >= 0:
         current = replace(current, own=1 + kept.index(current.own) if current.own in kept else current.own - cut + len(kept) + 1)
     size = measured(messages)
-    usage, cost = data.get("usage"), data.get("cost_usd")
-    unpriced = retention.summariser == "model" and cost is None and state.spec.limits.max_total_cost_usd is not None
     return replace(
         state,
         seq=event.seq,
         at=event.at,
         messages=messages,
         compaction=replace(current, status="over", size=size, after=size, cut=0, kept=(), failure=None),
-        usage=state.usage if usage is None else state.usage + Usage(usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]),
-        cost_usd=state.cost_usd if cost is None else state.cost_usd + Decimal(repr(cost)),
-        cost_known=state.cost_known or cost is not None,
-        fault=unknown_price(data.get("model") or retention.name or "") if unpriced else state.fault,
+        **_spent(state, retention, data),
     )
 
 
 def compaction_failed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-    current, _retention = _legal(state, event)
+    current, retention = _legal(state, event)
     failure = Failure(data["error"], data["error_type"], data["classification"])
     failures = current.failures + 1
     retry = state.spec.retry
@@ -92,13 +87,26 @@ def compaction_failed(state: RunState, event: AgentRunEvent, data: dict[str, Any
     else:
         # Not at every step again: the conversation may now grow by what a compaction would have freed.
         changed = replace(current, status="over", failures=failures, after=current.size, failure=failure)
-    return replace(state, seq=event.seq, at=event.at, compaction=changed)
+    return replace(state, seq=event.seq, at=event.at, compaction=changed, **(_spent(state, retention, data) if "usage" in data else {}))
 
 
 def compaction_in_doubt(state: RunState, event: AgentRunEvent) -> RunState:
     """It is asked for once more."""
     current, _retention = _legal(state, event)
     return replace(state, seq=event.seq, at=event.at, compaction=replace(current, status="due"))
+
+
+def _spent(state: RunState, retention: Retention, data: dict[str, Any]) -> dict[str, Any]:
+    """What a summariser's answer has used up."""
+    usage, cost = data.get("usage"), data.get("cost_usd")
+    changes: dict[str, Any] = {}
+    if usage is not None:
+        changes["usage"] = state.usage + Usage(usage["input_tokens"], usage["output_tokens"], usage["total_tokens"])
+    if cost is not None:
+        changes |= {"cost_usd": state.cost_usd + Decimal(repr(cost)), "cost_known": True}
+    elif retention.summariser == "model" and state.spec.limits.max_total_cost_usd is not None:
+        changes["fault"] = unknown_price(data.get("model") or retention.name or "")
+    return changes
 
 
 def _legal(state: RunState, event: AgentRunEvent) -> tuple[Compaction, Retention]:

@@ -365,6 +365,10 @@ class CompactionFailed(TypedDict):
     status_code: NotRequired[int | None]
     retry_after_s: NotRequired[float | None]
     latency_ms: NotRequired[float]
+    model: NotRequired[str | None]
+    usage: NotRequired[UsageData | None]
+    """Of an answer that is no summary; without it there was no answer."""
+    cost_usd: NotRequired[float | None]
 
 
 class Warned(TypedDict):

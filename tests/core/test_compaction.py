@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 import re
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from afk_es.agents import Agent
+from afk_es.clock import SimulatedClock
 from afk_es.core import CompactionResult, RetentionPolicy, Runner, RunnerConfig
 from afk_es.core.history import ThreadMemory
 from afk_es.errors import (
@@ -342,6 +347,20 @@ async def test_the_summarisers_cost_counts_against_the_limit_and_its_calls_are_n
         assert (await runner.run(free, user_message="go", thread_id="other")).state == "completed"
 
 
+async def test_a_summary_that_is_of_no_use_has_its_price_all_the_same(tmp_path: Path) -> None:
+    useless = ScriptedModel([LLMResponse(text=" ", usage=Usage(9, 0, 9), cost_usd=0.5)] * 3)
+    async with Runner(
+        log=tmp_path / "runs.db", config=RunnerConfig(thread_retention=RetentionPolicy(max_messages=2, summariser=useless))
+    ) as runner:
+        described = agent([asks(("work", {}), cost=0.25), asks(("work", {}), cost=0.25), says("done", cost=0.25)], Counted().tool)
+        clocked = Runner(log=runner.log, config=runner.config, clock=SimulatedClock(autojump_threshold_s=0.01))
+        result = await clocked.run(described, user_message="go")
+        assert result.state == "completed"
+        assert result.total_cost_usd == 0.75 + 1.5
+        (record,) = await runner.log.runs()
+        assert (record.cost_usd, record.input_tokens) == (2.25, 3 * 9 + 40)
+
+
 async def test_a_cost_limit_with_a_summariser_of_unknown_price_fails_with_the_way_out() -> None:
     async with automatic(RetentionPolicy(max_messages=4, summariser=ScriptedModel(["sum"] * 9))) as runner:
         script = [*[asks(("work", {"n": n}), cost=0.01) for n in range(8)], says("done", cost=0.01)]
@@ -452,3 +471,102 @@ async def test_a_resumed_run_stands_where_it_first_stood_also_where_its_follower
     assert shown[0].startswith(SUMMARY_LEAD)
     assert shown.count("late answer") == 1
     assert [text for text in shown if text.startswith(("q2", "q3", "a2", "a3"))] == ["q2", "a2", "q3", "a3"]
+
+
+class Slow:
+    """A model whose answer comes when it is let go: the schedule of a test decides who ends when."""
+
+    provider_id = "slow"
+    model = "slow"
+
+    def __init__(self, text: str) -> None:
+        self.asked, self.let_go = asyncio.Event(), asyncio.Event()
+        self.shown: list[Message] = []
+        self._text = text
+
+    async def chat(self, request: LLMRequest) -> LLMResponse:
+        self.asked.set()
+        self.shown = list(request.messages)
+        await self.let_go.wait()
+        return LLMResponse(text=self._text)
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_under_any_schedule_each_turn_is_shown_once_or_is_in_a_summary(seed: int) -> None:
+    """Runs begin, end, are laid down and resumed, and the thread is compacted, in an order that the seed chooses."""
+    chance = random.Random(seed)
+    numbers = itertools.count()
+    going: list[tuple[str, Agent, Slow, Any]] = []
+    laid: list[tuple[str, Agent, Slow, Any]] = []
+    compactions: list[tuple[Slow, asyncio.Task[Any]]] = []
+    ended: set[str] = set()
+
+    def summary(messages: list[Message]) -> str:
+        return " ".join(sorted({name for message in messages for name in re.findall(r"<\d+>", message.content)}))
+
+    class Summary(Slow):
+        async def chat(self, request: LLMRequest) -> LLMResponse:
+            await super().chat(request)
+            return LLMResponse(text=summary(list(request.messages)))
+
+    async def resumed(which: tuple[str, Agent, Slow, Any]) -> None:
+        name, described, slow, handle = which
+        slow.asked.clear()
+        again = await runner.resume_handle(described, run_id=handle.run_id)
+        await slow.asked.wait()
+        going.append((name, described, slow, again))
+
+    async def end(which: tuple[str, Agent, Slow, Any]) -> None:
+        which[2].let_go.set()
+        assert (await which[3].await_result()).state == "completed"
+        ended.add(which[0])
+
+    automatically = RetentionPolicy(max_messages=6, summariser=summary) if seed % 2 else None
+    async with Runner(log=":memory:", config=RunnerConfig(debug=True, thread_retention=automatically)) as runner:
+        for _move in range(40):
+            match chance.choice(["begin", "begin", "end", "end", "lay down", "resume", "compact", "finish"]):
+                case "begin":
+                    name = f"<{next(numbers)}>"
+                    slow = Slow(f"re {name}")
+                    described = agent(slow)
+                    handle = await runner.run_handle(described, user_message=name, thread_id="t")
+                    await slow.asked.wait()
+                    going.append((name, described, slow, handle))
+                    assert_legal(LLMRequest(model="m", messages=slow.shown))
+                case "end" if going:
+                    await end(going.pop(chance.randrange(len(going))))
+                case "lay down" if going:
+                    which = going.pop(chance.randrange(len(going)))
+                    await which[3].interrupt()
+                    await which[3].await_result()
+                    ended.add(which[0])
+                    laid.append(which)
+                case "resume" if laid:
+                    await resumed(laid.pop(chance.randrange(len(laid))))
+                case "compact" if ended and not compactions:
+                    slow = Summary("")
+                    policy = RetentionPolicy(max_messages=chance.choice([1, 4, 7]), summariser=slow)
+                    waiting = asyncio.ensure_future(runner.compact_thread(thread_id="t", retention=policy))
+                    compactions.append((slow, waiting))
+                    await asyncio.wait([waiting, asyncio.ensure_future(slow.asked.wait())], return_when=asyncio.FIRST_COMPLETED)
+                case "finish" if compactions:
+                    slow, waiting = compactions.pop()
+                    slow.let_go.set()
+                    await waiting
+                case _:
+                    pass
+        for which in going:
+            await end(which)
+        for slow, waiting in compactions:
+            slow.let_go.set()
+            await waiting
+        memory = ThreadMemory()
+        refs = await memory.latest(runner.log, "t")
+        messages = await memory.read(runner.log, refs)
+        assert_legal(LLMRequest(model="m", messages=messages))
+        shown = [message.content for message in messages if not message.content.startswith(SUMMARY_LEAD)]
+        assert len(shown) == len(set(shown)), "once"
+        for name in ended:
+            assert any(name in message.content for message in messages), f"{name} is lost"
+        if automatically is None:
+            assert await seen(runner) == [(message.role, message.content) for message in messages]

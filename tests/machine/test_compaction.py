@@ -25,7 +25,7 @@ from afk_es.machine.retention import (
 )
 from afk_es.machine.spec import Rendering, Retention
 from afk_es.machine.values import Message, Messages, ToolCall
-from tests.machine.simulation import Simulation, compaction_failed, llm_completed, spec_of
+from tests.machine.simulation import Simulation, compaction_failed, control, llm_completed, spec_of
 from tests.machine.situations import answer_model, started, state_of
 
 texts = st.text(max_size=60)
@@ -210,6 +210,17 @@ def test_a_failure_that_may_pass_is_tried_again_and_one_that_may_not_is_not() ->
     assert state_of(run) == "running"
 
 
+def test_what_is_being_summed_up_comes_to_its_end_while_the_run_is_paused_and_nothing_follows() -> None:
+    run, effect = compacting()
+    run.put(control("pause"))
+    assert run.effects() == (effect,)
+    run.answer(effect, Draft("thread_compacted", compacted_data(run.state, "They spoke.")))
+    assert run.effects() == ()
+    run.put(control("resume"))
+    run.answer_plainly(CallModel)
+    assert run.wanted(CallModel)
+
+
 def test_turns_are_dropped_without_an_effect() -> None:
     run = started(retention=Retention(max_messages=4))
     for _step in range(3):
@@ -229,7 +240,7 @@ def test_the_fold_refuses_a_summary_of_something_else_and_a_second_one() -> None
     broken(run, Draft("thread_compacted", data), "a compaction that is 'over'")
     broken(run, Draft("compaction_failed", compaction_failed(1, "terminal").data), "a compaction that is 'over'")
     plain = started()
-    broken(plain, Draft("thread_compacted", data), "a compaction that is none")
+    broken(plain, Draft("thread_compacted", data), "a compaction that is 'none'")
 
 
 def test_an_event_of_a_version_that_only_took_note_changes_nothing() -> None:
