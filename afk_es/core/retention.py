@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 from afk_es.llms import ChatModel
 from afk_es.machine.spec import ModelSpec, Retention
@@ -13,6 +13,13 @@ from afk_es.machine.values import Message, Usage
 
 Summariser = Callable[[list[Message]], str | Awaitable[str]] | ChatModel | str
 """A function of the messages that go, sync (run in a thread) or async; a model object; or a model's name."""
+
+
+def _summariser(value: object) -> object:
+    function = callable(value) and not isinstance(value, type)
+    if value is None or (isinstance(value, str) and value) or isinstance(value, ChatModel) or function:
+        return value
+    raise ValueError(f"it is a function, a model object, a model's name or None; this is {value!r:.80}")
 
 
 class RetentionPolicy(BaseModel):
@@ -42,20 +49,8 @@ class RetentionPolicy(BaseModel):
     max_turns: int | None = Field(default=None, ge=1)
     keep_share: float | None = Field(default=None, gt=0, le=1)
     keep_last_turns: int = Field(default=0, ge=0)
-    summariser: Any = None
+    summariser: Annotated[Summariser | None, PlainValidator(_summariser)] = None
     instructions: str | None = Field(default=None, min_length=1)
-
-    @field_validator("summariser")
-    @classmethod
-    def _known(cls, value: object) -> object:
-        if (
-            value is None
-            or (isinstance(value, str) and value)
-            or isinstance(value, ChatModel)
-            or (callable(value) and not isinstance(value, type))
-        ):
-            return value
-        raise ValueError(f"it is a function, a model object, a model's name or None; this is {value!r:.80}")
 
     @model_validator(mode="after")
     def _sensible(self) -> RetentionPolicy:

@@ -167,7 +167,8 @@ class Runner:
 
         It is a run of its own on the thread, of an agent named `thread_compaction`. Runs that go on meanwhile are neither waited for
         nor touched; what they say stays (see `ThreadMemory`). One that a crash cut off is finished by the next call, and a summary
-        that was in the log by then is not asked for again.
+        that was in the log by then is not asked for again. It takes as long as the summariser does; cancelling the awaiting task
+        cancels it, and drops nothing.
 
         Args:
             thread_id: the thread.

@@ -107,7 +107,8 @@ async def compaction_binding(
     retention, summariser = await _summariser(policy, None, default_model, alone=True)
     agent = Agent(name=COMPACTING, model=_NoModel())
     models = (ModelSpec("none", "none"),) if retention is None or retention.model is None else (retention.model,)
-    spec = RunSpec(agent.name, models, rendering=config.rendering(), retention=retention)
+    # No deadline: one that has passed would keep a compaction that was cut off from ever being finished.
+    spec = RunSpec(agent.name, models, limits=Limits(max_wall_time_s=None), rendering=config.rendering(), retention=retention)
     return Binding(
         agent=agent,
         spec=spec,

@@ -35,7 +35,8 @@ def stepped(state: RunState, event: AgentRunEvent) -> Compaction:
     # A conversation that is too large and not compacted any further was warned of just before this event, the first time.
     stuck = exceeds(retention, current.after) if current.status == "over" else exceeds(retention, size, current.after)
     warned = current.warned or (stuck and current.failure is None and state.phase == "between")
-    return replace(current, size=size, status="idle", warned=warned, failure=None)
+    after = size if stuck and state.phase == "between" else current.after
+    return replace(current, size=size, after=after, status="idle", warned=warned, failure=None)
 
 
 def compaction_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:

@@ -91,19 +91,25 @@ def exceeds(retention: Retention, size: Measure, after: Measure | None = None) -
     """Whether a conversation of this size is to be compacted.
 
     Args:
-        after: the size that the last compaction left. Where that was too large still, the conversation may first grow by as much as a
-            compaction is meant to free, so that it is not compacted at every step for nothing.
+        after: the size that the last compaction left, or the last attempt at one. Where that was too large still, the conversation may
+            first grow by as much as a compaction is meant to free, and at least by half: looking through it again and again for nothing
+            would cost more with every step.
     """
     left = after or Measure()
     return any(
-        used > max(maximum, remaining + maximum - _kept_of(maximum, retention))
+        maximum is not None and used > _bound(maximum, remaining, retention)
         for maximum, used, remaining in (
             (retention.max_tokens, size.tokens, left.tokens),
             (retention.max_messages, size.messages, left.messages),
             (retention.max_turns, size.turns, left.turns),
         )
-        if maximum is not None
     )
+
+
+def _bound(maximum: int, left: int, retention: Retention) -> int:
+    if left <= maximum:
+        return maximum
+    return left + max(maximum - _kept_of(maximum, retention), left // 2)
 
 
 def plan(messages: Messages, retention: Retention, *, own: int = -1) -> Plan | None:
