@@ -92,7 +92,7 @@ class ThreadCompactor:
         for head in heads:
             if head.last_type not in TERMINAL or head.last_type == "run_interrupted":
                 first = (await log.read(head.run_id, limit=1))[0]
-                retention = first.data["agent"].get("retention")
+                retention = first.data.get("agent", {}).get("retention")
                 if retention is not None and retention.get("alone"):
                     found.append((head, first))
         return found

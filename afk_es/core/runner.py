@@ -254,6 +254,8 @@ class Runner:
             notable = [event for event in events if event.type in RESULT_EVENTS]
             if state.ended and state.status != "interrupted":
                 return _ended(binding, state, notable, feed)
+            if state.spec.retention is not None and state.spec.retention.alone:
+                raise UsageError(f"run {run_id} compacts thread {state.thread_id!r}; call compact_thread again, and it goes on with it")
             if not allow_agent_change:
                 check_same_agent(state.spec, binding.spec)
             if not state.ended and await log.alive(state.owner, run_id):

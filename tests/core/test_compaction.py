@@ -24,6 +24,7 @@ from afk_es.errors import (
     LLMRetryableError,
     RunNotFoundError,
     RunOwnedError,
+    UsageError,
 )
 from afk_es.llms import LLMRequest, LLMResponse, Message, Usage
 from afk_es.log import EventLog
@@ -270,6 +271,8 @@ async def test_a_summary_that_was_in_the_log_is_not_asked_for_again(runner: Runn
         for head in sorted(await runner.log.thread("t"), key=lambda head: head.first_position):
             whole = await log_of(runner, head.run_id)
             await other.log.append(whole[:-1] if head.run_id == done.run_id else whole, epoch=1)
+        with pytest.raises(UsageError, match="call compact_thread again"):
+            await other.resume(agent([]), run_id=done.run_id, allow_agent_change=True)
         result = await other.compact_thread(thread_id="t", retention=policy)
         assert (result.run_id, result.summary) == (done.run_id, "once")
         assert types(await log_of(other, done.run_id)) == [*types(events)[:-1], "run_started", "run_completed"]
