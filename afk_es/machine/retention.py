@@ -91,9 +91,9 @@ def exceeds(retention: Retention, size: Measure, after: Measure | None = None) -
     """Whether a conversation of this size is to be compacted.
 
     Args:
-        after: the size that the last compaction left, or the last attempt at one. Where that was too large still, the conversation may
-            first grow by as much as a compaction is meant to free, and at least by half: looking through it again and again for nothing
-            would cost more with every step.
+        after: the size that the last compaction left, or the last attempt at one. The conversation may grow from there by as much as a
+            compaction is meant to free, also where more had to stay than was meant to; and where even that was too large, at least by
+            half, since looking through it again and again for nothing would cost more with every step.
     """
     left = after or Measure()
     return any(
@@ -107,9 +107,8 @@ def exceeds(retention: Retention, size: Measure, after: Measure | None = None) -
 
 
 def _bound(maximum: int, left: int, retention: Retention) -> int:
-    if left <= maximum:
-        return maximum
-    return left + max(maximum - _kept_of(maximum, retention), left // 2)
+    growth = maximum - _kept_of(maximum, retention)
+    return max(maximum, left + (max(growth, left // 2) if left > maximum else growth))
 
 
 def plan(messages: Messages, retention: Retention, *, own: int = -1) -> Plan | None:

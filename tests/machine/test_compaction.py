@@ -151,6 +151,9 @@ def test_a_conversation_that_stayed_too_large_may_grow_before_it_is_compacted_ag
     assert not exceeds(retention, Measure(11, 0, 0), after=Measure(11, 0, 0))
     assert not exceeds(retention, Measure(16, 0, 0), after=Measure(11, 0, 0))
     assert exceeds(retention, Measure(17, 0, 0), after=Measure(11, 0, 0))
+    assert not exceeds(retention, Measure(13, 0, 0), after=Measure(8, 0, 0)), "more stayed than was meant to"
+    assert not exceeds(retention, Measure(90, 0, 0), after=Measure(60, 0, 0))
+    assert exceeds(retention, Measure(91, 0, 0), after=Measure(60, 0, 0))
 
 
 # ---------------------------------------------------------------------------------------------------------------- as events of a run
