@@ -38,7 +38,8 @@ written. What we did wrong says which run and which event.
     │   ├── RunFailedError
     │   ├── RunDegradedError
     │   ├── RunCancelledError
-    │   └── RunInterruptedError
+    │   ├── RunInterruptedError
+    │   └── CompactionFailedError     raised by `Runner.compact_thread`: the summariser failed, or the compaction was cut off
     └── InvariantError                our bug: names the run and the seq
 """
 
@@ -209,6 +210,10 @@ class RunCancelledError(RunError):
 
 class RunInterruptedError(RunError):
     """The run was interrupted and can be resumed."""
+
+
+class CompactionFailedError(RunError):
+    """A thread could not be compacted. The run that tried is in the log, and the model sees the thread as before."""
 
 
 class InvariantError(AfkError):

@@ -32,8 +32,8 @@ EXPORTS = {
     "afk_es": "Agent FailSafeConfig PolicyEngine PolicyRule Runner tool",
     "afk_es.agents": "Agent FailSafeConfig PolicyDecision PolicyEngine PolicyEvent PolicyRule PolicyRuleCondition",
     "afk_es.core": """
-        AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle ModelUse Runner RunnerConfig StateSnapshot
-        SubagentExecutionRecord ToolExecutionRecord
+        AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle CompactionResult ModelUse
+        RetentionPolicy Runner RunnerConfig StateSnapshot SubagentExecutionRecord ToolExecutionRecord
     """,
     "afk_es.tools": """
         CommandResult SandboxCommand SandboxPath SandboxProfile SandboxUrl Secrets SkillPolicy Tool ToolContext

@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("afk_es.cli.demo", "See an agent killed in the middle of a refund, and go on without paying twice."),
     "run": ("afk_es.cli.run", "Run an agent."),
     "resume": ("afk_es.cli.resume", "Go on with a run that was interrupted or whose process died."),
+    "compact": ("afk_es.cli.compact", "Sum up or drop older turns of a thread; the log keeps them."),
     "runs": ("afk_es.cli.runs", "List runs, the newest first."),
     "log": ("afk_es.cli.log", "Show the events of a run, a line each."),
     "show": ("afk_es.cli.show", "Show a run at a glance, or one event and the request behind it."),

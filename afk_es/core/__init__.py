@@ -3,6 +3,7 @@
 from afk_es.core.config import RunnerConfig
 from afk_es.core.handle import AgentRunHandle, AgentStreamEvent, AgentStreamHandle
 from afk_es.core.result import AgentResult, StateSnapshot, SubagentExecutionRecord, ToolExecutionRecord
+from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.runner import Runner
 from afk_es.machine.events import AgentRunEvent
 from afk_es.views import ModelUse
@@ -13,6 +14,8 @@ __all__ = [
     "AgentRunHandle",
     "AgentStreamEvent",
     "AgentStreamHandle",
+    "CompactionResult",
+    "RetentionPolicy",
     "ModelUse",
     "Runner",
     "RunnerConfig",

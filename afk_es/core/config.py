@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from afk_es.core.retention import RetentionPolicy
 from afk_es.machine.spec import Interaction, Rendering
 from afk_es.tools import SandboxProfile, ToolContext
 
@@ -49,6 +50,8 @@ class RunnerConfig(BaseModel):
         in_doubt: what happens on resume to a tool that was started, has no result and is neither read-only nor idempotent: "report" tells
             the model that the outcome is unknown, "ask" asks a person whether to run it again (in this release
             `approval_fallback` answers for them), "retry" runs it again.
+        thread_retention: when the conversation of a run, with what its thread remembers, is compacted by itself before a step; default None,
+            never. A summariser that fails leaves the run as it is, with a warning.
         durability: "full" survives a power cut, "normal" only a crash of the process, and is faster.
         debug: after each write, read the run back, fold it from zero and compare; slow, for tests (also AFK_ES_ALWAYS_REPLAY=1).
     """
@@ -77,6 +80,7 @@ class RunnerConfig(BaseModel):
     background_tool_result_ttl_s: float = Field(default=3600.0, gt=0)
     background_tool_interrupt_on_resolve: bool = True
     in_doubt: Literal["report", "ask", "retry"] = "report"
+    thread_retention: RetentionPolicy | None = None
     durability: Literal["full", "normal"] = "full"
     debug: bool = False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from afk_es.core.merging import compacts, merged
 from afk_es.errors import CorruptLogError
 from afk_es.log import EventLog, RunHead
 from afk_es.machine import AgentRunEvent, fold, initial_state, remembered
@@ -15,7 +16,20 @@ _KEPT = 256
 
 
 class ThreadMemory:
-    """Reads the history that a run begins with, and keeps what it has read: a log is append-only, so what was read stays true."""
+    """Reads the history that a run begins with, and keeps what it has read: a log is append-only, so what was read stays true.
+
+    The order of runs on a thread, wherever and in however many processes they ran:
+
+    * A run sees the runs on its thread that had ended when it began, and what they saw, and keeps to that: `run_started` says which in
+      `history`. It never sees a run that went on at that moment, or began later.
+    * The next run sees them all. Runs that overlapped stand one after the other, in the order in which they ended, each with its turns
+      together: a conversation with interleaved turns would be one that nobody had.
+    * A run that was followed while it lay interrupted, and then resumed, has the turns of both stretches where it first stood.
+    * A run that has not ended, or whose process died, is in nobody's memory until it was resumed and has ended.
+    * A compaction replaces what its run had seen, and nothing else: turns of runs that overlapped it stay, whole, behind its summary. Two
+      compactions that overlapped leave two summaries, unless one stands for all that the other does.
+    * The runs of subagents have threads of their own; what a caller's thread remembers of them is what the parent's tool results say.
+    """
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, int], Messages] = OrderedDict()
@@ -51,7 +65,10 @@ class ThreadMemory:
         if len(refs) == 1 and (found := self._known.get((refs[0]["run_id"], refs[0]["seq"]))) is not None:
             return found
         messages = Messages()
-        for events in await self._in_order(log, refs):
+        runs = await self._in_order(log, refs)
+        if any(compacts(events) for events in runs) and not _in_a_row(runs):
+            return merged({events[0].run_id: events for events in runs}, refs)
+        for events in runs:
             first = events[0]
             state = fold(initial_state(first.run_id, first.thread_id, messages), events)
             messages = remembered(state)
@@ -96,3 +113,13 @@ class ThreadMemory:
         self._known.move_to_end(key)
         if len(self._known) > _KEPT:
             self._known.popitem(last=False)
+
+
+def _in_a_row(runs: list[list[AgentRunEvent]]) -> bool:
+    """Whether each of these runs followed the one before it and nothing else, as far as it goes here."""
+    follows: list[RunRef] = []
+    for events in runs:
+        if events[0].data.get("history", []) != follows:
+            return False
+        follows = [{"run_id": events[0].run_id, "seq": events[-1].seq}]
+    return True

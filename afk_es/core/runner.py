@@ -11,12 +11,14 @@ from typing import Any
 
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import Clock, Ids, RandomIds, SystemClock
+from afk_es.core.compaction import ThreadCompactor
 from afk_es.core.config import RunnerConfig
 from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Feed, StreamFeed, Stretch
 from afk_es.core.history import ThreadMemory
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Handlers, Loop
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of
+from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.session import Session
 from afk_es.core.wiring import bind, check_same_agent, default_model, event_log
 from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, RunOwnedError, UsageError
@@ -161,6 +163,41 @@ class Runner:
         feed = EventFeed()
         return AgentRunHandle(await _begun(self._resume(agent, run_id, thread_id, allow_agent_change, feed)), feed)
 
+    # ---------------------------------------------------------------------------------------------------------------------- threads
+
+    async def compact_thread(self, *, thread_id: str, retention: RetentionPolicy) -> CompactionResult:
+        """Sum up or drop older turns of a thread, so that the model sees less of it from the next run on. The log keeps everything.
+
+        It is a run of its own on the thread, of an agent named `thread_compaction`. Runs that go on meanwhile are neither waited for
+        nor touched; what they say stays (see `ThreadMemory`). One that a crash cut off is finished by the next call, and a summary
+        that was in the log by then is not asked for again. It takes as long as the summariser does; cancelling the awaiting task
+        cancels it, and drops nothing.
+
+        Args:
+            thread_id: the thread.
+            retention: how much of it stays, and who sums up the rest.
+
+        Returns:
+            What was done. A thread within the maxima is left alone, and nothing is written.
+
+        Raises:
+            RunNotFoundError: the log has no run on this thread.
+            RunOwnedError: a live process is compacting it.
+            CompactionFailedError: the summariser failed, or the run was cut off; its `result` says how.
+        """
+        _check_id("thread_id", thread_id)
+        if not isinstance(retention, RetentionPolicy):
+            raise ConfigurationError(
+                f"retention is a RetentionPolicy, not {type(retention).__name__}; write RetentionPolicy(max_messages=...)"
+            )
+
+        async def drive(binding: Binding, state: RunState, history: Messages, started: Draft) -> Stretch:
+            return await _begun(self._drive(binding, state, history, started, [], None))
+
+        async with self._session as log:
+            compactor = ThreadCompactor(self._memory, self.config, self._clock, self._ids, self._default_model, drive)
+            return await compactor.compact(log, thread_id, retention)
+
     # --------------------------------------------------------------------------------------------------------------------- the inside
 
     async def _run_to_the_end_of_the_loop(
@@ -221,6 +258,8 @@ class Runner:
             notable = [event for event in events if event.type in RESULT_EVENTS]
             if state.ended and state.status != "interrupted":
                 return _ended(binding, state, notable, feed)
+            if state.spec.retention is not None and state.spec.retention.alone:
+                raise UsageError(f"run {run_id} compacts thread {state.thread_id!r}; call compact_thread again, and it goes on with it")
             if not allow_agent_change:
                 check_same_agent(state.spec, binding.spec)
             if not state.ended and await log.alive(state.owner, run_id):

@@ -12,11 +12,13 @@ import msgspec
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import Clock
 from afk_es.core.config import RunnerConfig
-from afk_es.errors import AgentMismatchError, ConfigurationError
+from afk_es.core.retention import RetentionPolicy
+from afk_es.errors import AgentMismatchError, ConfigurationError, LLMConfigurationError
 from afk_es.handlers import Binding
-from afk_es.llms import ChatModel, Link, LinkedChatModel, PricedChatModel
+from afk_es.handlers.binding import SummaryFunction
+from afk_es.llms import ChatModel, Link, LinkedChatModel, LLMRequest, LLMResponse, PricedChatModel
 from afk_es.log import EventLog, default_location, open_log
-from afk_es.machine.spec import Limits, ModelSpec, RunSpec
+from afk_es.machine.spec import Limits, ModelSpec, Retention, RunSpec
 from afk_es.machine.values import plain
 from afk_es.tools import ToolContext
 
@@ -49,6 +51,7 @@ async def bind(
     chain = (agent.model, *agent.fail_safe.fallback_model_chain)
     asked = [link for model in chain for link in _links(name_of(model), resolved(agent, model, default_model))]
     specs = tuple([await _model_spec(name, link, agent.fail_safe.max_total_cost_usd) for name, link in asked])
+    retention, summariser = await _summariser(config.thread_retention, agent.fail_safe.max_total_cost_usd, default_model)
     spec = RunSpec(
         agent_name=agent.name,
         models=specs,
@@ -64,6 +67,7 @@ async def bind(
         rendering=config.rendering(),
         interaction=config.interaction(),
         in_doubt=config.in_doubt,
+        retention=retention,
     )
     return Binding(
         agent=agent,
@@ -76,7 +80,64 @@ async def bind(
         secrets_for=config.secret_scope_provider or _no_secrets,
         sandbox_for=config.sandbox_for,
         ticket_ttl_s=config.background_tool_result_ttl_s,
+        summariser=summariser,
     )
+
+
+COMPACTING = "thread_compaction"
+"""The agent's name of a run that compacts a thread."""
+
+
+class _NoModel:
+    """Stands for the model of a run that asks none."""
+
+    provider_id = "none"
+    model = "none"
+
+    async def chat(self, request: LLMRequest) -> LLMResponse:
+        """There is nothing to ask."""
+        raise LLMConfigurationError("a run that compacts a thread asks no model but its summariser")
+
+
+async def compaction_binding(
+    policy: RetentionPolicy, config: RunnerConfig, clock: Clock, default_model: Callable[[], ChatModel]
+) -> Binding:
+    """What a run that only compacts a thread is bound to.
+
+    Raises:
+        ConfigurationError: the summarising model cannot be used.
+    """
+    retention, summariser = await _summariser(policy, None, default_model, alone=True)
+    agent = Agent(name=COMPACTING, model=_NoModel())
+    models = (ModelSpec("none", "none"),) if retention is None or retention.model is None else (retention.model,)
+    # No deadline: one that has passed would keep a compaction that was cut off from ever being finished.
+    spec = RunSpec(agent.name, models, limits=Limits(max_wall_time_s=None), rendering=config.rendering(), retention=retention)
+    return Binding(
+        agent=agent,
+        spec=spec,
+        data=plain(msgspec.to_builtins(spec)),
+        models=(_NoModel(),),
+        tools={},
+        policy=PolicyEngine(),
+        clock=clock,
+        summariser=summariser,
+    )
+
+
+async def _summariser(
+    policy: RetentionPolicy | None, max_cost: float | None, default_model: Callable[[], ChatModel], *, alone: bool = False
+) -> tuple[Retention | None, SummaryFunction | ChatModel | None]:
+    """A retention policy as data, and the object that sums up."""
+    if policy is None:
+        return None, None
+    summariser = policy.summariser
+    if isinstance(summariser, str):
+        name, summariser = summariser, default_model()
+    elif isinstance(summariser, ChatModel):
+        name = name_of(summariser)
+    else:
+        return policy.retention(None, alone=alone), summariser
+    return policy.retention(await _model_spec(name, Link(summariser, None), max_cost), alone=alone), summariser
 
 
 def _no_secrets(context: ToolContext) -> Mapping[str, str]:

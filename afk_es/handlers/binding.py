@@ -10,9 +10,11 @@ from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import Clock
 from afk_es.llms import ChatModel
 from afk_es.machine.spec import RunSpec
+from afk_es.machine.values import Message
 from afk_es.tools import SandboxProfile, Tool, ToolContext
 
 Emit = Callable[[str], Awaitable[None]]
+SummaryFunction = Callable[[list[Message]], str | Awaitable[str]]
 
 
 def _no_secrets(context: ToolContext) -> Mapping[str, str]:
@@ -33,6 +35,7 @@ class Binding:
         tools: the tools by name.
         policy: the engine that decides, of the runner and of the agent together.
         ticket_ttl_s: seconds after which a deferred tool that names no term counts as failed.
+        summariser: what sums up older turns where the spec has a retention with a summariser.
     """
 
     agent: Agent
@@ -45,3 +48,4 @@ class Binding:
     secrets_for: Callable[[ToolContext], Mapping[str, str]] = _no_secrets
     sandbox_for: Callable[[ToolContext], SandboxProfile | None] = _no_sandbox
     ticket_ttl_s: float = 3600.0
+    summariser: SummaryFunction | ChatModel | None = None

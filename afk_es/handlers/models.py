@@ -106,7 +106,7 @@ def _completed(response: LLMResponse, state: RunState) -> dict[str, Any]:
         "finish_reason": clean_text(response.finish_reason) if response.finish_reason is not None else None,
         "text": clean_text(response.text),
         "tool_calls": calls,
-        "usage": _usage(response),
+        "usage": usage_data(response),
         "cost_usd": cost if cost is not None and math.isfinite(cost) and cost >= 0 else None,
     }
     if response.cached:
@@ -118,7 +118,7 @@ def _completed(response: LLMResponse, state: RunState) -> dict[str, Any]:
     return data
 
 
-def _usage(response: LLMResponse) -> dict[str, int] | None:
+def usage_data(response: LLMResponse) -> dict[str, int] | None:
     """The tokens, or None where they are unknown: not said, or not to be believed."""
     usage = response.usage
     if usage is None or min(usage.input_tokens, usage.output_tokens, usage.total_tokens) < 0:

@@ -11,9 +11,10 @@ from afk_es.machine.events import TERMINAL, AgentRunEvent
 def run_record(events: Sequence[AgentRunEvent], head: RunHead) -> RunRecord:
     """The record of a run of which these are all events."""
     first, last = events[0], events[-1]
-    answers = [event.data for event in events if event.type == "llm_completed"]
-    usages = [answer["usage"] for answer in answers if answer["usage"] is not None]
-    costs = [answer["cost_usd"] for answer in answers if answer["cost_usd"] is not None]
+    # A model that sums up a thread costs as one that answers does.
+    answers = [event.data for event in events if event.type in ("llm_completed", "thread_compacted", "compaction_failed")]
+    usages = [usage for answer in answers if (usage := answer.get("usage")) is not None]
+    costs = [cost for answer in answers if (cost := answer.get("cost_usd")) is not None]
     claims = [event.data["owner"] for event in events if event.type == "run_started"]
     return RunRecord(
         run_id=head.run_id,

@@ -45,9 +45,9 @@ WITH page AS (
     sum(e.type = 'llm_called') AS llm_calls,
     sum(e.type = 'tool_started') AS tool_calls,
     sum(e.type = 'llm_failed' OR (e.type = 'tool_completed' AND json_extract(e.data, '$.success') = 0)) AS errors,
-    sum(CASE WHEN e.type = 'llm_completed' THEN json_extract(e.data, '$.usage.input_tokens') END) AS input_tokens,
-    sum(CASE WHEN e.type = 'llm_completed' THEN json_extract(e.data, '$.usage.output_tokens') END) AS output_tokens,
-    sum(CASE WHEN e.type = 'llm_completed' THEN json_extract(e.data, '$.cost_usd') END) AS cost_usd
+    sum(CASE WHEN e.type IN ('llm_completed', 'thread_compacted', 'compaction_failed') THEN json_extract(e.data, '$.usage.input_tokens') END) AS input_tokens,
+    sum(CASE WHEN e.type IN ('llm_completed', 'thread_compacted', 'compaction_failed') THEN json_extract(e.data, '$.usage.output_tokens') END) AS output_tokens,
+    sum(CASE WHEN e.type IN ('llm_completed', 'thread_compacted', 'compaction_failed') THEN json_extract(e.data, '$.cost_usd') END) AS cost_usd
   FROM page JOIN events AS e ON e.run = page.run GROUP BY e.run
 )
 SELECT page.run_id, page.thread_id, json_extract(first.data, '$.agent_name'), last.state, last.seq, last.epoch,

@@ -3,7 +3,7 @@
 The answer is either events or effects. Events are the machine's own conclusions: append them, fold them, and ask again. Effects are the
 whole set of things that should be under way in this state: start what is missing, stop what is not in the set. When there is neither, the
 run has ended, or waits for somebody outside. This module holds the order in which things are considered; what is considered stands in
-`turns` (the model call), `batches` (its tool calls) and `limits`.
+`turns` (the model call), `batches` (its tool calls), `compaction` and `limits`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from afk_es.machine.batches import batch_effects, cut, decide_batch, in_flight
+from afk_es.machine.compaction import compacting, compaction_effects, decide_compaction
 from afk_es.machine.effects import Effect, ValidateOutput
 from afk_es.machine.events import Draft
 from afk_es.machine.limits import before_effects, breached, degraded, ending, failed, wall_time
@@ -49,8 +50,12 @@ def decide(state: RunState) -> Decision:
 def _events(state: RunState) -> tuple[Draft, ...]:
     match state.phase:
         case "between":
+            if compacting(state):
+                return decide_compaction(state)
             breach = breached(state)
-            return ending(state, breach) if breach is not None else start_step(state)
+            if breach is not None:
+                return ending(state, breach)
+            return start_step(state) if state.compaction is None else decide_compaction(state)
         case "model":
             return decide_call(state)
         case "requested":
@@ -72,6 +77,8 @@ def _events(state: RunState) -> tuple[Draft, ...]:
 def _effects(state: RunState) -> tuple[Effect, ...]:
     effects: tuple[Effect, ...] = ()
     match state.phase:
+        case "between":
+            effects = compaction_effects(state)
         case "model":
             effects = call_effects(state)
         case "tools":
@@ -87,7 +94,7 @@ def _effects(state: RunState) -> tuple[Effect, ...]:
 
 def _under_way(state: RunState) -> tuple[Effect, ...]:
     """What a paused run lets come to its end."""
-    return tuple(effect for effect in _effects(state) if effect.id.startswith(("llm:", "tool:")))
+    return tuple(effect for effect in _effects(state) if effect.id.startswith(("llm:", "tool:", "compaction:")))
 
 
 def _stop(state: RunState) -> tuple[Draft, ...]:

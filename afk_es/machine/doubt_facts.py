@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from afk_es.machine.compaction_facts import compaction_in_doubt
 from afk_es.machine.events import AgentRunEvent
 from afk_es.machine.legality import broken
 from afk_es.machine.model_facts import call_under_way
@@ -62,6 +63,8 @@ def input_resolved(state: RunState, event: AgentRunEvent, data: dict[str, Any]) 
 
 
 def effect_in_doubt(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
+    if data["effect"] == "compaction":
+        return compaction_in_doubt(state, event)
     if state.phase == "model":
         return replace(state, seq=event.seq, at=event.at, call=replace(call_under_way(state, event), status="allowed"))
     turn = replace(turn_of(state, event), in_doubt=True)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from afk_es.machine.values import Messages, ToolCall
+from afk_es.machine.values import Message, Messages, ToolCall
 
 PolicySubject = Literal["llm_before_execute", "tool_before_execute", "subagent_before_execute"]
 
@@ -43,6 +43,19 @@ class CallModel(msgspec.Struct, frozen=True, gc=False):
     attempt: int
     messages: Messages
     instructions: str | None
+    idempotency_key: str
+
+
+class Summarise(msgspec.Struct, frozen=True, gc=False):
+    """Sum up a part of the conversation. Announced by `compaction_started`, whose seq is `seq`.
+
+    `messages` begin with the summary of an earlier compaction, where there was one.
+    """
+
+    id: str
+    seq: int
+    attempt: int
+    messages: tuple[Message, ...]
     idempotency_key: str
 
 
@@ -83,12 +96,13 @@ class Wait(msgspec.Struct, frozen=True, gc=False):
     until: dt.datetime
 
 
-Effect = ResolveInstructions | EvaluatePolicy | CallModel | ValidateOutput | ExecuteTool | AskPerson | Wait
+Effect = ResolveInstructions | EvaluatePolicy | CallModel | Summarise | ValidateOutput | ExecuteTool | AskPerson | Wait
 
 ENDINGS: dict[type, frozenset[str]] = {
     ResolveInstructions: frozenset({"instructions_resolved", "llm_failed"}),
     EvaluatePolicy: frozenset({"policy_decision", "tool_failed"}),
     CallModel: frozenset({"llm_completed", "llm_failed"}),
+    Summarise: frozenset({"thread_compacted", "compaction_failed"}),
     ValidateOutput: frozenset({"output_validated", "output_rejected"}),
     ExecuteTool: frozenset({"tool_completed", "tool_failed", "tool_deferred"}),
     AskPerson: frozenset({"approval_resolved", "input_resolved"}),

@@ -338,9 +338,9 @@ class TimerFired(TypedDict):
 
 
 class EffectInDoubt(TypedDict):
-    effect: Literal["llm", "tool"]
+    effect: Literal["llm", "tool", "compaction"]
     intent_seq: int
-    """The seq of the `llm_called` or `tool_started` that has no result."""
+    """The seq of the `llm_called`, `tool_started` or `compaction_started` that has no result."""
     resolution: Literal["ask_again", "run_again", "report", "ask"]
     tool_name: NotRequired[str]
     tool_call_id: NotRequired[str]
@@ -352,11 +352,55 @@ class LimitReached(TypedDict):
     used: float
 
 
+class CompactionStarted(TypedDict):
+    attempt: int
+    cut: int
+    """Position, in the conversation of this run, of the first message that stays."""
+    kept: list[int]
+    """Positions before it that stay as well: the request that the run began with."""
+    dropped_messages: int
+    messages: int
+    tokens: int
+    """Of the conversation, an estimate."""
+    turns: int
+    summariser: str | None
+    """The name of the function or model; None where turns are dropped without a summary."""
+    input_hash: str
+    """The digest of the messages that are summed up."""
+
+
 class ThreadCompacted(TypedDict):
     thread_id: str
     up_to: list[RunRef]
+    """How far the log is covered: the position of the `compaction_started`, with all that its run follows."""
     summary: str | None
     dropped_messages: int
+    cut: NotRequired[int]
+    """As in `compaction_started`. An event without it changes nothing: it is of a version that only took note."""
+    kept: NotRequired[list[int]]
+    tokens_before: NotRequired[int]
+    tokens_after: NotRequired[int]
+    summariser: NotRequired[str | None]
+    model: NotRequired[str | None]
+    """The model's name as the provider gave it, where a model summed up."""
+    usage: NotRequired[UsageData | None]
+    cost_usd: NotRequired[float | None]
+    latency_ms: NotRequired[float]
+
+
+class CompactionFailed(TypedDict):
+    error: str
+    error_type: str
+    classification: Literal["retryable", "terminal", "non_fatal"]
+    attempt: int
+    summariser: str | None
+    status_code: NotRequired[int | None]
+    retry_after_s: NotRequired[float | None]
+    latency_ms: NotRequired[float]
+    model: NotRequired[str | None]
+    usage: NotRequired[UsageData | None]
+    """Of an answer that is no summary; without it there was no answer."""
+    cost_usd: NotRequired[float | None]
 
 
 class Warned(TypedDict):
@@ -481,8 +525,16 @@ _TABLE = (
     ),
     EventType("limit_reached", LimitReached, "a limit of the agent was hit; what follows is the policy's affair", "decision"),
     EventType(
-        "thread_compacted", ThreadCompacted, "older turns of the thread were summarised or dropped from what the model sees", "caller"
+        "compaction_started",
+        CompactionStarted,
+        "the conversation has grown too large, and its older turns are about to be summed up or dropped: each attempt",
+        "decision",
+        defaults={"attempt": 1, "kept": []},
     ),
+    EventType(
+        "thread_compacted", ThreadCompacted, "older turns of the thread were summarised or dropped from what the model sees", "effect"
+    ),
+    EventType("compaction_failed", CompactionFailed, "one attempt to sum up older turns failed; nothing was dropped", "effect"),
     EventType("warning", Warned, "something non-fatal went wrong", "runner"),
     EventType("run_completed", RunCompleted, "the run ended with an answer, whole or degraded", "decision", terminal=True),
     EventType("run_failed", RunFailed, "the run failed", "decision", terminal=True),

@@ -25,7 +25,7 @@ _ANY_TIME = frozenset(
 
 LEGAL: dict[str, frozenset[str]] = {
     "new": frozenset({"run_started"}),
-    "between": _ANY_TIME | {"step_started", "run_completed"},
+    "between": _ANY_TIME | {"step_started", "compaction_started", "compaction_failed", "effect_in_doubt", "run_completed"},
     "model": _ANY_TIME
     | {
         "step_started",
@@ -82,6 +82,16 @@ TURN_LEGAL: dict[str, frozenset[str]] = {
     "effect_in_doubt": frozenset({"in_doubt"}),
 }
 """Per event type, the statuses of a tool call in which it may come: so no start has two results, and nothing runs ungated."""
+
+
+COMPACTION_LEGAL: dict[str, frozenset[str]] = {
+    "compaction_started": frozenset({"idle", "due"}),
+    "thread_compacted": frozenset({"started"}),
+    "compaction_failed": frozenset({"started"}),
+    "effect_in_doubt": frozenset({"in_doubt"}),
+    "step_started": frozenset({"idle", "due", "over"}),
+}
+"""Per event type, the statuses of the run's compaction in which it may come, where the run has one."""
 
 
 def broken(event: AgentRunEvent, message: str) -> InvariantError:

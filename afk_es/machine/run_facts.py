@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from afk_es.machine.compaction_facts import begun, stepped, taken_over
 from afk_es.machine.content import user_turn
 from afk_es.machine.effects import Wait
 from afk_es.machine.events import AgentRunEvent
@@ -68,7 +69,8 @@ def run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
     elif not first:
         changes["facets"] = replace(facets, instructions=digest_json(state.instructions))
     if spec.limits.max_total_cost_usd is not None:
-        unpriced = [model.model for model in spec.models if model.priced is False]
+        asked = spec.models if spec.retention is None or spec.retention.model is None else (*spec.models, spec.retention.model)
+        unpriced = [model.model for model in asked if model.priced is False]
         if unpriced:
             changes["fault"] = unknown_price(unpriced[0])
     if first:
@@ -78,7 +80,11 @@ def run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         if text is not None:
             parts = data.get("user_parts")
             changes["messages"] = state.messages.appended(user_turn(text, parts) if parts else Message("user", text))
+        if spec.retention is not None:
+            changes["compaction"] = begun(changes.get("messages", state.messages), asked=text is not None)
     else:
+        if state.compaction is not None:
+            changes["compaction"] = taken_over(state.compaction) if spec.retention is not None else None
         if state.call is not None:
             changes["call"] = _taken_over(state.call, spec)
         if state.batch is not None:
@@ -108,6 +114,8 @@ def _wall_time(limits: Limits, event: AgentRunEvent, state: RunState) -> dict[st
 
 def step_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     messages = state.messages.appended(*state.notices) if state.notices else state.messages
+    if state.compaction is not None:
+        state = replace(state, compaction=stepped(state, event))
     return replace(state, seq=event.seq, at=event.at, step=data["step"], phase="model", call=_FRESH_CALL, messages=messages, notices=())
 
 
@@ -137,6 +145,8 @@ def timer_fired(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         # A call that was never sent failed before the policy was asked, so that is where it goes on.
         status = "allowed" if state.call.intent_seq else "waiting"
         return replace(state, seq=event.seq, at=event.at, call=replace(state.call, status=status, wait=None))
+    if state.compaction is not None and state.compaction.wait is not None and state.compaction.wait.timer == timer:
+        return replace(state, seq=event.seq, at=event.at, compaction=replace(state.compaction, status="due", wait=None))
     if state.batch is not None:
         for turn in state.batch.turns:
             if turn.wait is not None and turn.wait.timer == timer:

@@ -137,6 +137,31 @@ class Interaction(msgspec.Struct, frozen=True, omit_defaults=True):
     input_fallback: Literal["allow", "deny", "defer"] = "deny"
 
 
+class Retention(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When a conversation is compacted, what stays of it, and who sums up the rest. At least one maximum is set.
+
+    Attributes:
+        keep_share: how much of each maximum stays, the summary included.
+        keep_last_turns: turns of the user that stay whatever the maxima say.
+        summariser: "drop" for none.
+        name: of the summarising function or model.
+        model: the summarising model.
+        instructions: what that model is told to do; None for the built-in words.
+        alone: the run does nothing but this.
+    """
+
+    max_tokens: int | None = None
+    max_messages: int | None = None
+    max_turns: int | None = None
+    keep_share: float = 0.5
+    keep_last_turns: int = 0
+    summariser: Literal["drop", "function", "model"] = "drop"
+    name: str | None = None
+    model: ModelSpec | None = None
+    instructions: str | None = None
+    alone: bool = False
+
+
 class RunSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """The agent and the configuration of a run."""
 
@@ -162,6 +187,8 @@ class RunSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     in_doubt: InDoubt = "report"
     agent_path: tuple[str, ...] = ()
     """The agents above this one, outermost first; empty for a run that a caller started."""
+    retention: Retention | None = None
+    """When the conversation is compacted; None for never."""
 
     def tool(self, name: str) -> ToolSpec | None:
         """The tool of that name, or None."""

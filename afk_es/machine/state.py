@@ -23,6 +23,7 @@ import msgspec
 
 from afk_es.machine.breaker import Breaker
 from afk_es.machine.effects import Wait
+from afk_es.machine.retention import Measure
 from afk_es.machine.spec import Consequence, RunSpec
 from afk_es.machine.values import Message, Messages, ToolCall, Usage
 
@@ -161,6 +162,36 @@ class Ticket(msgspec.Struct, frozen=True, gc=False):
     expires_at: str | None = None
 
 
+class Compaction(msgspec.Struct, frozen=True, gc=False):
+    """How large the conversation is, and its compaction where one is under way.
+
+    Attributes:
+        own: position of the request that the run began with; -1 where there is none.
+        size: of the conversation up to the last step.
+        after: of what the last compaction left, or found where it failed.
+        status: "due" once more after one in doubt or a failed attempt; "over" when it came to its end, well or not (`failure`).
+        intent_seq: the seq of the `compaction_started` under way.
+        attempt: how often this compaction was started.
+        failures: how many of these attempts failed; one in doubt did not.
+        cut, kept, dropped: what the one under way replaces, as in `Plan`.
+        warned: whether it was said that compacting does not help.
+    """
+
+    own: int = -1
+    size: Measure = Measure()
+    after: Measure = Measure()
+    status: Literal["idle", "due", "started", "in_doubt", "backoff", "over"] = "idle"
+    intent_seq: int = 0
+    attempt: int = 0
+    failures: int = 0
+    cut: int = 0
+    kept: tuple[int, ...] = ()
+    dropped: int = 0
+    wait: Wait | None = None
+    failure: Failure | None = None
+    warned: bool = False
+
+
 class Control(msgspec.Struct, frozen=True, gc=False):
     """A wish from outside that ends the run's stretch."""
 
@@ -197,6 +228,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
         notices: messages that join the conversation when the next step starts.
         answer: text of the last answer, whole or partial.
         last_letter: the position of the last letter that was taken in.
+        compaction: None in a run whose conversation is never compacted.
     """
 
     run_id: str
@@ -236,6 +268,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     output: Any = None
     reason: str = ""
     last_letter: int = 0
+    compaction: Compaction | None = None
 
     @property
     def ended(self) -> bool:

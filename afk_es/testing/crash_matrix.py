@@ -179,11 +179,13 @@ def _repeated(process: int, prefix: list[AgentRunEvent], dispatches: list[Dispat
             done.add(keys.pop(call_id))
         elif event.type == "llm_completed":
             answered.add(event.step)
+    summed_up = {f"compaction:{event.data['up_to'][0]['seq']}" for event in prefix if event.type == "thread_compacted"}
+    done |= {dispatch.key for dispatch in dispatches if dispatch.kind == "summary" and dispatch.id in summed_up}
     for dispatch in dispatches:
         if dispatch.process <= process:
             continue
         again = dispatch.key in done or (dispatch.key, dispatch.attempt) in attempts
-        if again if dispatch.kind == "tool" else dispatch.step in answered:
+        if dispatch.step in answered if dispatch.kind == "model" else again:
             yield f"{dispatch.kind} {dispatch.name} ({dispatch.id}) ran again in process {dispatch.process}, and its result was in the log"
 
 
@@ -220,10 +222,10 @@ def _cut_off(events: list[AgentRunEvent]) -> Iterator[AgentRunEvent]:
     """Intents without a result at the moment when another process took the run over."""
     under_way: dict[str, AgentRunEvent] = {}
     for event in events:
-        identity = event.data.get("tool_call_id", "llm")
-        if event.type in ("tool_started", "llm_called"):
+        identity = event.data.get("tool_call_id", "compaction" if "compact" in event.type else "llm")
+        if event.type in ("tool_started", "llm_called", "compaction_started"):
             under_way[identity] = event
-        elif event.type in _RESULTS or event.type in ("llm_completed", "llm_failed"):
+        elif event.type in _RESULTS or event.type in ("llm_completed", "llm_failed", "thread_compacted", "compaction_failed"):
             under_way.pop(identity, None)
         elif event.type == "run_started":
             yield from under_way.values()

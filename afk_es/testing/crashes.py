@@ -25,7 +25,7 @@ from typing import Any, Literal, TypeVar
 
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import SeededIds, SimulatedClock
-from afk_es.core import AgentResult, AgentRunEvent, AgentRunHandle, Runner, RunnerConfig
+from afk_es.core import AgentResult, AgentRunEvent, AgentRunHandle, RetentionPolicy, Runner, RunnerConfig
 from afk_es.core.loop import Handler, Handlers
 from afk_es.errors import RunNotFoundError, UsageError
 from afk_es.handlers import Binding
@@ -36,7 +36,7 @@ from afk_es.log.memory import MemoryEventLog
 from afk_es.log.port import ChainFault
 from afk_es.log.sqlite import SqliteEventLog
 from afk_es.machine import Draft, Effect, RunState
-from afk_es.machine.effects import CallModel, ExecuteTool
+from afk_es.machine.effects import CallModel, ExecuteTool, Summarise
 from afk_es.testing.mortal import CrashPoint, MortalLog, MortalProcess
 
 T = TypeVar("T")
@@ -70,6 +70,7 @@ class CrashScenario:
         policy_engine: of the Runner.
         log: "memory" (default, fast), or "sqlite" for a file in the trial's directory.
         before: runs in a process of its own first, which does not die; for instance earlier runs on the thread.
+        compact: instead of running the agent, compact the thread, which needs a `thread_id` and a `before`; the result is that run's.
         control: is given the handle of the run in each process, and may pause, interrupt or cancel it.
     """
 
@@ -82,6 +83,7 @@ class CrashScenario:
     log: Literal["memory", "sqlite"] = "memory"
     before: Callable[[Runner, Agent], Awaitable[object]] | None = None
     control: Callable[[AgentRunHandle], Awaitable[object]] | None = None
+    compact: RetentionPolicy | None = None
 
     def agent_in(self, directory: Path) -> Agent:
         """The agent of a process."""
@@ -95,15 +97,15 @@ class Dispatch:
     Attributes:
         process: 1 for the first of the trial.
         id: the effect's id, such as "tool:7".
-        kind: "model" or "tool".
-        name: of the model or tool.
+        kind: "model", "tool" or "summary".
+        name: of the model, tool or summariser.
         key: the idempotency key.
         returned: whether the handler came to an end, well or not; if the process died after that, nobody ever heard of it.
     """
 
     process: int
     id: str
-    kind: Literal["model", "tool"]
+    kind: Literal["model", "tool", "summary"]
     name: str
     tool_call_id: str | None
     step: int
@@ -124,7 +126,7 @@ class CrashTrial:
     Attributes:
         directory: the trial's outside world.
         clock: the time of all its processes; `clock.advance(seconds)` between two of them is downtime.
-        dispatches: every model call and tool call that was started, in order, over all processes.
+        dispatches: every model call, tool call and summary that was started, in order, over all processes.
         passed: the points that the last process came to.
         processes: how many there were.
     """
@@ -212,6 +214,8 @@ class CrashTrial:
         await log.open()
         try:
             async with runner:
+                if scenario.compact is not None:
+                    return await self._compact(runner, scenario.compact)
                 if await log.head(self._run_id) is not None:
                     handle = await runner.resume_handle(agent, run_id=self._run_id)
                 else:
@@ -229,6 +233,11 @@ class CrashTrial:
                         await controlling
         finally:
             await log.close()
+
+    async def _compact(self, runner: Runner, retention: RetentionPolicy) -> AgentResult:
+        await runner.compact_thread(thread_id=self.scenario.thread_id or "", retention=retention)
+        # It has ended, so this is its result, whoever asks for it.
+        return await runner.resume(self.agent, run_id=self._run_id)
 
     async def _prepare(self, before: Callable[[Runner, Agent], Awaitable[object]]) -> None:
         log = MortalLog(self._store(), "owner_before", self._living)
@@ -309,6 +318,9 @@ def _dispatch(effect: Effect, state: RunState, process: int) -> Dispatch | None:
         case ExecuteTool():
             call = effect.call
             return Dispatch(process, effect.id, "tool", call.tool_name, call.id, state.step, effect.attempt, effect.idempotency_key)
+        case Summarise():
+            name = state.spec.retention.name if state.spec.retention is not None else None
+            return Dispatch(process, effect.id, "summary", name or "", None, state.step, effect.attempt, effect.idempotency_key)
         case _:
             return None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from afk_es.machine import AgentRunEvent, fold, initial_state
+from afk_es.machine import AgentRunEvent, evolve, initial_state
 from afk_es.machine.events import TERMINAL
 from afk_es.machine.state import RunState
 from afk_es.machine.values import Message, Messages, Usage
@@ -73,8 +73,7 @@ def overview(events: Sequence[AgentRunEvent], history: Messages | None = None) -
         InvariantError: the events do not fold.
     """
     first, last = events[0], events[-1]
-    state = fold(initial_state(first.run_id, first.thread_id, history), events)
-    remembered = len(history) if history is not None else 0
+    state, said = _folded(initial_state(first.run_id, first.thread_id, history), events)
     return Overview(
         run_id=state.run_id,
         thread_id=state.thread_id,
@@ -95,13 +94,27 @@ def overview(events: Sequence[AgentRunEvent], history: Messages | None = None) -
         cost_usd=float(state.cost_usd) if state.cost_known else None,
         spending=usage_by_model(events),
         context=state.context,
-        conversation=tuple(state.messages[remembered:]),
+        conversation=said,
         calls=tuple(call_records(events)),
         limits=_limits(state),
         answer=state.answer,
         missing=state.missing,
         open_tickets=len(state.tickets),
     )
+
+
+def _folded(state: RunState, events: Sequence[AgentRunEvent]) -> tuple[RunState, tuple[Message, ...]]:
+    """The last state, and what was said on the way to it; a summary takes nothing back of that."""
+    remembered = len(state.messages)
+    said: list[Message] = []
+    for event in events:
+        if event.type == "thread_compacted":
+            said += state.messages[remembered:]
+            state = evolve(state, event)
+            remembered = len(state.messages)
+        else:
+            state = evolve(state, event)
+    return state, (*said, *state.messages[remembered:])
 
 
 def _ending(state: RunState, last: AgentRunEvent) -> str:

@@ -261,7 +261,7 @@ def _timer_fired(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) 
 
 
 def _effect_in_doubt(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
-    what = data.get("tool_name") or "model call"
+    what = data.get("tool_name") or ("compaction" if data["effect"] == "compaction" else "model call")
     return f"{what}: started at seq {data['intent_seq']}, no result; {_RESOLUTIONS.get(data['resolution'], data['resolution'])}", "mark"
 
 
@@ -271,6 +271,23 @@ _RESOLUTIONS = {
     "report": "it is not run again, and the model is told that its outcome is unknown",
     "ask": "a person is asked whether to run it again",
 }
+
+
+def _compaction_started(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
+    attempt = f", attempt {data['attempt']}" if data["attempt"] > 1 else ""
+    by = f" by {data['summariser']}" if data["summariser"] is not None else ""
+    size = f"{data['messages']} messages, about {data['tokens']} tokens"
+    return f"{size}: {data['dropped_messages']} go{by}{attempt}", "mark"
+
+
+def _thread_compacted(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
+    tokens = f", about {data['tokens_before']} -> {data['tokens_after']} tokens" if "tokens_after" in data else ""
+    told = f': "{_cut(data["summary"])}"' if data["summary"] is not None else " without a summary"
+    return " ".join(part for part in (_spent(data), f"{data['dropped_messages']} messages dropped{tokens}{told}") if part), "mark"
+
+
+def _compaction_failed(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
+    return f"{data['error_type']}, {data['classification']}: {_cut(data['error'])}", "bad"
 
 
 def _message_only(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
@@ -321,7 +338,9 @@ _DESCRIPTIONS: dict[str, Callable[[dict[str, Any], _Reading, AgentRunEvent], Des
     "timer_fired": _timer_fired,
     "effect_in_doubt": _effect_in_doubt,
     "limit_reached": _message_only,
-    "thread_compacted": _message_only,
+    "compaction_started": _compaction_started,
+    "thread_compacted": _thread_compacted,
+    "compaction_failed": _compaction_failed,
     "warning": _message_only,
     "run_completed": _run_completed,
     "run_failed": _run_ended,

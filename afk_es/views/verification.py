@@ -60,6 +60,8 @@ class Verification:
         self._epoch = 0
         self._model: int | None = None
         """The seq of the `llm_called` that has no result yet."""
+        self._compaction: int | None = None
+        """The seq of the `compaction_started` that has no result yet."""
         self._tools: dict[str, int] = {}
         """The seqs of `tool_started`s that have no result yet, by call id."""
         self._doubtful: set[str] = set()
@@ -75,6 +77,7 @@ class Verification:
             *self._gap(event),
             *self._stretch(event),
             *self._model_call(event),
+            *self._compaction_of(event),
             *self._tool_call(event),
             *self._person(event),
             *self._request_hash(event),
@@ -98,7 +101,7 @@ class Verification:
             self._epoch = epoch
             self._terminal = None
             self._doubtful |= self._tools.keys()
-            self._model = None
+            self._model = self._compaction = None
             return
         if self._seq == 1:
             yield Problem(event.seq, "claim", f"the run begins with {event.type} and not with run_started")
@@ -119,6 +122,19 @@ class Verification:
             if self._model is None:
                 yield Problem(event.seq, "orphan", f"{kind} without an llm_called that waits for a result")
             self._model = None
+
+    def _compaction_of(self, event: AgentRunEvent) -> Iterator[Problem]:
+        kind = event.type
+        if kind == "compaction_started":
+            if self._compaction is not None:
+                yield Problem(
+                    event.seq, "intent", f"the compaction_started at seq {self._compaction} has no result, and another one begins"
+                )
+            self._compaction = event.seq
+        elif kind == "compaction_failed" or (kind == "thread_compacted" and "cut" in event.data):
+            if self._compaction is None:
+                yield Problem(event.seq, "orphan", f"{kind} without a compaction_started that waits for a result")
+            self._compaction = None
 
     def _tool_call(self, event: AgentRunEvent) -> Iterator[Problem]:
         kind, data = event.type, event.data

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from afk_es.agents import Agent, FailSafeConfig
-from afk_es.core import AgentResult, AgentRunHandle, Runner
+from afk_es.core import AgentResult, AgentRunHandle, RetentionPolicy, Runner, RunnerConfig
 from afk_es.errors import AfkError, LLMRetryableError
-from afk_es.llms import LLMRequest, LLMResponse
+from afk_es.llms import LLMRequest, LLMResponse, Message
 from afk_es.testing import ScriptedModel, comparable
 from afk_es.tools import ToolContext, tool
 from tests.crash.journal import Journal
@@ -128,6 +129,9 @@ async def main(job: dict[str, Any]) -> None:
     directory = Path(job["directory"])
     gate = Gate(job.get("stop", ""), job.get("alone", False), job.get("pause_s", 0.0))
     clerk = agent(directory, job["plan"], gate)
+    if job["do"] in ("compact", "converse"):
+        await compact(directory, gate, job["do"], job["plan"])
+        return
     async with Runner(log=directory / "runs.db") as runner:
         match job["do"]:
             case "run":
@@ -163,6 +167,46 @@ async def _finish(handle: AgentRunHandle) -> None:
         say("result", json.dumps(_told(await handle.await_result())))
     except AfkError as error:
         say("refused", f"{type(error).__name__} {error}")
+
+
+TALK = 6
+"""Turns of the conversation that is compacted."""
+
+
+async def compact(directory: Path, gate: Gate, do: str, by: str) -> None:
+    """Talk on a thread, and have it compacted: on demand at the end, or by itself on the way. What an earlier process began is gone on with.
+
+    Args:
+        by: who sums up, "function" or "model".
+    """
+    journal = Journal(directory / "journal.jsonl")
+
+    async def words(messages: list[Message]) -> str:
+        text = " ".join(re.findall(r"question \d", " ".join(message.content for message in messages)))
+        await gate.at("before summary")
+        journal.note("summary", run_id="thread", call_id=text)
+        await gate.at("after summary")
+        return text
+
+    async def asked(request: LLMRequest) -> LLMResponse:
+        return LLMResponse(text=await words(list(request.messages[1:])))
+
+    retention = RetentionPolicy(max_turns=2, summariser=words if by == "function" else ScriptedModel(asked))
+    config = RunnerConfig(thread_retention=retention if do == "converse" else None)
+    clerk = Agent(name="clerk", model=ScriptedModel(lambda request: f"shown {len(request.messages)}"))
+    async with Runner(log=directory / "runs.db", config=config) as runner:
+        heads = [
+            head for head in await runner.log.thread("t") if (await runner.log.read(head.run_id, limit=1))[0].data["agent_name"] == "clerk"
+        ]
+        for head in heads:
+            await runner.resume(clerk, run_id=head.run_id)
+        for number in range(len(heads), TALK):
+            await runner.run(clerk, user_message=f"question {number}", thread_id="t")
+        if do == "compact":
+            result = await runner.compact_thread(thread_id="t", retention=retention)
+            say("done", str(result.compacted))
+        await gate.at("at the end")
+        say("result", "")
 
 
 def _told(result: AgentResult) -> dict[str, Any]:

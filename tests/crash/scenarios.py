@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from afk_es.agents import Agent, FailSafeConfig, PolicyEngine, PolicyRule, PolicyRuleCondition
-from afk_es.core import AgentRunHandle, Runner, RunnerConfig
+from afk_es.core import AgentRunHandle, RetentionPolicy, Runner, RunnerConfig
 from afk_es.errors import LLMRetryableError, ToolError
 from afk_es.llms import Image, LLMBuilder, LLMRequest, LLMResponse, ToolCall, Usage
 from afk_es.machine.values import Message
@@ -210,6 +211,51 @@ async def _cancel_in_the_first_tool(handle: AgentRunHandle) -> None:
             await handle.cancel("enough")
 
 
+def _going_by_words(plan: Plan) -> Callable[[Path], Agent]:
+    """Follows a plan by what was said of it, in turns or in a summary of them."""
+
+    def make(directory: Path) -> Agent:
+        journal = Journal(directory / "journal.jsonl")
+
+        def answer(request: LLMRequest) -> LLMResponse:
+            turn = max([0, *map(int, re.findall(r"turn (\d+)", " ".join(message.content for message in request.messages)))])
+            if turn == len(plan):
+                return LLMResponse(text=f"done after {turn}", finish_reason="stop", usage=Usage(10, 5, 15), cost_usd=0.01)
+            calls = tuple(ToolCall(f"call_{turn + 1}_{n}", name, {"item": f"{turn + 1}.{n}"}) for n, name in enumerate(plan[turn], 1))
+            return LLMResponse(text=f"turn {turn + 1}", tool_calls=calls, usage=Usage(10, 5, 15), cost_usd=0.01)
+
+        return Agent(name="clerk", model=ScriptedModel(answer), tools=list(tools_in(journal).values()))
+
+    return make
+
+
+async def _in_a_few_words(messages: list[Message]) -> str:
+    await asyncio.sleep(0)
+    return " ".join(word for message in messages for word in re.findall(r"turn \d+|said \d+", message.content))
+
+
+def _in_a_models_words(request: LLMRequest) -> LLMResponse:
+    words = " ".join(re.findall(r"turn \d+|said \d+", list(request.messages)[-1].content))
+    return LLMResponse(text=f"They came to: {words}", usage=Usage(30, 5, 35), cost_usd=0.02)
+
+
+def _overloaded_at_first(request: LLMRequest) -> LLMResponse:
+    raise LLMRetryableError("overloaded", status_code=503)
+
+
+async def _some_runs(runner: Runner, agent: Agent) -> None:
+    for number in range(4):
+        said = agent.model_copy(update={"model": ScriptedModel([f"said {number}"])})
+        await runner.run(said, user_message=f"Say {number}.", thread_id="thread_of_four")
+
+
+def _keeping(summariser: Any, **maxima: int) -> RunnerConfig:
+    return RunnerConfig(thread_retention=RetentionPolicy(summariser=summariser, **maxima))
+
+
+_STEPS: Plan = [["put"], ["look", "pay"], ["put"], ["pay"], ["look"]]
+
+
 async def _first_run(runner: Runner, agent: Agent) -> None:
     await runner.run(agent, user_message="The first.", thread_id="thread_of_two")
 
@@ -284,5 +330,23 @@ SCENARIOS: dict[str, CrashScenario] = {
     "paused": CrashScenario(agent=agent([["pay", "put"]]), user_message="Do it", control=_pause_in_the_middle),
     "cancelled": CrashScenario(agent=agent([["put", "pay"]]), user_message="Do it", control=_cancel_in_the_first_tool),
     "retry what is in doubt": CrashScenario(agent=agent([["pay"], *_MIXED]), user_message="Do it", config=RunnerConfig(in_doubt="retry")),
+    "compacted by a function": CrashScenario(
+        agent=_going_by_words(_STEPS), user_message="Do it", config=_keeping(_in_a_few_words, max_messages=4)
+    ),
+    "compacted by a model": CrashScenario(
+        agent=_going_by_words(_STEPS), user_message="Do it", config=_keeping(ScriptedModel(_in_a_models_words), max_messages=4)
+    ),
+    "a summariser that fails": CrashScenario(
+        agent=_going_by_words(_STEPS[:3]), user_message="Do it", config=_keeping(ScriptedModel(_overloaded_at_first), max_messages=4)
+    ),
+    "a thread whose turns are dropped": CrashScenario(
+        agent=agent([["put"]]), user_message="More.", thread_id="thread_of_four", before=_some_runs, config=_keeping(None, max_turns=2)
+    ),
+    "a thread that is compacted": CrashScenario(
+        agent=agent([]),
+        thread_id="thread_of_four",
+        before=_some_runs,
+        compact=RetentionPolicy(max_turns=1, summariser=ScriptedModel(_in_a_models_words)),
+    ),
     "ask about what is in doubt": CrashScenario(agent=agent(_MIXED), user_message="Do it", config=RunnerConfig(in_doubt="ask")),
 }

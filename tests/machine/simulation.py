@@ -14,7 +14,8 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from afk_es.machine import AgentRunEvent, Draft, Effect, RunSpec, RunState, decide, endings, evolve, initial_state, stamp
-from afk_es.machine.effects import AskPerson, CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, ValidateOutput, Wait
+from afk_es.machine.compaction import compacted_data
+from afk_es.machine.effects import AskPerson, CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, Summarise, ValidateOutput, Wait
 from afk_es.machine.events import validate
 from afk_es.machine.spec import Interaction, Limits, ModelSpec, Policies, Retry, ToolSpec
 from afk_es.machine.values import ToolCall
@@ -97,6 +98,9 @@ def answers_to(state: RunState, effect: Effect) -> list[Draft]:
             replies = [llm_completed(f"c{state.step}", names) for names in wishes]
             priced = [llm_completed(f"c{state.step}", ("pay", "look", "look"), cost_usd=cost) for cost in (0.0, 0.4, 1.5)]
             return [*replies, *priced, *_llm_failures(effect.id, effect.model, effect.attempt)]
+        case Summarise():
+            summaries = [Draft("thread_compacted", compacted_data(state, text)) for text in ("They spoke.", "They spoke of this. " * 80)]
+            return [*summaries, *(compaction_failed(effect.attempt, kind) for kind in CLASSES)]
         case ValidateOutput():
             return [Draft("output_validated", {"output": {"text": effect.text}}), Draft("output_rejected", {"error": "text: missing"})]
         case ExecuteTool(call=call):
@@ -153,6 +157,12 @@ def tool_completed(call: ToolCall, *, output: Any = None, error: str | None = No
     agent = {"agent_name": "agent", "agent_depth": 0, "agent_path": ["agent"]}
     data = {"tool_name": call.tool_name, "tool_call_id": call.id, "success": error is None, "output": output, "error": error, **agent}
     return Draft("tool_completed", {**data, "outcome": outcome, "latency_ms": 1.0})
+
+
+def compaction_failed(attempt: int, classification: str) -> Draft:
+    """A summary that was not to be had."""
+    failure = {"error": "no words", "error_type": "E", "classification": classification}
+    return Draft("compaction_failed", {**failure, "attempt": attempt, "summariser": "s"})
 
 
 def approval(request: dict[str, Any], outcome: str) -> Draft:
@@ -279,6 +289,8 @@ def intent(effect: Effect) -> str:
             return f"tool:{effect.call.tool_name}:{effect.ordinal}"
         case CallModel():
             return f"llm:{effect.model}:{len(effect.messages)}"
+        case Summarise():
+            return f"summary:{len(effect.messages)}"
         case AskPerson():
             return f"ask:{effect.request['request_id']}"
         case Wait():

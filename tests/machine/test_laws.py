@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -31,10 +31,10 @@ from afk_es.machine import (
 )
 from afk_es.machine.effects import CallModel, ExecuteTool
 from afk_es.machine.events import TERMINAL
-from afk_es.machine.legality import CALL_LEGAL, TURN_LEGAL
+from afk_es.machine.legality import CALL_LEGAL, COMPACTION_LEGAL, TURN_LEGAL
 from afk_es.machine.requests import facets_of, model_request, request_hash
-from afk_es.machine.spec import POLICIES, BreakerRule, FailurePolicy, ModelSpec
-from afk_es.machine.values import Messages, digest_json
+from afk_es.machine.spec import POLICIES, BreakerRule, FailurePolicy, ModelSpec, Retention
+from afk_es.machine.values import Message, Messages, digest_json
 from tests.machine.simulation import Hashed, Simulation, T, answers_to, spec_of
 
 INTRUDERS = ("crash", "pause", "resume", "interrupt", "cancel")
@@ -49,6 +49,15 @@ class Drawn:
     def pick(self, key: str, options: Sequence[T]) -> T:
         """One of the options, most often the first, the plain one, so that runs get far; shrinks towards it."""
         return options[max(0, self._data.draw(st.integers(-2 * len(options), len(options) - 1)))]
+
+
+@st.composite
+def retentions(draw: st.DrawFn) -> Retention:
+    """Small ones, so that conversations outgrow them."""
+    tokens, messages, turns = draw(st.sampled_from([(None, 3, None), (None, 6, None), (60, None, None), (200, None, 1)]))
+    kind: Literal["drop", "function"] = draw(st.sampled_from(["function", "drop"]))
+    share = draw(st.sampled_from([0.5, 1.0]))
+    return Retention(tokens, messages, turns, share, draw(st.integers(0, 1)), kind, "s")
 
 
 @st.composite
@@ -76,6 +85,7 @@ def specs(draw: st.DrawFn) -> RunSpec:
         approval_fallback=draw(fallbacks),
         input_fallback=draw(fallbacks),
         in_doubt=draw(st.sampled_from(["report", "ask", "retry"])),
+        retention=draw(st.none() | retentions()),
     )
 
 
@@ -225,6 +235,21 @@ def test_what_is_remembered_answers_every_tool_call_once_and_in_order(run: Simul
 
 
 @given(runs())
+def test_whatever_is_compacted_the_model_is_shown_a_legal_conversation_with_the_request(run: Simulation) -> None:
+    for before, event in zip(run.states, run.events, strict=False):
+        if event.type == "llm_called":
+            assert Message("user", "Hello") in before.messages
+            pending: list[str] = []
+            for message in before.messages:
+                if message.role == "tool":
+                    assert message.tool_call_id == pending.pop(0)
+                else:
+                    assert not pending
+                    pending = [call.id for call in message.tool_calls]
+            assert not pending
+
+
+@given(runs())
 def test_a_request_is_rebuilt_from_the_log_and_its_hash_proves_it(run: Simulation) -> None:
     for before, event in zip(run.states, run.events, strict=False):
         if event.type == "llm_called":
@@ -253,6 +278,7 @@ def test_a_run_killed_anywhere_and_resumed_reaches_the_result_of_the_unkilled_on
         llm_failure=llm_failure,
         subagent_failure=tool_failure,
         tools=tuple(msgspec.structs.replace(tool, raise_on_error=False) for tool in spec_of().tools),
+        retention=Retention(max_messages=3 + seed % 5, summariser="function", name="s") if seed % 5 else None,
     )
     whole = Simulation(spec)
     whole.start()
@@ -317,7 +343,7 @@ def test_who_finishes_first_makes_no_difference(answers: list[int], tool_failure
 def test_every_declared_type_is_folded_or_never_stored_and_every_table_knows_only_declared_types() -> None:
     legal = frozenset().union(*LEGAL.values())
     assert legal == {name for name, row in EVENT_TYPES.items() if row.stored}
-    assert set(CALL_LEGAL) | set(TURN_LEGAL) <= legal
+    assert set(CALL_LEGAL) | set(TURN_LEGAL) | set(COMPACTION_LEGAL) <= legal
     for name in sorted(set(EVENT_TYPES) - legal):
         state = initial_state("r", "t")
         with pytest.raises(InvariantError, match="never stored"):

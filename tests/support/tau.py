@@ -204,7 +204,7 @@ def recorded_turns(recording: Recording, *, render: RenderTool = recorded_exactl
             return error(422, f"{key}: there are no messages")
         position = len(sent) - 1
         expected = recording.history(conversation, position, render)
-        wrong = _difference(expected, sent)
+        wrong = difference(expected, sent)
         if wrong is not None:
             return error(422, f"{key}: {wrong}")
         if position >= len(conversation.messages):
@@ -219,7 +219,7 @@ def recorded_turns(recording: Recording, *, render: RenderTool = recorded_exactl
     return respond
 
 
-def _difference(expected: list[Turn], sent: list[Turn]) -> str | None:
+def difference(expected: list[Turn], sent: list[Turn]) -> str | None:
     """What is wrong with a history, or None. `expected` is no longer than `sent`."""
     for index, (wanted, given) in enumerate(zip(expected, sent, strict=False)):
         if _comparable(wanted) != _comparable(given):

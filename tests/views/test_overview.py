@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from afk_es.agents import FailSafeConfig
+from afk_es.core import RetentionPolicy
 from afk_es.machine import AgentRunEvent
 from afk_es.machine.values import Messages
 from afk_es.views import overview
@@ -58,3 +59,11 @@ async def test_a_failure_a_partial_end_and_no_end_say_what_they_are() -> None:
     cut = overview((await eventful())[:-1])
     assert cut.ending == "no terminal event: it is still running, or its process died after llm_completed (seq 26)"
     assert overview(await events_of(agent("free"))).cost_usd is None
+
+
+async def test_a_compaction_takes_nothing_back_of_what_was_said() -> None:
+    policy = RetentionPolicy(max_messages=4, summariser=lambda messages: "They added.")
+    script = [*[calls(("add", {"a": n, "b": n}), text=f"step {n}") for n in range(3)], "done"]
+    events = await events_of(agent(*script), thread_retention=policy)
+    said = [message.content for message in overview(events).conversation if message.role != "tool"]
+    assert said == ["go", "step 0", "step 1", "step 2", "done"]

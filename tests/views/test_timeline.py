@@ -18,6 +18,8 @@ _HOSTILE = "\x1b]0;owned\x07\n\x9b2J\u202e" + "日" * 500
 _CALL = {"tool_name": _HOSTILE, "tool_call_id": "c1"}
 _USAGE = {"input_tokens": 10, "output_tokens": 2, "total_tokens": 12}
 
+_COMPACTION = {"cut": 2, "kept": [], "dropped_messages": 2, "messages": 9, "tokens": 99, "turns": 4, "input_hash": "h"}
+
 SAMPLES: dict[str, list[dict[str, Any]]] = {
     "run_started": [
         {"agent_name": _HOSTILE, "resumed": False, "epoch": 1, "owner": "o", "agent": {}, "user_message": _HOSTILE},
@@ -119,9 +121,29 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
     "effect_in_doubt": [
         {"effect": "tool", "intent_seq": 7, "resolution": "report", **_CALL},
         {"effect": "llm", "intent_seq": 7, "resolution": "ask_again"},
+        {"effect": "compaction", "intent_seq": 7, "resolution": "ask_again"},
     ],
     "limit_reached": [{"limit": "max_steps", "maximum": 3.0, "used": 3.0}],
-    "thread_compacted": [{"thread_id": "t", "up_to": [], "summary": _HOSTILE, "dropped_messages": 2}],
+    "compaction_started": [
+        {**_COMPACTION, "attempt": 1, "summariser": None},
+        {**_COMPACTION, "attempt": 2, "summariser": _HOSTILE},
+    ],
+    "thread_compacted": [
+        {"thread_id": "t", "up_to": [], "summary": _HOSTILE, "dropped_messages": 2},
+        {
+            "thread_id": "t",
+            "up_to": [],
+            "summary": None,
+            "dropped_messages": 2,
+            "cut": 2,
+            "kept": [],
+            "tokens_before": 9,
+            "tokens_after": 3,
+            "usage": {"input_tokens": 9, "output_tokens": 1, "total_tokens": 10},
+            "cost_usd": 0.5,
+        },
+    ],
+    "compaction_failed": [{"error": _HOSTILE, "error_type": "E", "classification": "terminal", "attempt": 1, "summariser": "s"}],
     "warning": [{"kind": _HOSTILE}],
     "run_completed": [{"state": "completed"}, {"state": "degraded", "missing": [_HOSTILE]}],
     "run_failed": [{"error": _HOSTILE, "error_type": "E"}],

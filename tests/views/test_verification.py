@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from afk_es.agents import PolicyEngine, PolicyRule, PolicyRuleCondition
+from afk_es.core import RetentionPolicy
 from afk_es.machine import AgentRunEvent
 from afk_es.views import Verification, problems
 from tests.views.runs import agent, calls, eventful, events_of
@@ -157,3 +158,32 @@ async def test_a_start_that_was_in_doubt_may_be_closed_or_repeated_and_an_input_
     answered = _with_data(events, index, outcome="answered", value="two", by="ada")[: index + 1]
     returned = _with_data(events, index + 1, success=True, output="two", error=None, outcome="returned")[index + 1]
     assert list(problems([*answered, returned])) == []
+
+
+async def compacted() -> Events:
+    """A run whose conversation was summed up between two steps."""
+    policy = RetentionPolicy(max_messages=4, summariser=lambda messages: "They added.")
+    script = [*[calls(("add", {"a": n, "b": n})) for n in range(3)], "done"]
+    return await events_of(agent(*script), thread_retention=policy)
+
+
+async def test_a_run_with_a_compaction_is_sound() -> None:
+    events = await compacted()
+    assert [event.type for event in events].count("thread_compacted") == 1
+    assert not list(problems(events))
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (_twice("compaction_started"), "intent"),
+        (_without("compaction_started"), "orphan"),
+        (_twice("thread_compacted"), "orphan"),
+        (_without("thread_compacted"), "fold"),
+        (_forged("thread_compacted", cut=2), "fold"),
+        (_forged("thread_compacted", summary="They subtracted."), "request_hash"),
+    ],
+)
+async def test_an_impossible_compaction_is_named_by_its_rule(change: Callable[[Events], Events], rule: str) -> None:
+    found = list(problems(change(await compacted())))
+    assert found[0].rule == rule

@@ -1,0 +1,271 @@
+"""What goes and what stays when a conversation is compacted, over generated conversations and generated retentions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afk_es.errors import InvariantError
+from afk_es.machine import Draft, evolve, stamp
+from afk_es.machine.compaction import compacted_data
+from afk_es.machine.effects import CallModel, Summarise
+from afk_es.machine.retention import (
+    DROPPED,
+    Measure,
+    begins_turn,
+    compacted,
+    exceeds,
+    measured,
+    message_tokens,
+    plan,
+    summary_message,
+)
+from afk_es.machine.spec import Rendering, Retention
+from afk_es.machine.values import Message, Messages, ToolCall
+from tests.machine.simulation import Simulation, compaction_failed, control, llm_completed, spec_of
+from tests.machine.situations import answer_model, started, state_of
+
+texts = st.text(max_size=60)
+
+
+@st.composite
+def exchanges(draw: st.DrawFn) -> list[Message]:
+    """What belongs together: a few words of the user, an answer, or an answer with the results of its calls."""
+    kind = draw(st.sampled_from(["user", "answer", "calls"]))
+    if kind != "calls":
+        return [Message("user" if kind == "user" else "assistant", draw(texts))]
+    # Models repeat the ids of calls within a run, so these do.
+    calls = tuple(ToolCall(f"c{number}", "work", {"text": draw(texts)}) for number in range(draw(st.integers(1, 3))))
+    return [Message("assistant", draw(texts), calls), *(Message("tool", draw(texts), (), call.id) for call in calls)]
+
+
+conversations = st.lists(exchanges(), max_size=25).map(lambda parts: [message for part in parts for message in part])
+
+retentions = st.builds(
+    Retention,
+    max_tokens=st.none() | st.integers(1, 400),
+    max_messages=st.none() | st.integers(1, 30),
+    max_turns=st.none() | st.integers(1, 6),
+    keep_share=st.sampled_from([0.25, 0.5, 1.0]),
+    keep_last_turns=st.integers(0, 3),
+    summariser=st.sampled_from(["drop", "function"]),
+)
+
+
+def assert_legal(messages: Iterable[Message]) -> None:
+    """Every call is answered right after it, in order, and every result answers a call."""
+    pending: list[str] = []
+    for message in messages:
+        if message.role == "tool":
+            assert pending, "a result without its call"
+            assert message.tool_call_id == pending.pop(0)
+        else:
+            assert not pending, "a call without its result"
+            pending = [call.id for call in message.tool_calls]
+    assert not pending
+
+
+@given(conversations, retentions, st.integers(0, 100))
+def test_what_is_left_is_a_legal_conversation_with_all_that_has_to_stay(said: list[Message], retention: Retention, pick: int) -> None:
+    before = Messages(said)
+    users = [index for index, message in enumerate(said) if message.role == "user"]
+    own = users[pick % len(users)] if users and pick % 3 else -1
+    wanted = plan(before, retention, own=own)
+    if wanted is None:
+        return
+    summary = summary_message("They spoke.", retention, Rendering())
+    after = compacted(before, wanted.cut, wanted.kept, summary)
+    assert_legal(after)
+    assert list(before) == said, "an older view is left alone"
+    assert after[0] == summary
+    assert wanted.dropped == len(before) - len(after) + 1 > 1
+    assert list(after)[1 + len(wanted.kept) :] == said[wanted.cut :]
+    if own >= 0:
+        assert said[own] in list(after)
+    unanswered = list(said)
+    while unanswered and unanswered[-1].role == "user":
+        unanswered.pop()
+    assert wanted.cut <= len(unanswered), "what the model has not answered stays"
+    turns = [index for index in range(len(said)) if begins_turn(said, index)]
+    if turns and retention.keep_last_turns:
+        assert wanted.cut <= turns[max(0, len(turns) - retention.keep_last_turns)]
+    inside_own_turn = -1 < own < wanted.cut
+    if wanted.cut < len(said) and not inside_own_turn and said[wanted.cut].role == "assistant":
+        assert said[-1].role in ("tool", "user"), "cut within an older turn only for what must stay"
+
+
+@given(conversations, retentions)
+def test_it_fits_the_share_unless_what_must_stay_does_not(said: list[Message], retention: Retention) -> None:
+    retention_without_floor = Retention(
+        retention.max_tokens, retention.max_messages, retention.max_turns, retention.keep_share, 0, retention.summariser
+    )
+    said = [*said, Message("assistant", "an answer")]
+    wanted = plan(Messages(said), retention_without_floor)
+    if wanted is None:
+        return
+    after = measured(compacted(Messages(said), wanted.cut, wanted.kept, summary_message(None, retention, Rendering())))
+    share = retention.keep_share
+    for maximum, used in ((retention.max_messages, after.messages), (retention.max_turns, after.turns)):
+        assert maximum is None or used <= max(1, int(maximum * share))
+    if retention.max_tokens is not None and after.messages > 1:
+        assert after.tokens <= max(1, int(retention.max_tokens * share))
+
+
+@given(conversations, st.integers(0, 60))
+def test_measuring_in_pieces_is_measuring_at_once(said: list[Message], cut: int) -> None:
+    head = measured(Messages(said[:cut]))
+    assert measured(Messages(said), head) == measured(Messages(said))
+
+
+@given(conversations, retentions)
+def test_compacting_again_what_was_just_compacted_comes_to_an_end(said: list[Message], retention: Retention) -> None:
+    messages = Messages(said)
+    for _again in range(4):
+        if not exceeds(retention, measured(messages)) or (wanted := plan(messages, retention)) is None:
+            return
+        messages = compacted(messages, wanted.cut, wanted.kept, summary_message("s", retention, Rendering()))
+    pytest.fail("it goes on and on")
+
+
+@pytest.mark.parametrize(
+    ("message", "tokens"),
+    [
+        (Message("user", ""), 4),
+        (Message("user", "four"), 5),
+        (Message("user", "fives"), 6),
+        (Message("user", "日本語"), 7),
+        (Message("assistant", "", (ToolCall("c", "work", {}),)), 14),
+        (Message("assistant", "", (ToolCall("c", "work", "broken"),)), 15),
+    ],
+)
+def test_the_estimate_of_tokens(message: Message, tokens: int) -> None:
+    assert message_tokens(message) == tokens
+
+
+def test_a_conversation_that_stayed_too_large_may_grow_before_it_is_compacted_again() -> None:
+    retention = Retention(max_messages=10)
+    assert exceeds(retention, Measure(11, 0, 0))
+    assert not exceeds(retention, Measure(11, 0, 0), after=Measure(11, 0, 0))
+    assert not exceeds(retention, Measure(16, 0, 0), after=Measure(11, 0, 0))
+    assert exceeds(retention, Measure(17, 0, 0), after=Measure(11, 0, 0))
+    assert not exceeds(retention, Measure(13, 0, 0), after=Measure(8, 0, 0)), "more stayed than was meant to"
+    assert not exceeds(retention, Measure(90, 0, 0), after=Measure(60, 0, 0))
+    assert exceeds(retention, Measure(91, 0, 0), after=Measure(60, 0, 0))
+
+
+# ---------------------------------------------------------------------------------------------------------------- as events of a run
+
+
+def compacting() -> tuple[Simulation, Summarise]:
+    """Given a run that has outgrown its retention and asks for a summary."""
+    run = started(retention=Retention(max_messages=4, summariser="function", name="s"))
+    while not (asked := run.wanted(Summarise)):
+        answer_model(run, llm_completed(f"c{run.state.step}", ["look"]))
+        run.answer_plainly(CallModel, Summarise)
+    return run, asked[0]
+
+
+def broken(run: Simulation, draft: Draft, match: str) -> None:
+    """Then the fold refuses the event."""
+    with pytest.raises(InvariantError, match=match):
+        evolve(run.state, stamp(run.state, draft, run.state.at))
+
+
+def test_the_intent_is_announced_and_the_request_of_the_run_is_not_part_of_it() -> None:
+    run, effect = compacting()
+    (announced,) = [event for event in run.events if event.type == "compaction_started"]
+    assert (announced.seq, announced.data["cut"], announced.data["kept"]) == (effect.seq, 3, [0])
+    assert [message.role for message in effect.messages] == ["assistant", "tool"]
+
+
+def test_after_a_crash_the_summary_is_asked_for_again_under_the_same_key_and_the_log_says_so() -> None:
+    run, effect = compacting()
+    run.resume()
+    (again,) = run.wanted(Summarise)
+    assert run.types[-3:] == ["run_started", "effect_in_doubt", "compaction_started"]
+    assert run.events[-2].data == {"effect": "compaction", "intent_seq": effect.seq, "resolution": "ask_again"}
+    assert (again.attempt, again.idempotency_key, again.messages) == (2, effect.idempotency_key, effect.messages)
+
+
+def test_nothing_is_begun_while_the_conversation_is_compacted_and_the_next_step_sees_the_new_one() -> None:
+    run, effect = compacting()
+    run.answer(effect, Draft("thread_compacted", compacted_data(run.state, "They spoke.")))
+    run.answer_plainly(CallModel)
+    (call,) = run.wanted(CallModel)
+    assert [message.role for message in call.messages] == ["user", "user", "assistant", "tool"]
+    assert call.messages[0].content.endswith("They spoke.")
+    assert call.messages[1].content == "Hello"
+
+
+def test_a_failure_that_may_pass_is_tried_again_and_one_that_may_not_is_not() -> None:
+    run, effect = compacting()
+    run.answer(effect, compaction_failed(1, "retryable"))
+    run.answer_plainly(CallModel, Summarise)
+    (wait,) = [wished for wished in run.effects() if wished is not run.state.deadline]
+    run.answer(wait, Draft("timer_fired", {"timer": wait.timer}))  # type: ignore[union-attr]
+    (again,) = run.wanted(Summarise)
+    run.answer(again, compaction_failed(2, "terminal"))
+    run.effects()
+    assert run.types[-3:] == ["compaction_failed", "warning", "step_started"]
+    assert state_of(run) == "running"
+
+
+def test_what_is_being_summed_up_comes_to_its_end_while_the_run_is_paused_and_nothing_follows() -> None:
+    run, effect = compacting()
+    run.put(control("pause"))
+    assert run.effects() == (effect,)
+    run.answer(effect, Draft("thread_compacted", compacted_data(run.state, "They spoke.")))
+    assert run.effects() == ()
+    run.put(control("resume"))
+    run.answer_plainly(CallModel)
+    assert run.wanted(CallModel)
+
+
+def test_turns_are_dropped_without_an_effect() -> None:
+    run = started(retention=Retention(max_messages=4))
+    for _step in range(3):
+        answer_model(run, llm_completed(f"c{run.state.step}", ["look"]))
+        run.answer_plainly(CallModel)
+    at = run.types.index("compaction_started")
+    assert run.types[at + 1 : at + 3] == ["thread_compacted", "step_started"]
+    assert run.state.messages[0].content == DROPPED
+
+
+def test_the_fold_refuses_a_summary_of_something_else_and_a_second_one() -> None:
+    run, _effect = compacting()
+    data = compacted_data(run.state, "They spoke.")
+    broken(run, Draft("thread_compacted", {**data, "cut": 2}), "replaces other messages than")
+    broken(run, Draft("step_started", {"step": 9, "state": "running"}), "step_started for a compaction that is 'started'")
+    run.put(Draft("thread_compacted", data))
+    broken(run, Draft("thread_compacted", data), "a compaction that is 'over'")
+    broken(run, Draft("compaction_failed", compaction_failed(1, "terminal").data), "a compaction that is 'over'")
+    plain = started()
+    broken(plain, Draft("thread_compacted", data), "a compaction that is 'none'")
+
+
+def test_an_event_of_a_version_that_only_took_note_changes_nothing() -> None:
+    run = started()
+    before = run.state
+    run.put(Draft("thread_compacted", {"thread_id": "thread_1", "up_to": [], "summary": "s", "dropped_messages": 2}))
+    assert run.state.messages is before.messages
+
+
+@pytest.mark.parametrize(("cut", "kept"), [(0, ()), (9, ()), (3, (3,)), (2, (0, 0)), (2, (1,)), (2, ())])
+def test_positions_that_part_a_call_from_its_result_are_refused(cut: int, kept: tuple[int, ...]) -> None:
+    said = [Message("user", "q"), Message("assistant", "", (ToolCall("c", "t", {}),)), Message("tool", "r", (), "c"), Message("user", "n")]
+    with pytest.raises(ValueError, match=r"no positions|part tool results"):
+        compacted(Messages(said), cut, kept, Message("user", "s"))
+
+
+def test_a_resumed_run_may_be_given_another_retention_or_none() -> None:
+    run, _effect = compacting()
+    run.resume(spec_of())
+    run.answer_plainly(CallModel)
+    assert run.wanted(CallModel)
+    run, _effect = compacting()
+    run.resume(spec_of(retention=Retention(max_messages=100, summariser="function", name="s")))
+    run.answer_plainly(CallModel)
+    assert run.wanted(CallModel), "what is no longer too large is not compacted"
