@@ -18,6 +18,7 @@ from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Handlers, Loop
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of
 from afk_es.core.session import Session
+from afk_es.core.tickets import as_data, failed, listed, resolved
 from afk_es.core.wiring import bind, check_same_agent, default_model, event_log
 from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, RunOwnedError, UsageError
 from afk_es.handlers import Binding, live_handlers
@@ -159,6 +160,68 @@ class Runner:
         """As `resume`, in the background of this event loop. The handle of a run that had ended has its result at once."""
         feed = EventFeed()
         return AgentRunHandle(await _begun(self._resume(agent, run_id, thread_id, allow_agent_change, feed)), feed)
+
+    # ------------------------------------------------------------------------------------------------------------- background tools
+
+    async def list_background_tools(self, *, thread_id: str, run_id: str, include_resolved: bool = False) -> list[dict[str, Any]]:
+        """The tickets of a run's background tools, in the order in which they were opened; from any process, whoever drives the run.
+
+        Args:
+            include_resolved: also those that have ended, and not only the pending ones.
+
+        Returns:
+            JSON data, a dict each: ticket_id, tool_name, tool_call_id, run_id, status ("pending", "resolved", "failed", "expired", or
+            "abandoned" where the run ended for good before), summary, resume_hint, deferred_at, expires_at, ended_at (ISO 8601, UTC),
+            output (of a resolved one), error (of one that failed or expired), taken_in (False for a result that was posted and that the
+            run has not taken in yet). A ticket whose term is over stays pending until the run's owner has recorded it.
+
+        Raises:
+            RunNotFoundError: no such run in this log.
+            UsageError: it belongs to another thread.
+        """
+        _check_id("run_id", run_id)
+        _check_id("thread_id", thread_id)
+        async with self._session as log:
+            records = await listed(log, run_id, thread_id)
+        return [as_data(record) for record in records if include_resolved or record.status == "pending"]
+
+    async def resolve_background_tool(self, *, thread_id: str, run_id: str, ticket_id: str, output: Any = None) -> None:
+        """Say what the work behind a ticket came to; from any process. Durable when it returns.
+
+        A run that is under way takes it in by itself and tells the model at its next step; any other does when it is resumed. The first
+        word on a ticket holds. A ticket that is about to be opened, because its tool is still returning, is waited for up to 5 seconds.
+
+        Args:
+            output: JSON data, or what Pydantic renders as such.
+
+        Raises:
+            RunNotFoundError: no such run in this log.
+            UsageError: an unknown ticket, one that has ended, a run that has ended or is on another thread; or an output that is not
+                JSON. Nothing was posted, except where another process ended the ticket at this very moment: then its word holds.
+        """
+        self._check_ticket(thread_id, run_id, ticket_id)
+        async with self._session as log:
+            await resolved(log, self._clock, run_id, thread_id, ticket_id, output)
+            self._inbox.look()
+
+    async def fail_background_tool(self, *, thread_id: str, run_id: str, ticket_id: str, error: str) -> None:
+        """Say that the work behind a ticket failed; otherwise as `resolve_background_tool`.
+
+        Args:
+            error: what the model is told.
+
+        Raises:
+            RunNotFoundError, UsageError: as there.
+        """
+        self._check_ticket(thread_id, run_id, ticket_id)
+        _check_id("error", error)
+        async with self._session as log:
+            await failed(log, self._clock, run_id, thread_id, ticket_id, clean_text(error))
+            self._inbox.look()
+
+    def _check_ticket(self, thread_id: str, run_id: str, ticket_id: str) -> None:
+        for name, value in (("run_id", run_id), ("thread_id", thread_id), ("ticket_id", ticket_id)):
+            _check_id(name, value)
 
     # --------------------------------------------------------------------------------------------------------------------- the inside
 

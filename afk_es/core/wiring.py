@@ -61,6 +61,7 @@ async def bind(
         rendering=config.rendering(),
         interaction=config.interaction(),
         in_doubt=config.in_doubt,
+        background=config.background(),
     )
     return Binding(
         agent=agent,

@@ -151,13 +151,27 @@ class ToolBatch(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ticket(msgspec.Struct, frozen=True, gc=False):
-    """A deferred tool that has not ended yet."""
+    """A deferred tool that has not ended yet.
+
+    Attributes:
+        seq: of its `tool_deferred`.
+        expired: its term is over; it has failed unless its result is taken in at this very moment.
+    """
 
     ticket_id: str
     tool_name: str
     tool_call_id: str
+    seq: int
     deferred_at: dt.datetime
-    expires_at: str | None = None
+    expires_at: dt.datetime
+    expired: bool = False
+
+
+class Grace(msgspec.Struct, frozen=True, gc=False):
+    """How long the next step waits for what the last batch deferred: tickets whose seq is above `batch_seq`."""
+
+    batch_seq: int
+    wait: Wait
 
 
 class Control(msgspec.Struct, frozen=True, gc=False):
@@ -195,6 +209,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
         notices: messages that join the conversation when the next step starts.
         answer: text of the last answer, whole or partial.
         last_letter: the position of the last letter that was taken in.
+        grace: while the next step waits for tickets.
     """
 
     run_id: str
@@ -233,6 +248,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     output: Any = None
     reason: str = ""
     last_letter: int = 0
+    grace: Grace | None = None
 
     @property
     def ended(self) -> bool:

@@ -4,6 +4,7 @@ from afk_es.views.ledger import CallRecord, ToolTally, call_records, tallied
 from afk_es.views.overview import LimitUse, Overview, overview
 from afk_es.views.printable import arguments_text, clipped, columns, compact_json, padded, visible
 from afk_es.views.requests import RebuiltRequest, request_at
+from afk_es.views.tickets import TICKET_EVENTS, TicketBook, TicketRecord
 from afk_es.views.timeline import Line, Timeline, heading, minutes_up, render_line, since, timeline
 from afk_es.views.verification import Problem, Verification, problems
 
@@ -28,6 +29,9 @@ __all__ = [
     "minutes_up",
     "since",
     "tallied",
+    "TICKET_EVENTS",
+    "TicketBook",
+    "TicketRecord",
     "Timeline",
     "timeline",
     "ToolTally",

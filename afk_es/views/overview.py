@@ -13,6 +13,7 @@ from afk_es.machine.events import TERMINAL
 from afk_es.machine.state import RunState
 from afk_es.machine.values import Message, Messages, Usage
 from afk_es.views.ledger import CallRecord, call_records
+from afk_es.views.tickets import TicketBook, TicketRecord
 
 
 class LimitUse(msgspec.Struct, frozen=True):
@@ -33,6 +34,7 @@ class Overview(msgspec.Struct, frozen=True):
         stretches: how often it was begun or resumed.
         conversation: what was said in this run, without what the thread remembered before it.
         missing: what a degraded run did not do.
+        tickets: of its background tools, in the order in which they were opened.
         cost_usd: None where no answer carried a price.
         elapsed_s: time during which a process ran it.
     """
@@ -61,6 +63,7 @@ class Overview(msgspec.Struct, frozen=True):
     answer: str
     missing: tuple[str, ...]
     open_tickets: int
+    tickets: tuple[TicketRecord, ...] = ()
 
 
 def overview(events: Sequence[AgentRunEvent], history: Messages | None = None) -> Overview:
@@ -71,6 +74,9 @@ def overview(events: Sequence[AgentRunEvent], history: Messages | None = None) -
     """
     first, last = events[0], events[-1]
     state = fold(initial_state(first.run_id, first.thread_id, history), events)
+    book = TicketBook()
+    for event in events:
+        book.take(event)
     remembered = len(history) if history is not None else 0
     return Overview(
         run_id=state.run_id,
@@ -97,6 +103,7 @@ def overview(events: Sequence[AgentRunEvent], history: Messages | None = None) -
         answer=state.answer,
         missing=state.missing,
         open_tickets=len(state.tickets),
+        tickets=book.records,
     )
 
 
