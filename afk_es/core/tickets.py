@@ -29,7 +29,6 @@ class RunTickets:
 
     def __init__(self, log: EventLog, run_id: str) -> None:
         self.book = TicketBook()
-        self.last_letter = 0
         self._log = log
         self._run_id = run_id
         self._last: AgentRunEvent | None = None
@@ -52,7 +51,7 @@ class RunTickets:
 
     async def expect(self) -> None:
         """Take the letters that were posted and are not events yet."""
-        for letter in await self._log.letters(after=self.last_letter, run_ids=[self._run_id]):
+        for letter in await self._log.letters(after=self.book.last_letter, run_ids=[self._run_id]):
             self.book.expect(letter.draft, letter.at)
 
     @property
@@ -68,7 +67,6 @@ class RunTickets:
     def _take(self, event: AgentRunEvent) -> None:
         self._last = event
         self.book.take(event)
-        self.last_letter = max(self.last_letter, event.data.get("letter", 0))
         match event.type:
             case "run_started":
                 self._owner = event.data["owner"]
@@ -149,7 +147,7 @@ async def _post(
 ) -> None:
     data = {"tool_name": ticket.tool_name, "tool_call_id": ticket.tool_call_id, "ticket_id": ticket.ticket_id, **outcome}
     letter = await log.post(ticket.run_id, Draft(kind, data, message), at=clock.now())
-    for other in await log.letters(after=tickets.last_letter, run_ids=[ticket.run_id]):
+    for other in await log.letters(after=tickets.book.last_letter, run_ids=[ticket.run_id]):
         if other.position < letter.position and other.draft.data.get("ticket_id") == ticket.ticket_id:
             raise UsageError(
                 f"ticket {ticket.ticket_id!r} of run {ticket.run_id} was ended by somebody else at this moment; the first word holds"

@@ -45,9 +45,14 @@ class TicketRecord(msgspec.Struct, frozen=True):
 
 
 class TicketBook:
-    """The tickets of a run, as far as its events were taken."""
+    """The tickets of a run, as far as its events were taken.
+
+    Attributes:
+        last_letter: the position of the last letter that these events took in; those behind it are to be expected.
+    """
 
     def __init__(self) -> None:
+        self.last_letter = 0
         self._records: list[TicketRecord] = []
         self._latest: dict[str, int] = {}
         """Where the latest ticket of each id stands: an id may be used again when its ticket has ended."""
@@ -66,6 +71,7 @@ class TicketBook:
 
     def take(self, event: AgentRunEvent) -> TicketRecord | None:
         """Take the next event; the ticket that ends with it, or None."""
+        self.last_letter = max(self.last_letter, event.data.get("letter", 0))
         match event.type:
             case "tool_deferred":
                 self._open(event)
