@@ -45,7 +45,7 @@ async def _records(log: EventLog, run_id: str) -> tuple[TicketRecord, ...]:
     async for event in reading.events_of(log, run_id):
         book.take(event)
     for letter in await log.letters(after=book.last_letter, run_ids=[run_id]):
-        book.expect(letter.draft, letter.at)
+        book.expect(letter.draft, letter.at, letter.position)
     return book.records
 
 

@@ -9,6 +9,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import Clock, Ids, RandomIds, SystemClock
 from afk_es.core.config import RunnerConfig
@@ -18,7 +20,7 @@ from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Handlers, Loop
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of
 from afk_es.core.session import Session
-from afk_es.core.tickets import as_data, failed, listed, resolved
+from afk_es.core.tickets import TicketDesk
 from afk_es.core.wiring import bind, check_same_agent, default_model, event_log
 from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, RunOwnedError, UsageError
 from afk_es.handlers import Binding, live_handlers
@@ -76,6 +78,7 @@ class Runner:
         self._bindings: dict[int, Binding] = {}
         self._memory = ThreadMemory()
         self._inbox = Inbox(opened, self.config.background_tool_poll_interval_s)
+        self._tickets = TicketDesk(opened, self._clock)
         self._always_replay = self.config.debug or os.environ.get("AFK_ES_ALWAYS_REPLAY") == "1"
 
     @property
@@ -181,9 +184,9 @@ class Runner:
         """
         _check_id("run_id", run_id)
         _check_id("thread_id", thread_id)
-        async with self._session as log:
-            records = await listed(log, run_id, thread_id)
-        return [as_data(record) for record in records if include_resolved or record.status == "pending"]
+        async with self._session:
+            records = await self._tickets.listed(thread_id, run_id)
+        return [msgspec.to_builtins(record) for record in records if include_resolved or record.status == "pending"]
 
     async def resolve_background_tool(self, *, thread_id: str, run_id: str, ticket_id: str, output: Any = None) -> None:
         """Say what the work behind a ticket came to; from any process. Durable when it returns.
@@ -200,8 +203,8 @@ class Runner:
                 JSON. Nothing was posted, except where another process ended the ticket at this very moment: then its word holds.
         """
         self._check_ticket(thread_id, run_id, ticket_id)
-        async with self._session as log:
-            await resolved(log, self._clock, run_id, thread_id, ticket_id, output)
+        async with self._session:
+            await self._tickets.resolved(thread_id, run_id, ticket_id, output)
             self._inbox.look()
 
     async def fail_background_tool(self, *, thread_id: str, run_id: str, ticket_id: str, error: str) -> None:
@@ -215,8 +218,8 @@ class Runner:
         """
         self._check_ticket(thread_id, run_id, ticket_id)
         _check_id("error", error)
-        async with self._session as log:
-            await failed(log, self._clock, run_id, thread_id, ticket_id, clean_text(error))
+        async with self._session:
+            await self._tickets.failed(thread_id, run_id, ticket_id, clean_text(error))
             self._inbox.look()
 
     def _check_ticket(self, thread_id: str, run_id: str, ticket_id: str) -> None:

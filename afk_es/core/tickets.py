@@ -6,13 +6,12 @@ It drives no run. What is posted is a letter; the run's owner takes it in, now o
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict, deque
 from typing import Any
-
-import msgspec
 
 from afk_es.clock import Clock
 from afk_es.errors import ConfigurationError, RunNotFoundError, ToolError, UsageError
-from afk_es.log import EventLog
+from afk_es.log import EventLog, Letter
 from afk_es.machine import AgentRunEvent, Draft
 from afk_es.tools.outcome import plain_output
 from afk_es.views import TicketBook, TicketRecord
@@ -23,36 +22,54 @@ before the run has written down that there is a ticket."""
 
 _GLANCE_S = 0.02
 
+_KEPT = 32
+
 
 class RunTickets:
-    """The tickets of one run, read from the log and read on."""
+    """The tickets of one run, read from the log and read on: a log is append-only, so what was read stays true."""
 
     def __init__(self, log: EventLog, run_id: str) -> None:
         self.book = TicketBook()
+        self.run_id = run_id
         self._log = log
-        self._run_id = run_id
+        self._letters: deque[Letter] = deque()
         self._last: AgentRunEvent | None = None
         self._owner = ""
         self._under_way: set[str] = set()
 
-    async def read(self, thread_id: str | None) -> None:
+    async def read(self, thread_id: str) -> None:
         """Take all events that are new.
 
         Raises:
             RunNotFoundError: there is no such run.
             UsageError: it belongs to another thread.
         """
-        for event in await self._log.read(self._run_id, after=self._last.seq if self._last is not None else 0):
-            self._take(event)
+        for event in await self._log.read(self.run_id, after=self._seq):
+            # Two may be reading at the same time.
+            if event.seq == self._seq + 1:
+                self._take(event)
         if self._last is None:
-            raise RunNotFoundError(f"{self._log.location} has no run {self._run_id!r}; `afk-es runs` lists what it has")
-        if thread_id is not None and thread_id != self._last.thread_id:
-            raise UsageError(f"run {self._run_id} belongs to thread {self._last.thread_id!r}, not to {thread_id!r}")
+            raise RunNotFoundError(f"{self._log.location} has no run {self.run_id!r}; `afk-es runs` lists what it has")
+        if thread_id != self._last.thread_id:
+            raise UsageError(f"run {self.run_id} belongs to thread {self._last.thread_id!r}, not to {thread_id!r}")
 
-    async def expect(self) -> None:
-        """Take the letters that were posted and are not events yet."""
-        for letter in await self._log.letters(after=self.book.last_letter, run_ids=[self._run_id]):
-            self.book.expect(letter.draft, letter.at)
+    async def expected(self, ticket_id: str | None = None) -> TicketBook:
+        """The tickets, or one of them, as they will be when the run has taken in what was posted."""
+        book = self.book.copy()
+        for letter in await self.letters():
+            if ticket_id is None or letter.draft.data.get("ticket_id") == ticket_id:
+                book.expect(letter.draft, letter.at, letter.position)
+        return book
+
+    async def letters(self) -> list[Letter]:
+        """The letters that were posted and that the events read so far have not taken in, in order."""
+        seen = self._letters[-1].position if self._letters else self.book.last_letter
+        for letter in await self._log.letters(after=seen, run_ids=[self.run_id]):
+            if not self._letters or letter.position > self._letters[-1].position:
+                self._letters.append(letter)
+        while self._letters and self._letters[0].position <= self.book.last_letter:
+            self._letters.popleft()
+        return list(self._letters)
 
     @property
     def ended(self) -> str | None:
@@ -62,7 +79,11 @@ class RunTickets:
 
     async def may_be_opened(self) -> bool:
         """Whether a tool is running that may be about to defer its result."""
-        return bool(self._under_way) and await self._log.alive(self._owner, self._run_id)
+        return bool(self._under_way) and await self._log.alive(self._owner, self.run_id)
+
+    @property
+    def _seq(self) -> int:
+        return self._last.seq if self._last is not None else 0
 
     def _take(self, event: AgentRunEvent) -> None:
         self._last = event
@@ -79,76 +100,82 @@ class RunTickets:
                 pass
 
 
-async def listed(log: EventLog, run_id: str, thread_id: str | None) -> tuple[TicketRecord, ...]:
-    """Every ticket of the run, with what was posted and is not taken in yet."""
-    tickets = RunTickets(log, run_id)
-    await tickets.read(thread_id)
-    await tickets.expect()
-    return tickets.book.records
+class TicketDesk:
+    """Where results are handed in, for all runs of a log. It keeps what it has read of the latest runs."""
 
+    def __init__(self, log: EventLog, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._known: OrderedDict[str, RunTickets] = OrderedDict()
 
-def as_data(record: TicketRecord) -> dict[str, Any]:
-    """The record as JSON data."""
-    data: dict[str, Any] = msgspec.to_builtins(record)
-    return data
-
-
-async def resolved(log: EventLog, clock: Clock, run_id: str, thread_id: str | None, ticket_id: str, output: Any) -> None:
-    """Post the result of a ticket."""
-    tickets = RunTickets(log, run_id)
-    ticket = await _open_ticket(tickets, run_id, thread_id, ticket_id)
-    try:
-        plain = plain_output(output, ticket.tool_name)
-    except ToolError as error:
-        raise ConfigurationError(f"{error}; a result is recorded, so it is JSON data") from error
-    await _post(log, clock, tickets, ticket, "tool_background_resolved", {"output": plain}, "")
-
-
-async def failed(log: EventLog, clock: Clock, run_id: str, thread_id: str | None, ticket_id: str, error: str) -> None:
-    """Post that the work behind a ticket failed."""
-    tickets = RunTickets(log, run_id)
-    ticket = await _open_ticket(tickets, run_id, thread_id, ticket_id)
-    await _post(log, clock, tickets, ticket, "tool_background_failed", {"error": error}, error)
-
-
-async def _open_ticket(tickets: RunTickets, run_id: str, thread_id: str | None, ticket_id: str) -> TicketRecord:
-    loop = asyncio.get_running_loop()
-    patience = loop.time() + _OPENING_S
-    while True:
+    async def listed(self, thread_id: str, run_id: str) -> tuple[TicketRecord, ...]:
+        """Every ticket of the run, with what was posted and is not taken in yet."""
+        tickets = self._of(run_id)
         await tickets.read(thread_id)
-        if tickets.ended is not None:
-            raise UsageError(f"run {run_id} has ended ({tickets.ended}); results of its background tools are not taken any more")
-        known = tickets.book.find(ticket_id)
-        if known is not None and known.status == "pending":
-            break
-        # An id whose ticket has ended may be used again, by a call that is under way.
-        if loop.time() >= patience or not await tickets.may_be_opened():
-            raise UsageError(_why_not(tickets, run_id, ticket_id))
-        await asyncio.sleep(_GLANCE_S)
-    await tickets.expect()
-    ticket = tickets.book.find(ticket_id)
-    if ticket is None or ticket.status != "pending":
-        raise UsageError(_why_not(tickets, run_id, ticket_id))
-    return ticket
+        return (await tickets.expected()).records
+
+    async def resolved(self, thread_id: str, run_id: str, ticket_id: str, output: Any) -> None:
+        """Post the result of a ticket."""
+        tickets = self._of(run_id)
+        ticket = await self._pending(tickets, thread_id, ticket_id)
+        try:
+            plain = plain_output(output, ticket.tool_name)
+        except ToolError as error:
+            raise ConfigurationError(f"{error}; a result is recorded, so it is JSON data") from error
+        await self._post(tickets, ticket, "tool_background_resolved", {"output": plain}, "")
+
+    async def failed(self, thread_id: str, run_id: str, ticket_id: str, error: str) -> None:
+        """Post that the work behind a ticket failed."""
+        tickets = self._of(run_id)
+        ticket = await self._pending(tickets, thread_id, ticket_id)
+        await self._post(tickets, ticket, "tool_background_failed", {"error": error}, error)
+
+    def _of(self, run_id: str) -> RunTickets:
+        tickets = self._known.pop(run_id, None) or RunTickets(self._log, run_id)
+        self._known[run_id] = tickets
+        if len(self._known) > _KEPT:
+            self._known.popitem(last=False)
+        return tickets
+
+    async def _pending(self, tickets: RunTickets, thread_id: str, ticket_id: str) -> TicketRecord:
+        """The ticket, once it is open and as long as nobody has said what it came to."""
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + _OPENING_S
+        while True:
+            await tickets.read(thread_id)
+            if tickets.ended is not None:
+                raise UsageError(
+                    f"run {tickets.run_id} has ended ({tickets.ended}); results of its background tools are not taken any more"
+                )
+            known = tickets.book.find(ticket_id)
+            if known is not None and known.status == "pending":
+                break
+            # An id whose ticket has ended may be used again, by a call that is under way.
+            if loop.time() >= patience or not await tickets.may_be_opened():
+                raise UsageError(_why_not(tickets.book, tickets.run_id, ticket_id))
+            await asyncio.sleep(_GLANCE_S)
+        expected = await tickets.expected(ticket_id)
+        ticket = expected.find(ticket_id)
+        if ticket is None or ticket.status != "pending":
+            raise UsageError(_why_not(expected, tickets.run_id, ticket_id))
+        return ticket
+
+    async def _post(self, tickets: RunTickets, ticket: TicketRecord, kind: str, outcome: dict[str, Any], message: str) -> None:
+        data = {"tool_name": ticket.tool_name, "tool_call_id": ticket.tool_call_id, "ticket_id": ticket.ticket_id, **outcome}
+        letter = await self._log.post(ticket.run_id, Draft(kind, data, message), at=self._clock.now())
+        known = (await tickets.expected(ticket.ticket_id)).find(ticket.ticket_id)
+        if known is not None and known.deferred_at == ticket.deferred_at and known.letter != letter.position:
+            raise UsageError(
+                f"ticket {ticket.ticket_id!r} of run {ticket.run_id} was ended by somebody else at this moment: {known.status}; "
+                "the first word holds"
+            )
 
 
-def _why_not(tickets: RunTickets, run_id: str, ticket_id: str) -> str:
-    known = tickets.book.find(ticket_id)
+def _why_not(book: TicketBook, run_id: str, ticket_id: str) -> str:
+    known = book.find(ticket_id)
     if known is not None:
         posted = "" if known.taken_in else ", which the run has not taken in yet"
         return f"ticket {ticket_id!r} of run {run_id} has ended: {known.status}{posted}; the first word holds"
-    pending = [record.ticket_id for record in tickets.book.records if record.status == "pending"]
+    pending = [record.ticket_id for record in book.records if record.status == "pending"]
     shown = ", ".join(repr(one) for one in pending[:5]) + (", ..." if len(pending) > 5 else "")
     return f"run {run_id} has no ticket {ticket_id!r}; {f'open are: {shown}' if pending else 'none is open'}"
-
-
-async def _post(
-    log: EventLog, clock: Clock, tickets: RunTickets, ticket: TicketRecord, kind: str, outcome: dict[str, Any], message: str
-) -> None:
-    data = {"tool_name": ticket.tool_name, "tool_call_id": ticket.tool_call_id, "ticket_id": ticket.ticket_id, **outcome}
-    letter = await log.post(ticket.run_id, Draft(kind, data, message), at=clock.now())
-    for other in await log.letters(after=tickets.book.last_letter, run_ids=[ticket.run_id]):
-        if other.position < letter.position and other.draft.data.get("ticket_id") == ticket.ticket_id:
-            raise UsageError(
-                f"ticket {ticket.ticket_id!r} of run {ticket.run_id} was ended by somebody else at this moment; the first word holds"
-            )

@@ -26,6 +26,7 @@ class TicketRecord(msgspec.Struct, frozen=True):
         ended_at: when its end became known; for a posted result, when it was posted.
         output: of a resolved one.
         error: of one that failed or expired.
+        letter: the position of the letter that said so; None where the run itself did.
         taken_in: False for a result that was posted and that the run has not taken in yet.
     """
 
@@ -41,6 +42,7 @@ class TicketRecord(msgspec.Struct, frozen=True):
     ended_at: dt.datetime | None = None
     output: Any = None
     error: str | None = None
+    letter: int | None = None
     taken_in: bool = True
 
 
@@ -64,6 +66,13 @@ class TicketBook:
         """All tickets, in the order in which they were opened."""
         return tuple(self._records)
 
+    def copy(self) -> TicketBook:
+        """Another book with the same tickets, to look ahead in."""
+        twin = TicketBook()
+        twin.last_letter = self.last_letter
+        twin._records, twin._latest, twin._of_call = list(self._records), dict(self._latest), dict(self._of_call)
+        return twin
+
     def find(self, ticket_id: str) -> TicketRecord | None:
         """The latest ticket of that id, or None."""
         place = self._latest.get(ticket_id)
@@ -78,17 +87,17 @@ class TicketBook:
             case "tool_completed":
                 self._refused(event)
             case "tool_background_resolved" | "tool_background_failed":
-                return self._end(Draft(event.type, event.data), event.at, taken_in=True)
+                return self._end(Draft(event.type, event.data), event.at, event.data.get("letter"), taken_in=True)
             case "run_completed" | "run_failed" | "run_cancelled":
                 self._records = [replace(one, status="abandoned") if one.status == "pending" else one for one in self._records]
             case _:
                 pass
         return None
 
-    def expect(self, letter: Draft, at: dt.datetime) -> None:
+    def expect(self, letter: Draft, at: dt.datetime, position: int) -> None:
         """Take a letter that was posted then and is not an event yet."""
         if letter.type in ("tool_background_resolved", "tool_background_failed"):
-            self._end(letter, at, taken_in=False)
+            self._end(letter, at, position, taken_in=False)
 
     def _open(self, event: AgentRunEvent) -> None:
         data = event.data
@@ -120,15 +129,15 @@ class TicketBook:
         del self._records[refused]
         self._latest = {name: place - (place > refused) for name, place in self._latest.items()}
 
-    def _end(self, draft: Draft, at: dt.datetime, *, taken_in: bool) -> TicketRecord | None:
+    def _end(self, draft: Draft, at: dt.datetime, letter: int | None, *, taken_in: bool) -> TicketRecord | None:
         data = draft.data
         known = self.find(data["ticket_id"])
         if known is None or known.status != "pending":
             return None
         if draft.type == "tool_background_resolved":
-            ended = replace(known, status="resolved", output=data["output"], ended_at=at, taken_in=taken_in)
+            ended = replace(known, status="resolved", output=data["output"], ended_at=at, letter=letter, taken_in=taken_in)
         else:
             status: TicketStatus = "expired" if data.get("expired") else "failed"
-            ended = replace(known, status=status, error=data["error"], ended_at=at, taken_in=taken_in)
+            ended = replace(known, status=status, error=data["error"], ended_at=at, letter=letter, taken_in=taken_in)
         self._records[self._latest[known.ticket_id]] = ended
         return ended
