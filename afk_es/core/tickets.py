@@ -36,6 +36,7 @@ class RunTickets:
         self._last: AgentRunEvent | None = None
         self._owner = ""
         self._under_way: set[str] = set()
+        self._turn = asyncio.Lock()
 
     async def read(self, thread_id: str) -> None:
         """Take all events that are new.
@@ -44,9 +45,9 @@ class RunTickets:
             RunNotFoundError: there is no such run.
             UsageError: it belongs to another thread.
         """
-        for event in await self._log.read(self.run_id, after=self._seq):
-            # Two may be reading at the same time.
-            if event.seq == self._seq + 1:
+        # One after the other: where many results come at once, the first reads the run and the others what is new.
+        async with self._turn:
+            for event in await self._log.read(self.run_id, after=self._last.seq if self._last is not None else 0):
                 self._take(event)
         if self._last is None:
             raise RunNotFoundError(f"{self._log.location} has no run {self.run_id!r}; `afk-es runs` lists what it has")
@@ -63,10 +64,9 @@ class RunTickets:
 
     async def letters(self) -> list[Letter]:
         """The letters that were posted and that the events read so far have not taken in, in order."""
-        seen = self._letters[-1].position if self._letters else self.book.last_letter
-        for letter in await self._log.letters(after=seen, run_ids=[self.run_id]):
-            if not self._letters or letter.position > self._letters[-1].position:
-                self._letters.append(letter)
+        async with self._turn:
+            seen = self._letters[-1].position if self._letters else self.book.last_letter
+            self._letters += await self._log.letters(after=seen, run_ids=[self.run_id])
         while self._letters and self._letters[0].position <= self.book.last_letter:
             self._letters.popleft()
         return list(self._letters)
@@ -80,10 +80,6 @@ class RunTickets:
     async def may_be_opened(self) -> bool:
         """Whether a tool is running that may be about to defer its result."""
         return bool(self._under_way) and await self._log.alive(self._owner, self.run_id)
-
-    @property
-    def _seq(self) -> int:
-        return self._last.seq if self._last is not None else 0
 
     def _take(self, event: AgentRunEvent) -> None:
         self._last = event
@@ -107,6 +103,7 @@ class TicketDesk:
         self._log = log
         self._clock = clock
         self._known: OrderedDict[str, RunTickets] = OrderedDict()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def listed(self, thread_id: str, run_id: str) -> tuple[TicketRecord, ...]:
         """Every ticket of the run, with what was posted and is not taken in yet."""
@@ -131,6 +128,10 @@ class TicketDesk:
         await self._post(tickets, ticket, "tool_background_failed", {"error": error}, error)
 
     def _of(self, run_id: str) -> RunTickets:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop = loop
+            self._known.clear()
         tickets = self._known.pop(run_id, None) or RunTickets(self._log, run_id)
         self._known[run_id] = tickets
         if len(self._known) > _KEPT:
