@@ -247,7 +247,8 @@ _NO_PAYING = PolicyEngine(
     ]
 )
 
-_LOOKING = RunnerConfig(background_tool_poll_interval_s=0.01)
+# Whoever posts looks at once, and nobody looks by real time: a scenario has the same points every time.
+_LOOKING = RunnerConfig(background_tool_poll_interval_s=60)
 _MIXED: Plan = [["look", "put", "pay"]]
 _RETRY = FailSafeConfig(tool_failure_policy="retry_then_continue")
 
@@ -282,13 +283,13 @@ SCENARIOS: dict[str, CrashScenario] = {
         agent=background("A", "B", "C"),
         user_message="Do it",
         beside=deliver,
-        config=RunnerConfig(background_tool_poll_interval_s=0.01, background_tool_interrupt_on_resolve=False),
+        config=RunnerConfig(background_tool_poll_interval_s=60, background_tool_interrupt_on_resolve=False),
     ),
     "results within the grace": CrashScenario(
         agent=background("A"),
         user_message="Do it",
         beside=deliver,
-        config=RunnerConfig(background_tool_poll_interval_s=0.01, background_tool_default_grace_s=60),
+        config=RunnerConfig(background_tool_poll_interval_s=60, background_tool_default_grace_s=60),
     ),
     "a grace that passes": CrashScenario(
         agent=background("A"),
