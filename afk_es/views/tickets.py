@@ -125,9 +125,8 @@ class TicketBook:
         ticket_id = self._of_call.pop((event.step, event.data["tool_call_id"]), None)
         if ticket_id is None:
             return
-        refused = self._latest.pop(ticket_id)
-        del self._records[refused]
-        self._latest = {name: place - (place > refused) for name, place in self._latest.items()}
+        del self._records[self._latest[ticket_id]]
+        self._latest = {record.ticket_id: place for place, record in enumerate(self._records)}
 
     def _end(self, draft: Draft, at: dt.datetime, letter: int | None, *, taken_in: bool) -> TicketRecord | None:
         data = draft.data
