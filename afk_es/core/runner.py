@@ -175,8 +175,8 @@ class Runner:
         Returns:
             JSON data, a dict each: ticket_id, tool_name, tool_call_id, run_id, status ("pending", "resolved", "failed", "expired", or
             "abandoned" where the run ended for good before), summary, resume_hint, deferred_at, expires_at, ended_at (ISO 8601, UTC),
-            output (of a resolved one), error (of one that failed or expired), taken_in (False for a result that was posted and that the
-            run has not taken in yet). A ticket whose term is over stays pending until the run's owner has recorded it.
+            output (of a resolved one), error (of one that failed or expired), letter (the position of the letter that said so, if one
+            did), taken_in (False for a result that was posted and that the run has not taken in yet). A ticket whose term is over stays pending until the run's owner has recorded it.
 
         Raises:
             RunNotFoundError: no such run in this log.

@@ -29,8 +29,8 @@ class RunTickets:
     """The tickets of one run, read from the log and read on: a log is append-only, so what was read stays true."""
 
     def __init__(self, log: EventLog, run_id: str) -> None:
-        self.book = TicketBook()
-        self.run_id = run_id
+        self.book: TicketBook = TicketBook()
+        self.run_id: str = run_id
         self._log = log
         self._letters: deque[Letter] = deque()
         self._last: AgentRunEvent | None = None

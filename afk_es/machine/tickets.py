@@ -104,7 +104,8 @@ def expirations(state: RunState) -> tuple[Draft, ...]:
 
 
 def _expiration(ticket: Ticket) -> Draft:
-    error = f"it expired: no result came within {(ticket.expires_at - ticket.deferred_at).total_seconds():g} s"
+    term_s = (ticket.expires_at - ticket.deferred_at).total_seconds()
+    error = f"it expired: no result came within {term_s:.{0 if term_s >= 10 else 1}f} s"
     data = {"tool_name": ticket.tool_name, "tool_call_id": ticket.tool_call_id, "ticket_id": ticket.ticket_id}
     return Draft("tool_background_failed", {**data, "error": error, "expired": True}, error)
 

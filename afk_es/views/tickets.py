@@ -54,7 +54,7 @@ class TicketBook:
     """
 
     def __init__(self) -> None:
-        self.last_letter = 0
+        self.last_letter: int = 0
         self._records: list[TicketRecord] = []
         self._latest: dict[str, int] = {}
         """Where the latest ticket of each id stands: an id may be used again when its ticket has ended."""

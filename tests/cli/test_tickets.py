@@ -23,7 +23,8 @@ Parked = Callable[..., str]
 @tool
 def order(ticket: str) -> ToolDeferredHandle:
     """Order something."""
-    return ToolDeferredHandle(ticket_id=ticket, summary=f"ordered {ticket}")
+    # A handle refuses such an id, and a log that somebody else made may hold one.
+    return ToolDeferredHandle.model_construct(ticket_id=ticket, summary=f"ordered {ticket}")
 
 
 def clerk(*tickets: str) -> Agent:
