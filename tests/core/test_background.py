@@ -6,6 +6,7 @@ Method: real runs on a real log. Results come from tasks of this process, from a
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from afk_es.clock import SimulatedClock, SystemClock
 from afk_es.core import AgentResult, AgentRunHandle, Runner, RunnerConfig
 from afk_es.errors import ConfigurationError, RunNotFoundError, UsageError
 from afk_es.llms import LLMRequest
+from afk_es.log import Letter
 from afk_es.machine import Draft
 from afk_es.testing import ScriptedModel
 from afk_es.tools import Tool, ToolContext, ToolDeferredHandle, tool
@@ -103,15 +105,17 @@ async def test_a_run_waits_for_its_ticket_and_goes_on_when_another_runner_resolv
     assert not list(problems(events))
 
 
-async def test_a_task_that_the_tool_started_resolves_its_ticket_however_fast_it_is() -> None:
+@pytest.mark.parametrize("itself", [True, False], ids=["through the same Runner", "through another store"])
+async def test_whoever_does_the_work_may_be_faster_than_the_tool_returns(tmp_path: Path, itself: bool) -> None:
     """The result may be there before the run has written down that there is a ticket."""
     tasks: list[asyncio.Task[None]] = []
 
     def begin(ctx: ToolContext) -> None:
-        ended = runner.resolve_background_tool(thread_id=ctx.thread_id, run_id=ctx.run_id, ticket_id="t1", output="here")
+        by = runner if itself else other
+        ended = by.resolve_background_tool(thread_id=ctx.thread_id, run_id=ctx.run_id, ticket_id="t1", output="here")
         tasks.append(asyncio.create_task(ended))
 
-    async with Runner(log=":memory:", config=configured()) as runner:
+    async with Runner(log=tmp_path / "runs.db", config=configured()) as runner, Runner(log=tmp_path / "runs.db") as other:
         result = await runner.run(clerk("t1", order=order(after=begin)), user_message="go")
         await asyncio.gather(*tasks)
     assert (result.state, result.final_text) == ("completed", "here")
@@ -328,6 +332,33 @@ async def test_the_first_word_on_a_ticket_holds() -> None:
     assert all(one is None or "ended by somebody else" in str(one) or "has ended: resolved" in str(one) for one in told)
     assert result.tool_executions[0].output == told.index(None)
     assert len(only(events, "tool_background_resolved")) == 2
+
+
+async def test_whoever_is_overtaken_between_looking_and_posting_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Runner(log=":memory:", config=configured()) as runner:
+        handle = await waiting(runner, "t1")
+        post = runner.log.post
+
+        async def overtaken(run_id: str, draft: Draft, *, at: dt.datetime) -> Letter:
+            await post(run_id, Draft(draft.type, {**draft.data, "output": "quicker"}), at=at)
+            return await post(run_id, draft, at=at)
+
+        monkeypatch.setattr(runner.log, "post", overtaken)
+        with pytest.raises(UsageError, match="was ended by somebody else at this moment: resolved"):
+            await runner.resolve_background_tool(**named(handle, "t1"), output="slower")
+        result = await handle.await_result()
+    assert result.final_text == "quicker"
+
+
+async def test_what_is_kept_of_runs_is_bounded_and_read_again_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("afk_es.core.tickets._KEPT", 1)
+    async with Runner(log=":memory:", config=configured()) as runner:
+        handles = [await waiting(runner, "t1", "t2") for _ in range(3)]
+        for ticket in ("t1", "t2"):
+            for handle in handles:
+                await runner.resolve_background_tool(**named(handle, ticket), output=handle.run_id)
+        results = [await handle.await_result() for handle in handles]
+    assert [result.final_text for result in results] == [handle.run_id for handle in handles]
 
 
 async def test_a_letter_that_comes_too_late_is_a_warning() -> None:
