@@ -198,6 +198,22 @@ async def test_a_grace_that_passes_without_a_result_lets_the_run_go_on() -> None
     assert 60 <= (only(events, "step_started")[1].at - only(events, "tool_deferred")[0].at).total_seconds() < 70
 
 
+async def test_under_a_simulated_clock_a_worker_may_take_its_time() -> None:
+    """Time jumps to the worker's end, and not beyond it to the ticket's before the worker has said a word."""
+    clock = SimulatedClock(autojump_threshold_s=0.2)
+    work: list[asyncio.Task[None]] = []
+
+    async def worker(ctx: ToolContext) -> None:
+        await clock.sleep(600)
+        await asyncio.sleep(0.02)  # What it does then takes a moment of real time.
+        await runner.resolve_background_tool(thread_id=ctx.thread_id, run_id=ctx.run_id, ticket_id="t1", output="here")
+
+    async with Runner(log=":memory:", config=configured(), clock=clock) as runner:
+        by_worker = order(after=lambda ctx: work.append(asyncio.create_task(worker(ctx))))
+        result = await runner.run(clerk("t1", order=by_worker), user_message="go")
+    assert (result.final_text, clock.monotonic()) == ("here", 600)
+
+
 async def in_time(clock: SimulatedClock, handle: AgentRunHandle) -> AgentResult:
     """The result, with a tenth of a second for every turn of the event loop: whoever has something to do comes to it."""
     while not handle.done:
