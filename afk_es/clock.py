@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import heapq
+import math
 import os
 import random
 import time
@@ -73,8 +74,8 @@ class SimulatedClock:
     Args:
         start: the first time of day; default 2026-01-01 00:00 UTC.
         tick: seconds that pass at every reading; default 0, so that equal runs have equal times.
-        autojump_threshold_s: when the earliest sleeper has waited for this many real seconds, time jumps to it, as with trio's
-            MockClock; None (the default) leaves time to `advance`.
+        autojump_threshold_s: when the earliest sleeper has waited for this many real seconds, and nobody was woken by such a jump
+            meanwhile, time jumps to it, as with trio's MockClock; None (the default) leaves time to `advance`.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class SimulatedClock:
         self._threshold = autojump_threshold_s
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = 0
+        self._jumped_at = -math.inf
 
     def now(self) -> dt.datetime:
         """The simulated time of day."""
@@ -123,12 +125,18 @@ class SimulatedClock:
     def _jump_to(self, sleeper: asyncio.Future[None]) -> None:
         if sleeper.done():
             return
+        loop = asyncio.get_running_loop()
+        if self._threshold is not None and loop.time() - self._jumped_at < self._threshold:
+            # Whoever the last jump woke may have something to do before the next.
+            loop.call_later(self._threshold, self._jump_to, sleeper)
+            return
         while self._sleepers and self._sleepers[0][2].done():
             heapq.heappop(self._sleepers)
         if self._sleepers[0][2] is sleeper:
+            self._jumped_at = loop.time()
             self.advance(self._sleepers[0][0] - self._elapsed)
         elif self._threshold is not None:
-            asyncio.get_running_loop().call_later(self._threshold, self._jump_to, sleeper)
+            loop.call_later(self._threshold, self._jump_to, sleeper)
 
 
 class SeededIds:

@@ -22,6 +22,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "runs": ("afk_es.cli.runs", "List runs, the newest first."),
     "log": ("afk_es.cli.log", "Show the events of a run, a line each."),
     "show": ("afk_es.cli.show", "Show a run at a glance, or one event and the request behind it."),
+    "tickets": ("afk_es.cli.tickets", "List what goes on in the background of a run."),
+    "resolve": ("afk_es.cli.background", "Say what a background tool of a run came to."),
+    "fail": ("afk_es.cli.background", "Say that a background tool of a run failed."),
     "verify": ("afk_es.cli.verify", "Check the hash chain and the story of one run, or of all."),
 }
 """Per verb, the module that has it as a command of the same name, and its line of help: `--help` need not import them."""

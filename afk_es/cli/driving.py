@@ -107,6 +107,12 @@ def _tool_line(event: AgentStreamEvent) -> str:
             return f"{event.tool_name} -> {compact_json(event.tool_output)}"
         case "tool_completed":
             return f"{event.tool_name} failed: {event.tool_error}"
+        case "tool_deferred":
+            return f"{event.tool_name} goes on in the background as ticket {event.ticket_id}"
+        case "tool_background_resolved":
+            return f"{event.tool_name} (ticket {event.ticket_id}) -> {compact_json(event.tool_output)}"
+        case "tool_background_failed":
+            return f"{event.tool_name} (ticket {event.ticket_id}) failed: {event.tool_error}"
         case _:
             return f"{event.tool_name} {event.type.removeprefix('tool_')}"
 

@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from afk_es.machine.events import AgentRunEvent
-from afk_es.views import clipped, columns, minutes_up, padded, visible
+from afk_es.views import TicketRecord, clipped, columns, compact_json, minutes_up, padded, visible
 
 WIDTH_WITHOUT_TERMINAL = 120
 
@@ -38,6 +38,8 @@ STATUS_TONES = {
     "running": "strong",
     "paused": "mark",
 }
+
+TICKET_TONES = {"pending": "strong", "resolved": "good", "failed": "bad", "expired": "bad", "abandoned": "mark"}
 
 
 def width() -> int:
@@ -106,6 +108,18 @@ def dollars(cost: float | None) -> str:
         return f"${cost:.2f}"
     # Two digits that say something, also of a fraction of a cent, and never an exponent.
     return "$" + f"{cost:.{max(2, 1 - math.floor(math.log10(cost)))}f}"
+
+
+def ticket_story(record: TicketRecord) -> str:
+    """What there is to say of a background tool, in a line."""
+    waits = "" if record.taken_in else " (posted; the run has not taken it in yet)"
+    match record.status:
+        case "resolved":
+            return compact_json(record.output) + waits
+        case "failed" | "expired":
+            return (record.error or "") + waits
+        case _:
+            return record.summary or ""
 
 
 def command(*words: str, db: str | None = None) -> str:

@@ -20,6 +20,7 @@ from afk_es.views import (
     CallRecord,
     Overview,
     RebuiltRequest,
+    TicketRecord,
     arguments_text,
     clipped,
     compact_json,
@@ -102,6 +103,10 @@ def _write_overview(seen: Overview, status: str) -> None:
         _write_call(call, columns)
     if not seen.calls:
         _quiet("  none recorded", columns)
+    if seen.tickets:
+        _title(f"in the background ({len(seen.tickets)})")
+    for ticket in seen.tickets:
+        _write_ticket(ticket, columns)
     for sentence in seen.missing:
         click.echo(output.toned(clipped(f"missing: {sentence}", columns), "mark"))
 
@@ -129,6 +134,12 @@ def _write_call(call: CallRecord, columns: int) -> None:
     detail = padded(f"{call.outcome}, {times}", 26)
     rest = clipped(result, max(8, columns - len(lead) - len(detail) - 3))
     click.echo(" " * (len(lead) + 2) + output.toned(detail, _OUTCOME_TONES.get(call.outcome, "bad")) + " " + rest)
+
+
+def _write_ticket(ticket: TicketRecord, columns: int) -> None:
+    lead = f"  {padded(ticket.status, 10)} "
+    rest = clipped(f"{ticket.tool_name} ({ticket.ticket_id}): {output.ticket_story(ticket)}", max(8, columns - len(lead)))
+    click.echo(output.toned(lead, output.TICKET_TONES[ticket.status]) + rest)
 
 
 def _title(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from afk_es.core.retention import RetentionPolicy
-from afk_es.machine.spec import Interaction, Rendering
+from afk_es.machine.spec import AtEnd, Background, Interaction, Rendering
 from afk_es.tools import SandboxProfile, ToolContext
 
 SandboxProfileProvider = Callable[[ToolContext], SandboxProfile | None]
@@ -22,10 +22,6 @@ _LATER: dict[str, str] = {
     "max_parallel_subagents_per_parent": "subagents",
     "max_parallel_subagents_per_target_agent": "subagents",
     "subagent_queue_backpressure_limit": "subagents",
-    "background_tools_enabled": "resolving background tools",
-    "background_tool_default_grace_s": "resolving background tools",
-    "background_tool_max_pending": "resolving background tools",
-    "background_tool_interrupt_on_resolve": "resolving background tools",
 }
 """Settings of features that this release does not have yet. To take one and ignore it would be worse than to refuse it."""
 
@@ -45,6 +41,17 @@ class RunnerConfig(BaseModel):
         default_sandbox_profile: the profile tools are checked against where the provider gives none.
         sandbox_profile_provider: a function of the ToolContext that gives the profile of a call.
         secret_scope_provider: a function of the ToolContext that gives the secrets a call may see.
+        background_tools_enabled: whether a tool may defer its result; where not, a call that does has failed, and the model is told so.
+        background_tool_default_grace_s: how long, after tool calls of which some deferred their results, the next step waits for these.
+        background_tool_max_pending: results that a run may wait for at once, exactly; a call that would be one more has failed.
+        background_tool_result_ttl_s: after how long a deferred result counts as failed ("expired") where the tool names no term. It is
+            the run's owner who finds that out, a later one as well; until then a result still counts.
+        background_tool_interrupt_on_resolve: whether a run that waits for several results at its end goes on as soon as one is there, and
+            not only when all are.
+        background_tool_at_end: what a run does whose model has answered while results are still open. "wait": wait for them, which counts
+            as running time, and take another step with them. "park": end this stretch as interrupted, to be resumed when they are there.
+            "report": end as degraded, naming them. A result that is there is always told to the model in another step, where the limits
+            leave room for one; where they do not, the run ends by that limit, and with "report" as degraded.
         background_tool_poll_interval_s: how often the log is looked at for what others posted to the runs that go on here: control requests,
             answers, results of background tools.
         in_doubt: what happens on resume to a tool that was started, has no result and is neither read-only nor idempotent: "report" tells
@@ -79,6 +86,7 @@ class RunnerConfig(BaseModel):
     background_tool_poll_interval_s: float = Field(default=0.5, gt=0)
     background_tool_result_ttl_s: float = Field(default=3600.0, gt=0)
     background_tool_interrupt_on_resolve: bool = True
+    background_tool_at_end: AtEnd = "wait"
     in_doubt: Literal["report", "ask", "retry"] = "report"
     thread_retention: RetentionPolicy | None = None
     durability: Literal["full", "normal"] = "full"
@@ -94,6 +102,17 @@ class RunnerConfig(BaseModel):
     def rendering(self) -> Rendering:
         """How tool outputs are shown to the model, for the RunSpec."""
         return Rendering(self.sanitize_tool_output, self.untrusted_tool_preamble, self.tool_output_max_chars)
+
+    def background(self) -> Background:
+        """What becomes of tools in the background, for the RunSpec."""
+        return Background(
+            self.background_tools_enabled,
+            self.background_tool_default_grace_s,
+            self.background_tool_max_pending,
+            self.background_tool_result_ttl_s,
+            self.background_tool_interrupt_on_resolve,
+            self.background_tool_at_end,
+        )
 
     def interaction(self) -> Interaction:
         """How people are asked, for the RunSpec."""

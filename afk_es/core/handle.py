@@ -203,6 +203,7 @@ class AgentStreamEvent(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         type: text_delta, step_started, tool_started, tool_completed, tool_deferred, tool_background_resolved, tool_background_failed,
             and at the very end exactly one of completed (completed or degraded) and error (failed, cancelled, interrupted).
+        ticket_id: of a tool in the background, on tool_deferred, tool_background_resolved and tool_background_failed.
         result: the run's result, on the last event.
         error: why the run did not complete, on an error event.
     """
@@ -216,6 +217,7 @@ class AgentStreamEvent(msgspec.Struct, frozen=True, kw_only=True):
     tool_success: bool | None = None
     tool_output: Any = None
     tool_error: str | None = None
+    ticket_id: str | None = None
     result: AgentResult | None = None
     error: str | None = None
 
@@ -223,6 +225,9 @@ class AgentStreamEvent(msgspec.Struct, frozen=True, kw_only=True):
 _STREAMED = frozenset(
     {"step_started", "tool_started", "tool_completed", "tool_deferred", "tool_background_resolved", "tool_background_failed"}
 )
+
+
+_BACKGROUND_SUCCESS = {"tool_background_resolved": True, "tool_background_failed": False}
 
 
 def stream_event(event: AgentRunEvent) -> AgentStreamEvent | None:
@@ -238,9 +243,10 @@ def stream_event(event: AgentRunEvent) -> AgentStreamEvent | None:
         state=event.state,
         tool_name=data.get("tool_name"),
         tool_call_id=data.get("tool_call_id"),
-        tool_success=data.get("success"),
+        tool_success=_BACKGROUND_SUCCESS.get(event.type, data.get("success")),
         tool_output=data.get("output"),
         tool_error=data.get("error"),
+        ticket_id=data.get("ticket_id"),
     )
 
 

@@ -30,6 +30,7 @@ class Inbox:
         self._cursor: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._again = False
 
     def join(self, loop: Loop) -> None:
         """Deliver to this loop from now on. A new run has no letters yet."""
@@ -66,7 +67,10 @@ class Inbox:
 
     def look(self) -> None:
         """Look now: this process has just posted something."""
-        if self._loops and self._looking is None:
+        if self._looking is not None:
+            # Whoever is looking may have read the log before this was posted.
+            self._again = True
+        elif self._loops:
             self._looking = asyncio.create_task(self._look(), name="afk_es inbox")
             self._looking.add_done_callback(self._looked)
 
@@ -82,6 +86,9 @@ class Inbox:
 
     def _looked(self, task: asyncio.Task[None]) -> None:
         self._looking = None
+        again, self._again = self._again, False
+        if again:
+            self.look()
         error = None if task.cancelled() else task.exception()
         if isinstance(error, LogError):
             # It may be readable at the next look, and the runs have not been told anything wrong.

@@ -10,18 +10,21 @@ from pydantic import BaseModel, ConfigDict
 from afk_es.errors import RunCancelledError, RunDegradedError, RunError, RunFailedError, RunInterruptedError
 from afk_es.llms import LLMResponse
 from afk_es.machine.events import AgentRunEvent
-from afk_es.machine.state import RunState
+from afk_es.machine.state import NO_TIME, RunState
 from afk_es.machine.values import ToolCall, Usage
-from afk_es.views import ModelUse, usage_by_model
+from afk_es.views import TICKET_EVENTS, ModelUse, TicketBook, TicketRecord, usage_by_model
 
 ResultState = Literal["completed", "failed", "degraded", "cancelled", "interrupted"]
 
-RESULT_EVENTS = frozenset({"tool_completed", "llm_called", "llm_completed"})
+RESULT_EVENTS = frozenset({"llm_called", "llm_completed"}) | TICKET_EVENTS
 """The events that a result needs beside the state."""
 
 
 class ToolExecutionRecord(BaseModel):
-    """A tool call of a run and how it ended; denied and refused ones too."""
+    """A tool call of a run and how it ended; denied and refused ones too.
+
+    One that went on in the background has its record when it has ended there; its `latency_ms` is the time since it was deferred.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, defer_build=True)
 
@@ -132,7 +135,11 @@ def result_of(state: RunState, events: Sequence[AgentRunEvent], structured: Any 
     asked: dict[str, Any] = {}
     answered: dict[str, Any] = {}
     answer: dict[str, Any] | None = None
+    tickets = TicketBook()
     for event in events:
+        ended = tickets.take(event)
+        if ended is not None:
+            records.append(_background_record(state, ended))
         match event.type:
             case "tool_completed":
                 records.append(_record(event.data))
@@ -196,6 +203,22 @@ def _record(data: dict[str, Any]) -> ToolExecutionRecord:
         agent_name=data["agent_name"],
         agent_depth=data["agent_depth"],
         agent_path=tuple(data["agent_path"]),
+    )
+
+
+def _background_record(state: RunState, ticket: TicketRecord) -> ToolExecutionRecord:
+    spec = state.spec
+    took = ticket.ended_at - ticket.deferred_at if ticket.ended_at is not None else NO_TIME
+    return ToolExecutionRecord.model_construct(
+        tool_name=ticket.tool_name,
+        tool_call_id=ticket.tool_call_id,
+        success=ticket.status == "resolved",
+        output=ticket.output,
+        error=ticket.error,
+        latency_ms=took.total_seconds() * 1000,
+        agent_name=spec.agent_name,
+        agent_depth=len(spec.agent_path),
+        agent_path=(*spec.agent_path, spec.agent_name),
     )
 
 

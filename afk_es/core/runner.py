@@ -9,6 +9,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import Clock, Ids, RandomIds, SystemClock
 from afk_es.core.compaction import ThreadCompactor
@@ -20,6 +22,7 @@ from afk_es.core.loop import Handlers, Loop
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of
 from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.session import Session
+from afk_es.core.tickets import TicketDesk
 from afk_es.core.wiring import bind, check_same_agent, default_model, event_log
 from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, RunOwnedError, UsageError
 from afk_es.handlers import Binding, live_handlers
@@ -29,7 +32,7 @@ from afk_es.llms import ChatModel, UserMessage
 from afk_es.llms.content import content_of
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, Draft, RunState, fold, initial_state
-from afk_es.machine.values import Messages, plain
+from afk_es.machine.values import Messages, clean_text, plain
 
 _AGENTS_KEPT = 64
 
@@ -78,6 +81,7 @@ class Runner:
         self._bindings: dict[int, Binding] = {}
         self._memory = ThreadMemory()
         self._inbox = Inbox(opened, self.config.background_tool_poll_interval_s)
+        self._tickets = TicketDesk(opened, self._clock)
         self._always_replay = self.config.debug or os.environ.get("AFK_ES_ALWAYS_REPLAY") == "1"
 
     @property
@@ -197,6 +201,70 @@ class Runner:
         async with self._session as log:
             compactor = ThreadCompactor(self._memory, self.config, self._clock, self._ids, self._default_model, drive)
             return await compactor.compact(log, thread_id, retention)
+
+    # ------------------------------------------------------------------------------------------------------------- background tools
+
+    async def list_background_tools(self, *, thread_id: str, run_id: str, include_resolved: bool = False) -> list[dict[str, Any]]:
+        """The tickets of a run's background tools, in the order in which they were opened; from any process, whoever drives the run.
+
+        Args:
+            include_resolved: also those that have ended, and not only the pending ones.
+
+        Returns:
+            JSON data, a dict each: ticket_id, tool_name, tool_call_id, run_id, status ("pending", "resolved", "failed", "expired", or
+            "abandoned" where the run ended for good before), summary, resume_hint, deferred_at, expires_at, ended_at (ISO 8601, UTC),
+            output (of a resolved one), error (of one that failed or expired), letter (the position of the letter that said so, if one
+            did), taken_in (False for a
+            result that was posted and that the run has not taken in yet). A ticket whose term is over stays pending until the run's owner
+            has recorded it.
+
+        Raises:
+            RunNotFoundError: no such run in this log.
+            UsageError: it belongs to another thread.
+        """
+        _check_id("run_id", run_id)
+        _check_id("thread_id", thread_id)
+        async with self._session:
+            records = await self._tickets.listed(thread_id, run_id)
+        return [msgspec.to_builtins(record) for record in records if include_resolved or record.status == "pending"]
+
+    async def resolve_background_tool(self, *, thread_id: str, run_id: str, ticket_id: str, output: Any = None) -> None:
+        """Say what the work behind a ticket came to; from any process. Durable when it returns.
+
+        A run that is under way takes it in by itself and tells the model at its next step; any other does when it is resumed. The first
+        word on a ticket holds. A ticket that is about to be opened, because its tool is still returning, is waited for up to 5 seconds.
+
+        Args:
+            output: JSON data, or what Pydantic renders as such.
+
+        Raises:
+            RunNotFoundError: no such run in this log.
+            UsageError: an unknown ticket, one that has ended, a run that has ended or is on another thread; or an output that is not
+                JSON. Nothing was posted, except where another process ended the ticket at this very moment: then its word holds.
+        """
+        self._check_ticket(thread_id, run_id, ticket_id)
+        async with self._session:
+            await self._tickets.resolved(thread_id, run_id, ticket_id, output)
+            self._inbox.look()
+
+    async def fail_background_tool(self, *, thread_id: str, run_id: str, ticket_id: str, error: str) -> None:
+        """Say that the work behind a ticket failed; otherwise as `resolve_background_tool`.
+
+        Args:
+            error: what the model is told.
+
+        Raises:
+            RunNotFoundError, UsageError: as there.
+        """
+        self._check_ticket(thread_id, run_id, ticket_id)
+        _check_id("error", error)
+        async with self._session:
+            await self._tickets.failed(thread_id, run_id, ticket_id, clean_text(error))
+            self._inbox.look()
+
+    def _check_ticket(self, thread_id: str, run_id: str, ticket_id: str) -> None:
+        for name, value in (("run_id", run_id), ("thread_id", thread_id), ("ticket_id", ticket_id)):
+            _check_id(name, value)
 
     # --------------------------------------------------------------------------------------------------------------------- the inside
 

@@ -68,6 +68,7 @@ async def bind(
         interaction=config.interaction(),
         in_doubt=config.in_doubt,
         retention=retention,
+        background=config.background(),
     )
     return Binding(
         agent=agent,

@@ -87,7 +87,7 @@ class ToolHandler:
             {
                 "tool_name": effect.call.tool_name,
                 "tool_call_id": effect.call.id,
-                "ticket_id": handle.ticket_id or f"{state.run_id}:{effect.ordinal}",
+                "ticket_id": clean_text(handle.ticket_id) if handle.ticket_id else f"{state.run_id}:{effect.ordinal}",
                 "status": clean_text(handle.status),
                 "summary": plain(handle.summary),
                 "resume_hint": plain(handle.resume_hint),

@@ -29,8 +29,11 @@ def _refusal(state: RunState, draft: Draft) -> str | None:
             return _unasked(state, draft.data, "input", ("request_id",))
         case "tool_background_resolved" | "tool_background_failed":
             ticket_id = draft.data["ticket_id"]
-            if all(ticket.ticket_id != ticket_id for ticket in state.tickets):
+            open_one = next((ticket for ticket in state.tickets if ticket.ticket_id == ticket_id), None)
+            if open_one is None:
                 return f"ticket {ticket_id!r} is not open"
+            if open_one.tool_call_id != draft.data["tool_call_id"]:
+                return f"ticket {ticket_id!r} is of tool call {open_one.tool_call_id!r}, and not of {draft.data['tool_call_id']!r}"
             return None
         case _:
             return None

@@ -16,6 +16,7 @@ from afk_es.machine.effects import Effect, ValidateOutput
 from afk_es.machine.events import Draft
 from afk_es.machine.limits import before_effects, breached, degraded, ending, failed, wall_time
 from afk_es.machine.state import RunState
+from afk_es.machine.tickets import after_answer, expirations, expiry
 from afk_es.machine.turns import call_effects, decide_call, start_step
 
 
@@ -41,7 +42,7 @@ def decide(state: RunState) -> Decision:
         return Decision(failed(state.fault.error, state.fault.error_type))
     if state.status == "paused":
         return Decision(effects=_under_way(state))
-    events = _events(state)
+    events = (state.tickets and expirations(state)) or _events(state)
     if events:
         return Decision(events)
     return Decision(effects=_effects(state))
@@ -49,6 +50,8 @@ def decide(state: RunState) -> Decision:
 
 def _events(state: RunState) -> tuple[Draft, ...]:
     match state.phase:
+        case "between" if state.grace is not None:
+            return ()
         case "between":
             if compacting(state):
                 return decide_compaction(state)
@@ -68,6 +71,8 @@ def _events(state: RunState) -> tuple[Draft, ...]:
             return (Draft("tool_batch_started", {"tool_call_count": len(calls), "tool_names": names, "tool_call_ids": ids}),)
         case "tools":
             return decide_batch(state)
+        case "answered" if state.tickets or state.notices:
+            return after_answer(state)
         case "answered":
             return degraded(state) if state.missing else (Draft("run_completed", {"state": "completed"}),)
         case _:
@@ -85,8 +90,12 @@ def _effects(state: RunState) -> tuple[Effect, ...]:
             effects = batch_effects(state)
         case "output":
             effects = (ValidateOutput(f"output:{state.step}", state.answer, state.output),)
+        case "between" if state.grace is not None:
+            effects = (state.grace.wait,)
         case _:
             pass
+    if state.tickets:
+        effects = (*effects, expiry(state))
     if effects and state.deadline is not None:
         return (*effects, state.deadline)
     return effects

@@ -509,7 +509,7 @@ _TABLE = (
         "effect",
         defaults={"error": None, "agent_depth": 0, "outcome": "returned"},
     ),
-    EventType("tool_deferred", ToolDeferred, "a call was accepted and goes on in the background", "effect"),
+    EventType("tool_deferred", ToolDeferred, "a tool has moved its call to the background; a refusal follows as tool_completed", "effect"),
     EventType("tool_background_resolved", ToolBackgroundResolved, "a deferred call ended well", "caller", posted=True),
     EventType("tool_background_failed", ToolBackgroundFailed, "a deferred call failed or expired", "caller", posted=True),
     EventType("approval_requested", ApprovalRequested, "a call waits for a person's yes", "decision"),

@@ -53,9 +53,11 @@ LEGAL: dict[str, frozenset[str]] = {
         "effect_in_doubt",
     },
     "output": _ANY_TIME | {"output_validated", "output_rejected"},
-    "answered": _ANY_TIME | {"run_completed"},
+    "answered": _ANY_TIME | {"run_completed", "step_started"},
 }
-"""Per phase, the event types that may come. `step_started` in the model phase leaves a failed model call behind."""
+"""Per phase, the event types that may come. `step_started` in the model phase leaves a failed model call behind, and after an answer it
+begins the step that takes up what background tools came to.
+"""
 
 
 CALL_LEGAL: dict[str, frozenset[str]] = {

@@ -10,6 +10,7 @@ from afk_es.machine.state import RunState, ToolTurn
 from afk_es.machine.values import Message, Messages
 
 _NOT_RUN = "This call was not run: the run ended before it."
+_OPEN = "The background tool {} (ticket {}) had not ended when this run did; its result did not reach this conversation."
 _CUT = "This call was started, and the run ended before it returned; it may or may not have taken effect."
 
 
@@ -19,9 +20,13 @@ def remembered(state: RunState) -> Messages:
     if state.batch is not None:
         for turn in state.batch.turns:
             closing.append(Message("tool", _content(turn), (), turn.call.id))
-    if not closing and not state.notices:
+    closing += state.notices
+    # A log from before tickets could be resolved says nothing of them, and requests that build on it keep their hashes.
+    if state.tickets and state.spec.background is not None:
+        closing += [Message("user", _OPEN.format(ticket.tool_name, ticket.ticket_id)) for ticket in state.tickets]
+    if not closing:
         return state.messages
-    return state.messages.appended(*closing, *state.notices)
+    return state.messages.appended(*closing)
 
 
 def _content(turn: ToolTurn) -> str:

@@ -17,6 +17,7 @@ from afk_es.machine.model_facts import unknown_price
 from afk_es.machine.requests import facets_of
 from afk_es.machine.spec import Limits, RunSpec
 from afk_es.machine.state import Control, Facets, ModelCall, RunState, ToolBatch
+from afk_es.machine.tickets import expired_by, term_over
 from afk_es.machine.values import Message, digest_json
 
 _SPECS: list[tuple[dict[str, Any], RunSpec, Facets]] = []
@@ -90,6 +91,8 @@ def run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         if state.batch is not None:
             turns = tuple(replace(turn, status="in_doubt") if turn.status == "running" else turn for turn in state.batch.turns)
             changes["batch"] = ToolBatch(state.batch.seq, turns)
+        if state.tickets:
+            changes["tickets"] = expired_by(state.tickets, event.at)
     return replace(state, seq=event.seq, at=event.at, **changes)
 
 
@@ -151,7 +154,9 @@ def timer_fired(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         for turn in state.batch.turns:
             if turn.wait is not None and turn.wait.timer == timer:
                 return replace(state, seq=event.seq, at=event.at, batch=state.batch.with_turn(replace(turn, status="allowed", wait=None)))
-    return replace(state, seq=event.seq, at=event.at)
+    if state.grace is not None and state.grace.wait.timer == timer:
+        return replace(state, seq=event.seq, at=event.at, grace=None)
+    return replace(state, seq=event.seq, at=event.at, tickets=term_over(state.tickets, timer))
 
 
 def noted(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:

@@ -162,6 +162,26 @@ class Retention(msgspec.Struct, frozen=True, omit_defaults=True):
     alone: bool = False
 
 
+AtEnd = Literal["wait", "park", "report"]
+
+
+class Background(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What becomes of tools that go on in the background. Seconds."""
+
+    enabled: bool = True
+    """Without it a tool that defers its result has failed."""
+    grace_s: float = 0.0
+    """After a batch that deferred something, how long the next step waits for these results."""
+    max_pending: int = 256
+    """Open tickets a run may have; a deferral beyond it has failed."""
+    result_ttl_s: float = 3600.0
+    """After how long a ticket that names no term has failed."""
+    interrupt_on_resolve: bool = True
+    """A run that waits for its tickets goes on as soon as one has ended, and not only when all have."""
+    at_end: AtEnd = "wait"
+    """What a run does that has answered while tickets are open: wait for them, be laid down until it is resumed, or end and say so."""
+
+
 class RunSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """The agent and the configuration of a run."""
 
@@ -185,6 +205,8 @@ class RunSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     rendering: Rendering = Rendering()
     interaction: Interaction = Interaction()
     in_doubt: InDoubt = "report"
+    background: Background | None = None
+    """None in logs from before tickets could be resolved: what they hold is taken as it was, and no deferral in them is refused."""
     agent_path: tuple[str, ...] = ()
     """The agents above this one, outermost first; empty for a run that a caller started."""
     retention: Retention | None = None

@@ -153,13 +153,27 @@ class ToolBatch(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ticket(msgspec.Struct, frozen=True, gc=False):
-    """A deferred tool that has not ended yet."""
+    """A deferred tool that has not ended yet.
+
+    Attributes:
+        seq: of its `tool_deferred`.
+        expired: its term is over; it has failed unless its result is taken in at this very moment.
+    """
 
     ticket_id: str
     tool_name: str
     tool_call_id: str
+    seq: int
     deferred_at: dt.datetime
-    expires_at: str | None = None
+    expires_at: dt.datetime
+    expired: bool = False
+
+
+class Grace(msgspec.Struct, frozen=True, gc=False):
+    """How long the next step waits for what the last batch deferred: tickets whose seq is above `batch_seq`."""
+
+    batch_seq: int
+    wait: Wait
 
 
 class Compaction(msgspec.Struct, frozen=True, gc=False):
@@ -229,6 +243,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
         answer: text of the last answer, whole or partial.
         last_letter: the position of the last letter that was taken in.
         compaction: None in a run whose conversation is never compacted.
+        grace: while the next step waits for tickets.
     """
 
     run_id: str
@@ -269,6 +284,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
     last_letter: int = 0
     compaction: Compaction | None = None
+    grace: Grace | None = None
 
     @property
     def ended(self) -> bool:

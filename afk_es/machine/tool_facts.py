@@ -12,7 +12,8 @@ from afk_es.machine.model_facts import call_under_way
 from afk_es.machine.rendering import render_error, render_output
 from afk_es.machine.retries import backoff
 from afk_es.machine.spec import POLICIES, FailurePolicy, RunSpec, ToolSpec
-from afk_es.machine.state import Failure, RunState, Ticket, ToolBatch, ToolTurn
+from afk_es.machine.state import Failure, RunState, ToolBatch, ToolTurn
+from afk_es.machine.tickets import grace_after, grace_left, opened, refused
 from afk_es.machine.values import Message
 
 
@@ -151,18 +152,23 @@ def _settled(state: RunState, event: AgentRunEvent, turn: ToolTurn, **changes: A
     missing = [other.failure.error for other in turns if other.consequence == "degrade" and other.failure is not None]
     if missing:
         changes["missing"] = (*state.missing, *missing)
+    tickets = changes.get("tickets", state.tickets)
+    if tickets:
+        changes["grace"] = grace_after(state, tickets, batch.seq, event)
     results = [Message("tool", other.content, (), other.call.id) for other in turns]
     return replace(state, seq=event.seq, at=event.at, batch=None, phase="between", messages=state.messages.appended(*results), **changes)
 
 
 def tool_deferred(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     turn = turn_of(state, event)
-    ticket = Ticket(data["ticket_id"], data["tool_name"], data["tool_call_id"], event.at, data.get("expires_at"))
+    refusal = refused(state, data["ticket_id"])
+    if refusal is not None:
+        return with_turn(state, event, replace(turn, status="failed", failure=refusal))
     said = f"Accepted; it goes on in the background as ticket {data['ticket_id']}, and its result will follow."
     if data["summary"]:
         said += f" {data['summary']}"
     content = render_output(said, state.spec.rendering)
-    return _settled(state, event, replace(turn, status="done", content=content), tickets=(*state.tickets, ticket))
+    return _settled(state, event, replace(turn, status="done", content=content), tickets=(*state.tickets, opened(state, event)))
 
 
 def background_ended(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
@@ -174,4 +180,5 @@ def background_ended(state: RunState, event: AgentRunEvent, data: dict[str, Any]
     tickets = tuple(ticket for ticket in state.tickets if ticket.ticket_id != data["ticket_id"])
     if len(tickets) == len(state.tickets):
         return replace(state, seq=event.seq, at=event.at)  # Two processes resolved it: the first one's word holds.
-    return replace(state, seq=event.seq, at=event.at, tickets=tickets, notices=(*state.notices, notice))
+    grace = grace_left(state.grace, tickets)
+    return replace(state, seq=event.seq, at=event.at, tickets=tickets, notices=(*state.notices, notice), grace=grace)

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -43,13 +43,21 @@ T = TypeVar("T")
 
 
 class RetryClock(SimulatedClock):
-    """A simulated clock on which the delays of retries pass at once and deadlines do not come by themselves; `advance` lets time pass."""
+    """A simulated clock on which the delays of retries pass at once and deadlines do not come by themselves; `advance` lets time pass.
+
+    Args:
+        passing: the kinds of timers whose time passes at once.
+    """
+
+    def __init__(self, passing: Collection[str] = ("retry",)) -> None:
+        super().__init__()
+        self._passing = tuple(f":{kind}:" for kind in passing)
 
     async def sleep(self, seconds: float) -> None:
         """For the delay of a retry: return at once, that much later. Otherwise wait for `advance`."""
         task = asyncio.current_task()
         # The loop names the task of an effect by the effect's id, which for the delay of a retry is "retry:" and a seq.
-        if task is None or ":retry:" not in task.get_name():
+        if task is None or not any(kind in task.get_name() for kind in self._passing):
             await super().sleep(seconds)
             return
         self.advance(seconds)
@@ -72,6 +80,8 @@ class CrashScenario:
         before: runs in a process of its own first, which does not die; for instance earlier runs on the thread.
         compact: instead of running the agent, compact the thread, which needs a `thread_id` and a `before`; the result is that run's.
         control: is given the handle of the run in each process, and may pause, interrupt or cancel it.
+        beside: is given the Runner as well, in each process, for what is said to the run through the log.
+        passing: the kinds of timers whose time passes at once: "retry" (default), "grace", "expiry".
     """
 
     agent: Callable[[Path], Agent] | Agent
@@ -84,6 +94,8 @@ class CrashScenario:
     before: Callable[[Runner, Agent], Awaitable[object]] | None = None
     control: Callable[[AgentRunHandle], Awaitable[object]] | None = None
     compact: RetentionPolicy | None = None
+    beside: Callable[[Runner, AgentRunHandle], Awaitable[object]] | None = None
+    passing: Collection[str] = ("retry",)
 
     def agent_in(self, directory: Path) -> Agent:
         """The agent of a process."""
@@ -137,7 +149,7 @@ class CrashTrial:
             raise UsageError("each process of a crash trial has an event loop of its own; use it where none is running, as in a plain test")
         self.scenario = scenario
         self.directory: Path = Path(tempfile.mkdtemp(prefix="afk_es-crash-"))
-        self.clock: RetryClock = RetryClock()
+        self.clock: RetryClock = RetryClock(scenario.passing)
         self.dispatches: list[Dispatch] = []
         self.passed: list[CrashPoint] = []
         self.processes: int = 0
@@ -222,15 +234,15 @@ class CrashTrial:
                     handle = await runner.run_handle(
                         agent, user_message=scenario.user_message, context=scenario.context, thread_id=scenario.thread_id
                     )
-                if scenario.control is None:
-                    return await handle.await_result()
-                controlling = asyncio.ensure_future(scenario.control(handle))
+                helpers = [asyncio.ensure_future(scenario.control(handle))] if scenario.control is not None else []
+                helpers += [asyncio.ensure_future(scenario.beside(runner, handle))] if scenario.beside is not None else []
                 try:
                     return await handle.await_result()
                 finally:
-                    controlling.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await controlling
+                    for helper in helpers:
+                        helper.cancel()
+                        with contextlib.suppress(asyncio.CancelledError):
+                            await helper
         finally:
             await log.close()
 

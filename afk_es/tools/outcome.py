@@ -31,7 +31,8 @@ class ToolDeferredHandle(BaseModel):
     """Returned by a tool whose work goes on in the background: the call is accepted, its result comes later.
 
     Attributes:
-        ticket_id: names the work; None lets the runner derive one from the run and the call.
+        ticket_id: names the work in one line of at most 200 characters, and is no other open ticket's of the run; None lets the runner
+            derive one from the run and the call.
         status: what the model is told of its state; default "pending".
         summary: one sentence for the model.
         resume_hint: how to go on meanwhile, for the model.
@@ -40,7 +41,7 @@ class ToolDeferredHandle(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    ticket_id: str | None = Field(default=None, min_length=1)
+    ticket_id: str | None = Field(default=None, max_length=200, pattern=r"^\P{C}*[^\s\p{C}]\P{C}*$")
     status: str = "pending"
     summary: str | None = None
     resume_hint: str | None = None

@@ -5,6 +5,7 @@ from afk_es.views.overview import LimitUse, Overview, overview
 from afk_es.views.printable import arguments_text, clipped, columns, compact_json, message_text, padded, visible, without_bytes
 from afk_es.views.requests import RebuiltRequest, request_at
 from afk_es.views.spending import ModelUse, usage_by_model
+from afk_es.views.tickets import TICKET_EVENTS, TicketBook, TicketRecord
 from afk_es.views.timeline import Line, Timeline, heading, minutes_up, render_line, since, timeline
 from afk_es.views.verification import Problem, Verification, problems
 
@@ -31,6 +32,9 @@ __all__ = [
     "minutes_up",
     "since",
     "tallied",
+    "TICKET_EVENTS",
+    "TicketBook",
+    "TicketRecord",
     "Timeline",
     "timeline",
     "ToolTally",

@@ -14,6 +14,7 @@ from afk_es.machine.state import RunState
 from afk_es.machine.values import Message, Messages, Usage
 from afk_es.views.ledger import CallRecord, call_records
 from afk_es.views.spending import ModelUse, usage_by_model
+from afk_es.views.tickets import TicketBook, TicketRecord
 
 
 class LimitUse(msgspec.Struct, frozen=True):
@@ -34,6 +35,7 @@ class Overview(msgspec.Struct, frozen=True):
         stretches: how often it was begun or resumed.
         conversation: what was said in this run, without what the thread remembered before it.
         missing: what a degraded run did not do.
+        tickets: of its background tools, in the order in which they were opened.
         cost_usd: None where no answer carried a price.
         spending: what each model was asked for and used up.
         elapsed_s: time during which a process ran it.
@@ -64,6 +66,7 @@ class Overview(msgspec.Struct, frozen=True):
     answer: str
     missing: tuple[str, ...]
     open_tickets: int
+    tickets: tuple[TicketRecord, ...] = ()
 
 
 def overview(events: Sequence[AgentRunEvent], history: Messages | None = None) -> Overview:
@@ -74,6 +77,9 @@ def overview(events: Sequence[AgentRunEvent], history: Messages | None = None) -
     """
     first, last = events[0], events[-1]
     state, said = _folded(initial_state(first.run_id, first.thread_id, history), events)
+    book = TicketBook()
+    for event in events:
+        book.take(event)
     return Overview(
         run_id=state.run_id,
         thread_id=state.thread_id,
@@ -100,6 +106,7 @@ def overview(events: Sequence[AgentRunEvent], history: Messages | None = None) -
         answer=state.answer,
         missing=state.missing,
         open_tickets=len(state.tickets),
+        tickets=book.records,
     )
 
 

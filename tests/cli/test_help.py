@@ -29,7 +29,7 @@ def test_help_loads_no_verb_and_nothing_heavy(log: Path) -> None:
     assert not {name for name in loaded if name.startswith("afk_es.cli.")} - {"afk_es.cli.failures", "afk_es.cli.invocation"}
 
 
-@pytest.mark.parametrize("verb", ["runs", "log", "show", "verify"])
+@pytest.mark.parametrize("verb", ["runs", "log", "show", "tickets", "verify"])
 def test_reading_loads_no_agents_and_nothing_heavy(verb: str, log: Path, ran: object) -> None:
     ran()  # type: ignore[operator]  # the fixture is a function
     assert not _modules_after(verb, log=log) & {*HEAVY, "pydantic"}

@@ -23,7 +23,7 @@ from afk_es.views import columns
 from tests.cli.conftest import ROOT, Afk, Program
 
 Ran = Callable[..., str]
-READ_VERBS = ("runs", "log", "show", "verify")
+READ_VERBS = ("runs", "log", "show", "tickets", "verify")
 
 
 # ------------------------------------------------------------------------------------------------------------------ logs that are not there

@@ -26,12 +26,12 @@ ROOT = Path(__file__).parents[2]
 class Child:
     """A child process, by what it says."""
 
-    def __init__(self, directory: Path, do: str, plan: str, **job: Any) -> None:
+    def __init__(self, directory: Path, do: str, plan: str, *, module: str = "tests.crash.child", **job: Any) -> None:
         directory.mkdir(exist_ok=True)
         text = json.dumps({"directory": str(directory), "do": do, "plan": plan, **job})
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.crash.child", text],
+            [sys.executable, "-W", "error", "-m", module, text],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

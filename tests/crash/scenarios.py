@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 
 from afk_es.agents import Agent, FailSafeConfig, PolicyEngine, PolicyRule, PolicyRuleCondition
 from afk_es.core import AgentRunHandle, RetentionPolicy, Runner, RunnerConfig
-from afk_es.errors import LLMRetryableError, ToolError
+from afk_es.errors import LLMRetryableError, ToolError, UsageError
 from afk_es.llms import Image, LLMBuilder, LLMRequest, LLMResponse, ToolCall, Usage
 from afk_es.machine.values import Message
 from afk_es.testing import CrashScenario, ScriptedModel
@@ -162,17 +163,48 @@ def _verdict(directory: Path) -> Agent:
     return Agent(name="judge", model=ScriptedModel(answer), tools=[tools_in(journal)["look"]], output_type=Verdict)
 
 
-def _background(directory: Path) -> Agent:
-    journal = Journal(directory / "journal.jsonl")
+def ordering(*items: str) -> Callable[[LLMRequest], LLMResponse]:
+    """A model that orders these, and then tells all that it has heard of them, whenever it heard it."""
 
-    @tool
-    async def order(item: str, ctx: ToolContext) -> ToolDeferredHandle:
-        """Order something that takes long."""
-        journal.note("order", ctx, item=item)
-        await asyncio.sleep(0)
-        return ToolDeferredHandle(ticket_id=f"ticket {item}", summary="ordered")
+    def answer(request: LLMRequest) -> LLMResponse:
+        usage = Usage(10, 5, 15)
+        if not any(message.tool_calls for message in request.messages):
+            calls = tuple(ToolCall(f"call_{n}", "order", {"item": item}) for n, item in enumerate(items, 1))
+            return LLMResponse(tool_calls=(*calls, ToolCall("call_put", "put", {"item": "by"})), usage=usage)
+        heard = [short(message.content) for message in request.messages if message.content.startswith("The background tool")]
+        return LLMResponse(text=f"heard: {sorted(heard)}", usage=usage)
 
-    return Agent(name="clerk", model=ScriptedModel(planned([["order", "put"]])), tools=[order, tools_in(journal)["put"]])
+    return answer
+
+
+def background(*items: str) -> Callable[[Path], Agent]:
+    """Makes a clerk who orders these in the background."""
+
+    def make(directory: Path) -> Agent:
+        journal = Journal(directory / "journal.jsonl")
+
+        @tool
+        async def order(item: str, ctx: ToolContext) -> ToolDeferredHandle:
+            """Order something that takes long."""
+            journal.note("order", ctx, item=item)
+            await asyncio.sleep(0)
+            return ToolDeferredHandle(ticket_id=f"ticket {item}", summary="ordered")
+
+        model = ScriptedModel(ordering(*items))
+        return Agent(name="clerk", model=model, tools=[order, tools_in(journal)["put"]], fail_safe=FailSafeConfig(max_wall_time_s=None))
+
+    return make
+
+
+async def deliver(runner: Runner, handle: AgentRunHandle) -> None:
+    """Whoever does the work has the result of every ticket as soon as there is one, and hands it in unless it was."""
+    run = {"thread_id": handle.thread_id, "run_id": handle.run_id}
+    async for event in handle.events:
+        if event.type in ("run_started", "tool_deferred"):
+            for ticket in await runner.list_background_tools(**run, include_resolved=False):
+                # It may have ended, or the run itself, since it was listed.
+                with contextlib.suppress(UsageError):
+                    await runner.resolve_background_tool(**run, ticket_id=ticket["ticket_id"], output=f"delivered {ticket['ticket_id']}")
 
 
 def _dynamic(directory: Path) -> Agent:
@@ -271,6 +303,8 @@ _NO_PAYING = PolicyEngine(
     ]
 )
 
+# Whoever posts looks at once, and nobody looks by real time: a scenario has the same points every time.
+_LOOKING = RunnerConfig(background_tool_poll_interval_s=60)
 _MIXED: Plan = [["look", "put", "pay"]]
 _RETRY = FailSafeConfig(tool_failure_policy="retry_then_continue")
 
@@ -317,7 +351,35 @@ SCENARIOS: dict[str, CrashScenario] = {
     "second run of a thread": CrashScenario(
         agent=agent([["put"]]), user_message="The second.", thread_id="thread_of_two", before=_first_run
     ),
-    "a tool in the background": CrashScenario(agent=_background, user_message="Do it"),
+    "a tool in the background": CrashScenario(agent=background("A"), user_message="Do it", beside=deliver, config=_LOOKING),
+    "results waited for one by one": CrashScenario(agent=background("A", "B"), user_message="Do it", beside=deliver, config=_LOOKING),
+    "results waited for together": CrashScenario(
+        agent=background("A", "B", "C"),
+        user_message="Do it",
+        beside=deliver,
+        config=RunnerConfig(background_tool_poll_interval_s=60, background_tool_interrupt_on_resolve=False),
+    ),
+    "results within the grace": CrashScenario(
+        agent=background("A"),
+        user_message="Do it",
+        beside=deliver,
+        config=RunnerConfig(background_tool_poll_interval_s=60, background_tool_default_grace_s=60),
+    ),
+    "a grace that passes": CrashScenario(
+        agent=background("A"),
+        user_message="Do it",
+        config=RunnerConfig(background_tool_default_grace_s=60, background_tool_at_end="report"),
+        passing=("retry", "grace"),
+    ),
+    "a ticket that expires": CrashScenario(agent=background("A", "B"), user_message="Do it", passing=("retry", "expiry")),
+    "laid down with a ticket": CrashScenario(
+        agent=background("A"), user_message="Do it", config=RunnerConfig(background_tool_at_end="park")
+    ),
+    "a deferral beyond the maximum": CrashScenario(
+        agent=background("A", "B"),
+        user_message="Do it",
+        config=RunnerConfig(background_tool_max_pending=1, background_tool_at_end="report"),
+    ),
     "call limit": CrashScenario(agent=agent([["pay", "put", "pay"]], fail_safe=FailSafeConfig(max_tool_calls=2)), user_message="Do it"),
     "exact model limit": CrashScenario(agent=agent([["pay"], ["put"]], fail_safe=FailSafeConfig(max_llm_calls=3)), user_message="Do it"),
     "a tool that fails the run": CrashScenario(

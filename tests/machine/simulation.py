@@ -17,7 +17,9 @@ from afk_es.machine import AgentRunEvent, Draft, Effect, RunSpec, RunState, deci
 from afk_es.machine.compaction import compacted_data
 from afk_es.machine.effects import AskPerson, CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, Summarise, ValidateOutput, Wait
 from afk_es.machine.events import validate
-from afk_es.machine.spec import Interaction, Limits, ModelSpec, Policies, Retry, ToolSpec
+from afk_es.machine.spec import Background, Interaction, Limits, ModelSpec, Policies, Retry, ToolSpec
+from afk_es.machine.state import Ticket
+from afk_es.machine.tickets import expiry
 from afk_es.machine.values import ToolCall
 
 T = TypeVar("T")
@@ -39,8 +41,8 @@ CLASSES = ("retryable", "terminal", "non_fatal")
 
 def spec_of(**changes: Any) -> RunSpec:
     """A spec with all the tools above and small limits; keywords go to whichever part of the spec has a field of that name."""
-    parts: dict[str, dict[str, Any]] = {"limits": {}, "policies": {}, "interaction": {}, "retry": {}}
-    kinds = {"limits": Limits, "policies": Policies, "interaction": Interaction, "retry": Retry}
+    parts: dict[str, dict[str, Any]] = {"limits": {}, "policies": {}, "interaction": {}, "retry": {}, "background": {}}
+    kinds = {"limits": Limits, "policies": Policies, "interaction": Interaction, "retry": Retry, "background": Background}
     whole: dict[str, Any] = {"models": (ModelSpec("m", "p"),), "instructions": "Be brief.", "tools": TOOLS}
     for name, value in changes.items():
         for part, kind in kinds.items():
@@ -177,6 +179,12 @@ def given(request: dict[str, Any], outcome: str, value: str | None) -> Draft:
     return Draft("input_resolved", {**asked, "outcome": outcome, "value": value, "by": "ann"})
 
 
+def result_of(ticket: Ticket) -> Draft:
+    """What a background tool came to."""
+    data = {"tool_name": ticket.tool_name, "tool_call_id": ticket.tool_call_id, "ticket_id": ticket.ticket_id}
+    return Draft("tool_background_resolved", {**data, "output": "it is done"})
+
+
 def control(action: str) -> Draft:
     """A wish from outside."""
     return Draft("control_requested", {"action": action, "reason": None, "origin": "test"})
@@ -267,10 +275,14 @@ class Simulation:
         intruder = chooser.pick("intruder", ("",) * 12 + tuple(intruders)) if intruders else ""
         if intruder == "crash":
             self.resume()
-        elif intruder:
+        elif intruder == "result" and self.state.tickets:
+            self.put(result_of(self.state.tickets[0]))
+        elif intruder and intruder != "result":
             self.put(control(intruder))
         else:
-            due = [effect for effect in effects if effect is not self.state.deadline] or list(effects)
+            # A ticket expires when nothing else can happen, or which of two runs hears of it first would be an accident.
+            patient = (self.state.deadline, expiry(self.state) if self.state.tickets else None)
+            due = [effect for effect in effects if effect not in patient] or [effects[0]]
             effect = chooser.pick(f"next:{len(due)}", due)
             self.answer(effect, chooser.pick(intent(effect), answers_to(self.state, effect)))
         return True

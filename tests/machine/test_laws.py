@@ -37,7 +37,7 @@ from afk_es.machine.spec import POLICIES, BreakerRule, FailurePolicy, ModelSpec,
 from afk_es.machine.values import Message, Messages, digest_json
 from tests.machine.simulation import Hashed, Simulation, T, answers_to, spec_of
 
-INTRUDERS = ("crash", "pause", "resume", "interrupt", "cancel")
+INTRUDERS = ("crash", "pause", "resume", "interrupt", "cancel", "result")
 
 
 class Drawn:
@@ -86,6 +86,11 @@ def specs(draw: st.DrawFn) -> RunSpec:
         input_fallback=draw(fallbacks),
         in_doubt=draw(st.sampled_from(["report", "ask", "retry"])),
         retention=draw(st.none() | retentions()),
+        enabled=draw(st.sampled_from([True, True, True, False])),
+        grace_s=draw(st.sampled_from([0.0, 30.0])),
+        max_pending=draw(st.sampled_from([1, 256])),
+        interrupt_on_resolve=draw(st.booleans()),
+        at_end=draw(st.sampled_from(["wait", "park", "report"])),
     )
 
 

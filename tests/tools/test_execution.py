@@ -343,3 +343,15 @@ class TestRegistry:
             registry.get("serch_web")
         with pytest.raises(UnknownToolError, match="the tools are: search_web"):
             registry.get("xyz")
+
+
+@pytest.mark.parametrize("ticket_id", ["", " ", "two\nlines", "\x1b[2J", "turned \u202e around", "x" * 201])
+def test_a_ticket_id_that_is_no_name_is_refused(ticket_id: str) -> None:
+    """It is shown to the model and on terminals, and typed by people."""
+    with pytest.raises(ValueError, match="ticket_id"):
+        ToolDeferredHandle(ticket_id=ticket_id)
+
+
+@pytest.mark.parametrize("ticket_id", ["1", "shipment A-17", "Lieferung für Müller 7", "注文", None])
+def test_a_ticket_id_may_be_any_line(ticket_id: str | None) -> None:
+    assert ToolDeferredHandle(ticket_id=ticket_id).ticket_id == ticket_id
