@@ -38,6 +38,7 @@ written. What we did wrong says which run and which event.
     │   ├── RunDegradedError
     │   ├── RunCancelledError
     │   └── RunInterruptedError
+    ├── TelemetryError                a telemetry sink could not tell; never reaches a run
     └── InvariantError                our bug: names the run and the seq
 """
 
@@ -204,6 +205,10 @@ class RunCancelledError(RunError):
 
 class RunInterruptedError(RunError):
     """The run was interrupted and can be resumed."""
+
+
+class TelemetryError(AfkError):
+    """A sink of ours could not tell what it was given. A run never sees it; `export_run` lets it through."""
 
 
 class InvariantError(AfkError):

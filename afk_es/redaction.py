@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -63,7 +64,9 @@ _SHAPES = r"""
 """
 
 
-def _shapes(names: Iterable[str]) -> re.Pattern[str]:
+@cache
+def _shapes(names: tuple[str, ...]) -> re.Pattern[str]:
+    # Made when the first text is searched: to import this costs nothing.
     spelled = "|".join("[-_ ]?".join(map(re.escape, name.split())) for name in names)
     return re.compile(_SHAPES.replace("NAMES", spelled), re.IGNORECASE | re.VERBOSE)
 
@@ -71,7 +74,6 @@ def _shapes(names: Iterable[str]) -> re.Pattern[str]:
 _NOUNS = ("api key", "token", "secret", "password", "passwd", "passphrase", "private key", "secret key", "access key")
 """Names that are looked for in running text too, where one is followed by a colon or an equals sign and something."""
 
-_KNOWN_SHAPES = _shapes(_NOUNS)
 _KEPT_GROUPS = ("header", "cookie", "named", "scheme", "url")
 
 
@@ -88,12 +90,12 @@ class Redaction:
         ConfigurationError: a key without a word in it, or a value shorter than `SHORTEST_VALUE`.
     """
 
-    __slots__ = ("_known", "_mark", "_names", "_shapes", "_values")
+    __slots__ = ("_known", "_mark", "_names", "_nouns", "_values")
 
     def __init__(self, *, keys: Iterable[str] = (), values: Iterable[str] = ()) -> None:
         further = [_further(key) for key in _texts("keys", keys)]
         self._names = frozenset(_spellings((*SECRET_NAMES, *further)))
-        self._shapes = _shapes([*_NOUNS, *further]) if further else _KNOWN_SHAPES
+        self._nouns = (*_NOUNS, *further)
         self._known: dict[str, bool] = {}
         self._values: tuple[str, ...] = ()
         self._mark = MARK
@@ -104,10 +106,10 @@ class Redaction:
             )
         self._register(registered)
 
-    def with_values(self, values: Iterable[str]) -> Redaction:
+    def with_values(self, values: Iterable[object]) -> Redaction:
         """The same with more values. What is no text, or too short to be looked for, is left out."""
         wider = Redaction.__new__(Redaction)
-        wider._names, wider._shapes, wider._known = self._names, self._shapes, self._known
+        wider._names, wider._nouns, wider._known = self._names, self._nouns, self._known
         wider._values, wider._mark = self._values, self._mark
         wider._register([value for value in values if isinstance(value, str) and len(value.strip()) >= SHORTEST_VALUE])
         return wider
@@ -188,7 +190,7 @@ class Redaction:
         if depth and text[:1] in "{[ \n\t" and len(text) <= _LONGEST_JSON:
             text = self._json(text, depth)
         text = self._without_values(_PRIVATE_KEYS.sub(self._mark, text) if "PRIVATE KEY" in text else text)
-        text = self._shapes.sub(self._blanked, text)
+        text = _shapes(self._nouns).sub(self._blanked, text)
         # What is left beside a mark may, with the mark, read like another value.
         return self._mark if self._holds_value(text) else text
 
@@ -223,11 +225,11 @@ class Redaction:
 
 
 _SCHEMA_WORDS = frozenset(
-    """
-    type title description format pattern minLength maxLength minimum maximum anyOf oneOf allOf $ref items properties required
-    additionalProperties readOnly writeOnly deprecated
-    """.split()
-)
+    (
+        "type", "title", "description", "format", "pattern", "minLength", "maxLength", "minimum", "maximum", "anyOf", "oneOf", "allOf",
+        "$ref", "items", "properties", "required", "additionalProperties", "readOnly", "writeOnly", "deprecated",
+    )
+)  # fmt: skip
 
 
 def _is_schema(item: dict[Any, Any]) -> bool:

@@ -174,7 +174,9 @@ def test_values_too_short_to_be_looked_for_are_refused_and_those_of_a_tools_scop
     assert PLAIN.with_values(["abc", "", "   "]).text("abc") == "abc"
 
 
-@pytest.mark.parametrize(("name", "given"), [("values", "hunter22"), ("keys", "password"), ("values", [7]), ("keys", [None]), ("keys", ["_"])])
+@pytest.mark.parametrize(
+    ("name", "given"), [("values", "hunter22"), ("keys", "password"), ("values", [7]), ("keys", [None]), ("keys", ["_"])]
+)
 def test_what_cannot_be_meant_is_refused_without_being_shown(name: str, given: Any) -> None:
     with pytest.raises(ConfigurationError) as refused:
         Redaction(**{name: given})
@@ -204,7 +206,9 @@ def test_data_nested_beyond_reason_is_not_shown_rather_than_searched() -> None:
 
 NAMES = st.sampled_from(["password", "n", "token_count", "apiKey", "properties", "arguments", "x"]) | st.text(max_size=8)
 TEXTS = st.text(alphabet=st.sampled_from('ab1 "\\{}[]:,=-.@/\n') | st.characters(codec="utf-8"), max_size=40)
-PIECES = st.sampled_from(["password=", "Bearer ", "sk-", "eyJabcdefgh.abcd", "token: ", '{"secret": "', "://a:b@", "-----BEGIN PRIVATE KEY-----"])
+PIECES = st.sampled_from(
+    ["password=", "Bearer ", "sk-", "eyJabcdefgh.abcd", "token: ", '{"secret": "', "://a:b@", "-----BEGIN PRIVATE KEY-----"]
+)
 SPICED = st.lists(TEXTS | PIECES | st.just("[redacted]"), max_size=6).map("".join)
 DATA = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | SPICED,

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from afk_es.machine.spec import Interaction, Rendering
+from afk_es.redaction import Redaction
 from afk_es.tools import SandboxProfile, ToolContext
 
 SandboxProfileProvider = Callable[[ToolContext], SandboxProfile | None]
@@ -49,6 +50,8 @@ class RunnerConfig(BaseModel):
             the model that the outcome is unknown, "ask" asks a person whether to run it again (in this release
             `approval_fallback` answers for them), "retry" runs it again.
         durability: "full" survives a power cut, "normal" only a crash of the process, and is faster.
+        redaction: what telemetry keeps back: secrets by name, by shape, and by the values it is given; the values that
+            `secret_scope_provider` gives are added as they are given. None shows everything. The log itself is not redacted.
         debug: after each write, read the run back, fold it from zero and compare; slow, for tests (also AFK_ES_ALWAYS_REPLAY=1).
     """
 
@@ -77,6 +80,7 @@ class RunnerConfig(BaseModel):
     background_tool_interrupt_on_resolve: bool = True
     in_doubt: Literal["report", "ask", "retry"] = "report"
     durability: Literal["full", "normal"] = "full"
+    redaction: Redaction | None = Redaction()
     debug: bool = False
 
     @model_validator(mode="after")
