@@ -41,6 +41,8 @@ _LONGEST_JSON = 100_000
 """Characters of a string that is looked into as JSON. A longer one is searched as text, by shape and value."""
 _JSON_DEPTH = 3
 """How deep JSON in a string in JSON in a string is looked into."""
+_DEEPEST = 100
+"""Levels of data that are looked into; what lies deeper is not shown."""
 _KEPT_NAMES = 2_000
 
 _TURNS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -123,11 +125,7 @@ class Redaction:
 
         Under a secret name every text and number is replaced, however deep; null, true and false are kept.
         """
-        try:
-            return self._value(value, _JSON_DEPTH, hidden=False)
-        except RecursionError:
-            # Deeper than anybody looks: rather nothing than a secret.
-            return self._mark
+        return self._value(value, _JSON_DEPTH, 0, hidden=False)
 
     def is_secret_name(self, name: str) -> bool:
         """Whether what stands under this name is a secret."""
@@ -150,38 +148,40 @@ class Redaction:
         # A password may be a piece of the mark itself.
         self._mark = next(mark for mark in (self._mark, "*" * 8, "") if not any(value in mark for value in fresh))
 
-    def _value(self, value: Any, depth: int, *, hidden: bool) -> Any:
+    def _value(self, value: Any, depth: int, level: int, *, hidden: bool) -> Any:
         if isinstance(value, str):
             return self._mark if hidden and value else self._text(value, depth)
+        if isinstance(value, (dict, list, tuple)) and level >= _DEEPEST:
+            return self._mark
         if isinstance(value, dict):
-            return self._object(value, depth, hidden=hidden)
+            return self._object(value, depth, level + 1, hidden=hidden)
         if isinstance(value, (list, tuple)):
-            return [self._value(item, depth, hidden=hidden) for item in value]
+            return [self._value(item, depth, level + 1, hidden=hidden) for item in value]
         if value is None or isinstance(value, bool):
             return value
         shown = hidden or (bool(self._values) and self._holds_value(str(value)))
         return self._mark if shown else value
 
-    def _object(self, value: dict[Any, Any], depth: int, *, hidden: bool) -> dict[Any, Any]:
+    def _object(self, value: dict[Any, Any], depth: int, level: int, *, hidden: bool) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         for key, item in value.items():
             name = self._text(key, 0) if isinstance(key, str) else key
             while name in found:
                 name = f"{name}'"
             if key == "properties" and isinstance(item, dict) and not hidden:
-                found[name] = self._schemas(item, depth)
+                found[name] = self._schemas(item, depth, level)
             else:
                 secret = hidden or (isinstance(key, str) and self.is_secret_name(key))
-                found[name] = self._value(item, depth, hidden=secret)
+                found[name] = self._value(item, depth, level, hidden=secret)
         return found
 
-    def _schemas(self, properties: dict[Any, Any], depth: int) -> dict[Any, Any]:
+    def _schemas(self, properties: dict[Any, Any], depth: int, level: int) -> dict[Any, Any]:
         """The properties of a JSON Schema: what stands under a name there describes it, and is the value of nobody."""
         described = {key: item for key, item in properties.items() if isinstance(item, dict) and _is_schema(item)}
-        found = self._object({key: None if key in described else item for key, item in properties.items()}, depth, hidden=False)
+        found = self._object({key: None if key in described else item for key, item in properties.items()}, depth, level, hidden=False)
         for name, (key, item) in zip(found, properties.items(), strict=True):
             if key in described:
-                found[name] = self._object(item, depth, hidden=False)
+                found[name] = self._value(item, depth, level + 1, hidden=False)
         return found
 
     def _text(self, text: str, depth: int) -> str:
@@ -201,7 +201,7 @@ class Redaction:
             return text
         if not isinstance(data, (dict, list)):
             return text
-        clean = self._value(data, depth - 1, hidden=False)
+        clean = self._value(data, depth - 1, 0, hidden=False)
         return text if clean == data else msgspec.json.encode(clean).decode()
 
     def _blanked(self, found: re.Match[str]) -> str:

@@ -196,10 +196,11 @@ def test_values_are_bounded_and_the_newest_hold() -> None:
 
 
 def test_data_nested_beyond_reason_is_not_shown_rather_than_searched() -> None:
-    deep: Any = "password=hunter22"
-    for _ in range(5_000):
-        deep = [deep]
-    assert PLAIN.value(deep) == MARK
+    deep: Any = "hunter22"
+    for _ in range(50_000):
+        deep = {"properties": [deep]}
+    assert MARK in repr(shown := PLAIN.value({"deep": deep, "beside": "plain"}))
+    assert shown["beside"] == "plain"
 
 
 # -------------------------------------------------------------------------------------------------------------------------- properties

@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "runs": ("afk_es.cli.runs", "List runs, the newest first."),
     "log": ("afk_es.cli.log", "Show the events of a run, a line each."),
     "show": ("afk_es.cli.show", "Show a run at a glance, or one event and the request behind it."),
+    "telemetry": ("afk_es.cli.telemetry", "Tell a telemetry sink of a run that has happened."),
     "verify": ("afk_es.cli.verify", "Check the hash chain and the story of one run, or of all."),
 }
 """Per verb, the module that has it as a command of the same name, and its line of help: `--help` need not import them."""

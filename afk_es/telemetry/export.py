@@ -38,7 +38,7 @@ async def export_run(log: EventLog, run_id: str, telemetry: str | TelemetrySink,
         RunNotFoundError: no such run in this log.
         ConfigurationError: no such sink.
     """
-    sink = sink_of(telemetry)
+    sink = sink_of(telemetry, measured=False)
     try:
         told = await _exported(log, run_id, sink, redaction)
         await asyncio.to_thread(sink.flush)
