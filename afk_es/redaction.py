@@ -20,6 +20,8 @@ import msgspec
 
 from afk_es.errors import ConfigurationError
 
+__all__ = ["MARK", "MOST_VALUES", "redacted", "Redaction", "SECRET_NAMES", "SHORTEST_VALUE"]
+
 MARK = "[redacted]"
 """What stands in the place of a secret."""
 

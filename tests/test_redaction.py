@@ -153,6 +153,21 @@ def test_a_registered_value_is_found_wherever_it_stands() -> None:
     assert told == {"a": f"x{MARK}x", "b": f"url?p={MARK}", "c": f'{{"n":"{MARK}"}}', MARK: 1}
 
 
+def test_names_that_become_equal_stay_two() -> None:
+    ours = Redaction(values=["first-hidden", "other-hidden"])
+    assert ours.value({"first-hidden": 1, "other-hidden": 2}) == {MARK: 1, f"{MARK}'": 2}
+
+
+def test_a_value_that_cannot_be_encoded_is_found_as_it_is() -> None:
+    assert Redaction(values=["\ud800secret"]).text("x\ud800secretx") == f"x{MARK}x"
+
+
+def test_more_names_than_are_remembered_are_still_judged() -> None:
+    ours = Redaction()
+    assert not any(ours.is_secret_name(f"name_{number}") for number in range(3_000))
+    assert ours.is_secret_name("name_password")
+
+
 def test_values_that_overlap_leave_no_piece() -> None:
     assert Redaction(values=["abcdef", "defghi"]).text("-abcdefghi-") == f"-{MARK}-"
 

@@ -183,13 +183,14 @@ async def test_a_sink_that_hangs_costs_the_end_its_patience_once_and_the_run_not
     async with runner:
         result = await asyncio.wait_for(runner.run(greeting()), 10)
         assert result.state == "completed"
-        assert sink.reached.is_set()
+        await asyncio.to_thread(sink.reached.wait, 10)
     (line,) = said(caplog)
     assert "did not take everything within 0.2 s" in line
+    runner._delivery._patience_s = 30.0
     began = time.perf_counter()
     async with runner:
         await runner.run(greeting())
-    assert time.perf_counter() - began < 0.2, "nobody waits again for a sink that has not moved"
+    assert time.perf_counter() - began < 15, "nobody waits again for a sink that has not moved"
     sink.let_go.set()
     async with runner:
         # It moves again, so it is waited for again.

@@ -137,6 +137,7 @@ def test_a_wait_that_never_ended_is_not_counted() -> None:
     )
     assert (seen.backoff_s, seen.elapsed_s) == (0.0, 9.0)
     assert run_metrics(story((0, "run_started", started()), (2, "llm_failed", failed(0)))).models == ()
+    assert run_metrics(story((0, "run_started", started()), (2, "llm_completed", answered()))).models == (), "nobody was asked"
 
 
 async def test_a_real_run_and_its_overview_agree() -> None:
