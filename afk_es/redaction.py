@@ -78,6 +78,7 @@ def _shapes(names: tuple[str, ...]) -> re.Pattern[str]:
 _NOUNS = ("api key", "token", "secret", "password", "passwd", "passphrase", "private key", "secret key", "access key")
 """Names that are looked for in running text too, where one is followed by a colon or an equals sign and something."""
 
+_ALL_LETTERS = frozenset({"aiza", "akia", "asia"})
 _KEPT_GROUPS = ("header", "cookie", "named", "scheme", "url")
 
 
@@ -100,7 +101,7 @@ class Redaction:
         further = [_further(key) for key in _texts("keys", keys)]
         self._names = frozenset(_spellings((*SECRET_NAMES, *further)))
         self._nouns = (*_NOUNS, *further)
-        self._known: dict[str, bool] = {}
+        self._known: dict[str, tuple[bool, str]] = {}
         self._values: tuple[str, ...] = ()
         self._mark = MARK
         registered = _texts("values", values)
@@ -113,8 +114,9 @@ class Redaction:
     def with_values(self, values: Iterable[object]) -> Redaction:
         """The same with more values. What is no text, or too short to be looked for, is left out."""
         wider = Redaction.__new__(Redaction)
-        wider._names, wider._nouns, wider._known = self._names, self._nouns, self._known
+        wider._names, wider._nouns = self._names, self._nouns
         wider._values, wider._mark = self._values, self._mark
+        wider._known = {}
         wider._register([value for value in values if isinstance(value, str) and len(value.strip()) >= SHORTEST_VALUE])
         return wider
 
@@ -131,12 +133,7 @@ class Redaction:
 
     def is_secret_name(self, name: str) -> bool:
         """Whether what stands under this name is a secret."""
-        known = self._known.get(name)
-        if known is None:
-            known = _ends_with(_words(name), self._names)
-            if len(self._known) < _KEPT_NAMES:
-                self._known[name] = known
-        return known
+        return self._judged(name)[0]
 
     def __repr__(self) -> str:
         return f"Redaction({len(self._names)} names, {len(self._values)} spellings of values)"
@@ -149,6 +146,15 @@ class Redaction:
         self._values = tuple(dict.fromkeys((*self._values, *fresh)))[-3 * MOST_VALUES :]
         # A password may be a piece of the mark itself.
         self._mark = next(mark for mark in (self._mark, "*" * 8, "") if not any(value in mark for value in fresh))
+
+    def _judged(self, name: str) -> tuple[bool, str]:
+        """Whether a name is a secret's, and the name as it is shown. The same few names come with every event."""
+        known = self._known.get(name)
+        if known is None:
+            known = _ends_with(_words(name), self._names), self._text(name, 0)
+            if len(self._known) < _KEPT_NAMES and len(name) <= _LONGEST_NAME:
+                self._known[name] = known
+        return known
 
     def _value(self, value: Any, depth: int, level: int, *, hidden: bool) -> Any:
         if isinstance(value, str):
@@ -167,14 +173,13 @@ class Redaction:
     def _object(self, value: dict[Any, Any], depth: int, level: int, *, hidden: bool) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         for key, item in value.items():
-            name = self._text(key, 0) if isinstance(key, str) else key
+            secret, name = self._judged(key) if isinstance(key, str) else (False, key)
             while name in found:
                 name = f"{name}'"
             if key == "properties" and isinstance(item, dict) and not hidden:
                 found[name] = self._schemas(item, depth, level)
             else:
-                secret = hidden or (isinstance(key, str) and self.is_secret_name(key))
-                found[name] = self._value(item, depth, level, hidden=secret)
+                found[name] = self._value(item, depth, level, hidden=hidden or secret)
         return found
 
     def _schemas(self, properties: dict[Any, Any], depth: int, level: int) -> dict[Any, Any]:
@@ -192,7 +197,9 @@ class Redaction:
         if depth and text[:1] in "{[ \n\t" and len(text) <= _LONGEST_JSON:
             text = self._json(text, depth)
         text = self._without_values(_PRIVATE_KEYS.sub(self._mark, text) if "PRIVATE KEY" in text else text)
-        text = _shapes(self._nouns).sub(self._blanked, text)
+        # Every shape but these has a sign in it that is no letter and no digit; most texts of an event are one word.
+        if not text.isalnum() or text[:4].casefold() in _ALL_LETTERS:
+            text = _shapes(self._nouns).sub(self._blanked, text)
         # What is left beside a mark may, with the mark, read like another value.
         return self._mark if self._holds_value(text) else text
 

@@ -80,7 +80,7 @@ async def test_a_stream_of_an_old_encoding_takes_what_it_can() -> None:
     sink = ConsoleSink(out)
     sink.export(last)
     sink.flush()
-    assert b"??" in out.buffer.getvalue()  # type: ignore[attr-defined]  # a BytesIO, as made above
+    assert b"??" in out.buffer.getvalue()
 
 
 async def test_by_default_it_is_stderr_as_it_is_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -246,7 +247,7 @@ async def test_without_a_thread_left_events_wait_for_the_next_try(monkeypatch: p
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patched:
-        patched.setattr(module.threading.Thread, "start", none_left)
+        patched.setattr(threading.Thread, "start", none_left)
         delivery.publish(events[0])
     delivery.publish(events[1])
     assert await delivery.flush()
