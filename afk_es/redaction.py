@@ -61,6 +61,7 @@ _SHAPES = r"""
     | (?P<scheme>\b(?:bearer|basic)[ ]+) (?=[\w.~+/-]{0,64}[\d=])[\w.~+/=-]{8,}
     | (?P<url>://[^\s/:@"']{0,128}:) [^\s/@"']{1,256}(?=@)
     | \b(?:sk|pk|rk|gsk|xai)[-_] (?=[\w*-]{0,64}[\d*])[\w*-]{6,}
+    | \b(?:sk|pk|rk)[-_](?:proj|live|test|ant|or|svcacct|admin)[-_][\w*-]{6,}
     | \bAIza[\w-]{10,}
     | (?-i:\b(?:AKIA|ASIA)[A-Z0-9]{12,})
     | \b(?:gh[pousr]|github_pat|glpat|xox[abeprs]|hf|npm|pypi|dop_v1|shpat)[-_][\w-]{16,}

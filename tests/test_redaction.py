@@ -72,7 +72,7 @@ def test_names_can_be_added_in_any_spelling() -> None:
 @pytest.mark.parametrize(
     "secret",
     [
-        "sk-proj-abc123DEF456ghi789", "AKIAIOSFODNN7EXAMPLE", "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "github_pat_11ABCDEFG0123456789",
+        "sk-proj-abc123DEF456ghi789", "sk-proj-abcdefghijkl", "sk_live_abcdef", "AKIAIOSFODNN7EXAMPLE", "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "github_pat_11ABCDEFG0123456789",
         "xoxb-123456789012-abcdefghij", "AIzaSyA1234567890abcdefghij", "hf_abcdefghijklmnopqrst1", "glpat-abcdefghij1234567890",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
         "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\nDEK-Info: x\n-----END RSA PRIVATE KEY-----",
