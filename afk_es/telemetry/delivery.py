@@ -55,9 +55,9 @@ class Delivery:
     def __init__(
         self, sink: TelemetrySink, redaction: Redaction | None, *, capacity: int = CAPACITY, patience_s: float = PATIENCE_S
     ) -> None:
-        self.delivered = 0
-        self.dropped = 0
-        self.failed = 0
+        self.delivered: int = 0
+        self.dropped: int = 0
+        self.failed: int = 0
         self._sink = sink
         self._redaction = redaction
         self._capacity = capacity

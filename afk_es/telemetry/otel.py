@@ -30,6 +30,8 @@ CONTENT_VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 _SCOPE = "afk_es"
 _BATCH = 256
+_RUNS_KEPT = 100_000
+"""Runs that are open at once. Beyond it the oldest is told as unfinished: a run whose log broke never says that it ended."""
 _SPANS_EVERY = dt.timedelta(seconds=5)
 _METRICS_EVERY = dt.timedelta(seconds=60)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -69,6 +71,8 @@ class OTelSink:
         reader = self._readers.get(event.run_id)
         if reader is None:
             reader = self._readers[event.run_id] = SpanReader(content=self._content)
+            if len(self._readers) > _RUNS_KEPT:
+                self._cut(next(iter(self._readers)))
         for span in reader.read(event):
             self._ended(span)
         if event.type in TERMINAL:
@@ -93,16 +97,18 @@ class OTelSink:
 
     def close(self) -> None:
         """Send what is there, spans without an end too, and shut the exporters down, also those that were handed in."""
-        for reader in self._readers.values():
-            for span in reader.cut():
-                self._ended(span)
-        self._readers.clear()
+        for run_id in list(self._readers):
+            self._cut(run_id)
         try:
             self.flush()
         finally:
             self._exporter.shutdown()
             if self._meters is not None:
                 self._meters.close()
+
+    def _cut(self, run_id: str) -> None:
+        for span in self._readers.pop(run_id).cut():
+            self._ended(span)
 
     def _ended(self, span: Span) -> None:
         self._spans.append(_readable(span, self._resource, self._scope))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -22,8 +22,8 @@ from afk_es.machine.events import TERMINAL, AgentRunEvent
 from afk_es.machine.values import canonical_json, digest
 from afk_es.views import genai
 
-AttributeValue = str | int | float | bool | tuple[str, ...]
-Attributes = dict[str, AttributeValue]
+AttributeValue: TypeAlias = str | int | float | bool | tuple[str, ...]
+Attributes: TypeAlias = dict[str, AttributeValue]
 
 
 class SpanEvent(msgspec.Struct, frozen=True):

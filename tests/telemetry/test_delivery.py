@@ -355,6 +355,17 @@ assert not [name for name in sys.modules if name.startswith(("afk_es.telemetry",
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path, timeout=60, check=True)
 
 
+def test_telemetry_without_opentelemetry_loads_none_of_it(tmp_path: Path) -> None:
+    code = """
+import sys
+from afk_es import Agent, Runner
+from afk_es.testing import ScriptedModel
+Runner(log=":memory:", telemetry="console").run_sync(Agent(model=ScriptedModel(["x"])))
+assert not [name for name in sys.modules if name.startswith(("opentelemetry", "requests", "google"))]
+"""
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path, timeout=60, check=True)
+
+
 def test_the_events_of_a_run_are_published_once(tmp_path: Path) -> None:
     sink = Remembering()
     result = Runner(log=tmp_path / "runs.db", telemetry=sink).run_sync(greeting())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 pytest.importorskip("opentelemetry.sdk")
 
@@ -25,7 +26,7 @@ from afk_es.errors import LLMConfigurationError, TelemetryError
 from afk_es.log.sqlite import SqliteEventLog
 from afk_es.machine import AgentRunEvent
 from afk_es.redaction import MARK
-from afk_es.telemetry import export_run
+from afk_es.telemetry import export_run, otel
 from afk_es.telemetry.otel import OTelSink
 from afk_es.testing import ScriptedModel
 from afk_es.views import genai, spans
@@ -129,6 +130,18 @@ async def test_a_crashed_runs_spans_come_with_the_close_and_say_so() -> None:
     assert [bool((span.attributes or {}).get(genai.UNFINISHED)) for span in found] == [True, False][: len(found)]
 
 
+async def test_runs_that_never_end_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(otel, "_RUNS_KEPT", 2)
+    first = (await eventful())[0]
+    exporter = InMemorySpanExporter()
+    sink = OTelSink(exporter=exporter, metrics=None)
+    for number in range(5):
+        sink.export(replace(first, run_id=f"run_{number}"))
+    sink.flush()
+    told_of = [(span.attributes or {})[genai.RUN_ID] for span in exporter.get_finished_spans()]
+    assert told_of == ["run_0", "run_1", "run_2"], "the oldest first"
+
+
 async def test_content_is_opt_in_by_argument_or_by_opentelemetrys_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     events = await eventful()
 
@@ -223,9 +236,7 @@ async def test_what_is_unknown_or_was_cut_is_not_measured() -> None:
     sink = OTelSink(exporter=InMemorySpanExporter(), metrics=reader)
     for event in events[:-1]:
         sink.export(event)
-    for reading in sink._readers.values():
-        for span in reading.cut():
-            sink._ended(span)
+    sink._cut(events[0].run_id)
     found = points(reader)
     assert set(found) == {genai.OPERATION_DURATION}, "no tokens, no price, and a run that did not end"
     sink.close()
