@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +74,11 @@ class Runner:
         self._ids: Ids = ids if ids is not None else RandomIds()
         self._policy = policy_engine
         self._delivery = delivery_to(telemetry, self.config.redaction) if telemetry is not None else None
+        self._settings = self.config
+        provider = self.config.secret_scope_provider
+        if self._delivery is not None and provider is not None:
+            # What tools are given in confidence is known only when they are given it, to subagents' tools too.
+            self._settings = self.config.model_copy(update={"secret_scope_provider": self._delivery.registering(provider)})
         opened = event_log(log, self.config)
         self._session = Session(opened, owned=opened is not log, idle=self._delivery.flush if self._delivery is not None else None)
         self._model_of_strings: ChatModel | None = None
@@ -236,6 +240,9 @@ class Runner:
                 "epoch": state.epoch + 1,
                 "owner": log.owner,
             }
+            if "parent" in first.data:
+                # Whoever is told of this stretch alone must be able to place it.
+                data["parent"] = first.data["parent"]
             if binding.spec != state.spec:
                 data["agent"] = binding.data
             return await self._drive(binding, state, history, Draft("run_started", data), notable, feed)
@@ -307,9 +314,7 @@ class Runner:
             return known
         if not isinstance(agent, Agent):
             raise ConfigurationError(f"agent is an Agent, not {type(agent).__name__}")
-        binding = await bind(agent, self.config, self._policy, self._clock, self._default_model)
-        if self._delivery is not None and self.config.secret_scope_provider is not None:
-            binding = replace(binding, secrets_for=self._delivery.registering(binding.secrets_for))
+        binding = await bind(agent, self._settings, self._policy, self._clock, self._default_model)
         if len(self._bindings) >= _AGENTS_KEPT:
             self._bindings.pop(next(iter(self._bindings)))
         # The binding holds the agent, so its id stays taken for as long as the entry is here.

@@ -2,7 +2,7 @@
 
     invoke_agent {agent}            one for each stretch; a resumed stretch links to the one before it
     ├── chat {model}                one over all attempts of a step at one model, each attempt and failure an event of the span
-    └── execute_tool {tool}         one over all attempts of a call
+    └── execute_tool {tool}         one over all attempts of a call; one for each attempt of a subagent, which is a run of its own
         └── invoke_agent {subagent}     of the subagent's own run
 
 Ids are digests of what the log says: the trace of the root run's id, a stretch of run and epoch, a call of run and seq, and the call that
@@ -115,8 +115,8 @@ class SpanReader:
         self._tools: dict[str, Span] = {}
         self._arguments: dict[str, Any] = {}
         """The calls of the latest answer."""
-        self._delegations: set[str] = set()
-        """Calls of subagents that began without a `tool_started`."""
+        self._delegated_calls: set[str] = set()
+        """Calls of the latest answer that subagents serve, without a `tool_started` of their own."""
         self._ended: list[Span] = []
         self._last = dt.datetime.min.replace(tzinfo=dt.UTC)
 
@@ -171,7 +171,7 @@ class SpanReader:
             span.attributes[genai.INPUT_MESSAGES] = _messages("user", data["user_message"])
         self._agent = span
         self._arguments = {}
-        self._delegations.clear()
+        self._delegated_calls.clear()
 
     def _end_stretch(self, event: AgentRunEvent, agent: Span) -> None:
         failed = event.type == "run_failed"
@@ -260,6 +260,7 @@ class SpanReader:
     def _answered(self, event: AgentRunEvent, agent: Span) -> None:
         data = event.data
         self._arguments = {call["id"]: call["arguments"] for call in data["tool_calls"]}
+        self._delegated_calls.clear()
         _add_usage(agent.attributes, data)
         if (chat := self._chat) is None:
             return
@@ -320,7 +321,8 @@ class SpanReader:
         span = self._tools.get(data["tool_call_id"])
         if span is None:
             # Denied, invalid, beyond a limit, or started in a stretch before this one: nothing was executed here.
-            agent.events.append(_noted(event))
+            if data["tool_call_id"] not in self._delegated_calls:
+                agent.events.append(_noted(event))
             return
         if event.type == "tool_deferred":
             self._end_tool(span, event.at, "deferred", None)
@@ -340,24 +342,28 @@ class SpanReader:
         self._tools = {call_id: known for call_id, known in self._tools.items() if known is not span}
 
     def _delegated(self, event: AgentRunEvent, agent: Span) -> None:
-        """The call that a subagent serves, whether the log has a `tool_started` of it or not, takes its id from the subagent's run."""
+        """A call that a subagent serves takes its id from the subagent's run, of which each attempt makes another one."""
         data = event.data
         call_id = _call_of(data)
         span = self._tools.get(call_id)
         if span is None:
-            span = self._tool_started(event, agent, call_id, data["subagent_name"])
-            self._delegations.add(delegation_span_id(data["run_id"]))
+            span = self._tool_started(event, agent, call_id, data.get("tool_name") or data["subagent_name"])
+            self._delegated_calls.add(call_id)
         span.span_id = delegation_span_id(data["run_id"])
         span.attributes[genai.SUBAGENT] = data["subagent_name"]
         span.attributes[genai.SUBAGENT_RUN] = data["run_id"]
 
     def _delegation_ended(self, event: AgentRunEvent) -> None:
         data = event.data
-        span = self._tools.get(_call_of(data))
-        # One that the model asked for ends with the result that the model is given.
-        if span is not None and span.span_id in self._delegations and span.attributes[genai.TOOL_CALL_ID] not in self._arguments:
-            error = None if data["success"] else data["error"] or "failed"
-            self._end_tool(span, event.at, "returned" if data["success"] else "failed", error)
+        call_id = _call_of(data)
+        span = self._tools.get(call_id)
+        if span is None or call_id not in self._delegated_calls:
+            return  # Begun in another stretch; or with a start of its own, and then it ends with the result that the model is given.
+        if data["success"]:
+            self._end_tool(span, event.at, "returned", None)
+        else:
+            span.attributes[genai.ERROR_TYPE] = data.get("error_type") or "SubagentFailed"
+            self._end_tool(span, event.at, "failed", data["error"] or "the subagent failed")
 
     # --------------------------------------------------------------------------------------------------------------------- building
 

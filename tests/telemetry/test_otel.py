@@ -23,6 +23,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from afk_es.agents import Agent
 from afk_es.core import Runner
 from afk_es.errors import LLMConfigurationError, TelemetryError
+from afk_es.log.memory import MemoryEventLog
 from afk_es.log.sqlite import SqliteEventLog
 from afk_es.machine import AgentRunEvent
 from afk_es.redaction import MARK
@@ -30,6 +31,7 @@ from afk_es.telemetry import export_run, otel
 from afk_es.telemetry.otel import OTelSink
 from afk_es.testing import ScriptedModel
 from afk_es.views import genai, spans
+from afk_es.views.spans import delegation_span_id, trace_id
 from tests.telemetry.collector import Collector
 from tests.views.runs import add, agent, calls, eventful, events_of
 
@@ -122,6 +124,25 @@ async def test_live_and_afterwards_are_the_same_also_over_two_stretches(tmp_path
     assert len(roots) == 2
     assert roots[0].context is not None
     assert roots[1].links[0].context.span_id == roots[0].context.span_id
+
+
+async def test_a_subagents_run_that_is_resumed_alone_stays_in_its_familys_trace() -> None:
+    """The log of a subagent's run, made here by hand, is laid down and gone on with by a Runner that has seen nothing of its parent."""
+    events = await events_of(agent("hello"))
+    parent = {"run_id": "run_parent", "tool_call_id": "c1", "root": "run_root"}
+    log = MemoryEventLog()
+    await log.open()
+    await log.append([replace(events[0], data={**events[0].data, "parent": parent}), *events[1:3]], epoch=1)
+    exporter = InMemorySpanExporter()
+    sink = OTelSink(exporter=exporter, metrics=None)
+    async with Runner(log=log, telemetry=sink) as runner:
+        await runner.resume(agent("hello"), run_id=events[0].run_id, allow_agent_change=True)
+    root = exporter.get_finished_spans()[-1]
+    assert root.name == "invoke_agent agent"
+    assert root.context is not None
+    assert root.parent is not None
+    assert f"{root.context.trace_id:032x}" == trace_id("run_root")
+    assert f"{root.parent.span_id:016x}" == delegation_span_id(events[0].run_id)
 
 
 async def test_a_crashed_runs_spans_come_with_the_close_and_say_so() -> None:

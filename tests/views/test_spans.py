@@ -195,13 +195,28 @@ async def test_every_beginning_of_a_run_can_be_told() -> None:
     assert spans(events[3:]) == [], "without the beginning of a stretch there is nothing to be under"
 
 
-def delegating(*ending: tuple[float, str, dict[str, Any]]) -> list[AgentRunEvent]:
+def delegated(run_id: str, call_id: str = "c1", **more: Any) -> dict[str, Any]:
+    return {
+        "subagent_name": "helper",
+        "correlation_id": "x",
+        "run_id": run_id,
+        "tool_name": "transfer_to_helper",
+        "tool_call_id": call_id,
+        **more,
+    }
+
+
+def returned(run_id: str, call_id: str = "c1", error: str | None = None, **more: Any) -> dict[str, Any]:
+    told = {"subagent_name": "helper", "success": error is None, "latency_ms": 1.0, "error": error, "run_id": run_id}
+    return {**told, "tool_call_id": call_id, **more}
+
+
+def delegating(*facts: tuple[float, str, dict[str, Any]]) -> list[AgentRunEvent]:
     return story(
         (0, "run_started", started()),
         (1, "llm_called", called()),
         (2, "llm_completed", answered("transfer_to_helper")),
-        (3, "subagent_started", {"subagent_name": "helper", "correlation_id": "c1", "run_id": "run_child", "tool_call_id": "c1"}),
-        *ending,
+        *facts,
         (9, "run_completed", {"state": "completed"}),
     )
 
@@ -213,46 +228,73 @@ def child_of(root: str, run_id: str = "run_child") -> list[AgentRunEvent]:
 
 
 def test_a_subagents_run_joins_its_parents_trace_under_the_call_it_serves() -> None:
-    over_it = over("transfer_to_helper", "c1")
-    done = {"subagent_name": "helper", "success": True, "latency_ms": 1.0, "error": None, "correlation_id": "c1", "tool_call_id": "c1"}
-    (call,) = named(spans(delegating((6, "subagent_completed", done), (7, "tool_completed", over_it))), "execute_tool helper")
+    found = spans(
+        delegating(
+            (3, "subagent_started", delegated("run_child")),
+            (6, "subagent_completed", returned("run_child")),
+            (7, "tool_completed", over("transfer_to_helper", "c1")),
+        )
+    )
+    (call,) = named(found, "execute_tool transfer_to_helper")
     (child,) = spans(child_of("run_1"))
     assert child.parent_id == call.span_id == delegation_span_id("run_child")
     assert child.trace_id == call.trace_id == trace_id("run_1")
     assert (call.attributes[genai.SUBAGENT], call.attributes[genai.SUBAGENT_RUN]) == ("helper", "run_child")
-    assert (call.end - call.start).total_seconds() == 4, "it ends with what the model is given"
+    assert ((call.end - call.start).total_seconds(), call.attributes[genai.OUTCOME]) == (3, "returned")
+    assert moments(found[0]) == [], "that the model was told of it is no news"
 
 
-def test_a_call_with_a_start_of_its_own_takes_the_childs_id_too() -> None:
-    events = delegating((7, "tool_completed", over("transfer_to_helper", "c1")))
-    began = replace(events[3], type="tool_started", data=of("transfer_to_helper", "c1", attempt=1))
-    found = spans([*events[:3], began, *events[3:]])
+def test_each_attempt_of_a_subagent_is_a_run_and_a_span() -> None:
+    found = spans(
+        delegating(
+            (3, "subagent_started", delegated("run_child")),
+            (4, "subagent_completed", returned("run_child", error="lost", error_type="Timeout")),
+            (5, "subagent_started", delegated("run_again", attempt=2)),
+            (6, "subagent_completed", returned("run_again")),
+            (7, "tool_completed", over("transfer_to_helper", "c1")),
+        )
+    )
+    first, second = named(found, "execute_tool transfer_to_helper")
+    assert (first.error, first.attributes[genai.ERROR_TYPE], second.error) == ("lost", "Timeout", None)
+    assert [first.span_id, second.span_id] == [delegation_span_id("run_child"), delegation_span_id("run_again")]
+    assert second.attributes[genai.ATTEMPTS] == 2
+
+
+def test_a_call_with_a_start_of_its_own_takes_the_childs_id_and_ends_with_its_result() -> None:
+    found = spans(
+        delegating(
+            (3, "tool_started", of("transfer_to_helper", "c1", attempt=1)),
+            (3, "subagent_started", delegated("run_child")),
+            (6, "subagent_completed", returned("run_child")),
+            (7, "tool_completed", over("transfer_to_helper", "c1")),
+        )
+    )
     (call,) = named(found, "execute_tool transfer_to_helper")
-    assert call.span_id == delegation_span_id("run_child")
-    assert len(found) == 3
+    assert (call.span_id, (call.end - call.start).total_seconds()) == (delegation_span_id("run_child"), 4)
 
 
-def test_a_subagent_of_a_router_ends_by_itself() -> None:
-    failed_it = {
+def test_subagents_of_a_router_are_known_by_their_correlation() -> None:
+    begun = {"subagent_name": "helper", "correlation_id": "node-1", "run_id": "run_child"}
+    ended = {
         "subagent_name": "helper",
         "success": False,
         "latency_ms": 1.0,
-        "error": "lost",
+        "error": None,
         "correlation_id": "node-1",
         "run_id": "run_child",
     }
-    begun = {"subagent_name": "helper", "correlation_id": "node-1", "run_id": "run_child"}
     found = spans(
         story(
             (0, "run_started", started()),
             (1, "subagent_started", begun),
-            (4, "subagent_completed", failed_it),
-            (5, "subagent_completed", {**failed_it, "correlation_id": "nobody"}),
+            (4, "subagent_completed", ended),
+            (5, "subagent_completed", {**ended, "correlation_id": "of another stretch"}),
             (9, "run_completed", {"state": "completed"}),
         )
     )
     (call,) = named(found, "execute_tool helper")
-    assert ((call.end - call.start).total_seconds(), call.error, call.attributes[genai.OUTCOME]) == (3, "lost", "failed")
+    assert ((call.end - call.start).total_seconds(), call.error) == (3, "the subagent failed")
+    assert call.attributes[genai.ERROR_TYPE] == "SubagentFailed"
 
 
 def test_grandchildren_are_in_the_roots_trace_and_a_parent_without_a_root_is_one() -> None:
