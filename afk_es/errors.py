@@ -40,6 +40,7 @@ written. What we did wrong says which run and which event.
     │   ├── RunCancelledError
     │   ├── RunInterruptedError
     │   └── CompactionFailedError     raised by `Runner.compact_thread`: the summariser failed, or the compaction was cut off
+    ├── TelemetryError                a telemetry sink could not tell; never reaches a run
     └── InvariantError                our bug: names the run and the seq
 """
 
@@ -214,6 +215,10 @@ class RunInterruptedError(RunError):
 
 class CompactionFailedError(RunError):
     """A thread could not be compacted. The run that tried is in the log, and the model sees the thread as before."""
+
+
+class TelemetryError(AfkError):
+    """A sink of ours could not tell what it was given. A run never sees it; `export_run` lets it through."""
 
 
 class InvariantError(AfkError):

@@ -40,6 +40,8 @@ EXPORTS = {
         ToolDeferredHandle ToolRegistry ToolResult failure_text filesystem_tools middleware posthook prehook registry_middleware run_command tool
         unknown_tool
     """,
+    "afk_es.redaction": "MARK MOST_VALUES Redaction SECRET_NAMES SHORTEST_VALUE redacted",
+    "afk_es.telemetry": "ConsoleSink Delivery Exported JsonSink Redaction SINKS TelemetrySink export_run sink_of",
     "afk_es.llms": """
         BuiltModel ChatModel Failure Image LLMBuilder LLMCancelledError LLMCapabilityError LLMCircuitOpenError LLMConfigurationError LLMError
         LLMInvalidResponseError LLMMiddleware LLMRequest LLMResponse LLMRetryableError LLMTimeoutError Link LinkedChatModel Message Messages ModelPrices

@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "tickets": ("afk_es.cli.tickets", "List what goes on in the background of a run."),
     "resolve": ("afk_es.cli.background", "Say what a background tool of a run came to."),
     "fail": ("afk_es.cli.background", "Say that a background tool of a run failed."),
+    "telemetry": ("afk_es.cli.telemetry", "Tell a telemetry sink of a run that has happened."),
     "verify": ("afk_es.cli.verify", "Check the hash chain and the story of one run, or of all."),
 }
 """Per verb, the module that has it as a command of the same name, and its line of help: `--help` need not import them."""

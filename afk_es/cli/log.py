@@ -13,10 +13,12 @@ import msgspec
 from afk_es.cli import output
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.reading import events_of, parse_name, reading, resolve
+from afk_es.cli.redacting import redaction_options
 from afk_es.errors import UsageError
 from afk_es.log import EventLog
 from afk_es.machine import EVENT_TYPES, AgentRunEvent
-from afk_es.views import Timeline, heading, render_line
+from afk_es.redaction import Redaction
+from afk_es.views import Timeline, heading, redacted_event, render_line
 
 
 class Wanted(NamedTuple):
@@ -38,9 +40,10 @@ class Wanted(NamedTuple):
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this type, or a glob such as 'tool_*'; may be repeated.")
 @common_options
 @click.pass_obj
-def log(invocation: Invocation, run: str, first: int, last: int | None, types: tuple[str, ...]) -> None:
-    """Show the events of RUN, a line each; default the last run. `--format json` has them whole."""
-    asyncio.run(_log(invocation, run, Wanted(first, last, _checked(types))))
+@redaction_options
+def log(invocation: Invocation, run: str, first: int, last: int | None, types: tuple[str, ...], redaction: Redaction | None) -> None:
+    """Show the events of RUN, a line each; default the last run. `--format json` has them whole, secrets redacted."""
+    asyncio.run(_log(invocation, run, Wanted(first, last, _checked(types)), redaction))
 
 
 def _checked(types: tuple[str, ...]) -> tuple[str, ...]:
@@ -50,32 +53,32 @@ def _checked(types: tuple[str, ...]) -> tuple[str, ...]:
     return types
 
 
-async def _log(invocation: Invocation, run: str, wanted: Wanted) -> None:
+async def _log(invocation: Invocation, run: str, wanted: Wanted, redaction: Redaction | None) -> None:
     name = parse_name(run, invocation)
     async with reading(name.location) as opened:
         run_id = await resolve(opened, name.run)
         match invocation.format:
             case "text":
-                await _write_text(opened, run_id, wanted)
+                await _write_text(opened, run_id, wanted, redaction)
             case "json":
-                await _write_json(opened, run_id, wanted)
+                await _write_json(opened, run_id, wanted, redaction)
             case "jsonl":
                 async for event in _read(opened, run_id, wanted.last, after=wanted.first - 1):
                     if wanted.takes(event):
-                        output.write_json_line({"schema": "afk_es.event/1", **output.event_json(event)})
+                        output.write_json_line({"schema": "afk_es.event/1", **output.event_json(redacted_event(event, redaction))})
 
 
-async def _write_text(opened: EventLog, run_id: str, wanted: Wanted) -> None:
+async def _write_text(opened: EventLog, run_id: str, wanted: Wanted, redaction: Redaction | None) -> None:
     columns = output.width()
     timeline = Timeline()
     click.echo(output.toned(heading(), "quiet"))
     async for event in _read(opened, run_id, wanted.last):
-        line = timeline.line(event)
+        line = timeline.line(redacted_event(event, redaction))
         if wanted.takes(event):
             click.echo(output.toned(render_line(line, columns), line.tone))
 
 
-async def _write_json(opened: EventLog, run_id: str, wanted: Wanted) -> None:
+async def _write_json(opened: EventLog, run_id: str, wanted: Wanted, redaction: Redaction | None) -> None:
     head = await opened.head(run_id)
     assert head is not None
     click.echo('{\n  "schema": "afk_es.log/1",')
@@ -83,7 +86,7 @@ async def _write_json(opened: EventLog, run_id: str, wanted: Wanted) -> None:
     separator = "\n    "
     async for event in _read(opened, run_id, wanted.last, after=wanted.first - 1):
         if wanted.takes(event):
-            click.echo(separator + _json(output.event_json(event)), nl=False)
+            click.echo(separator + _json(output.event_json(redacted_event(event, redaction))), nl=False)
             separator = ",\n    "
     click.echo("\n  ]\n}")
 

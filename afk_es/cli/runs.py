@@ -11,8 +11,10 @@ import msgspec
 from afk_es.cli import output
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.reading import all_runs, parse_name, reading, short_ids, status_of
+from afk_es.cli.redacting import redaction_options
 from afk_es.errors import UsageError
 from afk_es.log import EventLog, RunRecord
+from afk_es.redaction import Redaction
 from afk_es.views import columns
 
 _HEADER = ("status", "run", "agent", "started", "took", "steps", "tools", "errors", "tokens", "cost", "about")
@@ -30,12 +32,15 @@ _STATES = ("running", "paused", "completed", "degraded", "failed", "cancelled", 
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most runs to list.")
 @common_options
 @click.pass_obj
-def runs(invocation: Invocation, file: str | None, thread_id: str | None, state: tuple[str, ...], limit: int) -> None:
+@redaction_options
+def runs(
+    invocation: Invocation, file: str | None, thread_id: str | None, state: tuple[str, ...], limit: int, redaction: Redaction | None
+) -> None:
     """List the runs of the log, or of the log FILE, the newest first.
 
     A run that has no end, and that no living process drives, is shown as crashed: `afk-es resume` goes on with it.
     """
-    asyncio.run(_runs(invocation, _location(invocation, file), thread_id, state, limit))
+    asyncio.run(_runs(invocation, _location(invocation, file), thread_id, state, limit, redaction))
 
 
 def _location(invocation: Invocation, file: str | None) -> str:
@@ -47,9 +52,11 @@ def _location(invocation: Invocation, file: str | None) -> str:
     return name.location
 
 
-async def _runs(invocation: Invocation, location: str, thread_id: str | None, states: tuple[str, ...], limit: int) -> None:
+async def _runs(
+    invocation: Invocation, location: str, thread_id: str | None, states: tuple[str, ...], limit: int, redaction: Redaction | None
+) -> None:
     async with reading(location) as log:
-        found = await _selected(log, thread_id, states, limit)
+        found = [(_redacted(record, redaction), status) for record, status in await _selected(log, thread_id, states, limit)]
         if invocation.format == "text":
             await _write_text(log, found)
             return
@@ -119,6 +126,13 @@ def _about(record: RunRecord, status: str) -> str:
     if status != "completed" and record.ended and record.message:
         return record.message
     return record.user_message or ""
+
+
+def _redacted(record: RunRecord, redaction: Redaction | None) -> RunRecord:
+    if redaction is None:
+        return record
+    asked = redaction.text(record.user_message) if record.user_message is not None else None
+    return msgspec.structs.replace(record, user_message=asked, message=redaction.text(record.message))
 
 
 def _row(record: RunRecord, status: str) -> dict[str, Any]:

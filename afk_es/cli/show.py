@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import click
@@ -10,12 +11,15 @@ import msgspec
 
 from afk_es.cli import output
 from afk_es.cli.invocation import Invocation, common_options
+from afk_es.cli.metrics import write_metrics
 from afk_es.cli.reading import events_of, history_of, parse_name, reading, resolve
+from afk_es.cli.redacting import redaction_options
 from afk_es.errors import UsageError
 from afk_es.log import EventLog
 from afk_es.machine.rendering import PREAMBLE
 from afk_es.machine.state import ENDED
-from afk_es.machine.values import Message
+from afk_es.machine.values import Message, ToolCall
+from afk_es.redaction import Redaction
 from afk_es.views import (
     CallRecord,
     Overview,
@@ -28,6 +32,7 @@ from afk_es.views import (
     overview,
     padded,
     request_at,
+    run_metrics,
     visible,
     without_bytes,
 )
@@ -41,28 +46,37 @@ _MESSAGE_LINES = 12
 @click.option(
     "--at", "seq", type=click.IntRange(min=1), metavar="SEQ", help="One event in full; for an llm_called the exact request, proved."
 )
+@click.option("--metrics", is_flag=True, help="Where time, tokens and money went: by model, by tool, waiting for people and retries.")
 @common_options
 @click.pass_obj
-def show(invocation: Invocation, run: str, seq: int | None) -> None:
+@redaction_options
+def show(invocation: Invocation, run: str, seq: int | None, metrics: bool, redaction: Redaction | None) -> None:
     """Show RUN at a glance: how it ended, what was said and called, what it used up. Default: the last run.
 
     With --at, one event in full. The request of an `llm_called` is rebuilt from the log, and proved by the hash that was recorded before
-    it was sent; where the two differ, the exit code is 4.
+    it was sent; where the two differ, the exit code is 4. The hash is of the request as it was sent, which --show-secrets shows whole.
     """
-    code = asyncio.run(_show(invocation, run, seq))
+    if metrics and seq is not None:
+        raise UsageError("--metrics is about the whole run, and --at about one event; leave one of them out")
+    code = asyncio.run(_show(invocation, run, seq, metrics, redaction))
     if code:
         raise click.exceptions.Exit(code)
 
 
-async def _show(invocation: Invocation, run: str, seq: int | None) -> int:
+async def _show(invocation: Invocation, run: str, seq: int | None, metrics: bool, redaction: Redaction | None) -> int:
     name = parse_name(run, invocation)
     async with reading(name.location) as log:
         run_id = await resolve(log, name.run)
         if seq is not None:
-            return await _show_event(invocation, log, run_id, seq)
+            return await _show_event(invocation, log, run_id, seq, redaction)
+        if metrics:
+            write_metrics(invocation, run_metrics([event async for event in events_of(log, run_id)]))
+            return 0
         history = await history_of(log, run_id)
         seen = overview([event async for event in events_of(log, run_id)], history)
         status = await _status(log, seen)
+        if redaction is not None:
+            seen = msgspec.convert(redaction.value(msgspec.to_builtins(seen)), Overview)
         if invocation.format == "text":
             _write_overview(seen, status)
             return 0
@@ -154,7 +168,7 @@ def _quiet(text: str, columns: int) -> None:
 # ------------------------------------------------------------------------------------------------------------------------- one event
 
 
-async def _show_event(invocation: Invocation, log: EventLog, run_id: str, seq: int) -> int:
+async def _show_event(invocation: Invocation, log: EventLog, run_id: str, seq: int, redaction: Redaction | None) -> int:
     found = await log.read(run_id, after=seq - 1, limit=1)
     if not found:
         head = await log.head(run_id)
@@ -166,9 +180,11 @@ async def _show_event(invocation: Invocation, log: EventLog, run_id: str, seq: i
         history = await history_of(log, run_id)
         rebuilt = request_at(await log.read(run_id, limit=seq), seq, history)
         data["request"] = _request_json(rebuilt)
+    if redaction is not None:
+        data = redaction.value(data)
     match invocation.format:
         case "text":
-            _write_event(data, rebuilt)
+            _write_event(data, rebuilt, redaction)
         case "json":
             output.write_json(data)
         case "jsonl":
@@ -191,7 +207,7 @@ def _request_json(rebuilt: RebuiltRequest) -> dict[str, Any]:
     }
 
 
-def _write_event(data: dict[str, Any], rebuilt: RebuiltRequest | None) -> None:
+def _write_event(data: dict[str, Any], rebuilt: RebuiltRequest | None, redaction: Redaction | None) -> None:
     event = {key: value for key, value in data.items() if key not in ("schema", "request")} | {"data": without_bytes(data["data"])}
     # JSON escapes C0 controls by itself, and nothing else that a terminal may obey.
     text = msgspec.json.format(msgspec.json.encode(event), indent=2).decode()
@@ -206,9 +222,14 @@ def _write_event(data: dict[str, Any], rebuilt: RebuiltRequest | None) -> None:
         click.echo(output.toned(f"the rebuilt request has hash {request.hash}, recorded is {visible(rebuilt.recorded_hash)}", "bad"))
     click.echo(f"model {visible(request.model)}, {len(request.messages)} messages, {len(request.tools)} tools")
     for message in (*([Message("system", request.instructions)] if request.instructions else []), *request.messages):
-        _write_whole_message(message)
+        _write_whole_message(message if redaction is None else _redacted(message, redaction))
     for tool in request.tools:
         click.echo(output.toned("tool       ", "quiet") + visible(f"{tool.name}({', '.join(tool.parameters.get('properties', {}))})"))
+
+
+def _redacted(message: Message, redaction: Redaction) -> Message:
+    calls = tuple(ToolCall(call.id, call.tool_name, redaction.value(call.arguments)) for call in message.tool_calls)
+    return dataclasses.replace(message, content=redaction.text(message.content), tool_calls=calls)
 
 
 def _write_whole_message(message: Message) -> None:

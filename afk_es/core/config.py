@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from afk_es.core.retention import RetentionPolicy
 from afk_es.machine.spec import AtEnd, Background, Interaction, Rendering
+from afk_es.redaction import Redaction
 from afk_es.tools import SandboxProfile, ToolContext
 
 SandboxProfileProvider = Callable[[ToolContext], SandboxProfile | None]
@@ -60,6 +61,8 @@ class RunnerConfig(BaseModel):
         thread_retention: when the conversation of a run, with what its thread remembers, is compacted by itself before a step; default None,
             never. A summariser that fails leaves the run as it is, with a warning.
         durability: "full" survives a power cut, "normal" only a crash of the process, and is faster.
+        redaction: what telemetry keeps back: secrets by name, by shape, and by the values it is given; the values that
+            `secret_scope_provider` gives are added as they are given. None shows everything. The log itself is not redacted.
         debug: after each write, read the run back, fold it from zero and compare; slow, for tests (also AFK_ES_ALWAYS_REPLAY=1).
     """
 
@@ -90,6 +93,7 @@ class RunnerConfig(BaseModel):
     in_doubt: Literal["report", "ask", "retry"] = "report"
     thread_retention: RetentionPolicy | None = None
     durability: Literal["full", "normal"] = "full"
+    redaction: Redaction | None = Redaction()
     debug: bool = False
 
     @model_validator(mode="after")

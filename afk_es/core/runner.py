@@ -7,7 +7,7 @@ import os
 from collections.abc import Coroutine
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,7 +23,7 @@ from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of
 from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.session import Session
 from afk_es.core.tickets import TicketDesk
-from afk_es.core.wiring import bind, check_same_agent, default_model, event_log
+from afk_es.core.wiring import bind, check_same_agent, default_model, delivery_to, event_log
 from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, RunOwnedError, UsageError
 from afk_es.handlers import Binding, live_handlers
 from afk_es.handlers.binding import Emit
@@ -33,6 +33,9 @@ from afk_es.llms.content import content_of
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, Draft, RunState, fold, initial_state
 from afk_es.machine.values import Messages, clean_text, plain
+
+if TYPE_CHECKING:
+    from afk_es.telemetry import TelemetrySink
 
 _AGENTS_KEPT = 64
 
@@ -45,7 +48,9 @@ class Runner:
             a SQLite file in the user's state directory.
         policy_engine: decides on every model and tool call, together with the agent's own engine; rules of both are ordered as one set.
         interaction_provider: not available in this release; leave it None.
-        telemetry: not available in this release; leave it None.
+        telemetry: who is told of runs while they go on: "console" (lines on stderr), "json" (an object a line on stderr), "otel"
+            (OpenTelemetry; needs the extra), a `TelemetrySink` of your own, or None. It never blocks, fails or outlives a run; when no run
+            is left it is given two seconds to finish.
         config: settings; default `RunnerConfig()`.
         clock: where time comes from; a `SimulatedClock` makes waiting free.
         ids: where run and thread ids come from; `SeededIds` make them repeatable.
@@ -60,12 +65,12 @@ class Runner:
         log: str | os.PathLike[str] | EventLog | None = None,
         interaction_provider: object | None = None,
         policy_engine: PolicyEngine | None = None,
-        telemetry: object | None = None,
+        telemetry: str | TelemetrySink | None = None,
         config: RunnerConfig | None = None,
         clock: Clock | None = None,
         ids: Ids | None = None,
     ) -> None:
-        for name, value in (("interaction_provider", interaction_provider), ("telemetry", telemetry)):
+        for name, value in (("interaction_provider", interaction_provider),):
             if value is not None:
                 raise ConfigurationError(f"{name} is not available in this release; leave it None")
         for name, value, kind in (("config", config, RunnerConfig), ("policy_engine", policy_engine, PolicyEngine)):
@@ -75,8 +80,14 @@ class Runner:
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._ids: Ids = ids if ids is not None else RandomIds()
         self._policy = policy_engine
+        self._delivery = delivery_to(telemetry, self.config.redaction) if telemetry is not None else None
+        self._settings = self.config
+        provider = self.config.secret_scope_provider
+        if self._delivery is not None and provider is not None:
+            # What tools are given in confidence is known only when they are given it, to subagents' tools too.
+            self._settings = self.config.model_copy(update={"secret_scope_provider": self._delivery.registering(provider)})
         opened = event_log(log, self.config)
-        self._session = Session(opened, owned=opened is not log)
+        self._session = Session(opened, owned=opened is not log, idle=self._delivery.flush if self._delivery is not None else None)
         self._model_of_strings: ChatModel | None = None
         self._bindings: dict[int, Binding] = {}
         self._memory = ThreadMemory()
@@ -340,6 +351,9 @@ class Runner:
                 "epoch": state.epoch + 1,
                 "owner": log.owner,
             }
+            if "parent" in first.data:
+                # Whoever is told of this stretch alone must be able to place it.
+                data["parent"] = first.data["parent"]
             if binding.spec != state.spec:
                 data["agent"] = binding.data
             return await self._drive(binding, state, history, Draft("run_started", data), notable, feed)
@@ -362,6 +376,10 @@ class Runner:
                 notable.append(event)
             if feed is not None:
                 feed.publish(event)
+            if delivery is not None:
+                delivery.publish(event)
+
+        delivery = self._delivery
 
         async def emit(text: str) -> None:
             await loop.emit(text)
@@ -416,7 +434,7 @@ class Runner:
             return known
         if not isinstance(agent, Agent):
             raise ConfigurationError(f"agent is an Agent, not {type(agent).__name__}")
-        binding = await bind(agent, self.config, self._policy, self._clock, self._default_model)
+        binding = await bind(agent, self._settings, self._policy, self._clock, self._default_model)
         if len(self._bindings) >= _AGENTS_KEPT:
             self._bindings.pop(next(iter(self._bindings)))
         # The binding holds the agent, so its id stays taken for as long as the entry is here.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 
 from afk_es.errors import UsageError
@@ -14,11 +15,13 @@ class Session:
 
     Args:
         owned: whether the log is ours to close; one that the caller made is the caller's to close, who alone knows when.
+        idle: awaited when no user is left, after the log is closed.
     """
 
-    def __init__(self, log: EventLog, *, owned: bool) -> None:
+    def __init__(self, log: EventLog, *, owned: bool, idle: Callable[[], Awaitable[object]] | None = None) -> None:
         self.log = log
         self._owned = owned
+        self._idle = idle
         self._users = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: asyncio.Lock | None = None
@@ -62,6 +65,8 @@ class Session:
                 return
             if self._owned:
                 await self.log.close()
+        if self._idle is not None:
+            await self._idle()
 
     async def end(self) -> None:
         """The event loop is about to end, and with it what a log has in it: close the log, whoever made it, unless somebody uses it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,7 +20,11 @@ from afk_es.llms import ChatModel, Link, LinkedChatModel, LLMRequest, LLMRespons
 from afk_es.log import EventLog, default_location, open_log
 from afk_es.machine.spec import Limits, ModelSpec, Retention, RunSpec
 from afk_es.machine.values import plain
+from afk_es.redaction import Redaction
 from afk_es.tools import ToolContext
+
+if TYPE_CHECKING:
+    from afk_es.telemetry import Delivery, TelemetrySink
 
 
 def event_log(log: str | os.PathLike[str] | EventLog | None, config: RunnerConfig) -> EventLog:
@@ -33,6 +37,13 @@ def default_model() -> ChatModel:
     from afk_es.llms.litellm import LiteLLMModel
 
     return LiteLLMModel()
+
+
+def delivery_to(telemetry: str | TelemetrySink, redaction: Redaction | None) -> Delivery:
+    """What tells the sink that a Runner's `telemetry` argument means. Loaded where somebody wants it."""
+    from afk_es.telemetry import Delivery, sink_of
+
+    return Delivery(sink_of(telemetry), redaction)
 
 
 async def bind(

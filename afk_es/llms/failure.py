@@ -24,6 +24,7 @@ from afk_es.errors import (
     LLMTimeoutError,
     text_of,
 )
+from afk_es.redaction import redacted
 
 Classification = Literal["retryable", "terminal", "non_fatal"]
 
@@ -44,15 +45,6 @@ _TRANSPORT_ERRORS = frozenset({"TransportError", "NetworkError", "ClientConnecti
 _FILE_ERRORS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 _CAUSES_FOLLOWED = 8
-
-_SECRETS = re.compile(
-    r"""(?ix)
-      (?P<scheme>\b(?:bearer|basic)\s+) [^\s"',;]+
-    | (?P<name>\b(?:[a-z]{1,32}[-_]){0,8}(?:api[-_]?key|token|secret|password)\b["']?\s*[:=]\s*["']?) (?:[^\s"',;}&]{4,})
-    | \b(?:sk|pk|rk|gsk|xai)[-_][\w*-]{6,}
-    | \bAIza[\w-]{10,}
-    """
-)
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -102,11 +94,6 @@ def _classification(error: BaseException, status: int | None) -> Classification:
 def retryable_status(status: int) -> bool:
     """Whether a request that was answered with this HTTP status may fare better the next time."""
     return status in (408, 409, 425, 429) or 500 <= status <= 599
-
-
-def redacted(text: str) -> str:
-    """The text with what looks like a key, a token or an Authorization header blanked out."""
-    return _SECRETS.sub(lambda found: f"{found['scheme'] or found['name'] or ''}[redacted]", text)
 
 
 def retry_after_s(headers: Mapping[str, str] | None) -> float | None:

@@ -16,7 +16,8 @@ from afk_es.errors import (
     LLMRetryableError,
     LLMTimeoutError,
 )
-from afk_es.llms.failure import classify, redacted, retry_after_s, retryable_status
+from afk_es.llms.failure import classify, retry_after_s, retryable_status
+from afk_es.redaction import redacted
 
 _CAUSES_FOLLOWED = 16
 _SHORTEST_KEY = 8

@@ -82,6 +82,8 @@ def _events(state: RunState) -> tuple[Draft, ...]:
 def _effects(state: RunState) -> tuple[Effect, ...]:
     effects: tuple[Effect, ...] = ()
     match state.phase:
+        case "between" if state.grace is not None:
+            effects = (state.grace.wait,)
         case "between":
             effects = compaction_effects(state)
         case "model":
@@ -90,8 +92,6 @@ def _effects(state: RunState) -> tuple[Effect, ...]:
             effects = batch_effects(state)
         case "output":
             effects = (ValidateOutput(f"output:{state.step}", state.answer, state.output),)
-        case "between" if state.grace is not None:
-            effects = (state.grace.wait,)
         case _:
             pass
     if state.tickets:

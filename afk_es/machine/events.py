@@ -108,6 +108,7 @@ class RunStarted(TypedDict):
     history: NotRequired[list[RunRef]]
     """The earlier runs on the thread whose turns this run begins with."""
     parent: NotRequired[ParentRef]
+    """Of a subagent's run, in every stretch."""
     forked_from: NotRequired[RunRef]
 
 

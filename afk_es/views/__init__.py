@@ -1,9 +1,12 @@
 """What people and programs want to see of a run, as pure functions of its events. No I/O, no clock, no terminal."""
 
 from afk_es.views.ledger import CallRecord, ToolTally, call_records, tallied
+from afk_es.views.metrics import ModelMetrics, RunMetrics, ToolMetrics, run_metrics
 from afk_es.views.overview import LimitUse, Overview, overview
 from afk_es.views.printable import arguments_text, clipped, columns, compact_json, message_text, padded, visible, without_bytes
+from afk_es.views.redaction import redacted_event
 from afk_es.views.requests import RebuiltRequest, request_at
+from afk_es.views.spans import Span, SpanEvent, SpanLink, SpanReader, spans
 from afk_es.views.spending import ModelUse, usage_by_model
 from afk_es.views.tickets import TICKET_EVENTS, TicketBook, TicketRecord
 from afk_es.views.timeline import Line, Timeline, heading, minutes_up, render_line, since, timeline
@@ -19,24 +22,34 @@ __all__ = [
     "heading",
     "LimitUse",
     "Line",
+    "ModelMetrics",
     "Overview",
     "overview",
     "padded",
     "Problem",
     "problems",
     "RebuiltRequest",
+    "redacted_event",
     "render_line",
     "request_at",
     "message_text",
     "ModelUse",
     "minutes_up",
+    "run_metrics",
+    "RunMetrics",
     "since",
+    "Span",
+    "SpanEvent",
+    "SpanLink",
+    "SpanReader",
+    "spans",
     "tallied",
     "TICKET_EVENTS",
     "TicketBook",
     "TicketRecord",
     "Timeline",
     "timeline",
+    "ToolMetrics",
     "ToolTally",
     "usage_by_model",
     "Verification",

@@ -17,7 +17,8 @@ from afk_es.llms import (
     LLMTimeoutError,
     classify,
 )
-from afk_es.llms.failure import redacted, retry_after_s
+from afk_es.llms.failure import retry_after_s
+from afk_es.redaction import redacted
 
 
 class _Foreign(Exception):

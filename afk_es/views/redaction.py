@@ -1,0 +1,68 @@
+"""An event as it may be shown: what is redacted of it, and what never is. What a secret is, `afk_es.redaction` knows.
+
+A registered value may happen to read like a name that every event has, or like a number of tokens. The shape of an event is declared and
+says nothing of anybody, so it stays: whoever reads redacted events can rely on it as on that of the others.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Literal, get_origin, get_type_hints
+
+from msgspec.structs import replace
+
+from afk_es.machine.events import EVENT_TYPES, AgentRunEvent
+from afk_es.redaction import Redaction
+
+_REFERENCES = frozenset({"usage", "parent", "history", "forked_from", "up_to"})
+"""Parts of events that are counts, and positions in runs."""
+
+
+def redacted_event(event: AgentRunEvent, redaction: Redaction | None) -> AgentRunEvent:
+    """The event without secrets in its data, its message and its thread's name; the event itself is not changed.
+
+    What tells events apart and holds them together (run, seq, time, type, step) and the declared shape of its data stay as they are.
+
+    Args:
+        redaction: None for whoever must see everything.
+    """
+    if redaction is None:
+        return event
+    return replace(
+        event,
+        thread_id=redaction.text(event.thread_id),
+        message=redaction.text(event.message),
+        data=_redacted_data(event, redaction),
+    )
+
+
+@cache
+def _declared(event_type: str) -> dict[str, Any]:
+    """The keys that events of this type have, and what stands under them."""
+    row = EVENT_TYPES.get(event_type)
+    return get_type_hints(row.shape) if row is not None else {}
+
+
+def _redacted_data(event: AgentRunEvent, redaction: Redaction) -> dict[str, Any]:
+    declared = _declared(event.type)
+    found: dict[str, Any] = {}
+    for key, item in event.data.items():
+        if key not in declared:
+            found.update(redaction.value({key: item}))
+        elif key in _REFERENCES or get_origin(declared[key]) is Literal or (isinstance(item, (int, float)) and declared[key] is not Any):
+            found[key] = item
+        elif key == "tool_calls":
+            found[key] = [_redacted_call(call, redaction) for call in item]
+        else:
+            found[key] = _under(key, item, redaction)
+    return found
+
+
+def _redacted_call(call: dict[str, Any], redaction: Redaction) -> dict[str, Any]:
+    return {key: _under(key, item, redaction) for key, item in call.items()}
+
+
+def _under(key: str, item: Any, redaction: Redaction) -> Any:
+    """What stands under a name that stays."""
+    (shown,) = redaction.value({key: item}).values()
+    return shown
