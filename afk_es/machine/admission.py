@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from afk_es.machine.events import Draft
-from afk_es.machine.state import RunState
+from afk_es.machine.state import PENDING, RunState
 
 
 def admitted(state: RunState, draft: Draft, letter: int) -> Draft:
@@ -39,7 +39,7 @@ def _refusal(state: RunState, draft: Draft) -> str | None:
 def _unasked(state: RunState, data: dict[str, Any], asks: str, keys: tuple[str, ...]) -> str | None:
     """Why this is no answer to a question that is open, or None."""
     turn = state.batch.find(data["tool_call_id"]) if state.batch is not None and state.phase == "tools" else None
-    if turn is None or turn.status != "asking" or turn.asks != asks or turn.request is None:
+    if turn is None or turn.status not in PENDING or turn.asks != asks or turn.request is None:
         return f"no {asks} is pending for tool call {data['tool_call_id']!r}"
     if any(turn.request[key] != data[key] for key in keys):
         return f"{data['request_id']!r} is not what is asked now, or not with these arguments"

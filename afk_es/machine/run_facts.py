@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from afk_es.machine.answer_facts import taken_over
 from afk_es.machine.effects import Wait
 from afk_es.machine.events import AgentRunEvent
 from afk_es.machine.legality import broken
@@ -77,7 +78,10 @@ def run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         if state.call is not None:
             changes["call"] = _taken_over(state.call, spec)
         if state.batch is not None:
-            turns = tuple(replace(turn, status="in_doubt") if turn.status == "running" else turn for turn in state.batch.turns)
+            turns = tuple(
+                replace(turn, status="in_doubt") if turn.status == "running" else taken_over(turn, event, spec.interaction)
+                for turn in state.batch.turns
+            )
             changes["batch"] = ToolBatch(state.batch.seq, turns)
     return replace(state, seq=event.seq, at=event.at, **changes)
 
@@ -135,7 +139,8 @@ def timer_fired(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
     if state.batch is not None:
         for turn in state.batch.turns:
             if turn.wait is not None and turn.wait.timer == timer:
-                return replace(state, seq=event.seq, at=event.at, batch=state.batch.with_turn(replace(turn, status="allowed", wait=None)))
+                after = replace(turn, status="overdue" if turn.status == "asking" else "allowed", wait=None)
+                return replace(state, seq=event.seq, at=event.at, batch=state.batch.with_turn(after))
     return replace(state, seq=event.seq, at=event.at)
 
 
