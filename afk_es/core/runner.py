@@ -18,11 +18,12 @@ from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Handlers, Loop
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of
 from afk_es.core.session import Session
-from afk_es.core.wiring import bind, check_same_agent, default_model, event_log
+from afk_es.core.wiring import bind, check_same_agent, checked_provider, default_model, event_log
 from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, RunOwnedError, UsageError
 from afk_es.handlers import Binding, live_handlers
 from afk_es.handlers.binding import Emit
 from afk_es.handlers.outputs import validated
+from afk_es.interaction import InteractionProvider
 from afk_es.llms import ChatModel
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, Draft, RunState, fold, initial_state
@@ -38,7 +39,8 @@ class Runner:
         log: a path, a `sqlite:///` URL, ":memory:", or an EventLog. Default: the file named by the environment variable AFK_ES_LOG, else
             a SQLite file in the user's state directory.
         policy_engine: decides on every model and tool call, together with the agent's own engine; rules of both are ordered as one set.
-        interaction_provider: not available in this release; leave it None.
+        interaction_provider: asks people; needed where `config.interaction_mode` is "interactive", and refused where it is not, since it
+            would never be called. `afk_es.interaction` has one for terminals and one for programs.
         telemetry: not available in this release; leave it None.
         config: settings; default `RunnerConfig()`.
         clock: where time comes from; a `SimulatedClock` makes waiting free.
@@ -52,20 +54,20 @@ class Runner:
         self,
         *,
         log: str | os.PathLike[str] | EventLog | None = None,
-        interaction_provider: object | None = None,
+        interaction_provider: InteractionProvider | None = None,
         policy_engine: PolicyEngine | None = None,
         telemetry: object | None = None,
         config: RunnerConfig | None = None,
         clock: Clock | None = None,
         ids: Ids | None = None,
     ) -> None:
-        for name, value in (("interaction_provider", interaction_provider), ("telemetry", telemetry)):
-            if value is not None:
-                raise ConfigurationError(f"{name} is not available in this release; leave it None")
+        if telemetry is not None:
+            raise ConfigurationError("telemetry is not available in this release; leave it None")
         for name, value, kind in (("config", config, RunnerConfig), ("policy_engine", policy_engine, PolicyEngine)):
             if value is not None and not isinstance(value, kind):
                 raise ConfigurationError(f"{name} is a {kind.__name__} or None, not {type(value).__name__}; write {kind.__name__}(...)")
         self.config: RunnerConfig = config if config is not None else RunnerConfig()
+        self._people = checked_provider(interaction_provider, self.config)
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._ids: Ids = ids if ids is not None else RandomIds()
         self._policy = policy_engine
@@ -307,7 +309,7 @@ class Runner:
             return known
         if not isinstance(agent, Agent):
             raise ConfigurationError(f"agent is an Agent, not {type(agent).__name__}")
-        binding = await bind(agent, self.config, self._policy, self._clock, self._default_model)
+        binding = await bind(agent, self.config, self._policy, self._clock, self._default_model, self._people)
         if len(self._bindings) >= _AGENTS_KEPT:
             self._bindings.pop(next(iter(self._bindings)))
         # The binding holds the agent, so its id stays taken for as long as the entry is here.
