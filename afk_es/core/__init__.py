@@ -2,6 +2,7 @@
 
 from afk_es.core.config import RunnerConfig
 from afk_es.core.handle import AgentRunHandle, AgentStreamEvent, AgentStreamHandle
+from afk_es.core.outside import AttachedRun, Delivery
 from afk_es.core.result import AgentResult, StateSnapshot, SubagentExecutionRecord, ToolExecutionRecord
 from afk_es.core.runner import Runner
 from afk_es.machine.events import AgentRunEvent
@@ -12,6 +13,8 @@ __all__ = [
     "AgentRunHandle",
     "AgentStreamEvent",
     "AgentStreamHandle",
+    "AttachedRun",
+    "Delivery",
     "Runner",
     "RunnerConfig",
     "StateSnapshot",

@@ -30,6 +30,7 @@ class Inbox:
         self._cursor: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._again = False
 
     def join(self, loop: Loop) -> None:
         """Deliver to this loop from now on. A new run has no letters yet."""
@@ -50,6 +51,14 @@ class Inbox:
                 self.join(loop)
                 return
 
+    async def look_for(self, loop: Loop) -> None:
+        """Deliver what has been posted to this loop's run until now: at a moment when it matters whether an answer is there."""
+        try:
+            for letter in await self._log.letters(after=loop.last_letter, run_ids=[loop.state.run_id]):
+                loop.deliver(letter)
+        except LogError as error:
+            _LOGGER.warning("the letters of %s could not be read: %s", self._log.location, error)
+
     def leave(self, loop: Loop) -> None:
         """Deliver nothing more to this loop."""
         if self._loops.get(loop.state.run_id) is loop:
@@ -66,6 +75,8 @@ class Inbox:
 
     def look(self) -> None:
         """Look now: this process has just posted something."""
+        # A look that is under way may have been too early to see it.
+        self._again = self._looking is not None
         if self._loops and self._looking is None:
             self._looking = asyncio.create_task(self._look(), name="afk_es inbox")
             self._looking.add_done_callback(self._looked)
@@ -88,6 +99,8 @@ class Inbox:
             _LOGGER.warning("the letters of %s could not be read: %s", self._log.location, error)
         elif error is not None:
             task.get_loop().call_exception_handler({"message": "the inbox failed", "exception": error, "task": task})
+        if self._again and not task.cancelled():
+            self.look()
 
     async def _look(self) -> None:
         if self._cursor is None:

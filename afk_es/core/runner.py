@@ -16,14 +16,16 @@ from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Fee
 from afk_es.core.history import ThreadMemory
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Handlers, Loop
+from afk_es.core.outside import AttachedRun, Delivery, not_found
+from afk_es.core.pending import pending_requests
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of
 from afk_es.core.session import Session
 from afk_es.core.wiring import bind, check_same_agent, checked_provider, default_model, event_log
-from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, RunOwnedError, UsageError
+from afk_es.errors import ConfigurationError, HeadConflictError, RunOwnedError, UsageError
 from afk_es.handlers import Binding, live_handlers
 from afk_es.handlers.binding import Emit
 from afk_es.handlers.outputs import validated
-from afk_es.interaction import InteractionProvider
+from afk_es.interaction import ApprovalRequest, InputRequest, InteractionProvider
 from afk_es.llms import ChatModel
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, Draft, RunState, fold, initial_state
@@ -162,6 +164,63 @@ class Runner:
         feed = EventFeed()
         return AgentRunHandle(await _begun(self._resume(agent, run_id, thread_id, allow_agent_change, feed)), feed)
 
+    # ------------------------------------------------------------------------------------------------------------- a run from outside
+
+    async def pending_requests(self, *, run_id: str | None = None) -> tuple[ApprovalRequest | InputRequest, ...]:
+        """The open questions to people, the oldest first: of a run and the subagents it waits for, or of all runs of the log.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+        """
+        async with self._session as log:
+            return await pending_requests(log, run_id)
+
+    async def approve(
+        self, *, run_id: str, by: str, request_id: str | None = None, reason: str | None = None, wait_s: float = 0.0
+    ) -> Delivery:
+        """Say yes to a call that waits for approval, whichever process drives the run, or none: then `resume` goes on with it.
+
+        The grant is bound to this very call with the arguments it has now, and durable when this returns.
+
+        Args:
+            by: who says so.
+            request_id: which request; None where only one is pending.
+            wait_s: seconds to wait at most until the run has taken it in.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+            UsageError: no such request is pending, it was answered before, or the run has ended; nothing was written.
+        """
+        return await (await self.attach(run_id=run_id, by=by)).approve(request_id, reason=reason, wait_s=wait_s)
+
+    async def deny(
+        self, *, run_id: str, by: str, request_id: str | None = None, reason: str | None = None, wait_s: float = 0.0
+    ) -> Delivery:
+        """Say no to a request, for approval or input; the model is told the reason. Arguments and errors as for `approve`."""
+        return await (await self.attach(run_id=run_id, by=by)).deny(request_id, reason=reason, wait_s=wait_s)
+
+    async def answer(self, *, run_id: str, value: str, by: str, request_id: str | None = None, wait_s: float = 0.0) -> Delivery:
+        """Give the words that a request for input asks for. Arguments and errors as for `approve`."""
+        return await (await self.attach(run_id=run_id, by=by)).answer(value, request_id, wait_s=wait_s)
+
+    async def attach(self, *, run_id: str, by: str) -> AttachedRun:
+        """The run as seen from outside: its events, its result, answers and control, whichever process drives it. It needs no agent.
+
+        Args:
+            by: the name under which what is said to the run is recorded.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+            ConfigurationError: `run_id` or `by` is empty.
+        """
+        _check_id("run_id", run_id)
+        _check_id("by", by)
+        async with self._session as log:
+            first = await log.read(run_id, limit=1)
+            if not first:
+                raise not_found(log, run_id)
+        return AttachedRun(self._session, self._inbox, self._clock, self.config.background_tool_poll_interval_s, by, first[0])
+
     # --------------------------------------------------------------------------------------------------------------------- the inside
 
     async def _run_to_the_end_of_the_loop(
@@ -212,7 +271,7 @@ class Runner:
         async with self._session as log:
             events = await log.read(run_id)
             if not events:
-                raise RunNotFoundError(f"{log.location} has no run {run_id!r}; `afk-es runs` lists what it has")
+                raise not_found(log, run_id)
             first = events[0]
             if thread_id is not None and thread_id != first.thread_id:
                 raise UsageError(f"run {run_id} belongs to thread {first.thread_id!r}, not to {thread_id!r}")
@@ -259,6 +318,9 @@ class Runner:
         async def emit(text: str) -> None:
             await loop.emit(text)
 
+        async def look() -> None:
+            await self._inbox.look_for(loop)
+
         loop = Loop(
             state,
             log=self._session.log,
@@ -266,6 +328,7 @@ class Runner:
             clock=self._clock,
             publish=publish,
             room=feed.room if streamed and feed is not None else None,
+            before_term=look,
             history=history,
             always_replay=self._always_replay,
         )

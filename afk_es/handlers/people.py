@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypeVar
 
 from afk_es.errors import text_of
@@ -32,7 +33,14 @@ class PeopleHandler:
             if isinstance(request, ApprovalRequest):
                 return approval_draft(request, _checked(await self._people.request_approval(request), ApprovalDecision))
             return input_draft(request, _checked(await self._people.request_input(request), InputDecision))
-        except Exception as error:  # noqa: BLE001 - the provider is the user's code, and its failure is a fact of the run
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return _unasked(effect, "it was cancelled from inside")
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - the provider is the user's code, and its failure is a fact of the run
             return _unasked(effect, f"{type(error).__name__}: {text_of(error)}")
 
 

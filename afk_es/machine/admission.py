@@ -14,14 +14,15 @@ from afk_es.machine.state import PENDING, RunState
 
 def admitted(state: RunState, draft: Draft, letter: int) -> Draft:
     """The draft to append for the letter at that position, in this state."""
-    refusal = _refusal(state, draft)
-    if refusal is None:
+    why = refusal(state, draft)
+    if why is None:
         return Draft(draft.type, {**draft.data, "letter": letter}, draft.message)
-    message = f"letter {letter} ({draft.type}) was not taken in: {refusal}"
-    return Draft("warning", {"kind": "letter_refused", "letter": letter, "type": draft.type, "reason": refusal}, message)
+    message = f"letter {letter} ({draft.type}) was not taken in: {why}"
+    return Draft("warning", {"kind": "letter_refused", "letter": letter, "type": draft.type, "reason": why}, message)
 
 
-def _refusal(state: RunState, draft: Draft) -> str | None:
+def refusal(state: RunState, draft: Draft) -> str | None:
+    """Why what a letter asks for does not fit this state, or None."""
     match draft.type:
         case "approval_resolved":
             return _unasked(state, draft.data, "approval", ("request_id", "arguments_hash"))

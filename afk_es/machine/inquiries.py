@@ -17,6 +17,9 @@ from afk_es.machine.spec import Interaction
 from afk_es.machine.state import PENDING, RunState, ToolTurn
 from afk_es.machine.values import digest_json
 
+TERM = "answer:"
+"""How the id of the wait for an answer begins."""
+
 _LONGEST_S = 365 * 86_400.0
 """Terms beyond a year are no terms; datetime could not hold them all."""
 
@@ -61,7 +64,7 @@ def until(turn: ToolTurn) -> dt.datetime | None:
 
 def term(seq: int, asked_at: dt.datetime, timeout_s: float) -> Wait:
     """The wait for an answer, from the asking: the same moment in every process that takes the run over."""
-    timer = f"answer:{seq}"
+    timer = f"{TERM}{seq}"
     return Wait(timer, timer, asked_at + dt.timedelta(seconds=min(timeout_s, _LONGEST_S)))
 
 
