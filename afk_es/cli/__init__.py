@@ -21,6 +21,14 @@ VERBS: dict[str, tuple[str, str]] = {
     "runs": ("afk_es.cli.runs", "List runs, the newest first."),
     "log": ("afk_es.cli.log", "Show the events of a run, a line each."),
     "show": ("afk_es.cli.show", "Show a run at a glance, or one event and the request behind it."),
+    "approvals": ("afk_es.cli.approvals", "List what runs wait for people with."),
+    "approve": ("afk_es.cli.answering", "Let a call run that waits for approval."),
+    "deny": ("afk_es.cli.answering", "Refuse a call that waits for approval or input."),
+    "answer": ("afk_es.cli.answering", "Give the words that a call waits for."),
+    "pause": ("afk_es.cli.controlling", "Let a live run start nothing more for now."),
+    "unpause": ("afk_es.cli.controlling", "Let a paused live run go on."),
+    "cancel": ("afk_es.cli.controlling", "End a run for good."),
+    "interrupt": ("afk_es.cli.controlling", "Lay a run down, so that it can be resumed."),
     "verify": ("afk_es.cli.verify", "Check the hash chain and the story of one run, or of all."),
 }
 """Per verb, the module that has it as a command of the same name, and its line of help: `--help` need not import them."""

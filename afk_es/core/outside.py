@@ -81,17 +81,19 @@ class AttachedRun:
     async def _events(self) -> AsyncIterator[AgentRunEvent]:
         async with self._session as log:
             after = 0
+            owner = ""
             driven = True
             ended = False
             while True:
                 while page := await log.read(self.run_id, after=after, limit=1_000):
                     for event in page:
+                        owner = event.data["owner"] if event.type == "run_started" else owner
                         yield event
                     after, ended = page[-1].seq, page[-1].type in TERMINAL
                 # Looked at once more after its owner was found gone: it may have ended in between.
                 if ended or not driven:
                     return
-                driven = await _driven(log, self.run_id)
+                driven = await log.alive(owner, self.run_id)
                 if driven:
                     await asyncio.sleep(self._interval_s)
 
@@ -277,11 +279,6 @@ async def _state(log: EventLog, run_id: str) -> RunState:
 def not_found(log: EventLog, run_id: str) -> RunNotFoundError:
     """The error of a run that is not there."""
     return RunNotFoundError(f"{log.location} has no run {run_id!r}; `afk-es runs` lists what it has")
-
-
-async def _driven(log: EventLog, run_id: str) -> bool:
-    owner = next(event.data["owner"] for event in reversed(await log.read(run_id)) if event.type == "run_started")
-    return await log.alive(owner, run_id)
 
 
 async def _fate(log: EventLog, letter: Letter, after: int, wait_s: float) -> Delivery:
