@@ -292,6 +292,10 @@ async def _fate(log: EventLog, letter: Letter, after: int, wait_s: float) -> Del
                 if event.type == "warning":
                     return Delivery(run_id=run_id, letter=letter.position, status="refused", reason=event.data.get("reason", event.message))
                 return Delivery(run_id=run_id, letter=letter.position, status="taken_in")
+            if event.type in TERMINAL and event.type != "run_interrupted":
+                # Nobody will ever take it in.
+                reason = f"the run had ended before it was taken in ({event.state})"
+                return Delivery(run_id=run_id, letter=letter.position, status="refused", reason=reason)
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0:
             return Delivery(run_id=run_id, letter=letter.position, status="posted")
