@@ -30,6 +30,7 @@ from afk_es.core.loop import Handler, Handlers
 from afk_es.errors import RunNotFoundError, UsageError
 from afk_es.handlers import Binding
 from afk_es.handlers.binding import Emit
+from afk_es.interaction import InteractionProvider
 from afk_es.log import EventLog
 from afk_es.log.memory import MemoryEventLog
 from afk_es.log.port import ChainFault
@@ -70,6 +71,10 @@ class CrashScenario:
         log: "memory" (default, fast), or "sqlite" for a file in the trial's directory.
         before: runs in a process of its own first, which does not die; for instance earlier runs on the thread.
         control: is given the handle of the run in each process, and may pause, interrupt or cancel it.
+        people: makes the interaction provider of a process from the trial's directory, for interactive mode.
+        letters: is given the runner and the handle of the run in each process, and may say something to it through the log.
+        answer: is given the runner and the result where the run lies interrupted, and may answer what it waits for. True: the same process
+            resumes it.
     """
 
     agent: Callable[[Path], Agent] | Agent
@@ -81,10 +86,17 @@ class CrashScenario:
     log: Literal["memory", "sqlite"] = "memory"
     before: Callable[[Runner, Agent], Awaitable[object]] | None = None
     control: Callable[[AgentRunHandle], Awaitable[object]] | None = None
+    people: Callable[[Path], InteractionProvider] | None = None
+    letters: Callable[[Runner, AgentRunHandle], Awaitable[object]] | None = None
+    answer: Callable[[Runner, AgentResult], Awaitable[bool]] | None = None
 
     def agent_in(self, directory: Path) -> Agent:
         """The agent of a process."""
         return self.agent if isinstance(self.agent, Agent) else self.agent(directory)
+
+    def people_in(self, directory: Path) -> InteractionProvider | None:
+        """Whoever asks people in a process."""
+        return None if self.people is None else self.people(directory)
 
 
 @dataclass(slots=True)
@@ -217,17 +229,29 @@ class CrashTrial:
                     handle = await runner.run_handle(
                         agent, user_message=scenario.user_message, context=scenario.context, thread_id=scenario.thread_id
                     )
-                if scenario.control is None:
-                    return await handle.await_result()
-                controlling = asyncio.ensure_future(scenario.control(handle))
-                try:
-                    return await handle.await_result()
-                finally:
-                    controlling.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await controlling
+                result = await self._result_of(runner, handle)
+                while result.state == "interrupted" and scenario.answer is not None and await scenario.answer(runner, result):
+                    handle = await runner.resume_handle(agent, run_id=self._run_id)
+                    result = await self._result_of(runner, handle)
+                return result
         finally:
             await log.close()
+
+    async def _result_of(self, runner: Runner, handle: AgentRunHandle) -> AgentResult:
+        """The result of a stretch, with whoever interferes beside it."""
+        scenario = self.scenario
+        beside: list[asyncio.Future[object]] = []
+        if scenario.control is not None:
+            beside.append(asyncio.ensure_future(scenario.control(handle)))
+        if scenario.letters is not None:
+            beside.append(asyncio.ensure_future(scenario.letters(runner, handle)))
+        try:
+            return await handle.await_result()
+        finally:
+            for each in beside:
+                each.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await each
 
     async def _prepare(self, before: Callable[[Runner, Agent], Awaitable[object]]) -> None:
         log = MortalLog(self._store(), "owner_before", self._living)
@@ -240,7 +264,15 @@ class CrashTrial:
 
     def _plain_runner(self, log: EventLog, ids: SeededIds) -> Runner:
         scenario = self.scenario
-        return Runner(log=log, config=scenario.config, policy_engine=scenario.policy_engine, clock=self.clock, ids=ids)
+        people = scenario.people_in(self.directory)
+        return Runner(
+            log=log,
+            config=scenario.config,
+            policy_engine=scenario.policy_engine,
+            interaction_provider=people,
+            clock=self.clock,
+            ids=ids,
+        )
 
     async def _with_log(self, ask: Callable[[EventLog], Awaitable[T]]) -> T:
         log = self._store()
@@ -265,7 +297,14 @@ class _MortalRunner(Runner):
 
     def __init__(self, trial: CrashTrial, log: MortalLog) -> None:
         scenario = trial.scenario
-        super().__init__(log=log, config=scenario.config, policy_engine=scenario.policy_engine, clock=trial.clock, ids=SeededIds())
+        super().__init__(
+            log=log,
+            config=scenario.config,
+            policy_engine=scenario.policy_engine,
+            interaction_provider=scenario.people_in(trial.directory),
+            clock=trial.clock,
+            ids=SeededIds(),
+        )
         self._trial = trial
         self._process = log.process
 

@@ -30,8 +30,16 @@ def what_the_world_saw(trial: CrashTrial, result: AgentResult) -> Iterator[str]:
     for line in lines:
         if line["what"] in NEVER_TWICE and times[line["call_id"]] > 1 and trial.scenario.config.in_doubt == "report":
             yield f"{line['what']} took effect {times[line['call_id']]} times"
+    asked = [line["request_id"] for line in Journal(trial.directory / "journal.jsonl").lines() if line["what"] == "asked"]
+    answers = {event.data["request_id"]: event.data["by"] for event in trial.events() if event.type.endswith("_resolved")}
+    if trial.scenario.people is not None and (set(asked) != set(answers) or set(answers.values()) - {"ann"}):
+        yield f"people were asked {asked}, and the log has answers {answers}"
+    if any(asked.count(request_id) > trial.processes for request_id in asked):
+        yield f"people were asked {asked} in {trial.processes} processes"
+    # Of calls whose result is a person's words.
+    words = {event.data["tool_call_id"] for event in trial.events() if event.type == "input_resolved"}
     for record in result.tool_executions:
-        if record.success and times.get(record.tool_call_id, 0) < 1:
+        if record.success and times.get(record.tool_call_id, 0) < 1 and record.tool_call_id not in words:
             yield f"{record.tool_call_id} is said to have succeeded, and never took effect"
 
 
@@ -44,7 +52,9 @@ def test_a_run_survives_a_crash_at_every_point(name: str) -> None:
     assert {point.when for outcome in matrix.outcomes for point in outcome.points} == {"before", "after"}
 
 
-@pytest.mark.parametrize("name", ["sequential tools", "parallel tools", "mixed tools"])
+@pytest.mark.parametrize(
+    "name", ["sequential tools", "parallel tools", "mixed tools", "a person approves and denies", "answered from outside"]
+)
 def test_so_it_does_on_sqlite(name: str) -> None:
     matrix = crash_everywhere(replace(SCENARIOS[name], log="sqlite"), what_the_world_saw)
     print(name, matrix.summary())
