@@ -121,7 +121,7 @@ class TerminalInteraction:
         return await self._lines.next()
 
     def _withdrawn(self, request: PendingRequest) -> None:
-        self._say(f"\n  (withdrawn: {request.request_id} of run {request.run_id} needs no answer here any more)")
+        self._say(f"\n  (withdrawn: {request.request_id} needs no answer here any more)")
 
     def _say(self, line: str) -> None:
         # One line at a time goes through `visible`: the break that ends it is the only one, whatever a model wrote.
