@@ -67,12 +67,14 @@ class InMemoryInteraction:
     async def _asked(self, request: PendingRequest, kind: type[R]) -> R:
         answer: asyncio.Future[BaseModel] = asyncio.get_running_loop().create_future()
         key = (request.run_id, request.request_id)
-        self._open[key] = (request, answer)
+        waiting = self._open[key] = (request, answer)
         self._news.set()
         try:
             decision = await answer
         finally:
-            del self._open[key]
+            # It may have been withdrawn and made again before we came to notice.
+            if self._open.get(key) is waiting:
+                del self._open[key]
         assert isinstance(decision, kind)
         return decision
 

@@ -339,6 +339,36 @@ def test_a_question_of_a_run_that_is_to_fail_does_not_keep_it() -> None:
     assert inquiries(run.state) == ()
 
 
+def test_a_question_is_let_be_while_the_siblings_of_a_run_that_is_to_fail_come_to_their_end() -> None:
+    run = gating(["pay", "strict", "look"], mode="interactive")
+    gates = run.wanted(EvaluatePolicy)
+    for gate, action in zip(gates, ("request_approval", "allow", "allow"), strict=True):
+        assert gate.call is not None
+        run.answer(gate, policy(action, gate.call))
+    strict, look = run.wanted(ExecuteTool)
+    run.answer(strict, tool_completed(strict.call, error="it broke"))
+    assert (run.wanted(AskPerson), run.wanted(ExecuteTool)) == ([], [look])
+    run.answer(look, tool_completed(look.call, output=1))
+    assert state_of(run) == "failed"
+
+
+def test_a_person_who_could_not_be_asked_about_what_was_answered_meanwhile_changes_nothing() -> None:
+    run = asked("request_approval", mode="interactive")
+    request = request_of(run)
+    run.put(approval(request, "granted"), unasked(request), unasked({**request, "tool_call_id": "c-9"}))
+    assert len(run.wanted(ExecuteTool)) == 1
+
+
+def test_a_grant_to_run_again_what_is_in_doubt_does_not_lift_the_limit_on_calls() -> None:
+    run = executing(["pay"], mode="interactive", in_doubt="ask", max_tool_calls=1)
+    run.resume()
+    (ask,) = run.wanted(AskPerson)
+    run.answer(ask, approval(ask.request, "granted"))
+    run.effects()
+    assert [event.data["outcome"] for event in run.events if event.type == "tool_completed"] == ["unknown"]
+    assert run.types.count("tool_started") == 1
+
+
 FORGED = [
     {"request_id": "approval:9:0"},
     {"arguments_hash": "0" * 64},
