@@ -32,8 +32,12 @@ EXPORTS = {
     "afk_es": "Agent FailSafeConfig PolicyEngine PolicyRule Runner tool",
     "afk_es.agents": "Agent FailSafeConfig PolicyDecision PolicyEngine PolicyEvent PolicyRule PolicyRuleCondition",
     "afk_es.core": """
-        AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle CompactionResult ModelUse
-        RetentionPolicy Runner RunnerConfig StateSnapshot SubagentExecutionRecord ToolExecutionRecord
+        AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle AttachedRun CompactionResult
+        Delivery ModelUse RetentionPolicy Runner RunnerConfig StateSnapshot SubagentExecutionRecord ToolExecutionRecord
+    """,
+    "afk_es.interaction": """
+        ApprovalDecision ApprovalRequest InMemoryInteraction InputDecision InputRequest InteractionProvider PendingRequest
+        TerminalInteraction
     """,
     "afk_es.tools": """
         CommandResult SandboxCommand SandboxPath SandboxProfile SandboxUrl Secrets SkillPolicy Tool ToolContext
@@ -123,7 +127,7 @@ def test_importing_afk_es_loads_no_vendor_no_test_library_and_no_database(tmp_pa
 def test_importing_afk_es_builds_no_pydantic_model(tmp_path: Path) -> None:
     """To build them is most of what the import could cost; each is built when it is first used."""
     code = """
-import afk_es.agents, afk_es.core, afk_es.llms, afk_es.tools, pydantic
+import afk_es.agents, afk_es.core, afk_es.interaction, afk_es.llms, afk_es.tools, pydantic
 def below(kind):
     for each in kind.__subclasses__():
         yield each

@@ -25,7 +25,7 @@ class PolicyRule(BaseModel):
     """One rule.
 
     Attributes:
-        action: what follows where it matches.
+        action: what follows where it matches; `PolicyDecision` says what each action means.
         condition: a function of the event that answers True or False, without side effects and not async; or a `PolicyRuleCondition`.
         priority: higher ones are asked first; default 100.
         enabled: default True.

@@ -43,7 +43,9 @@ class PolicyDecision(BaseModel):
     """What a policy answers.
 
     Attributes:
-        action: "allow", "deny", "defer", "request_approval" or "request_user_input".
+        action: "allow"; "deny"; "request_approval", a person's yes or no; "request_user_input", a person's words; or "defer", which asks
+            nobody now and leaves the question open, so that the run is laid down once nothing else can go on. The last three are for tool
+            and subagent calls; of a model call they end the run.
         reason: for the log, and for the model where the call is denied.
         policy_id: the rule that decided; None where no rule matched.
         matched_rules: every rule that matched, in the order they were asked; a rule that raised is among them.

@@ -54,6 +54,10 @@ class Screen:
             self._write(lambda: (output.write_json if self._format == "json" else output.write_json_line)(data))
         if result.error:
             output.note(f"{result.state}: {visible(result.error)}", "mark" if result.state in ("degraded", "interrupted") else "bad")
+        for request in result.pending:
+            verb = ("approve",) if request.kind == "approval" else ("answer", "TEXT", "--request")
+            words = (verb[0], request.run_id, *verb[1:], request.request_id)
+            output.note(f"{request.tool_name} waits for {request.kind}; answer with: {output.command(*words, db=self._db)}", "mark")
         output.note(f"{result.run_id} {result.state}; look at it with: {output.command('show', result.run_id, db=self._db)}")
         if self._reader_left:
             return BROKEN_PIPE

@@ -9,11 +9,12 @@ import click
 from afk_es.agents import Agent
 from afk_es.cli import output
 from afk_es.cli.agents import load_agent
+from afk_es.cli.asking import Mode, asking_options, runner_for
 from afk_es.cli.driving import Interrupts, Screen, finish
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.reading import Name, parse_name, reading, resolve
-from afk_es.core import Runner
 from afk_es.core.handle import stream_event
+from afk_es.core.pending import state_of
 from afk_es.errors import AgentMismatchError
 
 
@@ -21,12 +22,15 @@ from afk_es.errors import AgentMismatchError
 @click.argument("run", metavar="RUN")
 @click.argument("target", metavar="MODULE:AGENT")
 @click.option("--allow-agent-change", is_flag=True, help="Go on although the agent is not the recorded one; the change is recorded.")
+@asking_options
 @common_options
 @click.pass_obj
-def resume(invocation: Invocation, run: str, target: str, allow_agent_change: bool) -> None:
+def resume(invocation: Invocation, run: str, target: str, allow_agent_change: bool, asking: Mode | None) -> None:
     """Go on with RUN, as the agent that MODULE:AGENT names.
 
-    Nothing that has returned is run again. A run that had ended already gives its answer, and nothing runs.
+    Nothing that has returned is run again. A run that had ended already gives its answer, and nothing runs. Answers that
+    were given meanwhile (`afk-es approve` and its kin) are taken in; what is still open is asked with --interactive, else as the run asked
+    so far. A live run that is paused goes on with `afk-es unpause`.
     """
     name = parse_name(run, invocation)
     agent = load_agent(target)
@@ -34,16 +38,24 @@ def resume(invocation: Invocation, run: str, target: str, allow_agent_change: bo
     screen = Screen(Invocation(db, invocation.format))
     interrupts = Interrupts()
     with interrupts.installed():
-        code = asyncio.run(_resume(name, target, db, agent, allow_agent_change, screen, interrupts))
+        code = asyncio.run(_resume(name, target, db, agent, allow_agent_change, asking, screen, interrupts))
     finish(code, interrupts)
 
 
 async def _resume(
-    name: Name, target: str, db: str | None, agent: Agent, allow_agent_change: bool, screen: Screen, interrupts: Interrupts
+    name: Name,
+    target: str,
+    db: str | None,
+    agent: Agent,
+    allow_agent_change: bool,
+    asking: Mode | None,
+    screen: Screen,
+    interrupts: Interrupts,
 ) -> int:
     async with reading(name.location) as log:
         run_id = await resolve(log, name.run)
-    async with Runner(log=name.location) as runner:
+        recorded = state_of(await log.read(run_id)).spec.interaction
+    async with runner_for(name.location, asking, recorded) as runner:
         try:
             handle = await runner.resume_handle(agent, run_id=run_id, allow_agent_change=allow_agent_change)
         except AgentMismatchError as error:

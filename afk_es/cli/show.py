@@ -16,6 +16,7 @@ from afk_es.cli.reading import events_of, history_of, parse_name, reading, resol
 from afk_es.cli.redacting import redaction_options
 from afk_es.errors import UsageError
 from afk_es.log import EventLog
+from afk_es.machine.content import MultipartMessage, Text
 from afk_es.machine.rendering import PREAMBLE
 from afk_es.machine.state import ENDED
 from afk_es.machine.values import Message, ToolCall
@@ -76,7 +77,9 @@ async def _show(invocation: Invocation, run: str, seq: int | None, metrics: bool
         seen = overview([event async for event in events_of(log, run_id)], history)
         status = await _status(log, seen)
         if redaction is not None:
-            seen = msgspec.convert(redaction.value(msgspec.to_builtins(seen)), Overview)
+            said = tuple(_redacted(message, redaction) for message in seen.conversation)
+            kept = msgspec.convert(redaction.value(msgspec.to_builtins(seen)), Overview)
+            seen = msgspec.structs.replace(kept, conversation=said)  # With its images, of which a plain message knows nothing.
         if invocation.format == "text":
             _write_overview(seen, status)
             return 0
@@ -229,7 +232,11 @@ def _write_event(data: dict[str, Any], rebuilt: RebuiltRequest | None, redaction
 
 def _redacted(message: Message, redaction: Redaction) -> Message:
     calls = tuple(ToolCall(call.id, call.tool_name, redaction.value(call.arguments)) for call in message.tool_calls)
-    return dataclasses.replace(message, content=redaction.text(message.content), tool_calls=calls)
+    message = dataclasses.replace(message, content=redaction.text(message.content), tool_calls=calls)
+    if not isinstance(message, MultipartMessage):
+        return message
+    parts = tuple(Text(redaction.text(part.text)) if isinstance(part, Text) else part for part in message.parts)
+    return dataclasses.replace(message, parts=parts)
 
 
 def _write_whole_message(message: Message) -> None:

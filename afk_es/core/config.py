@@ -16,9 +16,6 @@ SandboxProfileProvider = Callable[[ToolContext], SandboxProfile | None]
 SecretScopeProvider = Callable[[ToolContext], Mapping[str, str]]
 
 _LATER: dict[str, str] = {
-    "interaction_mode": "asking people",
-    "approval_timeout_s": "asking people",
-    "input_timeout_s": "asking people",
     "max_parallel_subagents_global": "subagents",
     "max_parallel_subagents_per_parent": "subagents",
     "max_parallel_subagents_per_target_agent": "subagents",
@@ -31,11 +28,17 @@ class RunnerConfig(BaseModel):
     """Settings of a Runner. Times are in seconds.
 
     Attributes:
-        interaction_mode: how people are asked. In "headless" mode nobody is, and the fallbacks answer.
-        approval_timeout_s: how long an approval is waited for.
-        input_timeout_s: how long a person's input is waited for.
-        approval_fallback: what stands in for an approval that does not come: "deny", "allow" or "defer".
-        input_fallback: what stands in for an input that does not come.
+        interaction_mode: how people are asked. In "headless" mode nobody is, and the fallbacks answer at once. In "interactive" mode the
+            Runner's interaction_provider asks them while the run waits. In "external" mode the run is laid down once nothing else can go
+            on, `AgentResult.pending` says what it waits for, and it is resumed when that was answered. In every mode an answer may also
+            come from outside: `Runner.approve`, `deny` and `answer`, `afk-es approve` and its kin. A run that is resumed goes by the
+            config of the Runner that resumes it.
+        approval_timeout_s: how long an approval is waited for, from the asking, also while no process runs the run; then the fallback
+            answers. An answer that was there in time, or that is found together with the end of the time, counts.
+        input_timeout_s: the same for a person's input.
+        approval_fallback: what stands in for an approval that does not come: "deny"; "allow", which runs the call; or "defer", which
+            leaves the request open without a term and lays the run down.
+        input_fallback: the same for an input that does not come; "allow" runs the call as the model asked for it.
         sanitize_tool_output: neutralise control characters and fake role or tool markers in what the model sees of tool outputs.
         untrusted_tool_preamble: lead every tool output that the model sees with a line that marks it as untrusted data.
         tool_output_max_chars: characters of a rendered tool output, as a whole. The event keeps the raw output.
@@ -56,8 +59,7 @@ class RunnerConfig(BaseModel):
         background_tool_poll_interval_s: how often the log is looked at for what others posted to the runs that go on here: control requests,
             answers, results of background tools.
         in_doubt: what happens on resume to a tool that was started, has no result and is neither read-only nor idempotent: "report" tells
-            the model that the outcome is unknown, "ask" asks a person whether to run it again (in this release
-            `approval_fallback` answers for them), "retry" runs it again.
+            the model that the outcome is unknown, "ask" asks a person whether to run it again, "retry" runs it again.
         thread_retention: when the conversation of a run, with what its thread remembers, is compacted by itself before a step; default None,
             never. A summariser that fails leaves the run as it is, with a warning.
         durability: "full" survives a power cut, "normal" only a crash of the process, and is faster.
@@ -72,7 +74,7 @@ class RunnerConfig(BaseModel):
     approval_timeout_s: float = Field(default=300.0, gt=0)
     input_timeout_s: float = Field(default=300.0, gt=0)
     approval_fallback: Literal["allow", "deny", "defer"] = "deny"
-    input_fallback: Literal["deny", "defer"] = "deny"
+    input_fallback: Literal["allow", "deny", "defer"] = "deny"
     sanitize_tool_output: bool = True
     untrusted_tool_preamble: bool = True
     tool_output_max_chars: int = Field(default=12_000, ge=200)

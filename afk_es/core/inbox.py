@@ -51,6 +51,14 @@ class Inbox:
                 self.join(loop)
                 return
 
+    async def look_for(self, loop: Loop) -> None:
+        """Deliver what has been posted to this loop's run until now: at a moment when it matters whether an answer is there."""
+        try:
+            for letter in await self._log.letters(after=loop.last_letter, run_ids=[loop.state.run_id]):
+                loop.deliver(letter)
+        except LogError as error:
+            _LOGGER.warning("the letters of %s could not be read: %s", self._log.location, error)
+
     def leave(self, loop: Loop) -> None:
         """Deliver nothing more to this loop."""
         if self._loops.get(loop.state.run_id) is loop:
@@ -86,15 +94,15 @@ class Inbox:
 
     def _looked(self, task: asyncio.Task[None]) -> None:
         self._looking = None
-        again, self._again = self._again, False
-        if again:
-            self.look()
         error = None if task.cancelled() else task.exception()
         if isinstance(error, LogError):
             # It may be readable at the next look, and the runs have not been told anything wrong.
             _LOGGER.warning("the letters of %s could not be read: %s", self._log.location, error)
         elif error is not None:
             task.get_loop().call_exception_handler({"message": "the inbox failed", "exception": error, "task": task})
+        again, self._again = self._again, False
+        if again and not task.cancelled():
+            self.look()
 
     async def _look(self) -> None:
         if self._cursor is None:

@@ -19,6 +19,7 @@ from afk_es.log import EventLog, Letter
 from afk_es.machine import AgentRunEvent, Draft, Effect, RunState, decide, endings, evolve, fold, initial_state, stamp
 from afk_es.machine.admission import admitted
 from afk_es.machine.effects import EvaluatePolicy, ValidateOutput, Wait
+from afk_es.machine.inquiries import TERM
 from afk_es.machine.values import Messages
 
 Handler = Callable[[Any, RunState], Awaitable[Draft]]
@@ -44,6 +45,7 @@ class Loop:
         publish: called with every event once it is durable, and with transient ones as they come.
         room: waits until whoever consumes the events has caught up. Effects wait for it, and not the loop itself, which must be able to
             take in a deadline or a cancellation meanwhile.
+        before_term: awaited before the term of a question to a person ends, so that an answer that waits outside is delivered first.
         always_replay: read the run back after each write, fold it from zero, and compare.
     """
 
@@ -56,6 +58,7 @@ class Loop:
         clock: Clock,
         publish: Publish | None = None,
         room: Room | None = None,
+        before_term: Room | None = None,
         history: Messages | None = None,
         always_replay: bool = False,
     ) -> None:
@@ -66,13 +69,14 @@ class Loop:
         self._clock = clock
         self._publish = publish
         self._room = room
+        self._before_term = before_term
         self._history = history
         self._always_replay = always_replay
         self._pending: list[AgentRunEvent] = []
         self._running: dict[str, asyncio.Task[None]] = {}
         self._inbox: list[tuple[str | None, Draft]] = []
         self._letters: deque[Letter] = deque()
-        self._last_letter = state.last_letter
+        self.last_letter: int = state.last_letter
         self._wake = asyncio.Event()
         self._broken: BaseException | None = None
         # Time of day may jump; a stretch reads it once and goes on by the monotonic clock.
@@ -90,8 +94,8 @@ class Loop:
 
     def deliver(self, letter: Letter) -> None:
         """Put in a letter; one that was delivered before is let go. Whether it fits is judged when it is taken in."""
-        if letter.position > self._last_letter:
-            self._last_letter = letter.position
+        if letter.position > self.last_letter:
+            self.last_letter = letter.position
             self._letters.append(letter)
             self._wake.set()
 
@@ -232,6 +236,8 @@ class Loop:
     async def _answer(self, effect: Effect) -> Draft:
         if isinstance(effect, Wait):
             await self._clock.sleep(max(0.0, (effect.until - self.now()).total_seconds()))
+            if self._before_term is not None and effect.id.startswith(TERM):
+                await self._before_term()
             return Draft("timer_fired", {"timer": effect.timer})
         try:
             draft = await self._handlers[type(effect)](effect, self.state)

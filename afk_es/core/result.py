@@ -8,8 +8,10 @@ from typing import Any, ClassVar, Literal, cast
 from pydantic import BaseModel, ConfigDict
 
 from afk_es.errors import RunCancelledError, RunDegradedError, RunError, RunFailedError, RunInterruptedError
+from afk_es.interaction.port import ApprovalRequest, InputRequest, request_of
 from afk_es.llms import LLMResponse
 from afk_es.machine.events import AgentRunEvent
+from afk_es.machine.inquiries import inquiries
 from afk_es.machine.state import NO_TIME, RunState
 from afk_es.machine.values import ToolCall, Usage
 from afk_es.views import TICKET_EVENTS, ModelUse, TicketBook, TicketRecord, usage_by_model
@@ -84,6 +86,8 @@ class AgentResult(BaseModel):
             a finished run is asked for again with another one: the JSON data of a structured answer. None where there is none.
         llm_response: the last answer of the model, or None.
         error: why a run that is not completed ended; None for a completed one.
+        pending: the questions to people that an interrupted run waits with, an `afk_es.interaction.ApprovalRequest` or `InputRequest`
+            each; answer them with `Runner.approve`, `deny` or `answer`, or on the command line, and resume the run.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, arbitrary_types_allowed=True, defer_build=True)
@@ -104,6 +108,7 @@ class AgentResult(BaseModel):
     llm_response: LLMResponse | None = None
     state_snapshot: StateSnapshot
     error: str | None = None
+    pending: tuple[ApprovalRequest | InputRequest, ...] = ()
 
     def raise_for_state(self) -> AgentResult:
         """This result, if the run completed.
@@ -178,6 +183,7 @@ def result_of(state: RunState, events: Sequence[AgentRunEvent], structured: Any 
             open_tickets=len(state.tickets),
         ),
         error=None if completed else state.reason,
+        pending=tuple(request_of(inquiry) for inquiry in inquiries(state)),
     )
 
 

@@ -19,15 +19,18 @@ from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Fee
 from afk_es.core.history import ThreadMemory
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Handlers, Loop
+from afk_es.core.outside import AttachedRun, Delivery, not_found
+from afk_es.core.pending import pending_requests
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of
 from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.session import Session
 from afk_es.core.tickets import TicketDesk
-from afk_es.core.wiring import bind, check_same_agent, default_model, delivery_to, event_log
-from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, RunOwnedError, UsageError
+from afk_es.core.wiring import bind, check_same_agent, checked_provider, default_model, delivery_to, event_log
+from afk_es.errors import ConfigurationError, HeadConflictError, RunOwnedError, UsageError
 from afk_es.handlers import Binding, live_handlers
 from afk_es.handlers.binding import Emit
 from afk_es.handlers.outputs import validated
+from afk_es.interaction import ApprovalRequest, InputRequest, InteractionProvider
 from afk_es.llms import ChatModel, UserMessage
 from afk_es.llms.content import content_of
 from afk_es.log import EventLog
@@ -47,7 +50,8 @@ class Runner:
         log: a path, a `sqlite:///` URL, ":memory:", or an EventLog. Default: the file named by the environment variable AFK_ES_LOG, else
             a SQLite file in the user's state directory.
         policy_engine: decides on every model and tool call, together with the agent's own engine; rules of both are ordered as one set.
-        interaction_provider: not available in this release; leave it None.
+        interaction_provider: asks people; needed where `config.interaction_mode` is "interactive", and refused where it is not, since it
+            would never be called. `afk_es.interaction` has one for terminals and one for programs.
         telemetry: who is told of runs while they go on: "console" (lines on stderr), "json" (an object a line on stderr), "otel"
             (OpenTelemetry; needs the extra), a `TelemetrySink` of your own, or None. It never blocks, fails or outlives a run; when no run
             is left it is given two seconds to finish.
@@ -63,20 +67,18 @@ class Runner:
         self,
         *,
         log: str | os.PathLike[str] | EventLog | None = None,
-        interaction_provider: object | None = None,
+        interaction_provider: InteractionProvider | None = None,
         policy_engine: PolicyEngine | None = None,
         telemetry: str | TelemetrySink | None = None,
         config: RunnerConfig | None = None,
         clock: Clock | None = None,
         ids: Ids | None = None,
     ) -> None:
-        for name, value in (("interaction_provider", interaction_provider),):
-            if value is not None:
-                raise ConfigurationError(f"{name} is not available in this release; leave it None")
         for name, value, kind in (("config", config, RunnerConfig), ("policy_engine", policy_engine, PolicyEngine)):
             if value is not None and not isinstance(value, kind):
                 raise ConfigurationError(f"{name} is a {kind.__name__} or None, not {type(value).__name__}; write {kind.__name__}(...)")
         self.config: RunnerConfig = config if config is not None else RunnerConfig()
+        self._people = checked_provider(interaction_provider, self.config)
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._ids: Ids = ids if ids is not None else RandomIds()
         self._policy = policy_engine
@@ -277,6 +279,63 @@ class Runner:
         for name, value in (("run_id", run_id), ("thread_id", thread_id), ("ticket_id", ticket_id)):
             _check_id(name, value)
 
+    # ------------------------------------------------------------------------------------------------------------- a run from outside
+
+    async def pending_requests(self, *, run_id: str | None = None) -> tuple[ApprovalRequest | InputRequest, ...]:
+        """The open questions to people, the oldest first: of a run and the subagents it waits for, or of all runs of the log.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+        """
+        async with self._session as log:
+            return await pending_requests(log, run_id)
+
+    async def approve(
+        self, *, run_id: str, by: str, request_id: str | None = None, reason: str | None = None, wait_s: float = 0.0
+    ) -> Delivery:
+        """Say yes to a call that waits for approval, whichever process drives the run, or none: then `resume` goes on with it.
+
+        The grant is bound to this very call with the arguments it has now, and durable when this returns.
+
+        Args:
+            by: who says so.
+            request_id: which request; None where only one is pending.
+            wait_s: seconds to wait at most until the run has taken it in.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+            UsageError: no such request is pending, it was answered before, or the run has ended; nothing was written.
+        """
+        return await (await self.attach(run_id=run_id, by=by)).approve(request_id, reason=reason, wait_s=wait_s)
+
+    async def deny(
+        self, *, run_id: str, by: str, request_id: str | None = None, reason: str | None = None, wait_s: float = 0.0
+    ) -> Delivery:
+        """Say no to a request, for approval or input; the model is told the reason. Arguments and errors as for `approve`."""
+        return await (await self.attach(run_id=run_id, by=by)).deny(request_id, reason=reason, wait_s=wait_s)
+
+    async def answer(self, *, run_id: str, value: str, by: str, request_id: str | None = None, wait_s: float = 0.0) -> Delivery:
+        """Give the words that a request for input asks for. Arguments and errors as for `approve`."""
+        return await (await self.attach(run_id=run_id, by=by)).answer(value, request_id, wait_s=wait_s)
+
+    async def attach(self, *, run_id: str, by: str) -> AttachedRun:
+        """The run as seen from outside: its events, its result, answers and control, whichever process drives it. It needs no agent.
+
+        Args:
+            by: the name under which what is said to the run is recorded.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+            ConfigurationError: `run_id` or `by` is empty.
+        """
+        _check_id("run_id", run_id)
+        _check_id("by", by)
+        async with self._session as log:
+            first = await log.read(run_id, limit=1)
+            if not first:
+                raise not_found(log, run_id)
+        return AttachedRun(self._session, self._inbox, self._clock, self.config.background_tool_poll_interval_s, by, first[0])
+
     # --------------------------------------------------------------------------------------------------------------------- the inside
 
     async def _run_to_the_end_of_the_loop(
@@ -328,7 +387,7 @@ class Runner:
         async with self._session as log:
             events = await log.read(run_id)
             if not events:
-                raise RunNotFoundError(f"{log.location} has no run {run_id!r}; `afk-es runs` lists what it has")
+                raise not_found(log, run_id)
             first = events[0]
             if thread_id is not None and thread_id != first.thread_id:
                 raise UsageError(f"run {run_id} belongs to thread {first.thread_id!r}, not to {thread_id!r}")
@@ -384,6 +443,9 @@ class Runner:
         async def emit(text: str) -> None:
             await loop.emit(text)
 
+        async def look() -> None:
+            await self._inbox.look_for(loop)
+
         loop = Loop(
             state,
             log=self._session.log,
@@ -391,6 +453,7 @@ class Runner:
             clock=self._clock,
             publish=publish,
             room=feed.room if streamed and feed is not None else None,
+            before_term=look,
             history=history,
             always_replay=self._always_replay,
         )
@@ -434,7 +497,7 @@ class Runner:
             return known
         if not isinstance(agent, Agent):
             raise ConfigurationError(f"agent is an Agent, not {type(agent).__name__}")
-        binding = await bind(agent, self._settings, self._policy, self._clock, self._default_model)
+        binding = await bind(agent, self._settings, self._policy, self._clock, self._default_model, self._people)
         if len(self._bindings) >= _AGENTS_KEPT:
             self._bindings.pop(next(iter(self._bindings)))
         # The binding holds the agent, so its id stays taken for as long as the entry is here.

@@ -16,6 +16,7 @@ from afk_es.core.retention import RetentionPolicy
 from afk_es.errors import AgentMismatchError, ConfigurationError, LLMConfigurationError
 from afk_es.handlers import Binding
 from afk_es.handlers.binding import SummaryFunction
+from afk_es.interaction import InteractionProvider
 from afk_es.llms import ChatModel, Link, LinkedChatModel, LLMRequest, LLMResponse, PricedChatModel
 from afk_es.log import EventLog, default_location, open_log
 from afk_es.machine.spec import Limits, ModelSpec, Retention, RunSpec
@@ -30,6 +31,30 @@ if TYPE_CHECKING:
 def event_log(log: str | os.PathLike[str] | EventLog | None, config: RunnerConfig) -> EventLog:
     """The log that a Runner's `log` argument means."""
     return open_log(default_location() if log is None else log, durability=config.durability)
+
+
+def checked_provider(provider: InteractionProvider | None, config: RunnerConfig) -> InteractionProvider | None:
+    """The provider, if it goes with the mode.
+
+    Raises:
+        ConfigurationError: interactive mode without one, one in another mode, or an object that is none.
+    """
+    mode = config.interaction_mode
+    if provider is None:
+        if mode == "interactive":
+            raise ConfigurationError(
+                "interaction_mode is 'interactive', so somebody has to ask: pass interaction_provider=, such as "
+                "afk_es.interaction.TerminalInteraction()"
+            )
+        return None
+    if isinstance(provider, type) or not isinstance(provider, InteractionProvider):
+        raise ConfigurationError(f"interaction_provider is an object with request_approval and request_input, not {provider!r:.80}")
+    if mode != "interactive":
+        raise ConfigurationError(
+            f"an interaction_provider is given, and interaction_mode is {mode!r}, in which it is never asked: set "
+            "RunnerConfig(interaction_mode='interactive'), or leave the provider out"
+        )
+    return provider
 
 
 def default_model() -> ChatModel:
@@ -47,11 +72,17 @@ def delivery_to(telemetry: str | TelemetrySink, redaction: Redaction | None) -> 
 
 
 async def bind(
-    agent: Agent, config: RunnerConfig, policy: PolicyEngine | None, clock: Clock, default_model: Callable[[], ChatModel]
+    agent: Agent,
+    config: RunnerConfig,
+    policy: PolicyEngine | None,
+    clock: Clock,
+    default_model: Callable[[], ChatModel],
+    people: InteractionProvider | None = None,
 ) -> Binding:
     """The agent with the objects that run it.
 
     Args:
+        people: asks them, in interactive mode.
         default_model: answers for model strings where the agent has no resolver; not called where none needs it.
 
     Raises:
@@ -93,6 +124,7 @@ async def bind(
         sandbox_for=config.sandbox_for,
         ticket_ttl_s=config.background_tool_result_ttl_s,
         summariser=summariser,
+        people=people,
     )
 
 

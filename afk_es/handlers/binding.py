@@ -8,6 +8,7 @@ from typing import Any
 
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import Clock
+from afk_es.interaction import InteractionProvider
 from afk_es.llms import ChatModel
 from afk_es.machine.spec import RunSpec
 from afk_es.machine.values import Message
@@ -34,6 +35,7 @@ class Binding:
         models: the model objects, in the order of `spec.models`.
         tools: the tools by name.
         policy: the engine that decides, of the runner and of the agent together.
+        people: asks them; None where the run's mode is not interactive.
         ticket_ttl_s: seconds after which a deferred tool that names no term counts as failed.
         summariser: what sums up older turns where the spec has a retention with a summariser.
     """
@@ -49,3 +51,4 @@ class Binding:
     sandbox_for: Callable[[ToolContext], SandboxProfile | None] = _no_sandbox
     ticket_ttl_s: float = 3600.0
     summariser: SummaryFunction | ChatModel | None = None
+    people: InteractionProvider | None = None

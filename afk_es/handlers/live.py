@@ -9,11 +9,12 @@ from afk_es.handlers.binding import Binding, Emit
 from afk_es.handlers.instructions import InstructionsHandler
 from afk_es.handlers.models import ModelHandler
 from afk_es.handlers.outputs import OutputHandler
+from afk_es.handlers.people import PeopleHandler
 from afk_es.handlers.policies import PolicyHandler
 from afk_es.handlers.summaries import SummaryHandler
 from afk_es.handlers.tools import ToolHandler
 from afk_es.machine import Draft, RunState
-from afk_es.machine.effects import CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, Summarise, ValidateOutput
+from afk_es.machine.effects import AskPerson, CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, Summarise, ValidateOutput
 
 
 def live_handlers(binding: Binding, emit: Emit | None = None) -> dict[type, Callable[[Any, RunState], Awaitable[Draft]]]:
@@ -23,6 +24,7 @@ def live_handlers(binding: Binding, emit: Emit | None = None) -> dict[type, Call
         emit: takes pieces of the model's text as they come, for streamed runs.
     """
     return {
+        AskPerson: PeopleHandler(binding),
         CallModel: ModelHandler(binding, emit),
         EvaluatePolicy: PolicyHandler(binding),
         ExecuteTool: ToolHandler(binding),

@@ -9,19 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 from afk_es.machine.events import Draft
-from afk_es.machine.state import RunState
+from afk_es.machine.state import PENDING, RunState
 
 
 def admitted(state: RunState, draft: Draft, letter: int) -> Draft:
     """The draft to append for the letter at that position, in this state."""
-    refusal = _refusal(state, draft)
-    if refusal is None:
+    why = refusal(state, draft)
+    if why is None:
         return Draft(draft.type, {**draft.data, "letter": letter}, draft.message)
-    message = f"letter {letter} ({draft.type}) was not taken in: {refusal}"
-    return Draft("warning", {"kind": "letter_refused", "letter": letter, "type": draft.type, "reason": refusal}, message)
+    message = f"letter {letter} ({draft.type}) was not taken in: {why}"
+    return Draft("warning", {"kind": "letter_refused", "letter": letter, "type": draft.type, "reason": why}, message)
 
 
-def _refusal(state: RunState, draft: Draft) -> str | None:
+def refusal(state: RunState, draft: Draft) -> str | None:
+    """Why what a letter asks for does not fit this state, or None."""
     match draft.type:
         case "approval_resolved":
             return _unasked(state, draft.data, "approval", ("request_id", "arguments_hash"))
@@ -42,7 +43,7 @@ def _refusal(state: RunState, draft: Draft) -> str | None:
 def _unasked(state: RunState, data: dict[str, Any], asks: str, keys: tuple[str, ...]) -> str | None:
     """Why this is no answer to a question that is open, or None."""
     turn = state.batch.find(data["tool_call_id"]) if state.batch is not None and state.phase == "tools" else None
-    if turn is None or turn.status != "asking" or turn.asks != asks or turn.request is None:
+    if turn is None or turn.status not in PENDING or turn.asks != asks or turn.request is None:
         return f"no {asks} is pending for tool call {data['tool_call_id']!r}"
     if any(turn.request[key] != data[key] for key in keys):
         return f"{data['request_id']!r} is not what is asked now, or not with these arguments"

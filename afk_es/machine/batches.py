@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from afk_es.machine.effects import AskPerson, Effect, EvaluatePolicy, ExecuteTool, PolicySubject
+from afk_es.machine.effects import Effect, EvaluatePolicy, ExecuteTool, PolicySubject
 from afk_es.machine.events import Draft
+from afk_es.machine.inquiries import asking_effects, fallback_answer, request
 from afk_es.machine.spec import RunSpec
-from afk_es.machine.state import RunState, ToolBatch, ToolTurn
+from afk_es.machine.state import PENDING, RunState, ToolBatch, ToolTurn
 from afk_es.machine.values import digest, digest_json
 
 _QUIET = frozenset({"waiting", "running", "backoff", "limited", "done"})
@@ -17,7 +18,7 @@ _OVER = frozenset({"limited", "done"})
 
 _OPEN = frozenset({"running", "in_doubt", "unknown"})
 
-_AHEAD = frozenset({"allowed", "approval", "asking"})
+_AHEAD = frozenset({"allowed", "approval", "put_off"}) | PENDING
 """Statuses of calls that would go on to touch the world or a person, which a run that has to fail does not let them."""
 
 
@@ -53,10 +54,12 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
                 drafts.append(_completed(state, turn, "returned", None, turn.reason))
             case "in_doubt":
                 drafts.append(_doubt(state, turn))
-            case "approval":
-                drafts.append(_request(state, turn))
+            case "approval" | "put_off":
+                drafts.append(request(state, turn, _UNKNOWN))
+            case "overdue":
+                drafts.append(fallback_answer(spec.interaction, turn))
             case "asking" if spec.interaction.mode == "headless":
-                drafts.append(fallback_answer(spec, turn))
+                drafts.append(fallback_answer(spec.interaction, turn))
             case "allowed" if state.tool_calls + started >= spec.limits.max_tool_calls:
                 drafts += _out_of_calls(state, turn)
             case "allowed" if started < places:
@@ -68,16 +71,16 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
         return tuple(drafts)
     if "limited" in statuses and _OVER.issuperset(statuses):
         return _limited(state, batch)
-    if "asking" in statuses and spec.interaction.mode == "external":
+    if not PENDING.isdisjoint(statuses):
         return _park(state, batch)
     return ()
 
 
 def _park(state: RunState, batch: ToolBatch) -> tuple[Draft, ...]:
-    """In external mode nobody here can answer: once nothing else can go on, the run is laid down with its requests pending."""
-    if batch_effects(state):
+    """Questions that nobody here can answer, in external mode or put off: once nothing else can go on, the run is laid down with them."""
+    if _effects(state, terms=False):
         return ()
-    asking = [turn for turn in batch.turns if turn.status == "asking"]
+    asking = [turn for turn in batch.turns if turn.status in PENDING]
     names = ", ".join(f"{turn.call.tool_name} ({turn.call.id})" for turn in asking)
     reason = f"waits for {'an answer' if len(asking) == 1 else 'answers'} from outside: {names}"
     return (Draft("run_interrupted", {"reason": reason}, reason),)
@@ -85,6 +88,10 @@ def _park(state: RunState, batch: ToolBatch) -> tuple[Draft, ...]:
 
 def batch_effects(state: RunState) -> tuple[Effect, ...]:
     """What should be under way for the calls of the batch."""
+    return _effects(state, terms=True)
+
+
+def _effects(state: RunState, *, terms: bool) -> tuple[Effect, ...]:
     batch, spec = _parts(state)
     statuses = [turn.status for turn in batch.turns]
     # Whoever waits for a person takes no place.
@@ -98,8 +105,8 @@ def batch_effects(state: RunState) -> tuple[Effect, ...]:
                 effects.append(_execution(state, batch, spec, turn))
             case "backoff" if turn.wait is not None:
                 effects.append(turn.wait)
-            case "asking" if spec.interaction.mode == "interactive" and turn.request is not None:
-                effects.append(AskPerson(f"ask:{turn.intent_seq}", turn.intent_seq, turn.asks, turn.request))
+            case "asking":
+                effects += asking_effects(spec.interaction, turn, terms=terms)
             case "waiting" if room > 0:
                 effects.append(_gate(state, turn))
                 room -= 1
@@ -245,56 +252,5 @@ def _in_doubt(turn: ToolTurn, resolution: str) -> Draft:
             "resolution": resolution,
             "tool_name": turn.call.tool_name,
             "tool_call_id": turn.call.id,
-        },
-    )
-
-
-def _request(state: RunState, turn: ToolTurn) -> Draft:
-    spec = state.spec
-    call = turn.effective
-    request = {
-        "request_id": f"{turn.asks}:{turn.ordinal}:{turn.attempt}",
-        "tool_name": call.tool_name,
-        "tool_call_id": call.id,
-        "payload": turn.payload,
-        "agent_path": [*spec.agent_path, spec.agent_name],
-    }
-    if turn.asks == "input":
-        prompt = turn.payload.get("prompt") or turn.reason or f"{call.tool_name} needs your input"
-        return Draft("input_requested", {**request, "prompt": prompt, "timeout_s": spec.interaction.input_timeout_s}, prompt)
-    reason = f"{_UNKNOWN}. Run it again?" if turn.in_doubt else turn.reason
-    return Draft(
-        "approval_requested",
-        {
-            **request,
-            "purpose": "in_doubt" if turn.in_doubt else "policy",
-            "arguments": call.arguments,
-            "arguments_hash": digest_json(call.arguments),
-            "policy_id": turn.policy_id,
-            "reason": reason,
-            "timeout_s": spec.interaction.approval_timeout_s,
-        },
-        reason or "",
-    )
-
-
-def fallback_answer(spec: RunSpec, turn: ToolTurn) -> Draft:
-    """What stands in for a person's answer that cannot or did not come."""
-    request = turn.request
-    assert request is not None
-    if turn.asks == "input":
-        outcome = {"allow": "answered", "deny": "denied", "defer": "deferred"}[spec.interaction.input_fallback]
-        data = {"request_id": request["request_id"], "tool_call_id": turn.call.id, "outcome": outcome, "value": None, "by": "fallback"}
-        return Draft("input_resolved", data)
-    answers = {"allow": "granted", "deny": "denied", "defer": "deferred"}
-    return Draft(
-        "approval_resolved",
-        {
-            "request_id": request["request_id"],
-            "tool_call_id": turn.call.id,
-            "arguments_hash": request["arguments_hash"],
-            "outcome": answers[spec.interaction.approval_fallback],
-            "by": "fallback",
-            "reason": f"nobody answered ({spec.interaction.mode} mode)",
         },
     )

@@ -105,7 +105,7 @@ ENDINGS: dict[type, frozenset[str]] = {
     Summarise: frozenset({"thread_compacted", "compaction_failed"}),
     ValidateOutput: frozenset({"output_validated", "output_rejected"}),
     ExecuteTool: frozenset({"tool_completed", "tool_failed", "tool_deferred"}),
-    AskPerson: frozenset({"approval_resolved", "input_resolved"}),
+    AskPerson: frozenset({"approval_resolved", "input_resolved", "warning"}),
     Wait: frozenset({"timer_fired"}),
 }
 """Per kind of effect, the events it may end in; the tests try every one of them."""
@@ -117,6 +117,6 @@ def endings(effect: Effect) -> frozenset[str]:
         case EvaluatePolicy(call=None):
             return frozenset({"policy_decision"})
         case AskPerson(kind=kind):
-            return frozenset({f"{kind}_resolved"})
+            return frozenset({f"{kind}_resolved", "warning"})
         case _:
             return ENDINGS[type(effect)]

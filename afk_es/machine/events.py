@@ -274,7 +274,12 @@ class ApprovalRequested(TypedDict):
     reason: str | None
     payload: dict[str, Any]
     timeout_s: float
+    """Seconds from this event until the fallback answers."""
     agent_path: list[str]
+    proposed_arguments: NotRequired[dict[str, Any] | str]
+    """As the model asked for the call, where a rule or a person changed its arguments."""
+    deferred: NotRequired[bool]
+    """A rule put the call off: nobody is asked, and the question has no term."""
 
 
 class ApprovalResolved(TypedDict):
@@ -295,7 +300,12 @@ class InputRequested(TypedDict):
     prompt: str
     payload: dict[str, Any]
     timeout_s: float
+    """Seconds from this event until the fallback answers."""
     agent_path: list[str]
+    arguments: NotRequired[dict[str, Any]]
+    proposed_arguments: NotRequired[dict[str, Any] | str]
+    policy_id: NotRequired[str | None]
+    reason: NotRequired[str | None]
 
 
 class InputResolved(TypedDict):
@@ -304,6 +314,7 @@ class InputResolved(TypedDict):
     outcome: Literal["answered", "denied", "deferred"]
     value: str | None
     by: str
+    reason: NotRequired[str | None]
     letter: NotRequired[int]
 
 
@@ -406,6 +417,10 @@ class CompactionFailed(TypedDict):
 
 class Warned(TypedDict):
     kind: str
+    """`letter_refused`, or `interaction_failed`: a person could not be asked, and the fallback answers; or of a newer version."""
+    request_id: NotRequired[str]
+    tool_call_id: NotRequired[str]
+    reason: NotRequired[str]
     letter: NotRequired[int]
     """The position of the letter that was taken in as this, here as in the other types that have it."""
 
@@ -514,9 +529,9 @@ _TABLE = (
     EventType("tool_background_resolved", ToolBackgroundResolved, "a deferred call ended well", "caller", posted=True),
     EventType("tool_background_failed", ToolBackgroundFailed, "a deferred call failed or expired", "caller", posted=True),
     EventType("approval_requested", ApprovalRequested, "a call waits for a person's yes", "decision"),
-    EventType("approval_resolved", ApprovalResolved, "a person, or the fallback, answered", "effect", posted=True),
+    EventType("approval_resolved", ApprovalResolved, "a person, or the fallback, answered or put it off", "effect", posted=True),
     EventType("input_requested", InputRequested, "a call waits for a person's words", "decision"),
-    EventType("input_resolved", InputResolved, "a person, or the fallback, answered", "effect", posted=True),
+    EventType("input_resolved", InputResolved, "a person, or the fallback, answered or put it off", "effect", posted=True),
     EventType("subagent_started", SubagentStarted, "a subagent's run is about to start", "decision"),
     EventType("subagent_completed", SubagentCompleted, "a subagent's run has ended", "effect"),
     EventType("control_requested", ControlRequested, "somebody asked to pause, resume, cancel or interrupt", "caller", posted=True),

@@ -1,6 +1,7 @@
 """`evolve`: one fact in, the next state out.
 
-Every type has one function that says what it changes: in `run_facts`, `model_facts`, `tool_facts`, `compaction_facts` and `doubt_facts`. What may happen when is
+Every type has one function that says what it changes: in `run_facts`, `model_facts`, `tool_facts`, `answer_facts`, `doubt_facts` and
+`compaction_facts`. What may happen when is
 the tables of `legality`. A type that is not in the table of event types changes nothing but the position, so an older version can fold a
 newer log as far as it understands it.
 """
@@ -13,8 +14,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from afk_es.machine.answer_facts import approval_resolved, input_resolved, requested, warned
 from afk_es.machine.compaction_facts import compaction_failed, compaction_started, thread_compacted
-from afk_es.machine.doubt_facts import approval_resolved, effect_in_doubt, input_resolved, requested
+from afk_es.machine.doubt_facts import effect_in_doubt
 from afk_es.machine.events import EVENT_TYPES, AgentRunEvent
 from afk_es.machine.legality import LEGAL, broken
 from afk_es.machine.model_facts import (
@@ -122,7 +124,7 @@ _HANDLERS: dict[str, Fold] = {
     "compaction_started": compaction_started,
     "compaction_failed": compaction_failed,
     "thread_compacted": thread_compacted,
-    "warning": _from_outside(noted),
+    "warning": _from_outside(warned),
     "run_completed": run_completed,
     "run_failed": run_ended,
     "run_interrupted": run_ended,

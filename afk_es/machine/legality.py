@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from afk_es.errors import InvariantError
 from afk_es.machine.events import AgentRunEvent
+from afk_es.machine.state import PENDING
 
 _ANY_TIME = frozenset(
     {
@@ -75,12 +76,15 @@ TURN_LEGAL: dict[str, frozenset[str]] = {
     "policy_decision": frozenset({"waiting"}),
     "tool_started": frozenset({"allowed"}),
     "tool_failed": frozenset({"waiting", "running"}),
-    "tool_completed": frozenset({"running", "allowed", "denied", "failed", "limited", "unknown", "answered"}),
+    # A call about which a person is asked may be in doubt, and then a run that ends says so. One that was put off was denied by version 0.1.
+    "tool_completed": frozenset(
+        {"running", "allowed", "denied", "failed", "limited", "unknown", "answered", "approval", "asking", "overdue", "put_off", "deferred"}
+    ),
     "tool_deferred": frozenset({"running"}),
-    "approval_requested": frozenset({"approval"}),
-    "approval_resolved": frozenset({"asking"}),
-    "input_requested": frozenset({"approval"}),
-    "input_resolved": frozenset({"asking"}),
+    "approval_requested": frozenset({"approval", "put_off"}),
+    "approval_resolved": PENDING,
+    "input_requested": frozenset({"approval", "put_off"}),
+    "input_resolved": PENDING,
     "effect_in_doubt": frozenset({"in_doubt"}),
 }
 """Per event type, the statuses of a tool call in which it may come: so no start has two results, and nothing runs ungated."""

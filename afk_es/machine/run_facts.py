@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from afk_es.machine.compaction_facts import begun, stepped, taken_over
+from afk_es.machine.answer_facts import taken_over
+from afk_es.machine.compaction_facts import begun, stepped
+from afk_es.machine.compaction_facts import taken_over as compaction_taken_over
 from afk_es.machine.content import user_turn
 from afk_es.machine.effects import Wait
 from afk_es.machine.events import AgentRunEvent
@@ -85,11 +87,14 @@ def run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
             changes["compaction"] = begun(changes.get("messages", state.messages), asked=text is not None)
     else:
         if state.compaction is not None:
-            changes["compaction"] = taken_over(state.compaction) if spec.retention is not None else None
+            changes["compaction"] = compaction_taken_over(state.compaction) if spec.retention is not None else None
         if state.call is not None:
             changes["call"] = _taken_over(state.call, spec)
         if state.batch is not None:
-            turns = tuple(replace(turn, status="in_doubt") if turn.status == "running" else turn for turn in state.batch.turns)
+            turns = tuple(
+                replace(turn, status="in_doubt") if turn.status == "running" else taken_over(turn, event, spec.interaction)
+                for turn in state.batch.turns
+            )
             changes["batch"] = ToolBatch(state.batch.seq, turns)
         if state.tickets:
             changes["tickets"] = expired_by(state.tickets, event.at)
@@ -153,7 +158,8 @@ def timer_fired(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
     if state.batch is not None:
         for turn in state.batch.turns:
             if turn.wait is not None and turn.wait.timer == timer:
-                return replace(state, seq=event.seq, at=event.at, batch=state.batch.with_turn(replace(turn, status="allowed", wait=None)))
+                after = replace(turn, status="overdue" if turn.status == "asking" else "allowed", wait=None)
+                return replace(state, seq=event.seq, at=event.at, batch=state.batch.with_turn(after))
     if state.grace is not None and state.grace.wait.timer == timer:
         return replace(state, seq=event.seq, at=event.at, grace=None)
     return replace(state, seq=event.seq, at=event.at, tickets=term_over(state.tickets, timer))

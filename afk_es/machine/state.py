@@ -76,6 +76,9 @@ ToolStatus = Literal[
     "denied",  # by the policy or a person
     "approval",  # a person must be asked
     "asking",  # a person is being asked
+    "overdue",  # nobody answered in time, or nobody could be asked
+    "put_off",  # a rule put it off: the question is to be left open
+    "deferred",  # somebody put it off: the question is open, and nobody is asked here
     "running",
     "backoff",  # failed, and will be tried again
     "failed",  # for good
@@ -85,6 +88,10 @@ ToolStatus = Literal[
     "answered",  # a person's words stand in for the result
     "done",
 ]
+
+
+PENDING: frozenset[str] = frozenset({"asking", "overdue", "deferred"})
+"""Statuses of a call about which a question to a person is open."""
 
 
 class ToolTurn(msgspec.Struct, frozen=True, gc=False):
@@ -101,7 +108,9 @@ class ToolTurn(msgspec.Struct, frozen=True, gc=False):
         consequence: what the policy makes of that.
         idempotency_key: of the start under way, as `tool_started` has it.
         in_doubt: an attempt was announced and has no result, and no other was started since.
+        wait: the retry's delay, while in backoff; the term of the question, while a person is asked.
         request: the data of the pending approval or input request.
+        asked_at: when it was made.
         content: what the model is shown, once done.
     """
 
@@ -122,6 +131,7 @@ class ToolTurn(msgspec.Struct, frozen=True, gc=False):
     reason: str | None = None
     payload: dict[str, Any] = {}
     request: dict[str, Any] | None = None
+    asked_at: dt.datetime | None = None
     content: str = ""
 
     @property

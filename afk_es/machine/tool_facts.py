@@ -12,7 +12,7 @@ from afk_es.machine.model_facts import call_under_way
 from afk_es.machine.rendering import render_error, render_output
 from afk_es.machine.retries import backoff
 from afk_es.machine.spec import POLICIES, FailurePolicy, RunSpec, ToolSpec
-from afk_es.machine.state import Failure, RunState, ToolBatch, ToolTurn
+from afk_es.machine.state import Failure, RunState, ToolBatch, ToolStatus, ToolTurn
 from afk_es.machine.tickets import grace_after, grace_left, opened, refused
 from afk_es.machine.values import Message
 
@@ -66,7 +66,7 @@ def policy_decision(state: RunState, event: AgentRunEvent, data: dict[str, Any])
         return with_turn(state, event, replace(turn, status="allowed", arguments=arguments))
     changed = replace(
         turn,
-        status="approval" if action in ("request_approval", "request_user_input") else "denied",
+        status=_GATED.get(action, "denied"),
         arguments=arguments,
         policy_id=data["policy_id"],
         reason=data["reason"],
@@ -74,6 +74,9 @@ def policy_decision(state: RunState, event: AgentRunEvent, data: dict[str, Any])
         asks="input" if action == "request_user_input" else "approval",
     )
     return with_turn(state, event, changed)
+
+
+_GATED: dict[str, ToolStatus] = {"request_approval": "approval", "request_user_input": "approval", "defer": "put_off"}
 
 
 def tool_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:

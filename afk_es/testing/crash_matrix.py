@@ -2,7 +2,7 @@
 
 What is promised (and named in a problem): the log only grows; its hash chain is sound; an effect whose result is in the log does not run
 again; a tool in doubt that may not be repeated is not, and the log says so; one that may be is repeated under the same idempotency key;
-limits hold over the crash; every stretch ends at most once and the last one does; the result is that of the run nobody killed, but for
+limits hold over the crash; nobody is asked twice; every stretch ends at most once and the last one does; the result is that of the run nobody killed, but for
 what is reported as unknown and for limits that calls begun again have used up; and a run that has ended stays as it is.
 """
 
@@ -199,7 +199,7 @@ def _unknown(events: list[AgentRunEvent]) -> tuple[str, ...]:
 
 def log_problems(events: list[AgentRunEvent]) -> list[str]:
     """What the log of a finished run alone shows of broken promises, a sentence each."""
-    return [*_doubts(events), *_limits(events), *_endings(events)]
+    return [*_doubts(events), *_limits(events), *_endings(events), *_questions(events)]
 
 
 def _doubts(events: list[AgentRunEvent]) -> Iterator[str]:
@@ -265,6 +265,17 @@ def _limits(events: list[AgentRunEvent]) -> Iterator[str]:
     ):
         if counts[kind] > maximum:
             yield f"{counts[kind]} x {kind}, and {maximum} are allowed"
+
+
+def _questions(events: list[AgentRunEvent]) -> Iterator[str]:
+    """A person is asked once, and one answer is taken; to put a question off is none."""
+    for kind in ("approval", "input"):
+        asked = Counter(event.data["request_id"] for event in events if event.type == f"{kind}_requested")
+        answers = [event.data for event in events if event.type == f"{kind}_resolved" and event.data["outcome"] != "deferred"]
+        answered = Counter(answer["request_id"] for answer in answers)
+        for request_id in asked:
+            if asked[request_id] > 1 or answered[request_id] > 1:
+                yield f"{request_id} was asked {asked[request_id]} times and answered {answered[request_id]} times"
 
 
 def _endings(events: list[AgentRunEvent]) -> Iterator[str]:

@@ -30,6 +30,7 @@ from afk_es.core.loop import Handler, Handlers
 from afk_es.errors import RunNotFoundError, UsageError
 from afk_es.handlers import Binding
 from afk_es.handlers.binding import Emit
+from afk_es.interaction import InteractionProvider
 from afk_es.llms import UserMessage
 from afk_es.log import EventLog
 from afk_es.log.memory import MemoryEventLog
@@ -82,6 +83,9 @@ class CrashScenario:
         control: is given the handle of the run in each process, and may pause, interrupt or cancel it.
         beside: is given the Runner as well, in each process, for what is said to the run through the log.
         passing: the kinds of timers whose time passes at once: "retry" (default), "grace", "expiry".
+        people: makes the interaction provider of a process from the trial's directory, for interactive mode.
+        answer: is given the runner and the result where the run lies interrupted, and may answer what it waits for. True: the same process
+            resumes it.
     """
 
     agent: Callable[[Path], Agent] | Agent
@@ -96,10 +100,16 @@ class CrashScenario:
     compact: RetentionPolicy | None = None
     beside: Callable[[Runner, AgentRunHandle], Awaitable[object]] | None = None
     passing: Collection[str] = ("retry",)
+    people: Callable[[Path], InteractionProvider] | None = None
+    answer: Callable[[Runner, AgentResult], Awaitable[bool]] | None = None
 
     def agent_in(self, directory: Path) -> Agent:
         """The agent of a process."""
         return self.agent if isinstance(self.agent, Agent) else self.agent(directory)
+
+    def people_in(self, directory: Path) -> InteractionProvider | None:
+        """Whoever asks people in a process."""
+        return None if self.people is None else self.people(directory)
 
 
 @dataclass(slots=True)
@@ -234,15 +244,11 @@ class CrashTrial:
                     handle = await runner.run_handle(
                         agent, user_message=scenario.user_message, context=scenario.context, thread_id=scenario.thread_id
                     )
-                helpers = [asyncio.ensure_future(scenario.control(handle))] if scenario.control is not None else []
-                helpers += [asyncio.ensure_future(scenario.beside(runner, handle))] if scenario.beside is not None else []
-                try:
-                    return await handle.await_result()
-                finally:
-                    for helper in helpers:
-                        helper.cancel()
-                        with contextlib.suppress(asyncio.CancelledError):
-                            await helper
+                result = await self._result_of(runner, handle)
+                while result.state == "interrupted" and scenario.answer is not None and await scenario.answer(runner, result):
+                    handle = await runner.resume_handle(agent, run_id=self._run_id)
+                    result = await self._result_of(runner, handle)
+                return result
         finally:
             await log.close()
 
@@ -250,6 +256,22 @@ class CrashTrial:
         await runner.compact_thread(thread_id=self.scenario.thread_id or "", retention=retention)
         # It has ended, so this is its result, whoever asks for it.
         return await runner.resume(self.agent, run_id=self._run_id)
+
+    async def _result_of(self, runner: Runner, handle: AgentRunHandle) -> AgentResult:
+        """The result of a stretch, with whoever interferes beside it."""
+        scenario = self.scenario
+        helpers: list[asyncio.Future[object]] = []
+        if scenario.control is not None:
+            helpers.append(asyncio.ensure_future(scenario.control(handle)))
+        if scenario.beside is not None:
+            helpers.append(asyncio.ensure_future(scenario.beside(runner, handle)))
+        try:
+            return await handle.await_result()
+        finally:
+            for helper in helpers:
+                helper.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await helper
 
     async def _prepare(self, before: Callable[[Runner, Agent], Awaitable[object]]) -> None:
         log = MortalLog(self._store(), "owner_before", self._living)
@@ -262,7 +284,15 @@ class CrashTrial:
 
     def _plain_runner(self, log: EventLog, ids: SeededIds) -> Runner:
         scenario = self.scenario
-        return Runner(log=log, config=scenario.config, policy_engine=scenario.policy_engine, clock=self.clock, ids=ids)
+        people = scenario.people_in(self.directory)
+        return Runner(
+            log=log,
+            config=scenario.config,
+            policy_engine=scenario.policy_engine,
+            interaction_provider=people,
+            clock=self.clock,
+            ids=ids,
+        )
 
     async def _with_log(self, ask: Callable[[EventLog], Awaitable[T]]) -> T:
         log = self._store()
@@ -287,7 +317,14 @@ class _MortalRunner(Runner):
 
     def __init__(self, trial: CrashTrial, log: MortalLog) -> None:
         scenario = trial.scenario
-        super().__init__(log=log, config=scenario.config, policy_engine=scenario.policy_engine, clock=trial.clock, ids=SeededIds())
+        super().__init__(
+            log=log,
+            config=scenario.config,
+            policy_engine=scenario.policy_engine,
+            interaction_provider=scenario.people_in(trial.directory),
+            clock=trial.clock,
+            ids=SeededIds(),
+        )
         self._trial = trial
         self._process = log.process
 

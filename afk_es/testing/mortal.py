@@ -8,6 +8,7 @@ can disturb nobody. One thing differs from a real kill: a synchronous tool that 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import threading
 from collections.abc import Callable, Coroutine, Sequence
@@ -66,6 +67,7 @@ class MortalProcess(Generic[T]):
         self._thread = threading.Thread(target=self._run, name="afk_es mortal process", daemon=True)
         self._result: T | None = None
         self._error: BaseException | None = None
+        self._main_task: asyncio.Task[Any] | None = None
 
     def live(self) -> T | None:
         """Run. The result of the coroutine, or None if the process died.
@@ -98,6 +100,10 @@ class MortalProcess(Generic[T]):
     def bury(self) -> None:
         """Let go of the thread of a dead process, which then cleans up behind itself. Nothing of that reaches the log."""
         self._buried.set()
+        if self._main_task is not None:
+            # What it waited for may never come. If its event loop has ended meanwhile, all is well.
+            with contextlib.suppress(RuntimeError):
+                self._main_task.get_loop().call_soon_threadsafe(self._main_task.cancel)
         self._thread.join(_HUNG_S)
 
     def _run(self) -> None:
@@ -111,6 +117,7 @@ class MortalProcess(Generic[T]):
     async def _watched(self) -> T:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda loop, context: None if self.dead else loop.default_exception_handler(context))
+        self._main_task = asyncio.current_task()
         return await self._main()
 
 

@@ -168,7 +168,8 @@ class Verification:
             request_id = event.data["request_id"]
             if request_id not in self._requests:
                 yield Problem(event.seq, "orphan", f"{event.type} of {request_id!r}, which is not being asked")
-            self._requests.discard(request_id)
+            if event.data["outcome"] != "deferred":
+                self._requests.discard(request_id)
             if event.data["outcome"] == "answered":
                 self._answered.add(event.data["tool_call_id"])
 

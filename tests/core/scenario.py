@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from afk_es.agents import Agent, FailSafeConfig, PolicyEvent
@@ -123,6 +123,12 @@ async def laid_down(runner: Runner, described: Agent) -> str:
 async def log_of(runner: Runner, run_id: str) -> list[AgentRunEvent]:
     """The run's events as the log has them."""
     return await runner.log.read(run_id)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let everybody else in this event loop go on until it holds."""
+    while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
+        await asyncio.sleep(0)
 
 
 def types(events: Iterable[AgentRunEvent]) -> list[str]:

@@ -214,14 +214,17 @@ async def test_a_rule_that_raises_denies_and_says_so(runner: Runner) -> None:
     assert "oops" in (result.tool_executions[0].error or "")
 
 
-@pytest.mark.parametrize(("fallback", "ran", "outcome"), [("allow", 1, "granted"), ("deny", 0, "denied"), ("defer", 0, "deferred")])
-async def test_in_headless_mode_the_fallback_answers_for_the_person(fallback: Any, ran: int, outcome: str) -> None:
+@pytest.mark.parametrize(
+    ("fallback", "ends", "ran", "outcome"),
+    [("allow", "completed", 1, "granted"), ("deny", "completed", 0, "denied"), ("defer", "interrupted", 0, "deferred")],
+)
+async def test_in_headless_mode_the_fallback_answers_for_the_person(fallback: Any, ends: str, ran: int, outcome: str) -> None:
     engine = PolicyEngine([PolicyRule(rule_id="four eyes", action="request_approval", condition=always, subjects=("tool",))])
     async with Runner(log=":memory:", config=RunnerConfig(approval_fallback=fallback)) as runner:
         work = Counted()
         result = await runner.run(agent([asks(("work", {"n": 3})), says("ok")], work.tool, policy_engine=engine))
         events = await log_of(runner, result.run_id)
-    assert (result.state, work.ran) == ("completed", ran)
+    assert (result.state, work.ran) == (ends, ran)
     (request,) = only(events, "approval_requested")
     (answer,) = only(events, "approval_resolved")
     assert (request.data["tool_name"], request.data["arguments"], request.data["policy_id"]) == ("work", {"n": 3}, "four eyes")

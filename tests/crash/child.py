@@ -14,9 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from afk_es.agents import Agent, FailSafeConfig
+from afk_es.agents import Agent, FailSafeConfig, PolicyEngine, PolicyRule, PolicyRuleCondition
 from afk_es.core import AgentResult, AgentRunHandle, RetentionPolicy, Runner, RunnerConfig
 from afk_es.errors import AfkError, LLMRetryableError
+from afk_es.interaction import ApprovalDecision, ApprovalRequest, InputDecision, InputRequest
 from afk_es.llms import LLMRequest, LLMResponse, Message
 from afk_es.testing import ScriptedModel, comparable
 from afk_es.tools import ToolContext, tool
@@ -132,7 +133,7 @@ async def main(job: dict[str, Any]) -> None:
     if job["do"] in ("compact", "converse"):
         await compact(directory, gate, job["do"], job["plan"])
         return
-    async with Runner(log=directory / "runs.db") as runner:
+    async with _runner(directory, job) as runner:
         match job["do"]:
             case "run":
                 await asyncio.gather(*(_start(runner, clerk) for _ in range(job.get("runs", 1))))
@@ -145,6 +146,36 @@ async def main(job: dict[str, Any]) -> None:
                     await _resume(runner, clerk, run_id)
             case other:
                 raise ValueError(f"there is no job {other!r}")
+
+
+class Desk:
+    """A provider whose people are asked and never answer."""
+
+    async def request_approval(self, request: ApprovalRequest) -> ApprovalDecision:
+        """Say what is asked."""
+        say("asked", request.request_id)
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    async def request_input(self, request: InputRequest) -> InputDecision:
+        """Say what is asked."""
+        say("asked", request.request_id)
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+
+def _runner(directory: Path, job: dict[str, Any]) -> Runner:
+    """The runner; `rules` has the policy's action per tool, `mode` how people are asked, `poll_s` how often the inbox is looked into."""
+    rules = [
+        PolicyRule.model_validate(
+            {"rule_id": f"{action}_{name}", "action": action, "condition": PolicyRuleCondition(tool_name=name), "subjects": ("tool",)}
+        )
+        for name, action in job.get("rules", {}).items()
+    ]
+    mode = job.get("mode", "headless")
+    config = RunnerConfig(interaction_mode=mode, background_tool_poll_interval_s=job.get("poll_s", 0.05))
+    people = Desk() if mode == "interactive" else None
+    return Runner(log=directory / "runs.db", config=config, policy_engine=PolicyEngine(rules), interaction_provider=people)
 
 
 async def _start(runner: Runner, clerk: Agent) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from afk_es.agents import Agent, FailSafeConfig, PolicyEngine, PolicyRule, PolicyRuleCondition
-from afk_es.core import AgentRunHandle, RetentionPolicy, Runner, RunnerConfig
+from afk_es.core import AgentResult, AgentRunHandle, RetentionPolicy, Runner, RunnerConfig
 from afk_es.errors import LLMRetryableError, ToolError, UsageError
+from afk_es.interaction import ApprovalDecision, ApprovalRequest, InputDecision, InputRequest
 from afk_es.llms import Image, LLMBuilder, LLMRequest, LLMResponse, ToolCall, Usage
 from afk_es.machine.values import Message
 from afk_es.testing import CrashScenario, ScriptedModel
@@ -305,6 +306,83 @@ _NO_PAYING = PolicyEngine(
 
 # Whoever posts looks at once, and nobody looks by real time: a scenario has the same points every time.
 _LOOKING = RunnerConfig(background_tool_poll_interval_s=60)
+
+
+def _ruled(*actions: tuple[str, str, dict[str, Any]]) -> PolicyEngine:
+    """Rules for tools by name: the action, and what is shown to the person."""
+    return PolicyEngine(
+        [
+            PolicyRule.model_validate(
+                {
+                    "rule_id": f"{action}_{name}",
+                    "action": action,
+                    "reason": "it is dear",
+                    "condition": PolicyRuleCondition(event_type="tool_before_execute", tool_name=name),
+                    "request_payload": payload,
+                }
+            )
+            for name, action, payload in actions
+        ]
+    )
+
+
+class _Clerks:
+    """People who answer by what they are asked, after a turn of the event loop, and note that they were asked."""
+
+    def __init__(self, directory: Path) -> None:
+        self._journal = Journal(directory / "journal.jsonl")
+
+    async def request_approval(self, request: ApprovalRequest) -> ApprovalDecision:
+        self._journal.note("asked", request_id=request.request_id)
+        await asyncio.sleep(0)
+        refused = request.arguments.get("item") == "1.3"
+        return ApprovalDecision(outcome="denied" if refused else "granted", by="ann", reason="too dear" if refused else None)
+
+    async def request_input(self, request: InputRequest) -> InputDecision:
+        self._journal.note("asked", request_id=request.request_id)
+        await asyncio.sleep(0)
+        return InputDecision(outcome="answered", by="ann", value="chosen by ann")
+
+
+async def _answer_from_outside(runner: Runner, result: AgentResult) -> bool:
+    """One request at a time, as the command line does it."""
+    for request in (await runner.pending_requests(run_id=result.run_id))[:1]:
+        if request.kind == "input":
+            await runner.answer(run_id=request.run_id, request_id=request.request_id, value="chosen by bob", by="bob")
+        else:
+            await runner.approve(run_id=request.run_id, request_id=request.request_id, by="bob")
+    return True
+
+
+async def _pause_by_letter(runner: Runner, handle: AgentRunHandle) -> None:
+    attached = await runner.attach(run_id=handle.run_id, by="bob")
+    async for event in handle.events:
+        if event.type == "tool_started" and not await runner.log.posted():
+            await attached.pause()
+        elif event.type == "control_requested" and event.data["action"] == "pause":
+            await attached.resume()
+
+
+async def _cancel_by_letter(runner: Runner, handle: AgentRunHandle) -> None:
+    attached = await runner.attach(run_id=handle.run_id, by="bob")
+    async for event in handle.events:
+        if event.type == "tool_started" and not await runner.log.posted():
+            await attached.cancel("enough")
+
+
+def _endless(directory: Path) -> Agent:
+    journal = Journal(directory / "journal.jsonl")
+
+    @tool
+    async def order(item: str, ctx: ToolContext) -> str:
+        """Take effect, and do not return."""
+        journal.note("order", ctx, item=item)
+        await asyncio.Event().wait()
+        return "never"
+
+    return Agent(name="clerk", model=ScriptedModel(planned([["order"]])), tools=[order])
+
+
 _MIXED: Plan = [["look", "put", "pay"]]
 _RETRY = FailSafeConfig(tool_failure_policy="retry_then_continue")
 
@@ -411,4 +489,38 @@ SCENARIOS: dict[str, CrashScenario] = {
         compact=RetentionPolicy(max_turns=1, summariser=ScriptedModel(_in_a_models_words)),
     ),
     "ask about what is in doubt": CrashScenario(agent=agent(_MIXED), user_message="Do it", config=RunnerConfig(in_doubt="ask")),
+    "ask a person about what is in doubt": CrashScenario(
+        agent=agent([["pay", "put"], ["pay"]]),
+        user_message="Do it",
+        config=RunnerConfig(in_doubt="ask", interaction_mode="interactive"),
+        people=_Clerks,
+    ),
+    "a person approves and denies": CrashScenario(
+        agent=agent([["pay", "put", "pay"], ["look"]]),
+        user_message="Do it",
+        policy_engine=_ruled(("pay", "request_approval", {"amount": 3})),
+        config=RunnerConfig(interaction_mode="interactive"),
+        people=_Clerks,
+    ),
+    "a person gives words": CrashScenario(
+        agent=agent([["pay", "put"], ["look"]]),
+        user_message="Do it",
+        policy_engine=_ruled(
+            ("pay", "request_user_input", {"argument": "item"}), ("look", "request_user_input", {"prompt": "What is there?"})
+        ),
+        config=RunnerConfig(interaction_mode="interactive"),
+        people=_Clerks,
+    ),
+    "answered from outside": CrashScenario(
+        agent=agent([["pay", "put", "pay"], ["look"]]),
+        user_message="Do it",
+        policy_engine=_ruled(("pay", "request_approval", {}), ("look", "request_user_input", {})),
+        config=RunnerConfig(interaction_mode="external"),
+        answer=_answer_from_outside,
+    ),
+    "put off by a rule": CrashScenario(
+        agent=agent([["pay", "put"]]), user_message="Do it", policy_engine=_ruled(("pay", "defer", {})), answer=_answer_from_outside
+    ),
+    "paused by letter": CrashScenario(agent=agent([["pay", "put"], ["look"]]), user_message="Do it", beside=_pause_by_letter),
+    "cancelled by letter": CrashScenario(agent=_endless, user_message="Do it", beside=_cancel_by_letter),
 }

@@ -30,9 +30,24 @@ def what_the_world_saw(trial: CrashTrial, result: AgentResult) -> Iterator[str]:
     for line in lines:
         if line["what"] in NEVER_TWICE and times[line["call_id"]] > 1 and trial.scenario.config.in_doubt == "report":
             yield f"{line['what']} took effect {times[line['call_id']]} times"
+    if trial.scenario.people is not None:
+        yield from _what_people_saw(trial)
+    # Of calls whose result is a person's words.
+    words = {event.data["tool_call_id"] for event in trial.events() if event.type == "input_resolved"}
     for record in result.tool_executions:
-        if record.success and times.get(record.tool_call_id, 0) < 1:
+        if record.success and times.get(record.tool_call_id, 0) < 1 and record.tool_call_id not in words:
             yield f"{record.tool_call_id} is said to have succeeded, and never took effect"
+
+
+def _what_people_saw(trial: CrashTrial) -> Iterator[str]:
+    """Each question was put before a person, again only by a process that found it unanswered, and it was the person who answered."""
+    asked = [line["request_id"] for line in Journal(trial.directory / "journal.jsonl").lines() if line["what"] == "asked"]
+    events = [event for event in trial.events() if event.type in ("approval_resolved", "input_resolved")]
+    answers = {event.data["request_id"]: event.data["by"] for event in events}
+    if set(asked) != set(answers) or set(answers.values()) - {"ann"}:
+        yield f"people were asked {asked}, and the log has answers {answers}"
+    if any(asked.count(request_id) > trial.processes for request_id in asked):
+        yield f"people were asked {asked} in {trial.processes} processes"
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -44,7 +59,9 @@ def test_a_run_survives_a_crash_at_every_point(name: str) -> None:
     assert {point.when for outcome in matrix.outcomes for point in outcome.points} == {"before", "after"}
 
 
-@pytest.mark.parametrize("name", ["sequential tools", "parallel tools", "mixed tools"])
+@pytest.mark.parametrize(
+    "name", ["sequential tools", "parallel tools", "mixed tools", "a person approves and denies", "answered from outside"]
+)
 def test_so_it_does_on_sqlite(name: str) -> None:
     matrix = crash_everywhere(replace(SCENARIOS[name], log="sqlite"), what_the_world_saw)
     print(name, matrix.summary())

@@ -114,9 +114,15 @@ def answers_to(state: RunState, effect: Effect) -> list[Draft]:
                 Draft("tool_deferred", {"tool_name": call.tool_name, "tool_call_id": call.id, **ticket}),
             ]
         case AskPerson(kind="approval"):
-            return [approval(effect.request, outcome) for outcome in ("granted", "denied", "deferred")]
+            answers = [approval(effect.request, outcome) for outcome in ("granted", "denied", "deferred")]
+            return [*answers, unasked(effect.request)]
         case AskPerson():
-            return [given(effect.request, "answered", "blue"), given(effect.request, "denied", None)]
+            words = [
+                given(effect.request, "answered", "blue"),
+                given(effect.request, "denied", None),
+                given(effect.request, "deferred", None),
+            ]
+            return [*words, unasked(effect.request)]
         case Wait():
             return [Draft("timer_fired", {"timer": effect.timer})]
 
@@ -185,16 +191,27 @@ def result_of(ticket: Ticket) -> Draft:
     return Draft("tool_background_resolved", {**data, "output": "it is done"})
 
 
+def unasked(request: dict[str, Any]) -> Draft:
+    """The person could not be asked."""
+    asked = {key: request[key] for key in ("request_id", "tool_call_id")}
+    return Draft("warning", {"kind": "interaction_failed", **asked, "reason": "nobody is at the desk"})
+
+
 def control(action: str) -> Draft:
     """A wish from outside."""
     return Draft("control_requested", {"action": action, "reason": None, "origin": "test"})
 
 
 class Simulation:
-    """One run: its events, every state it went through, and what is to be done next."""
+    """One run: its events, every state it went through, and what is to be done next.
 
-    def __init__(self, spec: RunSpec, *, run_id: str = "run_1") -> None:
+    Args:
+        patient: people are waited for without end.
+    """
+
+    def __init__(self, spec: RunSpec, *, run_id: str = "run_1", patient: bool = False) -> None:
         self.spec = spec
+        self.patient = patient
         self.now = START
         self.state = initial_state(run_id, "thread_1")
         self.states = [self.state]
@@ -281,8 +298,10 @@ class Simulation:
             self.put(control(intruder))
         else:
             # A ticket expires when nothing else can happen, or which of two runs hears of it first would be an accident.
-            patient = (self.state.deadline, expiry(self.state) if self.state.tickets else None)
-            due = [effect for effect in effects if effect not in patient] or [effects[0]]
+            last = (self.state.deadline, expiry(self.state) if self.state.tickets else None)
+            due = [effect for effect in effects if effect not in last] or [effects[0]]
+            if self.patient:
+                due = [effect for effect in due if not effect.id.startswith("answer:")]
             effect = chooser.pick(f"next:{len(due)}", due)
             self.answer(effect, chooser.pick(intent(effect), answers_to(self.state, effect)))
         return True

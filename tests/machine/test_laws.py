@@ -285,11 +285,11 @@ def test_a_run_killed_anywhere_and_resumed_reaches_the_result_of_the_unkilled_on
         tools=tuple(msgspec.structs.replace(tool, raise_on_error=False) for tool in spec_of().tools),
         retention=Retention(max_messages=3 + seed % 5, summariser="function", name="s") if seed % 5 else None,
     )
-    whole = Simulation(spec)
+    whole = Simulation(spec, patient=True)
     whole.start()
     whole.run(Hashed(seed))
 
-    killed = Simulation(spec)
+    killed = Simulation(spec, patient=True)
     killed.events = whole.events[: data.draw(st.integers(1, len(whole.events) - 1))]
     killed.state = fold(killed.state, killed.events)
     killed.now = killed.state.at
