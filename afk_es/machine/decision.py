@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from afk_es.machine.batches import batch_effects, cut, decide_batch, in_flight
+from afk_es.machine.children import cancelling, live_children
 from afk_es.machine.effects import Effect, ValidateOutput
 from afk_es.machine.events import Draft
 from afk_es.machine.limits import before_effects, breached, degraded, ending, failed, wall_time
@@ -33,6 +34,9 @@ def decide(state: RunState) -> Decision:
     if state.ended or state.phase == "new":
         return NOTHING
     if state.control is not None:
+        if state.control.action == "cancel" and (alive := live_children(state)):
+            # Their logs end, and what they have spent is known, before this one does.
+            return Decision(effects=tuple(cancelling(turn, state.control.reason) for turn in alive))
         return Decision(_stop(state))
     if state.overdue:
         return Decision(ending(state, wall_time(state)))
@@ -87,7 +91,10 @@ def _effects(state: RunState) -> tuple[Effect, ...]:
 
 def _under_way(state: RunState) -> tuple[Effect, ...]:
     """What a paused run lets come to its end."""
-    return tuple(effect for effect in _effects(state) if effect.id.startswith(("llm:", "tool:")))
+    return tuple(effect for effect in _effects(state) if effect.id.startswith(_LET_FINISH))
+
+
+_LET_FINISH = ("llm:", "tool:", "subagent:", "cancel:", "timeout:")
 
 
 def _stop(state: RunState) -> tuple[Draft, ...]:

@@ -1,8 +1,8 @@
 """`evolve`: one fact in, the next state out.
 
-Every type has one function that says what it changes: in `run_facts`, `model_facts`, `tool_facts` and `doubt_facts`. What may happen when is
-the tables of `legality`. A type that is not in the table of event types changes nothing but the position, so an older version can fold a
-newer log as far as it understands it.
+Every type has one function that says what it changes: in `run_facts`, `model_facts`, `tool_facts`, `delegation_facts` and `doubt_facts`.
+What may happen when is the tables of `legality`. A type that is not in the table of event types changes nothing but the position, so an
+older version can fold a newer log as far as it understands it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from afk_es.machine.delegation_facts import subagent_completed, subagent_started, subagent_waiting, subagents_routed
 from afk_es.machine.doubt_facts import approval_resolved, effect_in_doubt, input_resolved, requested
 from afk_es.machine.events import EVENT_TYPES, AgentRunEvent
 from afk_es.machine.legality import LEGAL, broken
@@ -85,8 +86,10 @@ _HANDLERS: dict[str, Callable[[RunState, AgentRunEvent, dict[str, Any]], RunStat
     "approval_resolved": approval_resolved,
     "input_requested": requested,
     "input_resolved": input_resolved,
-    "subagent_started": noted,
-    "subagent_completed": noted,
+    "subagent_started": subagent_started,
+    "subagent_completed": subagent_completed,
+    "subagent_waiting": subagent_waiting,
+    "subagents_routed": subagents_routed,
     "control_requested": control_requested,
     "timer_fired": timer_fired,
     "effect_in_doubt": effect_in_doubt,

@@ -14,8 +14,6 @@ _ANY_TIME = frozenset(
         "warning",
         "tool_background_resolved",
         "tool_background_failed",
-        "subagent_started",
-        "subagent_completed",
         "run_started",
         "run_failed",
         "run_interrupted",
@@ -29,6 +27,7 @@ LEGAL: dict[str, frozenset[str]] = {
     "model": _ANY_TIME
     | {
         "step_started",
+        "subagents_routed",
         "instructions_resolved",
         "policy_decision",
         "llm_called",
@@ -45,6 +44,9 @@ LEGAL: dict[str, frozenset[str]] = {
         "tool_failed",
         "tool_completed",
         "tool_deferred",
+        "subagent_started",
+        "subagent_waiting",
+        "subagent_completed",
         "approval_requested",
         "approval_resolved",
         "input_requested",
@@ -58,6 +60,7 @@ LEGAL: dict[str, frozenset[str]] = {
 
 
 CALL_LEGAL: dict[str, frozenset[str]] = {
+    "subagents_routed": frozenset({"waiting"}),
     "instructions_resolved": frozenset({"waiting"}),
     "policy_decision": frozenset({"waiting"}),
     "llm_called": frozenset({"allowed"}),
@@ -71,7 +74,10 @@ TURN_LEGAL: dict[str, frozenset[str]] = {
     "policy_decision": frozenset({"waiting"}),
     "tool_started": frozenset({"allowed"}),
     "tool_failed": frozenset({"waiting", "running"}),
-    "tool_completed": frozenset({"running", "allowed", "denied", "failed", "limited", "unknown", "answered"}),
+    "tool_completed": frozenset({"running", "allowed", "denied", "failed", "limited", "unknown", "answered", "returned", "cut"}),
+    "subagent_started": frozenset({"allowed"}),
+    "subagent_waiting": frozenset({"running"}),
+    "subagent_completed": frozenset({"running", "parked", "cancelling"}),
     "tool_deferred": frozenset({"running"}),
     "approval_requested": frozenset({"approval"}),
     "approval_resolved": frozenset({"asking"}),

@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from afk_es.machine.delegation_facts import attempt_timed_out, taken_over
 from afk_es.machine.effects import Wait
 from afk_es.machine.events import AgentRunEvent
 from afk_es.machine.legality import broken
 from afk_es.machine.model_facts import unknown_price
 from afk_es.machine.requests import facets_of
 from afk_es.machine.spec import Limits, RunSpec
-from afk_es.machine.state import Control, Facets, ModelCall, RunState, ToolBatch
+from afk_es.machine.state import Control, Facets, ModelCall, RunState, ToolBatch, ToolTurn
 from afk_es.machine.values import Message, digest_json
 
 _SPECS: list[tuple[dict[str, Any], RunSpec, Facets]] = []
@@ -55,7 +56,8 @@ def run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         "owner": data["owner"],
         "spec": spec,
         "facets": facets,
-        "control": None,
+        # Who cancels means it, also where the process died before the children were cancelled.
+        "control": state.control if state.control is not None and state.control.action == "cancel" else None,
         **_wall_time(spec.limits, event, state),
         "reason": "",
     }
@@ -77,8 +79,8 @@ def run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         if state.call is not None:
             changes["call"] = _taken_over(state.call, spec)
         if state.batch is not None:
-            turns = tuple(replace(turn, status="in_doubt") if turn.status == "running" else turn for turn in state.batch.turns)
-            changes["batch"] = ToolBatch(state.batch.seq, turns)
+            turns = tuple(_turn_taken_over(turn, event.at - state.at) for turn in state.batch.turns)
+            changes["batch"] = ToolBatch(state.batch.seq, turns, state.batch.delegation)
     return replace(state, seq=event.seq, at=event.at, **changes)
 
 
@@ -89,6 +91,12 @@ def _taken_over(call: ModelCall, spec: RunSpec) -> ModelCall:
     if call.model_index >= len(spec.models):
         call = replace(call, model_index=0, attempt=0, failures=0)
     return call
+
+
+def _turn_taken_over(turn: ToolTurn, pause: dt.timedelta) -> ToolTurn:
+    if turn.child is not None:
+        return taken_over(turn, pause)
+    return replace(turn, status="in_doubt") if turn.status == "running" else turn
 
 
 def _wall_time(limits: Limits, event: AgentRunEvent, state: RunState) -> dict[str, Any]:
@@ -103,7 +111,9 @@ def _wall_time(limits: Limits, event: AgentRunEvent, state: RunState) -> dict[st
 
 def step_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     messages = state.messages.appended(*state.notices) if state.notices else state.messages
-    return replace(state, seq=event.seq, at=event.at, step=data["step"], phase="model", call=_FRESH_CALL, messages=messages, notices=())
+    return replace(
+        state, seq=event.seq, at=event.at, step=data["step"], phase="model", call=_FRESH_CALL, messages=messages, notices=(), delegated=0
+    )
 
 
 _FRESH_CALL = ModelCall()
@@ -136,6 +146,8 @@ def timer_fired(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         for turn in state.batch.turns:
             if turn.wait is not None and turn.wait.timer == timer:
                 return replace(state, seq=event.seq, at=event.at, batch=state.batch.with_turn(replace(turn, status="allowed", wait=None)))
+        if state.batch.delegation is not None and (batch := attempt_timed_out(state.batch, timer)) is not None:
+            return replace(state, seq=event.seq, at=event.at, batch=batch)
     return replace(state, seq=event.seq, at=event.at)
 
 

@@ -14,7 +14,19 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from afk_es.machine import AgentRunEvent, Draft, Effect, RunSpec, RunState, decide, endings, evolve, initial_state, stamp
-from afk_es.machine.effects import AskPerson, CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, ValidateOutput, Wait
+from afk_es.machine.delegation import DelegationSpec
+from afk_es.machine.effects import (
+    AskPerson,
+    CallModel,
+    CancelSubagent,
+    EvaluatePolicy,
+    ExecuteTool,
+    ResolveInstructions,
+    RouteSubagents,
+    RunSubagent,
+    ValidateOutput,
+    Wait,
+)
 from afk_es.machine.events import validate
 from afk_es.machine.spec import Interaction, Limits, ModelSpec, Policies, Retry, ToolSpec
 from afk_es.machine.values import ToolCall
@@ -30,16 +42,17 @@ TOOLS = (
     ToolSpec("look", "reads", {"type": "object"}, read_only=True, timeout_s=5.0),
     ToolSpec("pay", "writes", {"type": "object"}),
     ToolSpec("strict", "must not fail", {"type": "object"}, idempotent=True, raise_on_error=True),
-    ToolSpec("scout", "a subagent", {"type": "object"}, kind="subagent"),
+    ToolSpec("scout", "a subagent", {"type": "object"}, kind="subagent", subagent="scout", subagent_digest="d1"),
+    ToolSpec("clerk", "another", {"type": "object"}, kind="subagent", subagent="clerk", subagent_digest="d2"),
 )
-NAMES = ("look", "pay", "strict", "scout", "nowhere")
+NAMES = ("look", "pay", "strict", "scout", "clerk", "nowhere")
 CLASSES = ("retryable", "terminal", "non_fatal")
 
 
 def spec_of(**changes: Any) -> RunSpec:
     """A spec with all the tools above and small limits; keywords go to whichever part of the spec has a field of that name."""
-    parts: dict[str, dict[str, Any]] = {"limits": {}, "policies": {}, "interaction": {}, "retry": {}}
-    kinds = {"limits": Limits, "policies": Policies, "interaction": Interaction, "retry": Retry}
+    parts: dict[str, dict[str, Any]] = {"limits": {}, "policies": {}, "interaction": {}, "retry": {}, "delegation": {}}
+    kinds = {"limits": Limits, "policies": Policies, "interaction": Interaction, "retry": Retry, "delegation": DelegationSpec}
     whole: dict[str, Any] = {"models": (ModelSpec("m", "p"),), "instructions": "Be brief.", "tools": TOOLS}
     for name, value in changes.items():
         for part, kind in kinds.items():
@@ -107,6 +120,30 @@ def answers_to(state: RunState, effect: Effect) -> list[Draft]:
                 tool_completed(call, error="it broke"),
                 Draft("tool_deferred", {"tool_name": call.tool_name, "tool_call_id": call.id, **ticket}),
             ]
+        case RunSubagent():
+            said = f"{effect.subagent_name} says so"
+            return [
+                subagent_completed(effect, output=said),
+                *(subagent_completed(effect, error="it broke", classification=kind) for kind in ("retryable", "terminal")),
+                subagent_completed(effect, error="ended by somebody", state="cancelled"),
+                subagent_completed(effect, output=said, usage={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}, cost_usd=0.25),
+                subagent_waiting(effect),
+            ]
+        case CancelSubagent():
+            return [
+                subagent_completed(effect, error="cancelled", state="cancelled", cost_usd=0.125),
+                subagent_completed(effect, output="just in time"),
+            ]
+        case RouteSubagents():
+            chain: dict[str, Any] = {"nodes": [node("a", "scout"), node("b", "clerk", inputs={"found": "a"})], "edges": [["a", "b"]]}
+            loose = [node("a", "scout", retries=1), node("b", "clerk", timeout_s=5.0, required=False)]
+            return [
+                routed(None),
+                routed(chain),
+                routed({"nodes": loose, "edges": [], "join_policy": "allow_optional_failures"}),
+                routed({"nodes": loose, "edges": [], "join_policy": "first_success"}),
+                Draft("subagents_routed", {"plan": None, "error": "no plan", "error_type": "RouterFailed"}),
+            ]
         case AskPerson(kind="approval"):
             return [approval(effect.request, outcome) for outcome in ("granted", "denied", "deferred")]
         case AskPerson():
@@ -153,6 +190,34 @@ def tool_completed(call: ToolCall, *, output: Any = None, error: str | None = No
     agent = {"agent_name": "agent", "agent_depth": 0, "agent_path": ["agent"]}
     data = {"tool_name": call.tool_name, "tool_call_id": call.id, "success": error is None, "output": output, "error": error, **agent}
     return Draft("tool_completed", {**data, "outcome": outcome, "latency_ms": 1.0})
+
+
+def subagent_completed(
+    effect: RunSubagent | CancelSubagent, *, output: Any = None, error: str | None = None, state: str | None = None, **more: Any
+) -> Draft:
+    """The end of a child's run."""
+    ended = state or ("completed" if error is None else "failed")
+    about = {"subagent_name": effect.subagent_name, "run_id": effect.run_id, "tool_call_id": effect.call.id, "attempt": effect.attempt}
+    return Draft(
+        "subagent_completed",
+        {**about, "success": error is None, "latency_ms": 1.0, "error": error, "output": output, "state": ended, **more},
+    )
+
+
+def subagent_waiting(effect: RunSubagent) -> Draft:
+    """A child that was laid down."""
+    about = {"subagent_name": effect.subagent_name, "run_id": effect.run_id, "tool_call_id": effect.call.id}
+    return Draft("subagent_waiting", {**about, "reason": "waits for ann"})
+
+
+def node(node_id: str, subagent: str, **more: Any) -> dict[str, Any]:
+    """A node of a plan, as the log has it."""
+    return {"id": node_id, "subagent": subagent, "task": f"do {node_id}", **more}
+
+
+def routed(plan: dict[str, Any] | None) -> Draft:
+    """A router's answer."""
+    return Draft("subagents_routed", {"plan": plan})
 
 
 def approval(request: dict[str, Any], outcome: str) -> Draft:
@@ -277,6 +342,8 @@ def intent(effect: Effect) -> str:
     match effect:
         case ExecuteTool():
             return f"tool:{effect.call.tool_name}:{effect.ordinal}"
+        case RunSubagent() | CancelSubagent():
+            return f"subagent:{effect.subagent_name}:{effect.ordinal}:{effect.attempt}"
         case CallModel():
             return f"llm:{effect.model}:{len(effect.messages)}"
         case AskPerson():
