@@ -17,10 +17,6 @@ _LATER: dict[str, str] = {
     "interaction_mode": "asking people",
     "approval_timeout_s": "asking people",
     "input_timeout_s": "asking people",
-    "max_parallel_subagents_global": "subagents",
-    "max_parallel_subagents_per_parent": "subagents",
-    "max_parallel_subagents_per_target_agent": "subagents",
-    "subagent_queue_backpressure_limit": "subagents",
     "background_tools_enabled": "resolving background tools",
     "background_tool_default_grace_s": "resolving background tools",
     "background_tool_max_pending": "resolving background tools",
@@ -45,6 +41,10 @@ class RunnerConfig(BaseModel):
         default_sandbox_profile: the profile tools are checked against where the provider gives none.
         sandbox_profile_provider: a function of the ToolContext that gives the profile of a call.
         secret_scope_provider: a function of the ToolContext that gives the secrets a call may see.
+        max_parallel_subagents_global: subagents at work at once in this Runner; one that waits for its own subagents does not count.
+        max_parallel_subagents_per_parent: of them, those of one run; an agent's `max_concurrent_subagents` holds as well.
+        max_parallel_subagents_per_target_agent: of them, those of one agent, by its name.
+        subagent_queue_backpressure_limit: subagents that may wait for their turn; a call beyond fails at once and says so.
         in_doubt: what happens on resume to a tool that was started, has no result and is neither read-only nor idempotent: "report" tells
             the model that the outcome is unknown, "ask" asks a person whether to run it again (in this release
             `approval_fallback` answers for them), "retry" runs it again.

@@ -115,6 +115,8 @@ class Loop:
             InvariantError: a bug of ours.
         """
         try:
+            # What was said before it began comes first: a run that is opened to be ended starts nothing.
+            self._take_in()
             while True:
                 effects = await self._advance()
                 await self._flush()

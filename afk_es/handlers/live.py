@@ -10,9 +10,10 @@ from afk_es.handlers.instructions import InstructionsHandler
 from afk_es.handlers.models import ModelHandler
 from afk_es.handlers.outputs import OutputHandler
 from afk_es.handlers.policies import PolicyHandler
+from afk_es.handlers.routing import RouteHandler
 from afk_es.handlers.tools import ToolHandler
 from afk_es.machine import Draft, RunState
-from afk_es.machine.effects import CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, ValidateOutput
+from afk_es.machine.effects import CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, RouteSubagents, ValidateOutput
 
 
 def live_handlers(binding: Binding, emit: Emit | None = None) -> dict[type, Callable[[Any, RunState], Awaitable[Draft]]]:
@@ -26,5 +27,6 @@ def live_handlers(binding: Binding, emit: Emit | None = None) -> dict[type, Call
         EvaluatePolicy: PolicyHandler(binding),
         ExecuteTool: ToolHandler(binding),
         ResolveInstructions: InstructionsHandler(binding),
+        RouteSubagents: RouteHandler(binding),
         ValidateOutput: OutputHandler(binding),
     }
