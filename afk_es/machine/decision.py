@@ -103,4 +103,6 @@ def _stop(state: RunState) -> tuple[Draft, ...]:
     if control.action == "interrupt":
         return (Draft("run_interrupted", {"reason": control.reason}, control.reason),)
     ends = [draft for turn in in_flight(state) for draft in cut(state, turn)]
+    if state.phase == "model" and state.call is not None and state.call.status == "in_doubt":
+        ends.append(Draft("effect_in_doubt", {"effect": "llm", "intent_seq": state.call.intent_seq, "resolution": "report"}))
     return (*ends, Draft("run_cancelled", {"reason": control.reason}, control.reason))

@@ -110,8 +110,8 @@ async def test_three_levels_come_to_their_end_with_one_place(limit: int) -> None
     top = agent(delegating("middle"), name="top", subagents=[middle])
     config = RunnerConfig(max_parallel_subagents_global=limit, max_parallel_subagents_per_target_agent=1)
     async with Runner(log=":memory:", config=config) as runner:
-        results = await asyncio.wait_for(asyncio.gather(*(runner.run(top) for _ in range(5))), 20)
-    assert [result.state for result in results] == ["completed"] * 5
+        results = await asyncio.wait_for(asyncio.gather(*(runner.run(top, user_message="go") for _ in range(5))), 20)
+    assert [(result.state, result.error) for result in results] == [("completed", None)] * 5
     assert all(len(result.tool_executions) == 6 for result in results)
     assert runner._children.places.taken == 0
 
