@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from afk_es.cli import output
+from afk_es.cli.family import descendants, parent_of
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.reading import events_of, history_of, parse_name, reading, resolve
 from afk_es.errors import UsageError
@@ -62,6 +63,7 @@ async def _show(invocation: Invocation, run: str, seq: int | None) -> int:
         status = await _status(log, seen)
         if invocation.format == "text":
             _write_overview(seen, status)
+            await _write_family(log, run_id)
             return 0
         data = {"schema": "afk_es.show/1", **msgspec.to_builtins(seen), "status": status}
         (output.write_json if invocation.format == "json" else output.write_json_line)(data)
@@ -123,6 +125,21 @@ def _write_call(call: CallRecord, columns: int) -> None:
     detail = padded(f"{call.outcome}, {times}", 26)
     rest = clipped(result, max(8, columns - len(lead) - len(detail) - 3))
     click.echo(" " * (len(lead) + 2) + output.toned(detail, _OUTCOME_TONES.get(call.outcome, "bad")) + " " + rest)
+
+
+async def _write_family(log: EventLog, run_id: str) -> None:
+    """Whose subagent the run is, and the tree of its own."""
+    columns = output.width()
+    parent = await parent_of(log, run_id)
+    if parent is not None:
+        _title("subagent of")
+        click.echo(clipped(f"  {parent}", columns))
+    below = await descendants(log, run_id)
+    if below:
+        _title(f"subagents ({len(below)})")
+    for each in below:
+        head = clipped(f"  {'  ' * each.depth}{each.name}  {each.run_id}  ", columns - len(each.status))
+        click.echo(head + output.toned(each.status, output.STATUS_TONES.get(each.status, "plain")))
 
 
 def _title(text: str) -> None:

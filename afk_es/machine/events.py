@@ -303,8 +303,29 @@ class SubagentWaiting(TypedDict):
     """Why the child was laid down, such as the person it waits for."""
 
 
+class NodeData(TypedDict):
+    """As `delegation.Node`."""
+
+    id: str
+    subagent: str
+    task: str
+    timeout_s: NotRequired[float | None]
+    retries: NotRequired[int]
+    required: NotRequired[bool]
+    inputs: NotRequired[dict[str, str]]
+
+
+class PlanData(TypedDict):
+    """As `delegation.Plan`."""
+
+    nodes: list[NodeData]
+    edges: NotRequired[list[list[str]]]
+    join_policy: NotRequired[str]
+    quorum: NotRequired[int | None]
+
+
 class SubagentsRouted(TypedDict):
-    plan: dict[str, Any] | None
+    plan: PlanData | None
     """The nodes and edges to carry out before the model is asked; None: nothing is delegated."""
     error: NotRequired[str]
     error_type: NotRequired[str]

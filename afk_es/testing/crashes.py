@@ -327,10 +327,14 @@ def _about(effect: Effect) -> str:
 def _dispatch(effect: Effect, state: RunState, process: int) -> Dispatch | None:
     match effect:
         case CallModel():
-            return Dispatch(process, effect.id, "model", effect.model, None, state.step, effect.attempt, effect.idempotency_key, state.run_id)
+            return Dispatch(
+                process, effect.id, "model", effect.model, None, state.step, effect.attempt, effect.idempotency_key, state.run_id
+            )
         case ExecuteTool():
             call = effect.call
-            return Dispatch(process, effect.id, "tool", call.tool_name, call.id, state.step, effect.attempt, effect.idempotency_key, state.run_id)
+            return Dispatch(
+                process, effect.id, "tool", call.tool_name, call.id, state.step, effect.attempt, effect.idempotency_key, state.run_id
+            )
         case _:
             return None
 

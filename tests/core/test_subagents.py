@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from afk_es.core import AgentRunEvent, Runner, RunnerConfig
 from afk_es.errors import AgentMismatchError, ConfigurationError
 from afk_es.llms import LLMRequest, LLMResponse
 from afk_es.testing import ScriptedModel
+from afk_es.views import problems
 from tests.core.scenario import Counted, Stuck, StuckModel, agent, asks, assert_legal, limits, log_of, model_of, only, says, turns, types
 
 
@@ -156,9 +158,7 @@ async def test_no_more_subagents_at_once_than_allowed(fields: dict[str, Any], co
 async def test_whoever_comes_when_the_queue_is_full_is_refused_and_told(runner: Runner) -> None:
     stuck = StuckModel("late")
     helper = Agent(model=stuck, name="helper", fail_safe=limits())
-    boss = agent(
-        [asks(*[transfer("helper")] * 3), says("ok")], subagents=[helper], join_policy="allow_optional_failures", name="boss"
-    )
+    boss = agent([asks(*[transfer("helper")] * 3), says("ok")], subagents=[helper], join_policy="allow_optional_failures", name="boss")
     config = RunnerConfig(max_parallel_subagents_global=1, subagent_queue_backpressure_limit=1)
     async with Runner(log=":memory:", config=config) as crowded:
         handle = await crowded.run_handle(boss)
@@ -176,9 +176,7 @@ async def test_whoever_comes_when_the_queue_is_full_is_refused_and_told(runner: 
 
 async def test_subagents_beyond_the_fan_out_are_not_asked(runner: Runner) -> None:
     helper = agent(lambda request: says("here"), name="helper")
-    boss = agent(
-        [asks(*[transfer("helper")] * 3), says("ok")], subagents=[helper], fail_safe=limits(max_subagent_fanout_per_step=2)
-    )
+    boss = agent([asks(*[transfer("helper")] * 3), says("ok")], subagents=[helper], fail_safe=limits(max_subagent_fanout_per_step=2))
     result = await runner.run(boss)
     assert [record.success for record in result.tool_executions] == [True, True, False]
     assert "max_subagent_fanout_per_step" in (result.tool_executions[2].error or "")
@@ -294,9 +292,7 @@ async def test_a_quorum_ends_it_when_reached_and_when_out_of_reach(runner: Runne
 
 async def test_a_retry_is_another_run(runner: Runner) -> None:
     flaky = agent([ValueError("no luck"), says("second time lucky")], name="flaky", fail_safe=limits(llm_failure_policy="fail"))
-    boss = agent(
-        [asks(transfer("flaky")), says("ok")], subagents=[flaky], fail_safe=limits(subagent_failure_policy="retry_then_fail")
-    )
+    boss = agent([asks(transfer("flaky")), says("ok")], subagents=[flaky], fail_safe=limits(subagent_failure_policy="retry_then_fail"))
     result = await runner.run(boss)
     # What the model's adapter raises without a class of its own is not known to be worth asking again.
     assert result.state == "failed"
@@ -304,9 +300,7 @@ async def test_a_retry_is_another_run(runner: Runner) -> None:
 
 async def test_a_retryable_failure_of_a_child_is_another_run(runner: Runner) -> None:
     flaky = agent([ConnectionError("the line is down"), says("lucky")], name="flaky", fail_safe=limits(llm_failure_policy="fail"))
-    boss = agent(
-        [asks(transfer("flaky")), says("ok")], subagents=[flaky], fail_safe=limits(subagent_failure_policy="retry_then_fail")
-    )
+    boss = agent([asks(transfer("flaky")), says("ok")], subagents=[flaky], fail_safe=limits(subagent_failure_policy="retry_then_fail"))
     result = await runner.run(boss)
     events = await log_of(runner, result.run_id)
     assert result.state == "completed"
@@ -570,3 +564,31 @@ async def test_an_optional_node_may_fail_and_what_needs_its_answer_is_not_begun(
     assert result.state == "completed"
     assert {record.tool_call_id: record.success for record in result.tool_executions} == {"a": False, "b": False, "c": True}
     assert "its input 'a' is missing" in model_of(boss).requests[0].messages[-1].content
+
+
+# --------------------------------------------------------------------------------------------------------------------------- in numbers
+
+
+async def test_two_hundred_parents_with_children_on_one_file_all_end_and_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AFK_ES_ALWAYS_REPLAY")
+    work = Counted()
+
+    def working(request: LLMRequest) -> LLMResponse:
+        return says("done") if request.messages[-1].role == "tool" else asks(("work", {}))
+
+    def delegating(request: LLMRequest) -> LLMResponse:
+        return says("all done") if request.messages[-1].role == "tool" else asks(transfer("one"), transfer("two"))
+
+    team = [agent(working, work.tool, name=name) for name in ("one", "two")]
+    boss = agent(delegating, name="boss", subagents=team)
+    async with Runner(log=tmp_path / "runs.db", config=RunnerConfig(durability="normal")) as runner:
+        results = await asyncio.gather(*(runner.run(boss, user_message="go") for _ in range(200)))
+        assert [result.state for result in results] == ["completed"] * 200
+        assert work.ran == 400
+        records = await runner.log.runs(limit=1000)
+        assert len(records) == 600
+        assert sum(record.parent_run_id is not None for record in records) == 400
+        assert all(record.ended for record in records)
+        for record in records:
+            assert await runner.log.verify(record.run_id) is None
+            assert list(problems(await log_of(runner, record.run_id))) == []
