@@ -50,28 +50,37 @@ async def test_whoever_comes_when_too_many_wait_is_refused() -> None:
 async def test_a_lent_place_is_anothers_meanwhile_and_taken_back_before_newcomers() -> None:
     places = Places(1, 1, 9)
     mine = await places.take("parent")
-    let_go, order = asyncio.Event(), list[str]()
+    order: list[str] = []
 
-    async def away() -> None:
+    async def away(until: asyncio.Event) -> None:
         async with mine.lent():
-            child = await places.take("child")
-            await let_go.wait()
-            order.append("child is done")
-            child.close()
+            await until.wait()
         order.append("parent goes on")
 
-    async def newcomer() -> None:
-        (await places.take("child")).close()
-        order.append("newcomer")
+    async def newcomer(name: str, until: asyncio.Event) -> None:
+        place = await places.take("child")
+        order.append(name)
+        await until.wait()
+        place.close()
 
-    tasks = [asyncio.create_task(away()), asyncio.create_task(newcomer())]
+    back, first_over, second_over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    tasks = [
+        asyncio.create_task(away(back)),
+        asyncio.create_task(newcomer("one", first_over)),
+        asyncio.create_task(newcomer("two", second_over)),
+    ]
     await settled()
-    let_go.set()
+    assert (order, places.taken) == (["one"], 1)
+    back.set()
     await settled()
-    assert order == ["child is done", "newcomer", "parent goes on"] or order == ["child is done", "parent goes on"]
+    assert order == ["one"], "there is one place, and it is taken"
+    first_over.set()
+    await settled()
+    assert order == ["one", "parent goes on"], "though the other newcomer waits for longer"
     mine.close()
+    second_over.set()
     await asyncio.gather(*tasks)
-    assert places.taken == 0
+    assert (order[-1], places.taken) == ("two", 0)
 
 
 @pytest.mark.parametrize("turns", range(6))
