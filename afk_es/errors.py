@@ -28,6 +28,7 @@ written. What we did wrong says which run and which event.
     │   ├── LLMInvalidResponseError   retryable: the provider answered something that is not an answer
     │   ├── LLMConfigurationError     terminal: bad request, authentication, unknown model
     │   ├── LLMCapabilityError        terminal: the model cannot do what was asked of it
+    │   ├── LLMCircuitOpenError       terminal: not asked, after too many failures in a row
     │   └── LLMCancelledError         terminal: the call was cancelled on the provider's side
     ├── ToolError                     raised by a tool to tell the model, in its own words, what went wrong
     │   ├── ToolArgumentsError        the model's arguments do not satisfy the tool's schema
@@ -156,6 +157,10 @@ class LLMConfigurationError(LLMError):
 
 class LLMCapabilityError(LLMError):
     """The model cannot do what the request asks of it. Terminal."""
+
+
+class LLMCircuitOpenError(LLMError):
+    """The model was not asked: its circuit breaker is open, and lets a call through again in `retry_after_s`. Terminal for this model."""
 
 
 class LLMCancelledError(LLMError):

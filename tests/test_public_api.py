@@ -34,19 +34,19 @@ EXPORTS = {
         Agent DelegationNode DelegationPlan FailSafeConfig PolicyDecision PolicyEngine PolicyEvent PolicyRule PolicyRuleCondition RouterInput
     """,
     "afk_es.core": """
-        AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle Runner RunnerConfig StateSnapshot
+        AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle ModelUse Runner RunnerConfig StateSnapshot
         SubagentExecutionRecord ToolExecutionRecord
     """,
     "afk_es.tools": """
-        CommandResult SandboxCommand SandboxPath SandboxProfile SandboxUrl Secrets Tool ToolContext ToolDeferredHandle
-        ToolRegistry ToolResult failure_text middleware posthook prehook registry_middleware run_command tool
+        CommandResult SandboxCommand SandboxPath SandboxProfile SandboxUrl Secrets SkillPolicy Tool ToolContext
+        ToolDeferredHandle ToolRegistry ToolResult failure_text filesystem_tools middleware posthook prehook registry_middleware run_command tool
         unknown_tool
     """,
     "afk_es.llms": """
-        BuiltModel ChatModel Failure LLMBuilder LLMCancelledError LLMCapabilityError LLMConfigurationError LLMError
-        LLMInvalidResponseError LLMMiddleware LLMRequest LLMResponse LLMRetryableError LLMTimeoutError Message Messages
-        PricedChatModel StreamPart StreamingChatModel TextDelta ToolCall ToolCallDelta ToolSpec Usage chat_messages
-        chat_tools classify
+        BuiltModel ChatModel Failure Image LLMBuilder LLMCancelledError LLMCapabilityError LLMCircuitOpenError LLMConfigurationError LLMError
+        LLMInvalidResponseError LLMMiddleware LLMRequest LLMResponse LLMRetryableError LLMTimeoutError Link LinkedChatModel Message Messages ModelPrices
+        MultipartMessage PricedChatModel StreamPart StreamingChatModel Text TextDelta ToolCall ToolCallDelta ToolSpec Usage
+        UserMessage chat_messages chat_tools classify image_from_file
     """,
 }
 

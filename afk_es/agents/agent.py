@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -11,24 +12,29 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr, Vali
 
 from afk_es.agents.delegation import SubagentRouter
 from afk_es.agents.fail_safe import FailSafeConfig, require_model
-from afk_es.agents.policy import PolicyEngine
-from afk_es.errors import ConfigurationError
+from afk_es.agents.policy import PolicyDecision, PolicyEngine, PolicyEvent
+from afk_es.agents.prompts import joined, read_prompt
+from afk_es.errors import ConfigurationError, ToolError
 from afk_es.machine.delegation import TRANSFER
 from afk_es.machine.joins import JoinPolicy
-from afk_es.tools import Tool, tool
+from afk_es.tools import SkillPolicy, Tool, tool
+from afk_es.tools.scoped import ScopedDirectory
+from afk_es.tools.skills import SkillLibrary, skills_in
 
 Instructions = str | Callable[[dict[str, Any]], str | Awaitable[str]]
 """The system message, or a function of the run's context that answers it, sync or async, asked at each step."""
+
+InstructionRole = Callable[[dict[str, Any]], str | Awaitable[str | None] | None]
+"""A function of the run's context that answers what is to be added to the instructions of this step, or None; sync or async."""
+
+PolicyRole = Callable[[PolicyEvent], PolicyDecision | None]
+"""A function of the event that answers a decision, or None where it has nothing to say. Not async, as it is asked between two events."""
 
 SubagentParallelism = Literal["single", "parallel", "configurable"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 NOT_YET: dict[str, str] = {
-    "skills": "put what the agent should know into its instructions",
-    "skills_dir": "put what the agent should know into its instructions",
     "mcp_servers": "wrap the server's tools in functions and pass them as tools",
-    "instruction_roles": "pass a function as instructions",
-    "policy_roles": "write the rules of a policy_engine",
 }
 """Fields whose feature this release does not have, each with the way out. Another value than the default is refused, never ignored."""
 
@@ -40,9 +46,16 @@ class Agent(BaseModel):
         model: a model's name ("gpt-5.2-mini", "anthropic/...", "ollama/..."), or an object with `provider_id` and `chat`.
         name: letters, digits, '_' and '-', at most 64; default "agent".
         instructions: the system message, or a function of the run's context; default None.
-        instruction_file: a UTF-8 file with the instructions, read at construction; relative to `prompts_dir` if that is given.
+        instruction_file: a UTF-8 file with the instructions, read at construction, at most 1 MB; relative to `prompts_dir` if that is
+            given, and then it must be in there, links followed.
         prompts_dir: a directory; `<name>.md` in it holds the instructions where neither of the others is given.
-        tools: functions the model may call; plain functions are made tools of. Default none, and none is added.
+        instruction_roles: functions of the run's context, asked in their order at each step; what they answer, a text or None, follows
+            the instructions. One that raises fails the run, as an instructions function does.
+        tools: functions the model may call; plain functions are made tools of. Default none, and only `skills` and `subagents` add any.
+        skills: names of directories in `skills_dir`, each with a SKILL.md in the Agent Skills format. The instructions then list them, and
+            four tools are added: list_skills, read_skill_md, read_skill_file, run_skill_command.
+        skills_dir: where they are. Names and descriptions are read at construction, all else when the model asks.
+        skill_policy: what `run_skill_command` may run; default `SkillPolicy()`, nothing.
         description: what other agents are told of this one where it is their subagent; default None.
         subagents: agents the model may hand work to, each offered as a tool `transfer_to_<name>` that takes a task.
         subagent_router: a function of a RouterInput, asked once a step before the model, that answers a DelegationPlan or None; default
@@ -55,6 +68,9 @@ class Agent(BaseModel):
         context_defaults: the run's context, where the caller does not say otherwise; JSON values.
         inherit_context_keys: keys of a parent's context that this agent gets as a subagent; default none.
         policy_engine: asked, with the runner's, before each call of the model, a tool or a subagent; default None, all is allowed.
+        policy_roles: functions of the `PolicyEvent`, asked in their order where no rule of either engine matched; the first that answers a
+            decision decides. One that raises, or answers something else, denies. Not async, and not to wait for anything: no deadline
+            cuts a policy.
         max_concurrent_subagents: subagents of one run at once; default None, the runner's limits alone.
         max_steps: turns of the model; default 20. `fail_safe.max_steps` holds as well.
         tool_parallelism: tool calls of one batch at once; default None, `fail_safe.max_parallel_tools` alone.
@@ -63,10 +79,11 @@ class Agent(BaseModel):
         fail_safe: limits and failure policies.
         reasoning_enabled: whether the model should think first; default None, as the provider has it.
         reasoning_effort: how hard; default None, as the provider has it.
-        reasoning_max_tokens: how long at most, in tokens; default None.
+        reasoning_max_tokens: how long at most, in tokens; default None. It goes before the effort where the model takes both. A model
+            that cannot do what is asked of it fails the call with LLMCapabilityError, and the next of the fallback chain is asked.
         output_type: a Pydantic model of the final answer; an answer that does not satisfy it goes back to the model. Default None, text.
         model_resolver: a function of a model's name that answers the model object; default None, LiteLLM.
-        skills, skills_dir, mcp_servers, instruction_roles, policy_roles: not in this release; see `NOT_YET`.
+        mcp_servers: not in this release; see `NOT_YET`.
 
     Raises:
         ConfigurationError: an unknown field, or one that cannot work, with what to change.
@@ -88,9 +105,10 @@ class Agent(BaseModel):
     model_resolver: Callable[..., Any] | None = None
     skills: tuple[str, ...] = ()
     skills_dir: Path | None = None
+    skill_policy: SkillPolicy = Field(default_factory=SkillPolicy)
     mcp_servers: tuple[Any, ...] = ()
-    instruction_roles: tuple[Callable[..., Any], ...] = ()
-    policy_roles: tuple[Callable[..., Any], ...] = ()
+    instruction_roles: tuple[InstructionRole, ...] = ()
+    policy_roles: tuple[PolicyRole, ...] = ()
     policy_engine: PolicyEngine | None = None
     subagent_router: SubagentRouter | None = None
     join_policy: JoinPolicy = "all_required"
@@ -106,6 +124,8 @@ class Agent(BaseModel):
     output_type: type[BaseModel] | None = None
 
     _file_text: str | None = PrivateAttr(default=None)
+    _skills: SkillLibrary | None = PrivateAttr(default=None)
+    _skill_tools: tuple[Tool[..., Any], ...] = PrivateAttr(default=())
 
     if TYPE_CHECKING:
         # What may be passed is wider than what is kept: any iterable, plain functions, paths as text.
@@ -125,9 +145,10 @@ class Agent(BaseModel):
             model_resolver: Callable[..., Any] | None = ...,
             skills: Iterable[str] = ...,
             skills_dir: str | Path | None = ...,
+            skill_policy: SkillPolicy = ...,
             mcp_servers: Iterable[Any] = ...,
-            instruction_roles: Iterable[Callable[..., Any]] = ...,
-            policy_roles: Iterable[Callable[..., Any]] = ...,
+            instruction_roles: Iterable[InstructionRole] = ...,
+            policy_roles: Iterable[PolicyRole] = ...,
             policy_engine: PolicyEngine | None = ...,
             subagent_router: SubagentRouter | None = ...,
             join_policy: JoinPolicy = ...,
@@ -178,12 +199,22 @@ class Agent(BaseModel):
             raise ValueError(f"must be a sequence, not {items!r}; leave it out for none")
         return tuple(items)
 
+    @field_validator("policy_roles")
+    @classmethod
+    def _synchronous(cls, roles: tuple[PolicyRole, ...]) -> tuple[PolicyRole, ...]:
+        for role in roles:
+            if inspect.iscoroutinefunction(role) or inspect.iscoroutinefunction(type(role).__call__):
+                raise ValueError("must not be async: no deadline cuts a policy, so it decides from the event alone")
+        return roles
+
     @model_validator(mode="after")
     def _consistent(self) -> Agent:
         for field, way_out in NOT_YET.items():
             if getattr(self, field) != type(self).model_fields[field].default:
                 raise ValueError(f"{field} is not available in 0.1; {way_out}")
-        _require_unique("tools", [each.name for each in self.tools])
+        self._skills = self._read_skills()
+        self._skill_tools = () if self._skills is None else self._skills.tools()
+        _require_unique("tools", [each.name for each in self.offered_tools()])
         _require_unique("subagents", [each.name for each in self.subagents])
         self._require_team()
         if self.instructions is not None and self.instruction_file is not None:
@@ -209,15 +240,45 @@ class Agent(BaseModel):
         if self.instructions is not None:
             return None
         if self.instruction_file is not None:
-            path = self.instruction_file if self.prompts_dir is None else self.prompts_dir / self.instruction_file
-            return _text(path, "instruction_file")
+            return read_prompt(self.instruction_file, "instruction_file", self.prompts_dir)
         if self.prompts_dir is not None:
-            return _text(self.prompts_dir / f"{self.name}.md", "prompts_dir")
+            return read_prompt(Path(f"{self.name}.md"), "prompts_dir", self.prompts_dir)
         return None
 
+    def _read_skills(self) -> SkillLibrary | None:
+        if self.skills and self.skills_dir is None:
+            raise ValueError("skills are listed without skills_dir, the directory that they are in")
+        if self.skills_dir is None or (not self.skills and "skills" in self.model_fields_set):
+            return None
+        if self.skills:
+            return SkillLibrary(self.skills_dir, self.skills, self.skill_policy)
+        try:
+            found = skills_in(ScopedDirectory(self.skills_dir))
+        except ToolError as error:
+            raise ValueError(f"skills_dir: {self.skills_dir}: {error}") from error
+        raise ValueError(f"skills_dir is given, and no skill of it is listed; there are: skills={found}")
+
+    @property
+    def dynamic_instructions(self) -> bool:
+        """Whether the instructions are made anew at each step: by a function, or by roles."""
+        return callable(self.instructions) or bool(self.instruction_roles)
+
     def static_instructions(self) -> str | None:
-        """The instructions as text, from wherever they come; None where there are none, or where a function answers them."""
-        return self.instructions if isinstance(self.instructions, str) else self._file_text
+        """What of the instructions is the same at each step: their text, from wherever it comes, and the list of the skills.
+
+        None where there is neither, and where a function answers the instructions.
+        """
+        if callable(self.instructions):
+            return None
+        return joined(self.instructions if self.instructions is not None else self._file_text, self.skill_instructions())
+
+    def skill_instructions(self) -> str | None:
+        """What the instructions say of the skills; None without any."""
+        return None if self._skills is None else self._skills.instructions()
+
+    def offered_tools(self) -> tuple[Tool[..., Any], ...]:
+        """The tools that the model is offered: `tools`, and the four of the skills where there are skills."""
+        return (*self.tools, *self._skill_tools)
 
     def __repr__(self) -> str:
         model = self.model if isinstance(self.model, str) else self.model.provider_id
@@ -233,13 +294,6 @@ def _as_tool(each: Any) -> Tool[..., Any]:
         raise ValueError(f"{each!r:.80} is no tool; write the function itself, with or without @tool")
     made: Tool[..., Any] = tool(each)
     return made
-
-
-def _text(path: Path, field: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{field}: {path} cannot be read: {error}") from error
 
 
 def _require_unique(field: str, names: list[str]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from afk_es.machine.spec import FailurePolicy, Limits, Policies
+from afk_es.machine.spec import BreakerRule, FailurePolicy, Limits, Policies
 
 
 class FailSafeConfig(BaseModel):
@@ -28,8 +28,9 @@ class FailSafeConfig(BaseModel):
         max_total_cost_usd: dollars, of subagents too, each of which gets a share of what is left; default None, no limit. Fails at once
             with a model whose price is unknown.
         fallback_model_chain: models, by name or as objects, asked in turn when the agent's own fails; default none.
-        breaker_failure_threshold: failures in a row after which a model is not asked for a while; 5, and not to be changed in this release.
-        breaker_cooldown_s: how long that while is, in seconds; 30, and not to be changed in this release, which has no breaker yet.
+        breaker_failure_threshold: retryable failures in a row, over the steps of a run, after which a model of it is not asked for a
+            while and the next of the chain is; default 5. Without a next one the call has failed for good.
+        breaker_cooldown_s: how long that while is, in seconds; default 30. After it one request finds out whether the model is back.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
@@ -49,14 +50,6 @@ class FailSafeConfig(BaseModel):
     fallback_model_chain: tuple[Any, ...] = ()
     breaker_failure_threshold: int = Field(default=5, ge=1)
     breaker_cooldown_s: float = Field(default=30.0, ge=0)
-
-    @model_validator(mode="after")
-    def _available(self) -> FailSafeConfig:
-        # To take a setting and ignore it would be worse than to refuse it.
-        for name in ("breaker_failure_threshold", "breaker_cooldown_s"):
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name}: the circuit breaker is not available in this release; leave it at its default")
-        return self
 
     @field_validator("fallback_model_chain", mode="before")
     @classmethod
@@ -79,6 +72,10 @@ class FailSafeConfig(BaseModel):
             max_subagent_depth=self.max_subagent_depth,
             max_subagent_fanout_per_step=self.max_subagent_fanout_per_step,
         )
+
+    def breaker(self) -> BreakerRule:
+        """When a model is left alone, as the machine takes it."""
+        return BreakerRule(self.breaker_failure_threshold, self.breaker_cooldown_s)
 
     def policies(self) -> Policies:
         """The failure policies, as the machine takes them."""

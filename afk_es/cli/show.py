@@ -24,10 +24,12 @@ from afk_es.views import (
     arguments_text,
     clipped,
     compact_json,
+    message_text,
     overview,
     padded,
     request_at,
     visible,
+    without_bytes,
 )
 
 _MESSAGE_LINES = 12
@@ -89,6 +91,10 @@ def _write_overview(seen: Overview, status: str) -> None:
     usage = seen.usage
     tokens = f"{usage.input_tokens} tokens in, {usage.output_tokens} out" if usage.total_tokens else "tokens unknown"
     _quiet(f"models {', '.join(seen.models)}; {tokens}; cost {output.dollars(seen.cost_usd)}", columns)
+    if len(seen.spending) > 1:
+        for name, use in seen.spending.items():
+            asked = f"{use.requests} request{'s' if use.requests > 1 else ''}, {use.answers} answered"
+            _quiet(f"  {name}: {asked}; {use.usage.total_tokens} tokens; cost {output.dollars(use.cost_usd)}", columns)
     _quiet("used " + ", ".join(f"{each.limit.removeprefix('max_')} {each.used:g} of {each.maximum:g}" for each in seen.limits), columns)
     _title("conversation")
     for message in seen.conversation:
@@ -105,7 +111,7 @@ def _write_overview(seen: Overview, status: str) -> None:
 def _write_message(message: Message, columns: int) -> None:
     lead = f"  {message.role:<10}"
     # The line that marks it as untrusted is for the model, and the same before each; `show --at` has what was sent, whole.
-    lines = visible(message.content.removeprefix(PREAMBLE), multiline=True).splitlines()
+    lines = visible(message_text(message).removeprefix(PREAMBLE), multiline=True).splitlines()
     lines += [f"calls {call.tool_name}({arguments_text(call.arguments)})" for call in message.tool_calls]
     for index, line in enumerate(lines[:_MESSAGE_LINES] or [""]):
         click.echo((output.toned(lead, "quiet") if not index else " " * len(lead)) + clipped(line, columns - len(lead)))
@@ -192,7 +198,7 @@ def _request_json(rebuilt: RebuiltRequest) -> dict[str, Any]:
 
 
 def _write_event(data: dict[str, Any], rebuilt: RebuiltRequest | None) -> None:
-    event = {key: value for key, value in data.items() if key not in ("schema", "request")}
+    event = {key: value for key, value in data.items() if key not in ("schema", "request")} | {"data": without_bytes(data["data"])}
     # JSON escapes C0 controls by itself, and nothing else that a terminal may obey.
     text = msgspec.json.format(msgspec.json.encode(event), indent=2).decode()
     click.echo(visible(text, multiline=True))
@@ -213,7 +219,7 @@ def _write_event(data: dict[str, Any], rebuilt: RebuiltRequest | None) -> None:
 
 def _write_whole_message(message: Message) -> None:
     lead = f"{message.role:<10} "
-    lines = visible(message.content, multiline=True).splitlines()
+    lines = visible(message_text(message), multiline=True).splitlines()
     lines += [visible(f"calls {call.tool_name}({arguments_text(call.arguments)})") for call in message.tool_calls]
     for index, line in enumerate(lines or [""]):
         click.echo((output.toned(lead, "quiet") if not index else " " * len(lead)) + line)

@@ -5,6 +5,7 @@ from afk_es.core.handle import AgentRunHandle, AgentStreamEvent, AgentStreamHand
 from afk_es.core.result import AgentResult, StateSnapshot, SubagentExecutionRecord, ToolExecutionRecord
 from afk_es.core.runner import Runner
 from afk_es.machine.events import AgentRunEvent
+from afk_es.views import ModelUse
 
 __all__ = [
     "AgentResult",
@@ -12,6 +13,7 @@ __all__ = [
     "AgentRunHandle",
     "AgentStreamEvent",
     "AgentStreamHandle",
+    "ModelUse",
     "Runner",
     "RunnerConfig",
     "StateSnapshot",

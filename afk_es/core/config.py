@@ -20,7 +20,6 @@ _LATER: dict[str, str] = {
     "background_tools_enabled": "resolving background tools",
     "background_tool_default_grace_s": "resolving background tools",
     "background_tool_max_pending": "resolving background tools",
-    "background_tool_poll_interval_s": "resolving background tools",
     "background_tool_interrupt_on_resolve": "resolving background tools",
 }
 """Settings of features that this release does not have yet. To take one and ignore it would be worse than to refuse it."""
@@ -45,6 +44,8 @@ class RunnerConfig(BaseModel):
         max_parallel_subagents_per_parent: of them, those of one run; an agent's `max_concurrent_subagents` holds as well.
         max_parallel_subagents_per_target_agent: of them, those of one agent, by its name.
         subagent_queue_backpressure_limit: subagents that may wait for their turn; a call beyond fails at once and says so.
+        background_tool_poll_interval_s: how often the log is looked at for what others posted to the runs that go on here: control requests,
+            answers, results of background tools.
         in_doubt: what happens on resume to a tool that was started, has no result and is neither read-only nor idempotent: "report" tells
             the model that the outcome is unknown, "ask" asks a person whether to run it again (in this release
             `approval_fallback` answers for them), "retry" runs it again.

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from afk_es.clock import Clock
 from afk_es.errors import InvariantError
-from afk_es.log import EventLog
+from afk_es.log import EventLog, Letter
 from afk_es.machine import AgentRunEvent, Draft, Effect, RunState, decide, endings, evolve, fold, initial_state, stamp
+from afk_es.machine.admission import admitted
 from afk_es.machine.effects import EvaluatePolicy, ValidateOutput, Wait
 from afk_es.machine.values import Messages
 
@@ -69,6 +71,8 @@ class Loop:
         self._pending: list[AgentRunEvent] = []
         self._running: dict[str, asyncio.Task[None]] = {}
         self._inbox: list[tuple[str | None, Draft]] = []
+        self._letters: deque[Letter] = deque()
+        self._last_letter = state.last_letter
         self._wake = asyncio.Event()
         self._broken: BaseException | None = None
         # Time of day may jump; a stretch reads it once and goes on by the monotonic clock.
@@ -83,6 +87,13 @@ class Loop:
         """Put in an event from outside, such as a control request."""
         self._inbox.append((None, draft))
         self._wake.set()
+
+    def deliver(self, letter: Letter) -> None:
+        """Put in a letter; one that was delivered before is let go. Whether it fits is judged when it is taken in."""
+        if letter.position > self._last_letter:
+            self._last_letter = letter.position
+            self._letters.append(letter)
+            self._wake.set()
 
     async def emit(self, text: str) -> None:
         """Let a piece of the model's text be seen; it is not stored, and has the seq of the call it belongs to."""
@@ -177,7 +188,7 @@ class Loop:
 
     async def _receive(self) -> None:
         """Wait until there is news, and take in all of it."""
-        while not self._inbox and self._broken is None:
+        while not self._inbox and not self._letters and self._broken is None:
             self._wake.clear()
             await self._wake.wait()
         self._take_in()
@@ -192,6 +203,10 @@ class Loop:
             # An effect that was stopped may have answered at the same moment; nobody waits for that answer any more.
             if effect_id is None or self._running.pop(effect_id, None) is not None:
                 self._add(draft)
+        # After the answers of effects, which are facts: a letter that has been overtaken by one is refused, and no harm done.
+        while self._letters:
+            letter = self._letters.popleft()
+            self._add(admitted(self.state, letter.draft, letter.position))
 
     async def _perform(self, effect: Effect) -> None:
         try:

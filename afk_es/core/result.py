@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
@@ -13,6 +13,7 @@ from afk_es.log import EventLog
 from afk_es.machine.events import AgentRunEvent
 from afk_es.machine.state import RunState
 from afk_es.machine.values import ToolCall, Usage, canonical_json
+from afk_es.views import ModelUse, usage_by_model
 
 ResultState = Literal["completed", "failed", "degraded", "cancelled", "interrupted"]
 
@@ -75,6 +76,7 @@ class AgentResult(BaseModel):
         subagent_executions: the runs of this run's own subagents that have ended.
         usage_aggregate: tokens of all model calls whose provider said how many, those of subagents that have ended too.
         total_cost_usd: known costs added up, of subagents that have ended too; None where no answer carried a price.
+        usage_by_model: requests, tokens and costs of this run itself by the name a model was asked under, fallbacks included.
         requested_model: the agent's model.
         normalized_model: the name under which the provider answered; where it did not say, the one it was asked by.
         provider_adapter: the adapter that answered, which is a fallback's where one had to; without an answer, the agent's own.
@@ -94,6 +96,7 @@ class AgentResult(BaseModel):
     subagent_executions: tuple[SubagentExecutionRecord, ...] = ()
     usage_aggregate: Usage = Usage()
     total_cost_usd: float | None = None
+    usage_by_model: dict[str, ModelUse] = {}
     requested_model: str
     normalized_model: str
     provider_adapter: str
@@ -122,7 +125,7 @@ _ERRORS: dict[str, type[RunError]] = {
 }
 
 
-def result_of(state: RunState, events: Iterable[AgentRunEvent], structured: Any = None) -> AgentResult:
+def result_of(state: RunState, events: Sequence[AgentRunEvent], structured: Any = None) -> AgentResult:
     """The result of a run in this state. Of the events only `RESULT_EVENTS` count.
 
     Args:
@@ -157,6 +160,7 @@ def result_of(state: RunState, events: Iterable[AgentRunEvent], structured: Any 
         subagent_executions=tuple(subagents),
         usage_aggregate=state.usage,
         total_cost_usd=cost,
+        usage_by_model=usage_by_model(events),
         requested_model=model.model,
         normalized_model=(answer.get("model") if answer is not None else None) or answered.get("model", model.model),
         provider_adapter=answered.get("provider", model.provider),
@@ -238,7 +242,9 @@ def _response(data: dict[str, Any]) -> LLMResponse:
         text=data["text"],
         tool_calls=tuple(ToolCall(item["id"], item["tool_name"], item["arguments"]) for item in data["tool_calls"]),
         finish_reason=data["finish_reason"],
-        usage=Usage(**usage) if usage is not None else None,
+        usage=Usage(usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]) if usage is not None else None,
+        cache_read_tokens=usage.get("cache_read_tokens") if usage is not None else None,
+        cached=data.get("cached", False),
         cost_usd=data["cost_usd"],
         model=data.get("model"),
         structured_response=data.get("structured_response"),

@@ -15,6 +15,7 @@ from afk_es.core.config import RunnerConfig
 from afk_es.core.delegation import Children, ChildRun, SubagentHandler, root_of
 from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Feed, StreamFeed, Stretch
 from afk_es.core.history import ThreadMemory
+from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Handlers, Loop
 from afk_es.core.places import Places
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of, with_descendants
@@ -24,10 +25,11 @@ from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundErro
 from afk_es.handlers import Binding, live_handlers
 from afk_es.handlers.binding import Emit
 from afk_es.handlers.outputs import validated
-from afk_es.llms import ChatModel
+from afk_es.llms import ChatModel, UserMessage
+from afk_es.llms.content import content_of
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, Draft, RunState, fold, initial_state
-from afk_es.machine.values import Messages, clean_text, digest, plain
+from afk_es.machine.values import Messages, digest, plain
 
 _AGENTS_KEPT = 64
 
@@ -80,6 +82,7 @@ class Runner:
             limits.max_parallel_subagents_global, limits.max_parallel_subagents_per_target_agent, limits.subagent_queue_backpressure_limit
         )
         self._children = Children(self._begin_child, places)
+        self._inbox = Inbox(opened, self.config.background_tool_poll_interval_s)
         self._always_replay = self.config.debug or os.environ.get("AFK_ES_ALWAYS_REPLAY") == "1"
 
     @property
@@ -97,7 +100,7 @@ class Runner:
     # ------------------------------------------------------------------------------------------------------------------ starting a run
 
     def run_sync(
-        self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+        self, agent: Agent, *, user_message: UserMessage | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
     ) -> AgentResult:
         """Run the agent and wait for the result. A log that was handed in is closed afterwards, as its event loop ends; it opens again.
 
@@ -107,12 +110,12 @@ class Runner:
         return _blocking(self._run_to_the_end_of_the_loop(agent, user_message, context, thread_id), "run")
 
     async def run(
-        self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+        self, agent: Agent, *, user_message: UserMessage | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
     ) -> AgentResult:
         """Run the agent to its end.
 
         Args:
-            user_message: what the user says.
+            user_message: what the user says: a text, or a sequence of texts and images (`afk_es.llms.Image`).
             context: JSON data for instructions, policies and tools; laid over the agent's `context_defaults`.
             thread_id: the thread to go on with; the model sees its earlier turns. Default: a new thread.
 
@@ -126,14 +129,14 @@ class Runner:
         return await (await _begun(self._start(agent, user_message, context, thread_id, None))).result_or_cancel()
 
     async def run_handle(
-        self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+        self, agent: Agent, *, user_message: UserMessage | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
     ) -> AgentRunHandle:
         """Start a run in the background of this event loop. Its `run_started` is durable when this returns."""
         feed = EventFeed()
         return AgentRunHandle(await _begun(self._start(agent, user_message, context, thread_id, feed)), feed)
 
     async def run_stream(
-        self, agent: Agent, *, user_message: str | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+        self, agent: Agent, *, user_message: UserMessage | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
     ) -> AgentStreamHandle:
         """Start a run that streams: text as the model writes it, where the model can. Iterating the handle drives it."""
         feed = StreamFeed()
@@ -168,7 +171,7 @@ class Runner:
     # --------------------------------------------------------------------------------------------------------------------- the inside
 
     async def _run_to_the_end_of_the_loop(
-        self, agent: Agent, user_message: str | None, context: dict[str, Any] | None, thread_id: str | None
+        self, agent: Agent, user_message: UserMessage | None, context: dict[str, Any] | None, thread_id: str | None
     ) -> AgentResult:
         try:
             return await self.run(agent, user_message=user_message, context=context, thread_id=thread_id)
@@ -179,15 +182,14 @@ class Runner:
     async def _start(
         self,
         agent: Agent,
-        user_message: str | None,
+        user_message: UserMessage | None,
         context: dict[str, Any] | None,
         thread_id: str | None,
         feed: Feed | None,
         *,
         streamed: bool = False,
     ) -> Stretch:
-        if user_message is not None and not isinstance(user_message, str):
-            raise ConfigurationError(f"user_message is a str or None, not {type(user_message).__name__}")
+        text, parts = content_of(user_message)
         if thread_id is not None:
             _check_id("thread_id", thread_id)
         binding = await self._bound(agent)
@@ -202,9 +204,11 @@ class Runner:
                 "epoch": 1,
                 "owner": log.owner,
                 "agent": binding.data,
-                "user_message": clean_text(user_message) if user_message is not None else None,
+                "user_message": text,
                 "context": merged,
             }
+            if parts:
+                data["user_parts"] = parts
             if refs:
                 data["history"] = refs
             return await self._drive(binding, state, history, Draft("run_started", data), [], feed, streamed=streamed)
@@ -312,6 +316,14 @@ class Runner:
             await loop.open(started)
         except HeadConflictError as error:
             raise RunOwnedError(f"run {state.run_id} was taken over by another process at this moment: {error}") from error
+        if started.data["resumed"]:
+            try:
+                await self._inbox.catch_up(loop)
+            except BaseException:
+                self._session.log.release(state.run_id)
+                raise
+        else:
+            self._inbox.join(loop)
         if child is not None and child.end is not None:
             loop.post(Draft("control_requested", {"action": "cancel", "reason": child.end, "origin": "parent"}, child.end))
         task = asyncio.create_task(self._driven(loop, binding, notable, feed, whole=child is None), name=f"{state.run_id}:loop")
@@ -335,6 +347,7 @@ class Runner:
             # Nobody asks a child for its tool records but its parent's result, which reads them from the logs.
             return _result(binding, state, await with_descendants(self._session.log, notable) if whole else notable)
         finally:
+            self._inbox.leave(loop)
             if feed is not None:
                 feed.close()
             await self._session.leave()

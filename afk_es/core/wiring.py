@@ -15,7 +15,7 @@ from afk_es.clock import Clock
 from afk_es.core.config import RunnerConfig
 from afk_es.errors import AgentMismatchError, ConfigurationError
 from afk_es.handlers import Binding
-from afk_es.llms import ChatModel, PricedChatModel
+from afk_es.llms import ChatModel, Link, LinkedChatModel, PricedChatModel
 from afk_es.log import EventLog, default_location, open_log
 from afk_es.machine.delegation import DelegationSpec
 from afk_es.machine.spec import Limits, ModelSpec, RunSpec, ToolSpec
@@ -56,18 +56,24 @@ async def bind(
     cost_limited = cost_limited or agent.fail_safe.max_total_cost_usd is not None
     team = {each.name: await bind(each, config, policy, clock, default_model, cost_limited=cost_limited) for each in agent.subagents}
     transfers = {each.name: transfer_tool(each) for each in agent.subagents}
-    asked = [(name_of(model), resolved(agent, model, default_model)) for model in (agent.model, *agent.fail_safe.fallback_model_chain)]
-    specs = tuple([await _model_spec(name, model, cost_limited) for name, model in asked])
+    chain = (agent.model, *agent.fail_safe.fallback_model_chain)
+    asked = [link for model in chain for link in _links(name_of(model), resolved(agent, model, default_model))]
+    specs = tuple([await _model_spec(name, link, cost_limited) for name, link in asked])
     spec = RunSpec(
         agent_name=agent.name,
         models=specs,
         instructions=agent.static_instructions(),
-        dynamic_instructions=callable(agent.instructions),
-        tools=(*(tool.spec() for tool in agent.tools), *(transfer_spec(transfers[name], child.spec) for name, child in team.items())),
+        dynamic_instructions=agent.dynamic_instructions,
+        skills=agent.skills,
+        tools=(
+            *(tool.spec() for tool in agent.offered_tools()),
+            *(transfer_spec(transfers[name], child.spec) for name, child in team.items()),
+        ),
         parameters=_parameters(agent),
         output_schema=None if agent.output_type is None else plain(agent.output_type.model_json_schema()),
         limits=_limits(agent),
         policies=agent.fail_safe.policies(),
+        breaker=agent.fail_safe.breaker(),
         rendering=config.rendering(),
         interaction=config.interaction(),
         in_doubt=config.in_doubt,
@@ -77,8 +83,8 @@ async def bind(
         agent=agent,
         spec=spec,
         data=plain(msgspec.to_builtins(spec)),
-        models=tuple(model for _name, model in asked),
-        tools={tool.name: tool for tool in (*agent.tools, *transfers.values())},
+        models=tuple(link.model for _name, link in asked),
+        tools={tool.name: tool for tool in (*agent.offered_tools(), *transfers.values())},
         policy=PolicyEngine.combined(policy, agent.policy_engine),
         clock=clock,
         secrets_for=config.secret_scope_provider or _no_secrets,
@@ -103,6 +109,7 @@ def _identity(spec: RunSpec) -> RunSpec:
         models=tuple(ModelSpec(model.model, "") for model in spec.models[:1]),
         instructions=spec.instructions,
         dynamic_instructions=spec.dynamic_instructions,
+        skills=spec.skills,
         tools=spec.tools,
         parameters=spec.parameters,
         output_schema=spec.output_schema,
@@ -147,12 +154,20 @@ def resolved(agent: Agent, model: str | ChatModel, default_model: Callable[[], C
     )
 
 
-async def _model_spec(name: str, model: ChatModel, cost_limited: bool) -> ModelSpec:
-    priced = None
+def _links(name: str, model: ChatModel) -> list[tuple[str, Link]]:
+    """The models behind one, each with its name: of a model that retries and falls back by itself, those that it would ask."""
+    if not isinstance(model, LinkedChatModel):
+        return [(name, Link(model, None))]
+    first, *others = model.links()
+    return [(name, first), *((name_of(link.model), link) for link in others)]
+
+
+async def _model_spec(name: str, link: Link, cost_limited: bool) -> ModelSpec:
+    priced, model = None, link.model
     if cost_limited and isinstance(model, PricedChatModel):
         # It may have to load a price list.
         priced = await asyncio.to_thread(model.prices, name)
-    return ModelSpec(name, model.provider_id, priced)
+    return ModelSpec(name, model.provider_id, priced, link.retry)
 
 
 def _limits(agent: Agent) -> Limits:
@@ -195,7 +210,9 @@ def _differences(recorded: RunSpec, offered: RunSpec) -> list[str]:
     for field in ("agent_name", "instructions", "dynamic_instructions", "parameters", "output_schema"):
         before, after = getattr(recorded, field), getattr(offered, field)
         if before != after:
-            found.append(f"{field} {_short(before)} -> {_short(after)}")
+            found.append(f"{field} {_short(before)} -> {_short(after)}" if field != "instructions" else _apart(before, after))
+    found += [f"skill {name} is gone" for name in recorded.skills if name not in offered.skills]
+    found += [f"skill {name} is new" for name in offered.skills if name not in recorded.skills]
     for group in ("limits", "policies"):
         before, after = getattr(recorded, group), getattr(offered, group)
         for field in before.__struct_fields__:
@@ -219,6 +236,16 @@ def _differences(recorded: RunSpec, offered: RunSpec) -> list[str]:
             fields = [f for f in before_tools[name].__struct_fields__ if getattr(before_tools[name], f) != getattr(after_tools[name], f)]
             found.append(f"tool {name} differs in {', '.join(fields)}")
     return found
+
+
+def _apart(before: str | None, after: str | None) -> str:
+    """How two instructions differ, from a little before where they begin to: the beginning may be the same for pages."""
+    same = 0
+    if before is not None and after is not None:
+        same = next((at for at, (one, other) in enumerate(zip(before, after, strict=False)) if one != other), min(len(before), len(after)))
+    begin = max(same - 20, 0) if same > 40 else 0
+    shown = [_short(text[begin:] if text is not None else None) for text in (before, after)]
+    return f"instructions {f'from character {begin} on ' if begin else ''}{shown[0]} -> {shown[1]}"
 
 
 def _short(value: object) -> str:

@@ -109,6 +109,8 @@ def _completed(response: LLMResponse, state: RunState) -> dict[str, Any]:
         "usage": _usage(response),
         "cost_usd": cost if cost is not None and math.isfinite(cost) and cost >= 0 else None,
     }
+    if response.cached:
+        data["cached"] = True
     if response.model is not None:
         data["model"] = clean_text(response.model)
     if response.structured_response is not None:
@@ -123,7 +125,10 @@ def _usage(response: LLMResponse) -> dict[str, int] | None:
         return None
     # Some adapters leave the sum out; others count in it what is neither input nor output.
     total = usage.total_tokens or usage.input_tokens + usage.output_tokens
-    return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "total_tokens": total}
+    said = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "total_tokens": total}
+    if response.cache_read_tokens:
+        said["cache_read_tokens"] = response.cache_read_tokens
+    return said
 
 
 def _distinct(calls: tuple[ToolCall, ...], state: RunState) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 from afk_es.agents import PolicyEvent
 from afk_es.errors import ToolArgumentsError, text_of
 from afk_es.handlers.binding import Binding
+from afk_es.handlers.policy_roles import decided_by_roles
 from afk_es.machine import Draft, RunState
 from afk_es.machine.effects import EvaluatePolicy
 from afk_es.machine.values import ToolCall, clean_text, plain
@@ -29,12 +30,16 @@ class PolicyHandler:
             return _refused(call, "UnknownTool", unknown_tool(call.tool_name, self._binding.tools))
         try:
             valid = tool.validate(call.arguments)
-            arguments = tool.json_arguments(valid) if self._binding.policy.rules else None
+            arguments = tool.json_arguments(valid) if self._asks_somebody else None
         except ToolArgumentsError as error:
             return _refused(call, "InvalidArguments", str(error))
         except Exception as error:  # noqa: BLE001 - validators of the user's model run here; what they raise, the model is told
             return _refused(call, type(error).__name__, f"the arguments of {call.tool_name} could not be validated: {text_of(error)}")
         return self._decision(effect, state, tool, arguments)
+
+    @property
+    def _asks_somebody(self) -> bool:
+        return bool(self._binding.policy.rules or self._binding.agent.policy_roles)
 
     def _decision(
         self, effect: EvaluatePolicy, state: RunState, tool: Tool[..., Any] | None = None, arguments: dict[str, Any] | None = None
@@ -46,21 +51,23 @@ class PolicyHandler:
         subagent = spec.subagent if spec is not None else None
         if subagent is not None:
             about["subagent_name"] = subagent
-        if not engine.rules:
+        if not self._asks_somebody:
             return Draft("policy_decision", {"event_type": effect.event_type, **_ALLOWED, "matched_rules": [], **about})
-        decision = engine.evaluate(
-            PolicyEvent(
-                event_type=effect.event_type,
-                run_id=state.run_id,
-                thread_id=state.thread_id,
-                step=effect.step,
-                context=plain(state.context),
-                tool_name=tool.name if tool is not None else None,
-                tool_args=arguments or {},
-                tool_read_only=tool.read_only if tool is not None else None,
-                subagent_name=subagent,
-            )
+        event = PolicyEvent(
+            event_type=effect.event_type,
+            run_id=state.run_id,
+            thread_id=state.thread_id,
+            step=effect.step,
+            context=plain(state.context),
+            tool_name=tool.name if tool is not None else None,
+            tool_args=arguments or {},
+            tool_read_only=tool.read_only if tool is not None else None,
+            subagent_name=subagent,
         )
+        decision = engine.evaluate(event)
+        roles = self._binding.agent.policy_roles
+        if roles and not decision.matched_rules:
+            decision = decided_by_roles(roles, event) or decision
         # A rule that raised says why in the exception's words, which may hold what cannot be stored.
         reason = clean_text(decision.reason) if decision.reason is not None else None
         data = {

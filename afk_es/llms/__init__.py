@@ -6,6 +6,7 @@ Importing this package loads no vendor's client.
 from afk_es.errors import (
     LLMCancelledError,
     LLMCapabilityError,
+    LLMCircuitOpenError,
     LLMConfigurationError,
     LLMError,
     LLMInvalidResponseError,
@@ -13,12 +14,15 @@ from afk_es.errors import (
     LLMTimeoutError,
 )
 from afk_es.llms.builder import LLMBuilder
-from afk_es.llms.built import BuiltModel, LLMMiddleware
+from afk_es.llms.built import BuiltModel
 from afk_es.llms.chat import chat_messages, chat_tools
+from afk_es.llms.content import UserMessage, image_from_file
 from afk_es.llms.failure import Failure, classify
-from afk_es.llms.port import ChatModel, PricedChatModel, StreamingChatModel
+from afk_es.llms.port import ChatModel, Link, LinkedChatModel, LLMMiddleware, PricedChatModel, StreamingChatModel
+from afk_es.llms.prices import ModelPrices
 from afk_es.llms.request import LLMRequest
 from afk_es.llms.response import LLMResponse, StreamPart, TextDelta, ToolCallDelta
+from afk_es.machine.content import Image, MultipartMessage, Text
 from afk_es.machine.spec import ToolSpec
 from afk_es.machine.values import Message, Messages, ToolCall, Usage
 
@@ -29,10 +33,18 @@ __all__ = [
     "ChatModel",
     "PricedChatModel",
     "StreamingChatModel",
+    "LinkedChatModel",
+    "Link",
+    "ModelPrices",
     "LLMRequest",
     "LLMResponse",
     "Message",
     "Messages",
+    "MultipartMessage",
+    "Text",
+    "Image",
+    "image_from_file",
+    "UserMessage",
     "ToolCall",
     "ToolSpec",
     "Usage",
@@ -49,5 +61,6 @@ __all__ = [
     "LLMInvalidResponseError",
     "LLMConfigurationError",
     "LLMCapabilityError",
+    "LLMCircuitOpenError",
     "LLMCancelledError",
 ]

@@ -16,6 +16,7 @@ import msgspec
 from afk_es.errors import (
     LLMCancelledError,
     LLMCapabilityError,
+    LLMCircuitOpenError,
     LLMConfigurationError,
     LLMError,
     LLMInvalidResponseError,
@@ -32,6 +33,7 @@ _BY_CLASS: tuple[tuple[type[LLMError], Classification], ...] = (
     (LLMInvalidResponseError, "retryable"),
     (LLMConfigurationError, "terminal"),
     (LLMCapabilityError, "terminal"),
+    (LLMCircuitOpenError, "terminal"),
     (LLMCancelledError, "terminal"),
 )
 

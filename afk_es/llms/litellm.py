@@ -19,6 +19,7 @@ from afk_es.llms import litellm_clients
 from afk_es.llms.chat import chat_messages, chat_tools
 from afk_es.llms.litellm_answer import Answer
 from afk_es.llms.litellm_errors import translated
+from afk_es.llms.litellm_thinking import thinking
 from afk_es.llms.request import LLMRequest
 from afk_es.llms.response import LLMResponse, StreamPart
 from afk_es.machine.values import clean_text
@@ -134,7 +135,7 @@ class LiteLLMModel:
 
     async def _send(self, litellm: Any, request: LLMRequest, mode: dict[str, Any]) -> Any:
         timeout_s = request.timeout_s or self._timeout_s
-        parameters = {**self._parameters(request), **mode, "timeout": _client_timeout(max(timeout_s, self._stream_idle_s))}
+        parameters = {**self._parameters(litellm, request), **mode, "timeout": _client_timeout(max(timeout_s, self._stream_idle_s))}
         try:
             async with asyncio.timeout(timeout_s):
                 return await litellm.acompletion(**parameters)
@@ -152,8 +153,8 @@ class LiteLLMModel:
         except Exception as error:
             raise translated(error, api_key=self._api_key) from error
 
-    def _parameters(self, request: LLMRequest) -> dict[str, Any]:
-        parameters = {**self._settings, **request.extra, **_asked(request)}
+    def _parameters(self, litellm: Any, request: LLMRequest) -> dict[str, Any]:
+        parameters = {**self._settings, **request.extra, **_asked(request), **thinking(litellm, request)}
         # LiteLLM writes into the metadata and, for some providers, into the tools' schemas.
         for name in ("metadata", "tools"):
             if name in parameters:
@@ -179,6 +180,7 @@ class LiteLLMModel:
             cost_usd=self._cost(litellm, answer, completion),
             model=answer.model or getattr(completion, "model", None),
             structured_response=answer.structured(),
+            cache_read_tokens=answer.cache_read_tokens,
             raw=completion,
         )
 
@@ -210,17 +212,8 @@ def _asked(request: LLMRequest) -> dict[str, Any]:
         "stop": list(request.stop) or None,
         "response_format": _response_format(request.response_format),
         "metadata": request.metadata or None,
-        **_thinking(request),
     }
     return {name: value for name, value in asked.items() if value is not None}
-
-
-def _thinking(request: LLMRequest) -> dict[str, Any]:
-    if request.reasoning_enabled is False:
-        return {}
-    if request.reasoning_max_tokens is not None:
-        return {"thinking": {"type": "enabled", "budget_tokens": request.reasoning_max_tokens}}
-    return {"reasoning_effort": request.reasoning_effort or ("medium" if request.reasoning_enabled else None)}
 
 
 def _response_format(schema: dict[str, Any] | None) -> dict[str, Any] | None:

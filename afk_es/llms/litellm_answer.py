@@ -32,6 +32,7 @@ class Answer:
         self.finish_reason: str | None = None
         self.model: str | None = None
         self.usage: Usage | None = None
+        self.cache_read_tokens: int | None = None
         self._at: dict[int, int] = {}
 
     def take(self, chunk: Any) -> Iterator[TextDelta | ToolCallDelta]:
@@ -70,6 +71,9 @@ class Answer:
         tokens_in, tokens_out = max(read[0], before.input_tokens), max(read[1], before.output_tokens)
         total = max(getattr(usage, "total_tokens", None) or 0, before.total_tokens, tokens_in + tokens_out)
         self.usage = Usage(tokens_in, tokens_out, total)
+        cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)
+        if isinstance(cached, int) and 0 < cached <= tokens_in:
+            self.cache_read_tokens = cached
 
     def tool_calls(self) -> tuple[ToolCall, ...]:
         return tuple(ToolCall(call.id, call.tool_name, parsed_arguments(call.arguments)) for call in self.calls)

@@ -1,16 +1,22 @@
 """The model port: what the loop needs of a model, and nothing about who it is or how it is reached.
 
-Any object with `provider_id` and `chat` is a model. One that can stream adds `chat_stream`, and one that knows prices adds `prices`; whoever
-drives it looks whether they are there. Nobody closes a model but its maker: it may be at work for somebody else as well.
+Any object with `provider_id` and `chat` is a model. One that can stream adds `chat_stream`, one that knows prices adds `prices`, and one
+that is made of several adds `links`; whoever drives it looks whether they are there. Nobody closes a model but its maker: it may be at work for somebody else as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Protocol, runtime_checkable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from afk_es.llms.request import LLMRequest
-from afk_es.llms.response import LLMResponse, StreamPart
+from afk_es.llms.response import LLMResponse, StreamPart, TextDelta
+from afk_es.machine.spec import Retry
+
+CallNext: TypeAlias = Callable[[LLMRequest], Awaitable[LLMResponse]]
+LLMMiddleware: TypeAlias = Callable[[LLMRequest, CallNext], Awaitable[LLMResponse]]
+"""Wraps a call: may look at the request or send another, look at the answer or give another, or not call on at all."""
 
 
 @runtime_checkable
@@ -48,3 +54,42 @@ class PricedChatModel(ChatModel, Protocol):
     def prices(self, model: str) -> bool | None:
         """Whether answers of this model will carry their cost; None where only the answers will tell. May block: call it in a thread."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One model of a chain, as a Runner asks it: by itself, without retries or fallbacks that its log would not show.
+
+    Attributes:
+        retry: how the Runner is to try again; None as it does by itself.
+    """
+
+    model: ChatModel
+    retry: Retry | None
+
+
+@runtime_checkable
+class LinkedChatModel(ChatModel, Protocol):
+    """A model that retries, or asks others in its place: a Runner takes both over, so that each attempt is an event."""
+
+    def links(self) -> tuple[Link, ...]:
+        """The models of the chain, in the order in which they are asked."""
+        ...
+
+
+async def streamed(model: ChatModel, request: LLMRequest) -> AsyncGenerator[StreamPart, None]:
+    """The model's stream; of one that cannot stream the text in one piece, and then the answer."""
+    if isinstance(model, StreamingChatModel):
+        stream = model.chat_stream(request)
+        try:
+            async for part in stream:
+                yield part
+        finally:
+            # A stream holds a connection; it is let go here and now, not when the garbage is collected.
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
+        return
+    response = await model.chat(request)
+    if response.text:
+        yield TextDelta(response.text)
+    yield response

@@ -68,9 +68,9 @@ class LLMRequest(BaseModel):
         top_p: share of the probability mass to sample from, 0 to 1.
         stop: texts at which the answer ends; one string is one text.
         response_format: JSON Schema of the answer, for structured output; or the provider's own `{"type": "json_object"}` form.
-        reasoning_enabled: whether the model should think first.
-        reasoning_effort: how hard, in the provider's word ("low", "medium", "high").
-        reasoning_max_tokens: most tokens of thinking.
+        reasoning_enabled: whether the model should think first. False goes before the two below.
+        reasoning_effort: how hard, in the provider's word ("minimal", "low", "medium", "high"); alone, it turns thinking on.
+        reasoning_max_tokens: most tokens of thinking; alone, it turns thinking on. Goes before the effort where the model takes both.
         timeout_s: seconds until the call is given up; None takes the adapter's default.
         idempotency_key: the same for every attempt at the same question.
         metadata: for the provider's logs; not part of the question.

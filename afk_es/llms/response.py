@@ -21,6 +21,8 @@ class LLMResponse(BaseModel):
         cost_usd: the price in US dollars, or None where it is unknown.
         model: the model's name as the provider gave it.
         structured_response: the parsed JSON value, where the request had a `response_format` and the text satisfied JSON.
+        cache_read_tokens: tokens of the request that the provider had in its prompt cache, where it says so; part of `usage`.
+        cached: whether no model was asked for it, because `LLMBuilder.with_cache` or `with_coalescing` had it; then nothing was used.
         raw: the provider's own object; never stored.
     """
 
@@ -33,6 +35,8 @@ class LLMResponse(BaseModel):
     cost_usd: float | None = Field(default=None, ge=0)
     model: str | None = None
     structured_response: Any = None
+    cache_read_tokens: int | None = Field(default=None, ge=0)
+    cached: bool = False
     raw: Any = Field(default=None, repr=False, exclude=True)
 
 

@@ -65,6 +65,11 @@ def pack(columns: Columns) -> bytes:
     return _PACKER.encode(columns)
 
 
+def microseconds(at: dt.datetime) -> int:
+    """The time as it is stored."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
 def moment(at: int) -> dt.datetime:
     """The time that is stored as so many microseconds."""
     return _EPOCH + dt.timedelta(microseconds=at)
@@ -96,7 +101,7 @@ class Codec:
             columns: Columns = (
                 event.seq,
                 epoch,
-                (event.at - _EPOCH) // _MICROSECOND,
+                microseconds(event.at),
                 event.type,
                 None if event.state == _USUAL_STATE else event.state,
                 event.step,

@@ -5,6 +5,7 @@ It belongs to no event loop and keeps its runs when it is closed, so `run_sync` 
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -13,10 +14,11 @@ from afk_es.clock import Ids, RandomIds
 from afk_es.errors import LogClosedError, RunNotFoundError
 from afk_es.log.batch import Head, chained, encode_batch, refusal
 from afk_es.log.codec import Codec, Row
-from afk_es.log.port import ChainFault, RunHead, RunRecord
+from afk_es.log.port import ChainFault, Letter, RunHead, RunRecord
 from afk_es.log.records import run_record
 from afk_es.log.verification import chain_fault
-from afk_es.machine.events import AgentRunEvent
+from afk_es.machine.events import AgentRunEvent, Draft, validate_letter
+from afk_es.machine.values import plain
 
 FOUND_AT_MOST = 20
 
@@ -49,6 +51,7 @@ class MemoryEventLog:
         self._runs: dict[str, _Run] = {}
         self._parts: dict[str, str] = {}
         self._position = 0
+        self._letters: list[Letter] = []
         self._held: Counter[str] = Counter()
         self._opened = False
         self._lock = threading.Lock()
@@ -142,6 +145,29 @@ class MemoryEventLog:
         if run is None:
             raise RunNotFoundError(f"there is no run {run_id} in {self.location}")
         return chain_fault(run_id, run.head.thread_id, run.rows)
+
+    async def post(self, run_id: str, draft: Draft, *, at: dt.datetime) -> Letter:
+        """See `EventLog.post`."""
+        self._check_open()
+        validate_letter(draft)
+        kept = Draft(draft.type, plain(draft.data), draft.message)
+        with self._lock:
+            if run_id not in self._runs:
+                raise RunNotFoundError(f"there is no run {run_id} in {self.location}")
+            letter = Letter(len(self._letters) + 1, run_id, at, kept)
+            self._letters.append(letter)
+        return letter
+
+    async def letters(self, *, after: int = 0, run_ids: Sequence[str] | None = None) -> list[Letter]:
+        """See `EventLog.letters`."""
+        self._check_open()
+        wanted = None if run_ids is None else set(run_ids)
+        return [letter for letter in self._letters[max(after, 0) :] if wanted is None or letter.run_id in wanted]
+
+    async def posted(self) -> int:
+        """See `EventLog.posted`."""
+        self._check_open()
+        return len(self._letters)
 
     def hold(self, run_id: str) -> None:
         """See `EventLog.hold`."""

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from afk_es.machine.events import AgentRunEvent
+from afk_es.machine.events import AgentRunEvent, Draft
 
 
 class RunHead(msgspec.Struct, frozen=True):
@@ -57,6 +57,20 @@ class RunRecord(msgspec.Struct, frozen=True):
     user_message: str | None
     message: str
     parent_run_id: str | None = None
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """Something said to a run from outside: it waits in the log until the run's owner takes it in as an event.
+
+    Attributes:
+        position: orders the letters of a log, from 1. The event that a letter becomes names it as `data["letter"]`.
+        draft: the event it asks for.
+    """
+
+    position: int
+    run_id: str
+    at: dt.datetime
+    draft: Draft
 
 
 class ChainFault(msgspec.Struct, frozen=True):
@@ -144,6 +158,24 @@ class EventLog(Protocol):
         Raises:
             RunNotFoundError: there is no such run.
         """
+        ...
+
+    async def post(self, run_id: str, draft: Draft, *, at: dt.datetime) -> Letter:
+        """Leave a letter for a run, durable when it returns. Whether it still fits is seen when it is taken in.
+
+        Raises:
+            InvalidEventError: not a type that can be posted (see `EventType.posted`), or data not of its shape; nothing was written.
+            RunNotFoundError: there is no such run.
+            LogError: the file could not be written; nothing was.
+        """
+        ...
+
+    async def letters(self, *, after: int = 0, run_ids: Sequence[str] | None = None) -> list[Letter]:
+        """The letters with a position above `after`, in order: of these runs, or of all."""
+        ...
+
+    async def posted(self) -> int:
+        """The position of the last letter; 0 if there is none."""
         ...
 
     def hold(self, run_id: str) -> None:

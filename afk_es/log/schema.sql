@@ -1,4 +1,4 @@
--- The event log, schema version 1. Tables refuse to change or forget; a run grows only at its end, by one owner at a time.
+-- The event log, file version 2. Tables refuse to change or forget; a run grows only at its end, by one owner at a time.
 --
 -- Why a rowid table with an integer run key and a unique index: with many runs interleaved it writes 5-8 us a row, where one clustered on
 -- a text run id took up to 52. Rows are small on purpose: a default is NULL (state 'running', the empty message) or left out of the JSON,
@@ -34,6 +34,19 @@ CREATE TABLE IF NOT EXISTS events (
   UNIQUE (run, seq)
 ) STRICT;
 
+-- What was said to a run from outside. Since file version 2, and apart from `events` because nothing but a claim may follow a run's end and
+-- only its owner may extend it: whoever is the owner next takes each letter in as an event that names its position.
+CREATE TABLE IF NOT EXISTS letters (
+  position INTEGER PRIMARY KEY,
+  run      INTEGER NOT NULL REFERENCES runs,
+  at       INTEGER NOT NULL, -- microseconds since 1970, UTC
+  type     TEXT NOT NULL,    -- of the event that it becomes
+  message  TEXT NOT NULL,
+  data     TEXT NOT NULL     -- JSON
+) STRICT;
+
+CREATE INDEX IF NOT EXISTS letters_of_run ON letters (run);
+
 -- A takeover uses the next seq, so this and the unique index stop every owner who does not know of it.
 CREATE TRIGGER IF NOT EXISTS events_follow BEFORE INSERT ON events
 WHEN NOT EXISTS (SELECT 1 FROM events WHERE run = NEW.run AND seq = NEW.seq - 1 AND epoch = NEW.epoch - (NEW.type = 'run_started'))
@@ -48,3 +61,5 @@ CREATE TRIGGER IF NOT EXISTS runs_stay BEFORE UPDATE ON runs BEGIN SELECT RAISE(
 CREATE TRIGGER IF NOT EXISTS runs_last BEFORE DELETE ON runs BEGIN SELECT RAISE(ABORT, 'runs are never deleted'); END;
 CREATE TRIGGER IF NOT EXISTS parts_stay BEFORE UPDATE ON parts BEGIN SELECT RAISE(ABORT, 'parts are never changed'); END;
 CREATE TRIGGER IF NOT EXISTS parts_last BEFORE DELETE ON parts BEGIN SELECT RAISE(ABORT, 'parts are never deleted'); END;
+CREATE TRIGGER IF NOT EXISTS letters_stay BEFORE UPDATE ON letters BEGIN SELECT RAISE(ABORT, 'letters are never changed'); END;
+CREATE TRIGGER IF NOT EXISTS letters_last BEFORE DELETE ON letters BEGIN SELECT RAISE(ABORT, 'letters are never deleted'); END;

@@ -7,6 +7,7 @@ at `close()`. An open store belongs to its event loop and its process: do not ca
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import os
 import sqlite3
@@ -21,13 +22,14 @@ from afk_es.clock import Ids, RandomIds
 from afk_es.errors import LogClosedError, LogReadOnlyError, RunNotFoundError
 from afk_es.log import sqlite_queries as queries
 from afk_es.log.batch import encode_batch
-from afk_es.log.codec import Codec, Row
+from afk_es.log.codec import Codec, Row, microseconds
 from afk_es.log.owners import Owners
-from afk_es.log.port import ChainFault, RunHead, RunRecord
+from afk_es.log.port import ChainFault, Letter, RunHead, RunRecord
 from afk_es.log.sqlite_file import Durability, check_options, fetch, in_our_words, open_reader, open_writer
 from afk_es.log.sqlite_writer import Writer
 from afk_es.log.verification import chain_fault, part_fault
-from afk_es.machine.events import AgentRunEvent
+from afk_es.machine.events import AgentRunEvent, Draft, validate_letter
+from afk_es.machine.values import canonical_json, plain
 
 
 class SqliteEventLog:
@@ -125,11 +127,15 @@ class SqliteEventLog:
 
     async def append(self, events: Sequence[AgentRunEvent], *, epoch: int) -> None:
         """See `EventLog.append`."""
+        writer = self._writing()
+        if events:
+            await writer.append(encode_batch(self._codec, events, epoch))
+
+    def _writing(self) -> Writer:
         self._check_open()
         if self._writer is None:
-            raise LogReadOnlyError(f"the log {self._path} was opened read-only; open it without read_only to append")
-        if events:
-            await self._writer.append(encode_batch(self._codec, events, epoch))
+            raise LogReadOnlyError(f"the log {self._path} was opened read-only; open it without read_only to write")
+        return self._writer
 
     async def read(self, run_id: str, *, after: int = 0, limit: int | None = None) -> list[AgentRunEvent]:
         """See `EventLog.read`."""
@@ -179,6 +185,38 @@ class SqliteEventLog:
         wanted = json.dumps(sorted(self._codec.references(sound)))
         contents = {key: queries.stored_text(content) for key, content in await self._fetch(queries.STORED_PARTS, (wanted,))}
         return part_fault(run_id, sound, contents) or fault
+
+    async def post(self, run_id: str, draft: Draft, *, at: dt.datetime) -> Letter:
+        """See `EventLog.post`."""
+        writer = self._writing()
+        validate_letter(draft)
+        kept = Draft(draft.type, plain(draft.data), draft.message)
+        row = (microseconds(at), kept.type, kept.message, canonical_json(kept.data).decode(), run_id)
+        position = await writer.post(row)
+        if position is None:
+            raise RunNotFoundError(f"there is no run {run_id} in {self._path}")
+        return Letter(position, run_id, at, kept)
+
+    async def letters(self, *, after: int = 0, run_ids: Sequence[str] | None = None) -> list[Letter]:
+        """See `EventLog.letters`."""
+        if not await self._has_letters():
+            return []
+        if run_ids is None:
+            rows = await self._fetch(queries.ALL_LETTERS, (after,))
+        else:
+            rows = await self._fetch(queries.LETTERS_OF_RUNS, (after, json.dumps(list(run_ids))))
+        return [queries.letter(row) for row in rows]
+
+    async def posted(self) -> int:
+        """See `EventLog.posted`."""
+        if not await self._has_letters():
+            return 0
+        ((position,),) = await self._fetch(queries.POSTED, ())
+        return int(position)
+
+    async def _has_letters(self) -> bool:
+        """Whether the file has the table: one of version 1 that nobody has written to since has not."""
+        return not self._read_only or bool((await self._fetch(queries.HAS_LETTERS, ()))[0][0])
 
     def hold(self, run_id: str) -> None:
         """See `EventLog.hold`."""

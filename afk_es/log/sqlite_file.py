@@ -32,8 +32,8 @@ Durability = Literal["full", "normal"]
 
 APPLICATION_ID = 0x61666B31
 """`afk1` in ASCII; `file(1)` and SQLite's own tools show it."""
-FILE_VERSION = 1
-"""Of the tables. Event shapes have a version of their own, in each row."""
+FILE_VERSION = 2
+"""Of the tables; version 2 added `letters`. Event shapes have a version of their own, in each row."""
 
 _BUSY_RETRY_S = 0.01
 _SIGNS = """
@@ -84,7 +84,7 @@ async def open_writer(path: Path, *, durability: Durability, busy_timeout_s: flo
     connection = await _connect(path, "mode=rwc", busy_timeout_s)
     try:
         await fetch(connection, "PRAGMA trusted_schema=OFF")
-        if await _is_blank(connection, path):
+        if await _version(connection, path) < FILE_VERSION:
             await _create(connection)
         await _until_free(connection, "PRAGMA journal_mode=WAL", busy_timeout_s)
         await fetch(connection, f"PRAGMA synchronous={durability}")
@@ -120,7 +120,7 @@ async def _open_reader(path: Path, mode: str, busy_timeout_s: float) -> aiosqlit
     connection = await _connect(path, mode, busy_timeout_s)
     try:
         await fetch(connection, "PRAGMA trusted_schema=OFF")
-        if await _is_blank(connection, path):
+        if await _version(connection, path) == 0:
             raise ForeignLogError(f"{path} is empty: no run was ever recorded in it")
         await fetch(connection, "SELECT run FROM runs LIMIT 1")
     except BaseException as error:
@@ -165,8 +165,8 @@ def _is_whole(path: Path) -> bool:
     return not (wal.exists() and wal.stat().st_size)
 
 
-async def _is_blank(connection: aiosqlite.Connection, path: Path) -> bool:
-    """Whether nothing was ever put into the file. Raises if what is in it is not a log that this version can use."""
+async def _version(connection: aiosqlite.Connection, path: Path) -> int:
+    """The version of the file's tables; 0 if nothing was ever put into it. Raises if what is in it is not a log that this version can use."""
     try:
         # One statement, so one moment: another process may be making the file meanwhile.
         ((application, version, objects),) = await fetch(connection, _SIGNS)
@@ -175,16 +175,17 @@ async def _is_blank(connection: aiosqlite.Connection, path: Path) -> bool:
             raise ForeignLogError(f"{path} is not a SQLite database; name another path for the log") from error
         raise
     if not (application or version or objects):
-        return True
+        return 0
     if application != APPLICATION_ID:
         raise ForeignLogError(f"{path} is a database of another application, not an afk_es log; name another path for the log")
     if version > FILE_VERSION:
         raise NewerLogError(f"{path} has log version {version}, this afk_es understands up to {FILE_VERSION}; upgrade afk_es to use it")
-    return False
+    return int(version)
 
 
 async def _create(connection: aiosqlite.Connection) -> None:
-    # In one transaction, and without effect the second time: two processes may both find the file blank.
+    # In one transaction, and without effect the second time: two processes may both find the file blank. It only adds what is not there, so
+    # it brings an older file up to date as well.
     schema = files("afk_es.log").joinpath("schema.sql").read_text("utf-8")
     pragmas = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FILE_VERSION};"
     try:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from afk_es.errors import InvalidEventError
 from afk_es.log.codec import Row, moment
-from afk_es.log.port import RunRecord
-from afk_es.machine.events import TERMINAL
+from afk_es.log.port import Letter, RunRecord
+from afk_es.machine.events import TERMINAL, Draft, validate_letter
 
 EVENTS = """
 SELECT seq, epoch, at, type, state, step, message, schema_version, data, hash FROM events
@@ -58,6 +61,20 @@ JOIN events AS last ON last.run = page.run AND last.seq = totals.seq
 JOIN events AS claim ON claim.run = page.run AND claim.seq = totals.claimed
 ORDER BY page.run DESC"""
 
+POST = """
+INSERT INTO letters (run, at, type, message, data) SELECT run, ?, ?, ?, ? FROM runs WHERE run_id = ? RETURNING position"""
+
+_LETTERS = "SELECT l.position, r.run_id, l.at, l.type, l.message, l.data FROM letters AS l JOIN runs AS r ON r.run = l.run"
+
+ALL_LETTERS = f"{_LETTERS} WHERE l.position > ? ORDER BY l.position"
+
+LETTERS_OF_RUNS = f"""
+{_LETTERS} WHERE l.position > ? AND l.run IN (SELECT run FROM runs WHERE run_id IN (SELECT value FROM json_each(?))) ORDER BY l.position"""
+
+POSTED = "SELECT coalesce(max(position), 0) FROM letters"
+
+HAS_LETTERS = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'letters')"
+
 # As blobs: a changed byte may have broken a text, and then only its bytes can be compared.
 STORED_BYTES = """
 SELECT seq, epoch, at, CAST(type AS BLOB), CAST(state AS BLOB), step, CAST(message AS BLOB), schema_version, CAST(data AS BLOB), hash
@@ -104,3 +121,14 @@ def run_record(row: tuple[Any, ...]) -> RunRecord:
         message=message or "",
         parent_run_id=parent_run_id,
     )
+
+
+def letter(row: tuple[Any, ...]) -> Letter:
+    """The letter of a row of `ALL_LETTERS`. One that cannot be read becomes a warning to its run: the others are delivered all the same."""
+    position, run_id, at, kind, message, data = row
+    try:
+        draft = Draft(kind, msgspec.json.decode(data, type=dict[str, Any]), message)
+        validate_letter(draft)
+    except (msgspec.DecodeError, InvalidEventError) as error:
+        draft = Draft("warning", {"kind": "letter_unreadable"}, f"letter {position} cannot be read: {error}")
+    return Letter(position, run_id, moment(at), draft)

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import aiosqlite
 
 from afk_es.errors import LogClosedError, LogError
+from afk_es.log import sqlite_queries as queries
 from afk_es.log.batch import Batch, Head, chained, conflict, refusal
 from afk_es.log.sqlite_file import fetch, in_our_words
 
@@ -95,6 +96,8 @@ class Writer:
         self._tails: OrderedDict[str, _Tail] = OrderedDict()
         self._parts: OrderedDict[str, None] = OrderedDict()
         self._closed = False
+        # A letter must not fall into somebody's transaction, which may be rolled back.
+        self._turn = asyncio.Lock()
 
     async def append(self, batch: Batch) -> None:
         """Append a batch and wait until it is durable. It lands even if the waiting is cancelled."""
@@ -105,6 +108,17 @@ class Writer:
         if self._draining is None or self._draining.done():
             self._start()
         await done
+
+    async def post(self, row: tuple[Any, ...]) -> int | None:
+        """Store a letter and return its position, durable; None if there is no such run. It lands even if the waiting is cancelled."""
+        async with self._turn:
+            if self._closed:
+                raise LogClosedError(f"the log {self._path} is closed")
+            try:
+                found = await fetch(self._connection, queries.POST, row)
+            except sqlite3.Error as error:
+                raise in_our_words(error, self._path) from error
+        return int(found[0][0]) if found else None
 
     def forget(self, run_id: str) -> None:
         """Drop what is remembered of a run that is no longer driven."""
@@ -121,7 +135,8 @@ class Writer:
         finally:
             for waiting in self._queue:
                 waiting.done.cancel()
-            await self._connection.close()
+            async with self._turn:
+                await self._connection.close()
 
     def _start(self) -> None:
         self._draining = asyncio.create_task(self._drain(), name="afk_es log writer")
@@ -135,7 +150,8 @@ class Writer:
     async def _drain(self) -> None:
         try:
             while self._queue:
-                await self._settle(self._next_group())
+                async with self._turn:
+                    await self._settle(self._next_group())
         finally:
             self._draining = None
 

@@ -58,12 +58,25 @@ class UsageData(TypedDict):
     input_tokens: int
     output_tokens: int
     total_tokens: int
+    cache_read_tokens: NotRequired[int]
+    """Of the input tokens, those that the provider had in its prompt cache."""
 
 
 class ToolCallData(TypedDict):
     id: str
     tool_name: str
     arguments: dict[str, Any] | str
+
+
+class PartData(TypedDict):
+    """A part of a user's message: text, or an image by its address or its bytes."""
+
+    type: Literal["text", "image"]
+    text: NotRequired[str]
+    url: NotRequired[str]
+    media_type: NotRequired[str]
+    data: NotRequired[str]
+    """Base64."""
 
 
 class RunRef(TypedDict):
@@ -92,6 +105,9 @@ class RunStarted(TypedDict):
     agent: NotRequired[dict[str, Any]]
     """The `RunSpec`. In a resumed stretch only where it differs from the one before."""
     user_message: NotRequired[str | None]
+    """The text of what the user said."""
+    user_parts: NotRequired[list[PartData]]
+    """All of it, where there are images."""
     context: NotRequired[dict[str, Any]]
     history: NotRequired[list[RunRef]]
     """The earlier runs on the thread whose turns this run begins with."""
@@ -144,6 +160,8 @@ class LlmCompleted(TypedDict):
     latency_ms: float
     model: NotRequired[str | None]
     """The model's name as the provider gave it."""
+    cached: NotRequired[bool]
+    """Nobody was asked: a cache of the model object had the answer. It used no tokens and cost nothing."""
     structured_response: NotRequired[Any]
 
 
@@ -156,6 +174,15 @@ class LlmFailed(TypedDict):
     status_code: NotRequired[int | None]
     retry_after_s: NotRequired[float | None]
     latency_ms: NotRequired[float]
+
+
+class CircuitOpened(TypedDict):
+    model: str
+    model_index: int
+    failures: int
+    """Retryable failures in a row."""
+    cooldown_s: float
+    """Seconds until the model may be asked again."""
 
 
 class TextDelta(TypedDict):
@@ -226,6 +253,7 @@ class ToolBackgroundResolved(TypedDict):
     tool_call_id: str
     ticket_id: str
     output: Any
+    letter: NotRequired[int]
 
 
 class ToolBackgroundFailed(TypedDict):
@@ -234,6 +262,7 @@ class ToolBackgroundFailed(TypedDict):
     ticket_id: str
     error: str
     expired: NotRequired[bool]
+    letter: NotRequired[int]
 
 
 class ApprovalRequested(TypedDict):
@@ -259,6 +288,7 @@ class ApprovalResolved(TypedDict):
     by: str
     """A person's name, or `fallback` where nobody answered."""
     reason: str | None
+    letter: NotRequired[int]
 
 
 class InputRequested(TypedDict):
@@ -277,6 +307,7 @@ class InputResolved(TypedDict):
     outcome: Literal["answered", "denied", "deferred"]
     value: str | None
     by: str
+    letter: NotRequired[int]
 
 
 class SubagentStarted(TypedDict):
@@ -354,6 +385,7 @@ class ControlRequested(TypedDict):
     reason: str | None
     origin: str
     """`handle`, or the name of whoever asked from outside."""
+    letter: NotRequired[int]
 
 
 class TimerFired(TypedDict):
@@ -384,6 +416,8 @@ class ThreadCompacted(TypedDict):
 
 class Warned(TypedDict):
     kind: str
+    letter: NotRequired[int]
+    """The position of the letter that was taken in as this, here as in the other types that have it."""
 
 
 class RunCompleted(TypedDict):
@@ -419,6 +453,7 @@ class EventType(msgspec.Struct, frozen=True):
             `caller` from outside.
         terminal: whether it ends the run's stretch.
         stored: whether it is in the log, or only seen live.
+        posted: whether anybody may leave it for the run as a letter, which the run's owner takes in when it fits.
         parts: keys of `data` that are stored once by content, however many events carry them.
         defaults: keys that are left out of the stored text where they have this value.
     """
@@ -429,12 +464,19 @@ class EventType(msgspec.Struct, frozen=True):
     origin: Origin
     terminal: bool = False
     stored: bool = True
+    posted: bool = False
     parts: tuple[str, ...] = ()
     defaults: dict[str, Any] = {}
 
 
 _TABLE = (
-    EventType("run_started", RunStarted, "a run, or a resumed stretch of it, begins and its owner claims it", "runner", parts=("agent",)),
+    EventType(
+        "run_started",
+        RunStarted,
+        "a run, or a resumed stretch of it, begins and its owner claims it",
+        "runner",
+        parts=("agent", "user_parts"),
+    ),
     EventType("step_started", StepStarted, "a step begins: one turn of the model and the tools it asks for", "decision"),
     EventType(
         "instructions_resolved",
@@ -460,6 +502,12 @@ _TABLE = (
     EventType("text_delta", TextDelta, "a piece of text arrived in a streamed run", "effect", stored=False),
     EventType("llm_completed", LlmCompleted, "the model has answered", "effect"),
     EventType("llm_failed", LlmFailed, "one attempt to ask the model failed", "effect"),
+    EventType(
+        "circuit_open",
+        CircuitOpened,
+        "a model was not asked, because it has failed too often in a row and its cooldown is not over",
+        "decision",
+    ),
     EventType("output_validated", OutputValidated, "the final answer satisfies the agent's output type", "effect"),
     EventType("output_rejected", OutputRejected, "the final answer does not, and the model is told why", "effect"),
     EventType("tool_batch_started", ToolBatchStarted, "the tool calls of one answer are taken up", "decision"),
@@ -473,17 +521,17 @@ _TABLE = (
         defaults={"error": None, "agent_depth": 0, "outcome": "returned"},
     ),
     EventType("tool_deferred", ToolDeferred, "a call was accepted and goes on in the background", "effect"),
-    EventType("tool_background_resolved", ToolBackgroundResolved, "a deferred call ended well", "caller"),
-    EventType("tool_background_failed", ToolBackgroundFailed, "a deferred call failed or expired", "caller"),
+    EventType("tool_background_resolved", ToolBackgroundResolved, "a deferred call ended well", "caller", posted=True),
+    EventType("tool_background_failed", ToolBackgroundFailed, "a deferred call failed or expired", "caller", posted=True),
     EventType("approval_requested", ApprovalRequested, "a call waits for a person's yes", "decision"),
-    EventType("approval_resolved", ApprovalResolved, "a person, or the fallback, answered", "effect"),
+    EventType("approval_resolved", ApprovalResolved, "a person, or the fallback, answered", "effect", posted=True),
     EventType("input_requested", InputRequested, "a call waits for a person's words", "decision"),
-    EventType("input_resolved", InputResolved, "a person, or the fallback, answered", "effect"),
+    EventType("input_resolved", InputResolved, "a person, or the fallback, answered", "effect", posted=True),
     EventType("subagent_started", SubagentStarted, "a subagent's run is about to start", "decision"),
     EventType("subagent_completed", SubagentCompleted, "a subagent's run has ended", "effect"),
     EventType("subagent_waiting", SubagentWaiting, "a subagent's run was laid down, and goes on when this one is resumed", "effect"),
     EventType("subagents_routed", SubagentsRouted, "the agent's router has said what to delegate before the model is asked", "effect"),
-    EventType("control_requested", ControlRequested, "somebody asked to pause, resume, cancel or interrupt", "caller"),
+    EventType("control_requested", ControlRequested, "somebody asked to pause, resume, cancel or interrupt", "caller", posted=True),
     EventType("timer_fired", TimerFired, "a wait is over: a retry's delay, a deadline", "effect"),
     EventType(
         "effect_in_doubt", EffectInDoubt, "on resume, an announced effect without a result was found, and this is done about it", "decision"
@@ -518,3 +566,16 @@ def validate(event_type: str, data: dict[str, Any]) -> None:
         msgspec.convert(data, row.shape)
     except msgspec.ValidationError as error:
         raise InvalidEventError(f"{event_type}: {error}") from error
+
+
+def validate_letter(draft: Draft) -> None:
+    """Check that a draft can be left for a run from outside.
+
+    Raises:
+        InvalidEventError: not a type that can be posted, or data not of its shape.
+    """
+    row = EVENT_TYPES.get(draft.type)
+    if row is None or not row.posted:
+        legal = ", ".join(sorted(name for name, known in EVENT_TYPES.items() if known.posted))
+        raise InvalidEventError(f"{draft.type!r} cannot be posted to a run; what can: {legal}")
+    validate(draft.type, draft.data)

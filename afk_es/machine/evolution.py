@@ -17,7 +17,15 @@ from afk_es.machine.delegation_facts import subagent_completed, subagent_started
 from afk_es.machine.doubt_facts import approval_resolved, effect_in_doubt, input_resolved, requested
 from afk_es.machine.events import EVENT_TYPES, AgentRunEvent
 from afk_es.machine.legality import LEGAL, broken
-from afk_es.machine.model_facts import instructions_resolved, llm_called, llm_completed, llm_failed, output_rejected, output_validated
+from afk_es.machine.model_facts import (
+    circuit_open,
+    instructions_resolved,
+    llm_called,
+    llm_completed,
+    llm_failed,
+    output_rejected,
+    output_validated,
+)
 from afk_es.machine.run_facts import control_requested, noted, run_completed, run_ended, run_started, step_started, timer_fired
 from afk_es.machine.state import ENDED, RunState
 from afk_es.machine.tool_facts import (
@@ -65,7 +73,25 @@ def fold(state: RunState, events: Iterable[AgentRunEvent]) -> RunState:
     return state
 
 
-_HANDLERS: dict[str, Callable[[RunState, AgentRunEvent, dict[str, Any]], RunState]] = {
+Fold = Callable[[RunState, AgentRunEvent, dict[str, Any]], RunState]
+
+
+def _from_outside(handler: Fold) -> Fold:
+    """The handler of a type that may come as a letter: each letter is taken in once, in the order in which they were posted."""
+
+    def taken_in(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
+        after = handler(state, event, data)
+        letter = data.get("letter")
+        if letter is None:
+            return after
+        if letter <= state.last_letter:
+            raise broken(event, f"letter {letter} was taken in before: the fold stands at letter {state.last_letter}")
+        return replace(after, last_letter=letter)
+
+    return taken_in
+
+
+_HANDLERS: dict[str, Fold] = {
     "run_started": run_started,
     "step_started": step_started,
     "instructions_resolved": instructions_resolved,
@@ -73,6 +99,7 @@ _HANDLERS: dict[str, Callable[[RunState, AgentRunEvent, dict[str, Any]], RunStat
     "llm_called": llm_called,
     "llm_completed": llm_completed,
     "llm_failed": llm_failed,
+    "circuit_open": circuit_open,
     "output_validated": output_validated,
     "output_rejected": output_rejected,
     "tool_batch_started": tool_batch_started,
@@ -80,22 +107,22 @@ _HANDLERS: dict[str, Callable[[RunState, AgentRunEvent, dict[str, Any]], RunStat
     "tool_failed": tool_failed,
     "tool_completed": tool_completed,
     "tool_deferred": tool_deferred,
-    "tool_background_resolved": background_ended,
-    "tool_background_failed": background_ended,
+    "tool_background_resolved": _from_outside(background_ended),
+    "tool_background_failed": _from_outside(background_ended),
     "approval_requested": requested,
-    "approval_resolved": approval_resolved,
+    "approval_resolved": _from_outside(approval_resolved),
     "input_requested": requested,
-    "input_resolved": input_resolved,
+    "input_resolved": _from_outside(input_resolved),
     "subagent_started": subagent_started,
     "subagent_completed": subagent_completed,
     "subagent_waiting": subagent_waiting,
     "subagents_routed": subagents_routed,
-    "control_requested": control_requested,
+    "control_requested": _from_outside(control_requested),
     "timer_fired": timer_fired,
     "effect_in_doubt": effect_in_doubt,
     "limit_reached": noted,
     "thread_compacted": noted,
-    "warning": noted,
+    "warning": _from_outside(noted),
     "run_completed": run_completed,
     "run_failed": run_ended,
     "run_interrupted": run_ended,

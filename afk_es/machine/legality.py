@@ -33,6 +33,7 @@ LEGAL: dict[str, frozenset[str]] = {
         "llm_called",
         "llm_completed",
         "llm_failed",
+        "circuit_open",
         "effect_in_doubt",
         "run_completed",
     },
@@ -66,6 +67,7 @@ CALL_LEGAL: dict[str, frozenset[str]] = {
     "llm_called": frozenset({"allowed"}),
     "llm_completed": frozenset({"called"}),
     "llm_failed": frozenset({"waiting", "called"}),
+    "circuit_open": frozenset({"allowed"}),
     "effect_in_doubt": frozenset({"in_doubt"}),
 }
 """Per event type, the statuses of the step's model call in which it may come: so no request has two results."""

@@ -7,10 +7,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from afk_es.machine.breaker import CLOSED, Breaker, may_call, succeeded
+from afk_es.machine.breaker import failed as breaker_failed
 from afk_es.machine.events import AgentRunEvent
 from afk_es.machine.legality import CALL_LEGAL, broken
 from afk_es.machine.retries import backoff
-from afk_es.machine.spec import POLICIES
+from afk_es.machine.spec import POLICIES, RunSpec
 from afk_es.machine.state import Failure, ModelCall, RunState
 from afk_es.machine.values import Message, ToolCall, Usage, digest_json
 
@@ -51,7 +53,10 @@ def llm_called(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> R
 
 def llm_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
     spec = state.spec
-    call_under_way(state, event)
+    call = call_under_way(state, event)
+    breakers = state.breakers
+    if breakers:
+        breakers = _with_breaker(breakers, spec, call.model_index, succeeded(breakers[call.model_index]))
     calls = tuple([ToolCall(item["id"], item["tool_name"], item["arguments"]) for item in data["tool_calls"]])
     text = data["text"]
     usage = data["usage"]
@@ -71,6 +76,7 @@ def llm_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -
         cost_usd=state.cost_usd if cost is None else state.cost_usd + Decimal(repr(cost)),
         cost_known=state.cost_known or cost is not None,
         fault=unknown_price(data.get("model") or spec.models[0].model) if unpriced else state.fault,
+        breakers=breakers,
     )
 
 
@@ -88,16 +94,58 @@ def llm_failed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> R
     call = call_under_way(state, event)
     failures = call.failures + 1
     failure = Failure(data["error"], data["error_type"], data["classification"])
+    # What failed before the model was asked, as the instructions may, is no affair of the model's.
+    asked = call.status == "called"
+    breakers = _breakers_after(state, call, failure, event.at.timestamp()) if asked else state.breakers
     retries, _consequence = POLICIES[spec.policies.llm_failure]
-    if retries and failure.classification == "retryable" and failures < spec.retry.attempts:
-        wait = backoff(spec.retry, failures, run_id=event.run_id, seq=event.seq, at=event.at, retry_after_s=data.get("retry_after_s"))
-        return replace(
-            state, seq=event.seq, at=event.at, call=replace(call, status="backoff", failures=failures, wait=wait, failure=failure)
-        )
-    if call.model_index + 1 < len(spec.models) and call.status == "called":
-        following = replace(call, status="allowed", model_index=call.model_index + 1, attempt=0, failures=0, failure=failure)
-        return replace(state, seq=event.seq, at=event.at, call=following)
-    return replace(state, seq=event.seq, at=event.at, call=replace(call, status="failed", failures=failures, failure=failure))
+    retry = (spec.models[call.model_index].retry if asked else None) or spec.retry
+    following = replace(call, failures=failures, failure=failure)
+    if retries and failure.classification == "retryable" and failures < retry.attempts:
+        wait = backoff(retry, failures, run_id=event.run_id, seq=event.seq, at=event.at, retry_after_s=data.get("retry_after_s"))
+        if (
+            asked
+            and breakers
+            and spec.breaker is not None
+            and not may_call(breakers[call.model_index], spec.breaker, wait.until.timestamp())
+        ):
+            # The breaker would still be open when the delay is over: what it has to say is said now.
+            following = replace(following, status="allowed")
+        else:
+            following = replace(following, status="backoff", wait=wait)
+    else:
+        following = _next_model(following, spec) if asked else replace(following, status="failed")
+    return replace(state, seq=event.seq, at=event.at, call=following, breakers=breakers)
+
+
+def circuit_open(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
+    call = call_under_way(state, event)
+    if data["model_index"] != call.model_index:
+        raise broken(event, f"model {data['model_index']} is not the one that is to be asked")
+    following = _next_model(replace(call, failure=Failure(event.message, "CircuitOpen")), state.spec)
+    return replace(state, seq=event.seq, at=event.at, call=following)
+
+
+def _next_model(call: ModelCall, spec: RunSpec) -> ModelCall:
+    """The call when this model is given up: the fallback's turn, or its end."""
+    if call.model_index + 1 < len(spec.models):
+        return replace(call, status="allowed", model_index=call.model_index + 1, attempt=0, failures=0)
+    return replace(call, status="failed")
+
+
+def _breakers_after(state: RunState, call: ModelCall, failure: Failure, at: float) -> tuple[Breaker, ...]:
+    """The breakers after a failed request. What cannot pass by itself says nothing of the provider."""
+    spec = state.spec
+    if spec.breaker is None or failure.classification != "retryable":
+        return state.breakers
+    before = state.breakers[call.model_index] if state.breakers else CLOSED
+    return _with_breaker(state.breakers, spec, call.model_index, breaker_failed(before, spec.breaker, at))
+
+
+def _with_breaker(breakers: tuple[Breaker, ...], spec: RunSpec, index: int, breaker: Breaker) -> tuple[Breaker, ...]:
+    """The breakers with this one in its place; none where all are closed."""
+    changed = [*(breakers or [CLOSED] * len(spec.models))]
+    changed[index] = breaker
+    return tuple(changed) if any(each != CLOSED for each in changed) else ()
 
 
 def output_validated(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:

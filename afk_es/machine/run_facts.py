@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from afk_es.machine.content import user_turn
 from afk_es.machine.delegation_facts import attempt_timed_out, taken_over
 from afk_es.machine.effects import Wait
 from afk_es.machine.events import AgentRunEvent
@@ -61,6 +62,9 @@ def run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         **_wall_time(spec.limits, event, state),
         "reason": "",
     }
+    if spec.models != state.spec.models:
+        # What another chain of models has failed at says nothing of this one.
+        changes["breakers"] = ()
     if not spec.dynamic_instructions:
         changes["instructions"] = spec.instructions
     elif not first:
@@ -74,7 +78,8 @@ def run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         changes["context"] = data.get("context", {})
         text = data.get("user_message")
         if text is not None:
-            changes["messages"] = state.messages.appended(Message("user", text))
+            parts = data.get("user_parts")
+            changes["messages"] = state.messages.appended(user_turn(text, parts) if parts else Message("user", text))
     else:
         if state.call is not None:
             changes["call"] = _taken_over(state.call, spec)

@@ -81,6 +81,8 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     provider: str
     priced: bool | None = None
     """Whether its price is known; None where only its answers will tell."""
+    retry: Retry | None = None
+    """How failures of this model are tried again, where that differs from the run's."""
 
 
 class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -119,6 +121,13 @@ class Retry(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_after_cap_s: float = 60.0
 
 
+class BreakerRule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When a model that keeps failing is left alone: after how many retryable failures in a row, and for how many seconds."""
+
+    failures: int = 5
+    cooldown_s: float = 30.0
+
+
 class Rendering(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a tool's output is shown to the model. Events keep the raw output."""
 
@@ -144,7 +153,9 @@ class RunSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     models: tuple[ModelSpec, ...]
     instructions: str | None = None
     dynamic_instructions: bool = False
-    """The instructions are a function: they are resolved at each step and recorded."""
+    """The instructions are a function, or have roles: they are resolved at each step and recorded."""
+    skills: tuple[str, ...] = ()
+    """Names of the skills that the instructions tell of."""
     tools: tuple[ToolSpec, ...] = ()
     parameters: dict[str, Any] = {}
     """Model parameters such as temperature or reasoning effort, as they go into the request."""
@@ -153,6 +164,8 @@ class RunSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     limits: Limits = Limits()
     policies: Policies = Policies()
     retry: Retry = Retry()
+    breaker: BreakerRule | None = None
+    """When a model of this run is left alone; None, as in runs of older versions, for never."""
     rendering: Rendering = Rendering()
     interaction: Interaction = Interaction()
     in_doubt: InDoubt = "report"

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from afk_es.machine.breaker import Breaker
 from afk_es.machine.delegation import Child, Delegation
 from afk_es.machine.effects import Wait
 from afk_es.machine.spec import Consequence, RunSpec
@@ -201,12 +202,14 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
         ran: the run's time before `since`.
         since: when it began to run, the last time; None while it does not.
         delegated: subagents that this step has taken on, of the answer and of a router's plan.
+        breakers: of the spec's models, in their order; empty until one of them has failed.
         cost_usd: the known costs added up, exactly.
         cost_known: whether any answer carried a price.
         fault: why the run has to fail once nothing is in flight any more.
         missing: what a degraded run did not do.
         notices: messages that join the conversation when the next step starts.
         answer: text of the last answer, whole or partial.
+        last_letter: the position of the last letter that was taken in.
     """
 
     run_id: str
@@ -224,6 +227,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     step: int = 0
     messages: Messages = msgspec.field(default_factory=Messages)
     call: ModelCall | None = None
+    breakers: tuple[Breaker, ...] = ()
     requested: tuple[ToolCall, ...] = ()
     batch: ToolBatch | None = None
     llm_calls: int = 0
@@ -245,6 +249,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     answer: str = ""
     output: Any = None
     reason: str = ""
+    last_letter: int = 0
 
     @property
     def ended(self) -> bool:

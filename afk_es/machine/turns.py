@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from afk_es.machine.breaker import cooldown_left_s, may_call
 from afk_es.machine.effects import CallModel, Effect, EvaluatePolicy, ResolveInstructions, RouteSubagents
 from afk_es.machine.events import Draft
 from afk_es.machine.limits import before_call, breached, degraded, ending, failed
@@ -72,6 +73,10 @@ def _ask(state: RunState, call: ModelCall) -> tuple[Draft, ...]:
     if breach is not None:
         return ending(state, breach)
     model = spec.models[call.model_index]
+    if state.breakers and spec.breaker is not None:
+        breaker, now = state.breakers[call.model_index], state.at.timestamp()
+        if not may_call(breaker, spec.breaker, now):
+            return (_not_asked(call, model.model, breaker.failures, cooldown_left_s(breaker, spec.breaker, now)),)
     return (
         Draft(
             "llm_called",
@@ -85,6 +90,13 @@ def _ask(state: RunState, call: ModelCall) -> tuple[Draft, ...]:
             },
         ),
     )
+
+
+def _not_asked(call: ModelCall, model: str, failures: int, cooldown_s: float) -> Draft:
+    last = f"; the last attempt failed: {call.failure.error}" if call.failure is not None and call.failures else ""
+    message = f"model {model!r} was not asked: {failures} failures in a row, and it is left alone for another {cooldown_s:.3g} s{last}"
+    data = {"model": model, "model_index": call.model_index, "failures": failures, "cooldown_s": round(cooldown_s, 6)}
+    return Draft("circuit_open", data, message)
 
 
 def _give_up(state: RunState, call: ModelCall) -> tuple[Draft, ...]:

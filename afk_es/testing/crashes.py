@@ -30,6 +30,7 @@ from afk_es.core.loop import Handler, Handlers
 from afk_es.errors import RunNotFoundError, UsageError
 from afk_es.handlers import Binding
 from afk_es.handlers.binding import Emit
+from afk_es.llms import UserMessage
 from afk_es.log import EventLog
 from afk_es.log.memory import MemoryEventLog
 from afk_es.log.port import ChainFault
@@ -73,7 +74,7 @@ class CrashScenario:
     """
 
     agent: Callable[[Path], Agent] | Agent
-    user_message: str | None = None
+    user_message: UserMessage | None = None
     context: dict[str, Any] | None = None
     thread_id: str | None = None
     config: RunnerConfig = field(default_factory=RunnerConfig)

@@ -21,7 +21,7 @@ import pytest_asyncio
 
 from afk_es.errors import HeadConflictError, InvalidEventError, LogClosedError, RunNotFoundError
 from afk_es.log.port import EventLog
-from afk_es.machine.events import AgentRunEvent
+from afk_es.machine.events import AgentRunEvent, Draft
 
 NewLog = Callable[[], EventLog]
 
@@ -69,6 +69,14 @@ def turn(run_id: str, seq: int, step: int = 1, **changed: Any) -> list[AgentRunE
         ("llm_completed", answer),
     )
     return [event(run_id, seq + place, kind, item, step=step, **changed) for place, (kind, item) in enumerate(data)]
+
+
+def control(action: str, reason: str = "because") -> Draft:
+    """What a letter may ask of a run."""
+    return Draft("control_requested", {"action": action, "reason": reason, "origin": "test"}, "f\u00fcr \u2603")
+
+
+_LETTERS = [("run_a", "pause"), ("run_b", "interrupt"), ("run_a", "resume"), ("run_a", "cancel")]
 
 
 async def begin(log: EventLog, run_id: str, **changed: Any) -> None:
@@ -335,6 +343,50 @@ class EventLogContract:
             await log.append([started(f"many_{number:02}")], epoch=1)
         assert await log.find("many") == [f"many_{number:02}" for number in range(24, 4, -1)]
 
+    async def test_letters_are_kept_in_the_order_in_which_they_were_posted(self, log: EventLog) -> None:
+        for run_id in ("run_a", "run_b"):
+            await begin(log, run_id)
+        assert await log.posted() == 0
+        posted = [await log.post(run_id, control(action), at=_START) for run_id, action in _LETTERS]
+        assert [letter.position for letter in posted] == sorted({letter.position for letter in posted})
+        assert await log.posted() == posted[-1].position
+        assert await log.letters() == posted
+        assert await log.letters(after=posted[0].position) == posted[1:]
+        assert await log.letters(run_ids=["run_b"]) == [posted[1]]
+        assert await log.letters(after=posted[1].position, run_ids=["run_a", "run_b", "unknown"]) == posted[2:]
+        assert await log.letters(run_ids=[]) == []
+
+    async def test_a_letter_changes_nothing_of_its_run(self, log: EventLog) -> None:
+        await begin(log, "run_a")
+        before = await log.head("run_a")
+        await log.post("run_a", control("cancel"), at=_START)
+        assert await log.head("run_a") == before
+        await log.append(turn("run_a", 6), epoch=1)
+        assert await log.verify("run_a") is None
+
+    async def test_a_letter_that_cannot_be_taken_in_is_refused(self, log: EventLog) -> None:
+        await begin(log, "run_a")
+        with pytest.raises(RunNotFoundError):
+            await log.post("run_b", control("cancel"), at=_START)
+        for draft in (Draft("run_cancelled", {"reason": "because"}), Draft("control_requested", {"action": 1}), Draft("unheard_of", {})):
+            with pytest.raises(InvalidEventError):
+                await log.post("run_a", draft, at=_START)
+        assert await log.posted() == 0
+
+    async def test_letters_and_events_at_once(self, log: EventLog) -> None:
+        await begin(log, "run_a")
+
+        async def post(number: int) -> None:
+            await log.post("run_a", control("pause", str(number)), at=_START)
+
+        async def drive() -> None:
+            for number in range(20):
+                await log.append(turn("run_a", 6 + number * 4, number + 2), epoch=1)
+
+        await asyncio.gather(drive(), *(begin(log, f"new_{number}") for number in range(20)), *(post(number) for number in range(20)))
+        assert sorted(int(letter.draft.data["reason"]) for letter in await log.letters()) == list(range(20))
+        assert await log.verify("run_a") is None
+
     async def test_an_owner_lives_in_what_it_holds(self, log: EventLog) -> None:
         await begin(log, "run_a")
         assert not await log.alive(log.owner, "run_a")
@@ -393,6 +445,11 @@ class SharedEventLogContract(EventLogContract):
         await begin(log, "run_a")
         assert await other.read("run_a") == await log.read("run_a")
         assert await other.verify("run_a") is None
+
+    async def test_one_sees_the_letters_that_the_other_posted(self, log: EventLog, other: EventLog) -> None:
+        await begin(log, "run_a")
+        letters = [await store.post("run_a", control("pause"), at=_START) for store in (log, other, log, other)]
+        assert await log.letters() == await other.letters() == letters
 
     async def test_of_two_first_events_one_lands(self, log: EventLog, other: EventLog) -> None:
         results = await asyncio.gather(begin(log, "run_a"), begin(other, "run_a"), return_exceptions=True)

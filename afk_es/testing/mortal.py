@@ -8,6 +8,7 @@ can disturb nobody. One thing differs from a real kill: a synchronous tool that 
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, Literal, TypeVar
@@ -16,8 +17,8 @@ import msgspec
 
 from afk_es.errors import LogClosedError
 from afk_es.log import EventLog
-from afk_es.log.port import ChainFault, RunHead, RunRecord
-from afk_es.machine import AgentRunEvent
+from afk_es.log.port import ChainFault, Letter, RunHead, RunRecord
+from afk_es.machine import AgentRunEvent, Draft
 
 T = TypeVar("T")
 
@@ -193,6 +194,30 @@ class MortalLog:
     async def verify(self, run_id: str) -> ChainFault | None:
         """See `EventLog.verify`."""
         return await self._inner.verify(run_id)
+
+    async def post(self, run_id: str, draft: Draft, *, at: dt.datetime) -> Letter:
+        """Post, passing a point before and one after.
+
+        Raises:
+            LogClosedError: the process is dead, and is only being cleared away.
+        """
+        process = self.process
+        if process is None:
+            return await self._inner.post(run_id, draft, at=at)
+        if process.dead:
+            raise LogClosedError("this process is dead: nothing of it reaches the log")
+        process.reach(CrashPoint("before", f"post:{run_id}", draft.type))
+        letter = await self._inner.post(run_id, draft, at=at)
+        process.reach(CrashPoint("after", f"post:{run_id}", draft.type))
+        return letter
+
+    async def letters(self, *, after: int = 0, run_ids: Sequence[str] | None = None) -> list[Letter]:
+        """See `EventLog.letters`."""
+        return await self._inner.letters(after=after, run_ids=run_ids)
+
+    async def posted(self) -> int:
+        """See `EventLog.posted`."""
+        return await self._inner.posted()
 
     def hold(self, run_id: str) -> None:
         """See `EventLog.hold`."""

@@ -4,10 +4,12 @@ from afk_es.tools.command import CommandResult, run_command
 from afk_es.tools.context import Secrets, ToolContext
 from afk_es.tools.decorator import tool
 from afk_es.tools.definition import Tool
+from afk_es.tools.filesystem import filesystem_tools
 from afk_es.tools.hooks import middleware, posthook, prehook, registry_middleware
 from afk_es.tools.outcome import ToolDeferredHandle, ToolResult, failure_text
 from afk_es.tools.registry import ToolRegistry, unknown_tool
 from afk_es.tools.sandbox import SandboxCommand, SandboxPath, SandboxProfile, SandboxUrl
+from afk_es.tools.skills import SkillPolicy
 
 __all__ = [
     "tool",
@@ -29,4 +31,6 @@ __all__ = [
     "SandboxUrl",
     "run_command",
     "CommandResult",
+    "filesystem_tools",
+    "SkillPolicy",
 ]

@@ -2,8 +2,9 @@
 
 from afk_es.views.ledger import CallRecord, ToolTally, call_records, tallied
 from afk_es.views.overview import LimitUse, Overview, overview
-from afk_es.views.printable import arguments_text, clipped, columns, compact_json, padded, visible
+from afk_es.views.printable import arguments_text, clipped, columns, compact_json, message_text, padded, visible, without_bytes
 from afk_es.views.requests import RebuiltRequest, request_at
+from afk_es.views.spending import ModelUse, usage_by_model
 from afk_es.views.timeline import Line, Timeline, heading, minutes_up, render_line, since, timeline
 from afk_es.views.verification import Problem, Verification, problems
 
@@ -25,12 +26,16 @@ __all__ = [
     "RebuiltRequest",
     "render_line",
     "request_at",
+    "message_text",
+    "ModelUse",
     "minutes_up",
     "since",
     "tallied",
     "Timeline",
     "timeline",
     "ToolTally",
+    "usage_by_model",
     "Verification",
     "visible",
+    "without_bytes",
 ]

@@ -13,6 +13,7 @@ from afk_es.machine.events import TERMINAL
 from afk_es.machine.state import RunState
 from afk_es.machine.values import Message, Messages, Usage
 from afk_es.views.ledger import CallRecord, call_records
+from afk_es.views.spending import ModelUse, usage_by_model
 
 
 class LimitUse(msgspec.Struct, frozen=True):
@@ -34,6 +35,7 @@ class Overview(msgspec.Struct, frozen=True):
         conversation: what was said in this run, without what the thread remembered before it.
         missing: what a degraded run did not do.
         cost_usd: None where no answer carried a price.
+        spending: what each model was asked for and used up.
         elapsed_s: time during which a process ran it.
     """
 
@@ -54,6 +56,7 @@ class Overview(msgspec.Struct, frozen=True):
     tool_calls: int
     usage: Usage
     cost_usd: float | None
+    spending: dict[str, ModelUse]
     context: dict[str, Any]
     conversation: tuple[Message, ...]
     calls: tuple[CallRecord, ...]
@@ -90,6 +93,7 @@ def overview(events: Sequence[AgentRunEvent], history: Messages | None = None) -
         tool_calls=state.tool_calls,
         usage=state.usage,
         cost_usd=float(state.cost_usd) if state.cost_known else None,
+        spending=usage_by_model(events),
         context=state.context,
         conversation=tuple(state.messages[remembered:]),
         calls=tuple(call_records(events)),

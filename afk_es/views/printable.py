@@ -10,7 +10,8 @@ import unicodedata
 from itertools import accumulate
 from typing import Any
 
-from afk_es.machine.values import canonical_json, clean_text
+from afk_es.machine.content import Image, MultipartMessage, Text
+from afk_es.machine.values import Message, canonical_json, clean_text
 
 ELLIPSIS = "…"
 
@@ -79,6 +80,46 @@ def arguments_text(arguments: dict[str, Any] | str | None) -> str:
     if isinstance(arguments, str):
         return arguments
     return ", ".join(f"{name}={canonical_json(value).decode()}" for name, value in arguments.items())
+
+
+def message_text(message: Message) -> str:
+    """What was said, with every image in a line of its own, named and not shown."""
+    if not isinstance(message, MultipartMessage):
+        return message.content
+    return "\n".join(part.text if isinstance(part, Text) else image_text(part) for part in message.parts)
+
+
+def image_text(image: Image) -> str:
+    """An image by its kind and size, or its address: `[image image/png, 12 kB]`."""
+    if image.data is None:
+        return f"[image {image.url}]"
+    return _sized(image.media_type, len(image.data))
+
+
+def parts_text(parts: list[dict[str, Any]]) -> str:
+    """The images among the parts of a `run_started`, which are sized without being decoded."""
+    images = (part for part in parts if part.get("type") == "image")
+    return " ".join(
+        _sized(part.get("media_type"), _decoded_bytes(part["data"])) if "data" in part else f"[image {part.get('url')}]" for part in images
+    )
+
+
+def without_bytes(data: dict[str, Any]) -> dict[str, Any]:
+    """An event's data for people: the images' bytes are named by their size."""
+    parts = data.get("user_parts")
+    if not isinstance(parts, list):
+        return data
+    shown = [{**part, "data": f"({_decoded_bytes(part['data'])} bytes, base64)"} if "data" in part else part for part in parts]
+    return {**data, "user_parts": shown}
+
+
+def _decoded_bytes(encoded: str) -> int:
+    """How many bytes some base64 stands for."""
+    return len(encoded) // 4 * 3 - encoded[-2:].count("=")
+
+
+def _sized(media_type: str | None, size: int) -> str:
+    return f"[image {media_type}, {f'{size / 1000:.0f} kB' if size >= 1000 else f'{size} bytes'}]"
 
 
 def _columns_of(character: str) -> int:

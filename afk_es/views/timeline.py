@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from afk_es.machine.events import AgentRunEvent
-from afk_es.views.printable import arguments_text, clipped, compact_json
+from afk_es.views.printable import arguments_text, clipped, compact_json, parts_text
 
 Tone = Literal["plain", "quiet", "good", "bad", "mark"]
 """How a line is meant: `mark` for what changes the course of a run, `quiet` for bookkeeping."""
@@ -140,7 +140,9 @@ def _run_started(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) 
         changed = "; with another agent or configuration" if "agent" in data else ""
         return f"resumed, epoch {data['epoch']}, owner {data['owner']}{changed}", "mark"
     message = data.get("user_message")
-    return f"{data['agent_name']}" + (f": {_cut(message)}" if message else ""), "mark"
+    images = parts_text(data["user_parts"]) if "user_parts" in data else ""
+    said = " ".join(text for text in (_cut(message or ""), images) if text)
+    return f"{data['agent_name']}" + (f": {said}" if said else ""), "mark"
 
 
 def _step_started(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
@@ -182,12 +184,16 @@ def _spent(data: dict[str, Any]) -> str:
     usage = data.get("usage")
     tokens = f"{usage['input_tokens']}+{usage['output_tokens']} tokens" if usage is not None else ""
     cost = f"${data['cost_usd']:.6g}" if data.get("cost_usd") is not None else ""
-    spent = " ".join(part for part in (tokens, cost) if part)
+    spent = "cached" if data.get("cached") else " ".join(part for part in (tokens, cost) if part)
     return f"[{spent}]" if spent else ""
 
 
 def _llm_failed(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
     return f"{data['error_type']}, {data['classification']}: {_cut(data['error'])}", "bad"
+
+
+def _circuit_open(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
+    return f"{data['model']} not asked after {data['failures']} failures in a row; again in {data['cooldown_s']:.3g} s", "bad"
 
 
 def _output_validated(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
@@ -310,6 +316,7 @@ _DESCRIPTIONS: dict[str, Callable[[dict[str, Any], _Reading, AgentRunEvent], Des
     "llm_called": _llm_called,
     "llm_completed": _llm_completed,
     "llm_failed": _llm_failed,
+    "circuit_open": _circuit_open,
     "output_validated": _output_validated,
     "output_rejected": _error_only,
     "tool_batch_started": _tool_batch_started,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from afk_es.agents import Agent, FailSafeConfig
 from afk_es.agents.agent import NOT_YET
 from afk_es.errors import ConfigurationError
-from afk_es.machine.spec import POLICIES, Limits, Policies
+from afk_es.machine.spec import POLICIES, BreakerRule, Limits, Policies
 from afk_es.tools import Tool, tool
 
 
@@ -72,6 +72,13 @@ def test_an_agent_does_not_change() -> None:
         ({"subagents": Agent(model="m")}, r"write \[...\]"),
         ({"instructions": "x", "instruction_file": "y"}, "both given"),
         ({"instruction_file": "/nowhere/x.md"}, "/nowhere/x.md cannot be read"),
+        ({"instruction_roles": lookup}, r"instruction_roles: must be a sequence, .* write \[...\]"),
+        ({"policy_roles": [3]}, "policy_roles.0: Input should be callable"),
+        ({"policy_roles": [Model().chat]}, "policy_roles: must not be async"),
+        ({"skills": ["x"]}, "without skills_dir"),
+        ({"skills": "x", "skills_dir": "."}, "skills: must be a sequence"),
+        ({"skills": ["x"], "skills_dir": "/nowhere"}, "the directory '/nowhere' cannot be used"),
+        ({"skill_policy": {"command_allowlist": [""]}}, "skill_policy: command_allowlist: an empty beginning"),
         ({"join_policy": "most"}, "join_policy: Input should be 'all_required'"),
         ({"fail_safe": {"max_steps": 0}}, "fail_safe.max_steps"),
         ({"output_type": dict}, "output_type"),
@@ -84,11 +91,7 @@ def test_what_cannot_work_is_refused_with_the_way_out(fields: dict[str, Any], me
 
 OTHER_VALUES: dict[str, Any] = {
     "model_resolver": lambda name: name,
-    "skills": ["x"],
-    "skills_dir": "x",
     "mcp_servers": ["x"],
-    "instruction_roles": [lookup],
-    "policy_roles": [lookup],
     "subagent_router": lookup,
     "join_policy": "quorum",
 }
@@ -149,7 +152,9 @@ def test_fallbacks_are_names_or_models() -> None:
     assert FailSafeConfig(fallback_model_chain=("m", model)).fallback_model_chain == ("m", model)
 
 
-@pytest.mark.parametrize("field", ["breaker_failure_threshold", "breaker_cooldown_s"])
-def test_a_setting_of_the_breaker_is_refused_and_not_ignored(field: str) -> None:
-    with pytest.raises(ValueError, match=f"{field}: the circuit breaker is not available in this release"):
-        FailSafeConfig.model_validate({field: 7})
+def test_the_breakers_settings_go_into_the_rule_of_the_machine_and_have_bounds() -> None:
+    assert FailSafeConfig().breaker() == BreakerRule(5, 30.0)
+    assert FailSafeConfig(breaker_failure_threshold=2, breaker_cooldown_s=0).breaker() == BreakerRule(2, 0.0)
+    for wrong in ({"breaker_failure_threshold": 0}, {"breaker_cooldown_s": -1}):
+        with pytest.raises(ValueError, match="greater than or equal"):
+            FailSafeConfig.model_validate(wrong)

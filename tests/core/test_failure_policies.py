@@ -17,11 +17,14 @@ from tests.core.scenario import Counted, agent, always, asks, limits, log_of, mo
 ATTEMPTS = 3
 """How often a retryable failure is tried in all."""
 
+BREAKER = 5
+"""After how many failures in a row a model is left alone."""
+
 # policy                    retryable: requests, state      terminal: requests, state        (with two steps at most)
 MODEL_FAILURES = {
     "retry_then_fail":     ((ATTEMPTS, "failed"),           (1, "failed")),
     "retry_then_degrade":  ((ATTEMPTS, "degraded"),         (1, "degraded")),
-    "retry_then_continue": ((ATTEMPTS * 2, "failed"),       (1, "degraded")),
+    "retry_then_continue": ((BREAKER, "degraded"),          (1, "degraded")),
     "fail_fast":           ((1, "failed"),                  (1, "failed")),
     "fail_run":            ((1, "failed"),                  (1, "failed")),
     "fail":                ((1, "failed"),                  (1, "failed")),
@@ -30,7 +33,8 @@ MODEL_FAILURES = {
     "continue":            ((2, "failed"),                  (1, "degraded")),
     "skip_action":         ((2, "failed"),                  (1, "degraded")),
 }  # fmt: skip
-"""To continue is to take the next step, so it is max_steps that ends such a run, under its failing policy."""
+"""To continue is to take the next step, so it is max_steps that ends such a run, under its failing policy, or the circuit breaker, which
+says that asking again cannot help: what is there is what there will be."""
 
 # policy                    starts of a repeatable tool, state
 TOOL_FAILURES = {

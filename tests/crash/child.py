@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from afk_es.agents import Agent
+from afk_es.agents import Agent, FailSafeConfig
 from afk_es.core import AgentResult, AgentRunHandle, Runner
-from afk_es.errors import AfkError
+from afk_es.errors import AfkError, LLMRetryableError
 from afk_es.llms import LLMRequest, LLMResponse
 from afk_es.testing import ScriptedModel, comparable
 from afk_es.tools import ToolContext, tool
@@ -25,7 +25,11 @@ from tests.crash.scenarios import Plan, planned, since_user
 PLANS: dict[str, Plan] = {
     "sequential": [["pay"], ["put"], ["pay"]],
     "parallel": [["pay", "put", "look", "pay"]],
+    "overloaded": [["pay"], ["put"]],
 }
+
+RETRY_AFTER_S = 1.5
+"""What the overloaded model asks for."""
 
 EFFECTS: dict[str, list[str]] = {
     "sequential": ["model_1", "call_1_1", "model_2", "call_2_1", "model_3", "call_3_1", "model_4"],
@@ -106,7 +110,17 @@ def agent(directory: Path, plan: str, gate: Gate) -> Agent:
         await gate.at(f"after model_{turn}")
         return answer
 
-    return Agent(name="clerk", model=ScriptedModel(ask), tools=[pay, put, look])
+    tools = [pay, put, look]
+    if plan != "overloaded":
+        return Agent(name="clerk", model=ScriptedModel(ask), tools=tools)
+
+    # Three attempts fail in the first step and one in the second, which makes the breaker's four; the fallback answers.
+    fail_safe = FailSafeConfig(fallback_model_chain=(ScriptedModel(ask, model="plan b"),), breaker_failure_threshold=4)
+    return Agent(name="clerk", model=ScriptedModel(_overloaded), tools=tools, fail_safe=fail_safe)
+
+
+def _overloaded(request: LLMRequest) -> Exception:
+    return LLMRetryableError("overloaded", status_code=429, retry_after_s=RETRY_AFTER_S)
 
 
 async def main(job: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from afk_es.agents import Agent, FailSafeConfig, PolicyEngine, PolicyRule, PolicyRuleCondition
 from afk_es.core import AgentRunHandle, Runner, RunnerConfig
 from afk_es.errors import LLMRetryableError, ToolError
-from afk_es.llms import LLMRequest, LLMResponse, ToolCall, Usage
+from afk_es.llms import Image, LLMBuilder, LLMRequest, LLMResponse, ToolCall, Usage
 from afk_es.machine.values import Message
 from afk_es.testing import CrashScenario, ScriptedModel
 from afk_es.tools import Tool, ToolContext, ToolDeferredHandle, tool
@@ -184,6 +184,16 @@ def _dynamic(directory: Path) -> Agent:
     return Agent(name="clerk", model=ScriptedModel(planned([["put"]])), instructions=instructions, tools=[tools_in(journal)["put"]])
 
 
+def _chain(directory: Path) -> Agent:
+    """A model whose retries and fallback are its own until a Runner takes them over."""
+    journal = Journal(directory / "journal.jsonl")
+    answer = planned([["pay"], ["put"]])
+    fallback = LLMBuilder().provider(ScriptedModel(answer)).model("plan b").build()
+    first = ScriptedModel(never_there(answer, journal))
+    model = LLMBuilder().provider(first).model("plan a").with_retry(2).with_circuit_breaker(None).with_fallback(fallback).build()
+    return Agent(name="clerk", model=model, tools=[tools_in(journal)[name] for name in ("pay", "put")])
+
+
 async def _pause_in_the_middle(handle: AgentRunHandle) -> None:
     paused = False
     async for event in handle.events:
@@ -236,6 +246,24 @@ SCENARIOS: dict[str, CrashScenario] = {
             fail_safe=FailSafeConfig(fallback_model_chain=(ScriptedModel(planned([["pay"]]), model="scripted-2"),)),
         ),
         user_message="Do it",
+    ),
+    "a breaker that opens": CrashScenario(
+        agent=agent(
+            [["pay"], ["put"], ["pay"]],
+            wrap=never_there,
+            fail_safe=FailSafeConfig(
+                breaker_failure_threshold=4,
+                fallback_model_chain=(ScriptedModel(planned([["pay"], ["put"], ["pay"]]), model="scripted-2"),),
+            ),
+        ),
+        user_message="Do it",
+    ),
+    "a breaker and nobody else": CrashScenario(
+        agent=agent([["pay"]], wrap=never_there, fail_safe=FailSafeConfig(breaker_failure_threshold=2)), user_message="Do it"
+    ),
+    "a chain of a builder": CrashScenario(agent=_chain, user_message="Do it"),
+    "an image": CrashScenario(
+        agent=agent([["put"]]), user_message=["Do it", Image(data=b"\x89PNG\r\n\x1a\n"), Image(url="https://example.org/a.png")]
     ),
     "no model at all": CrashScenario(agent=agent([["pay"]], wrap=never_there), user_message="Do it"),
     "structured output": CrashScenario(agent=_verdict, user_message="Judge"),

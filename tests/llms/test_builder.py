@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -12,7 +12,6 @@ from afk_es.clock import SimulatedClock
 from afk_es.errors import ConfigurationError
 from afk_es.llms import (
     ChatModel,
-    Failure,
     LLMBuilder,
     LLMConfigurationError,
     LLMInvalidResponseError,
@@ -25,10 +24,7 @@ from afk_es.llms import (
     StreamPart,
     TextDelta,
 )
-from afk_es.llms.built import CallNext
 from afk_es.llms.litellm import LiteLLMModel
-from afk_es.llms.retrying import delay_s
-from afk_es.machine.spec import Retry
 from afk_es.testing import ScriptedModel
 
 _BUSY = LLMRetryableError("busy", status_code=503)
@@ -78,7 +74,7 @@ async def test_defaults_fill_what_a_request_leaves_open_and_the_history_is_not_c
 
 def test_profiles_and_settings_reach_litellm() -> None:
     built = LLMBuilder().profile("low_latency").settings(api_base="http://localhost/v1", api_key="sk-secret").build()
-    assert repr(built) == "BuiltModel(LiteLLMModel(api_base='http://localhost/v1', timeout_s=10.0), model=None, retry=None)"
+    assert repr(built).startswith("BuiltModel(LiteLLMModel(api_base='http://localhost/v1', timeout_s=10.0), model=None, retry=Retry(")
     assert "sk-secret" not in repr(LLMBuilder().settings(api_key="sk-secret"))
     assert "timeout_s=7" in repr(LLMBuilder().with_timeout(7).profile("development").build())
 
@@ -90,6 +86,17 @@ def test_profiles_and_settings_reach_litellm() -> None:
         lambda: LLMBuilder().with_timeout(0),
         lambda: LLMBuilder().with_retry(0),
         lambda: LLMBuilder().with_retry(base_s=-1),
+        lambda: LLMBuilder().with_rate_limit(0),
+        lambda: LLMBuilder().with_rate_limit(float("inf")),
+        lambda: LLMBuilder().with_rate_limit(burst=0),
+        lambda: LLMBuilder().with_circuit_breaker(0),
+        lambda: LLMBuilder().with_circuit_breaker(cooldown_s=-1),
+        lambda: LLMBuilder().with_cache(0),
+        lambda: LLMBuilder().with_cache(max_entries=0),
+        lambda: LLMBuilder().with_prices(input_per_million_usd=-1, output_per_million_usd=1),
+        lambda: LLMBuilder().provider(LLMBuilder().build()).build(),
+        lambda: LLMBuilder().with_fallback(""),
+        lambda: LLMBuilder().with_fallback(7),  # type: ignore[arg-type]
         lambda: LLMBuilder().settings(num_retries=2).build(),
         lambda: LLMBuilder().provider(ScriptedModel([])).settings(api_key="x").build(),
     ],
@@ -101,7 +108,7 @@ def test_what_cannot_work_is_refused(wrong: Any) -> None:
 
 async def test_with_retry_asks_three_times_and_waits_longer_each_time() -> None:
     clock, inner = _Impatient(), ScriptedModel([_BUSY, _BUSY, "at last"])
-    built = LLMBuilder().provider(inner).with_retry(clock=clock).build()
+    built = LLMBuilder().provider(inner).with_clock(clock).build()
     assert (await built.chat(_request(idempotency_key="k"))).text == "at last"
     first, second = clock.waits
     assert 0.25 <= first <= 0.5 <= second <= 1.0
@@ -110,33 +117,39 @@ async def test_with_retry_asks_three_times_and_waits_longer_each_time() -> None:
 async def test_the_last_failure_is_raised_and_a_terminal_one_at_once() -> None:
     clock = _Impatient()
     with pytest.raises(LLMRetryableError):
-        await LLMBuilder().provider(ScriptedModel([_BUSY] * 3)).with_retry(clock=clock).build().chat(_request())
+        await LLMBuilder().provider(ScriptedModel([_BUSY] * 3)).with_clock(clock).build().chat(_request())
     assert len(clock.waits) == 2
     with pytest.raises(LLMConfigurationError):
-        await LLMBuilder().provider(ScriptedModel([LLMConfigurationError("no")])).with_retry(clock=clock).build().chat(_request())
+        await LLMBuilder().provider(ScriptedModel([LLMConfigurationError("no")])).with_clock(clock).build().chat(_request())
     assert len(clock.waits) == 2
 
 
-async def test_without_with_retry_nothing_is_asked_again() -> None:
-    inner = ScriptedModel([_BUSY, "not asked"])
-    with pytest.raises(LLMRetryableError):
-        await LLMBuilder().provider(inner).profile("production").build().chat(_request())
-    assert len(inner.requests) == 1
+async def test_retries_can_be_left_out_and_paced() -> None:
+    for builder in (LLMBuilder().profile("development"), LLMBuilder().with_retry(1)):
+        inner = ScriptedModel([_BUSY, "not asked"])
+        with pytest.raises(LLMRetryableError):
+            await builder.provider(inner).build().chat(_request())
+        assert len(inner.requests) == 1
+    clock = _Impatient()
+    await LLMBuilder().provider(ScriptedModel([_BUSY, "x"])).with_retry(base_s=10).with_clock(clock).build().chat(_request())
+    assert 4.0 <= clock.waits[0] <= 8.0, "ten seconds, capped at eight"
 
 
-def test_waits_spread_by_key_are_the_same_for_the_same_call_and_heed_the_provider() -> None:
-    busy, retry = Failure("retryable", "x", "x"), Retry(base_s=1.0, cap_s=8.0, retry_after_cap_s=60.0)
-    waits = {delay_s(retry, busy, attempt=1, key=str(key)) for key in range(100)}
-    assert len(waits) == 100
-    assert all(0.5 <= wait <= 1.0 for wait in waits)
-    assert delay_s(retry, busy, attempt=1, key="1") in waits
-    assert 4.0 <= delay_s(retry, busy, attempt=99, key="x") <= 8.0
-    assert delay_s(retry, Failure("retryable", "x", "x", 429, 20.0), attempt=1, key="x") == 20.0
-    assert delay_s(retry, Failure("retryable", "x", "x", 429, 9999.0), attempt=1, key="x") == 60.0
+async def test_the_wait_spreads_by_call_is_the_same_for_the_same_call_and_heeds_the_provider_within_bounds() -> None:
+    async def waited(key: str, busy: LLMRetryableError = _BUSY) -> float:
+        clock = _Impatient()
+        builder = LLMBuilder().provider(ScriptedModel([busy, "x"])).with_rate_limit(None).with_clock(clock)
+        await builder.build().chat(_request(idempotency_key=key))
+        return clock.waits[0]
+
+    assert len({await waited(str(key)) for key in range(20)}) == 20
+    assert await waited("1") == await waited("1")
+    assert await waited("1", LLMRetryableError("busy", retry_after_s=20.0)) == 20.0
+    assert await waited("1", LLMRetryableError("busy", retry_after_s=9999.0)) == 60.0
 
 
 def _marking(mark: str, order: list[str]) -> LLMMiddleware:
-    async def middleware(request: LLMRequest, call_next: CallNext) -> LLMResponse:
+    async def middleware(request: LLMRequest, call_next: Callable[[LLMRequest], Awaitable[LLMResponse]]) -> LLMResponse:
         order.append(mark)
         response = await call_next(request)
         return response.model_copy(update={"text": f"{mark}({response.text})"})
@@ -146,7 +159,7 @@ def _marking(mark: str, order: list[str]) -> LLMMiddleware:
 
 async def test_middlewares_wrap_the_first_outermost_around_all_attempts() -> None:
     order: list[str] = []
-    builder = LLMBuilder().provider(ScriptedModel([_BUSY, "x y", "x y"])).with_retry(clock=_Impatient())
+    builder = LLMBuilder().provider(ScriptedModel([_BUSY, "x y", "x y"])).with_clock(_Impatient())
     built = builder.with_middlewares(_marking("a", order)).with_middlewares(_marking("b", order)).build()
     assert (await built.chat(_request())).text == "a(b(x y))"
     assert order == ["a", "b"]
@@ -178,7 +191,7 @@ class _Breaking:
 @pytest.mark.parametrize(("words", "asked"), [(0, 3), (1, 1)])
 async def test_a_stream_is_asked_again_only_while_it_has_brought_nothing(words: int, asked: int) -> None:
     inner = _Breaking(words)
-    stream = LLMBuilder().provider(inner).with_retry(clock=_Impatient()).build().chat_stream(_request())
+    stream = LLMBuilder().provider(inner).with_clock(_Impatient()).build().chat_stream(_request())
     assert [await anext(stream) for _ in range(words)] == [TextDelta("word ")] * words
     with pytest.raises(LLMRetryableError, match="broke off"):
         await anext(stream)

@@ -15,6 +15,7 @@ import pytest
 
 from afk_es.errors import ConfigurationError
 from afk_es.llms import (
+    Image,
     LLMCapabilityError,
     LLMConfigurationError,
     LLMError,
@@ -25,6 +26,8 @@ from afk_es.llms import (
     LLMTimeoutError,
     Message,
     Messages,
+    MultipartMessage,
+    Text,
     TextDelta,
     ToolCall,
     ToolCallDelta,
@@ -34,6 +37,7 @@ from afk_es.llms import (
 )
 from afk_es.llms.chat import message_from_chat, tool_from_chat
 from afk_es.llms.litellm import LiteLLMModel
+from afk_es.llms.litellm_thinking import thinking
 from tests.support.openai_server import BrokenStream, HttpAnswer, NoAnswer, OpenAIServer, Received, Reply, error
 from tests.support.tau import FIXTURE, Recording, recorded_turns
 
@@ -144,6 +148,16 @@ async def test_usage_that_was_not_sent_is_unknown_and_so_is_the_price(scene: _Sc
 
 
 @both_ways
+async def test_tokens_that_the_provider_had_in_its_cache_are_told(scene: _Scene, ask: Any) -> None:
+    usage = {"prompt_tokens": 70, "completion_tokens": 5, "total_tokens": 75, "prompt_tokens_details": {"cached_tokens": 64}}
+    scene.reply = {**_HELLO, "usage": usage}
+    response = await ask(scene.model(), _request())
+    assert (response.usage, response.cache_read_tokens) == (Usage(70, 5, 75), 64)
+    scene.reply = _HELLO
+    assert (await ask(scene.model(), _request())).cache_read_tokens is None
+
+
+@both_ways
 async def test_a_model_without_a_known_price_has_usage_and_no_cost_unless_the_settings_say_it(scene: _Scene, ask: Any) -> None:
     scene.reply = {**_HELLO, "model": "house-blend"}
     response = await ask(scene.model(), _request(model="openai/house-blend"))
@@ -193,6 +207,19 @@ async def test_the_request_is_sent_as_it_was_asked(scene: _Scene) -> None:
 
 
 @both_ways
+async def test_images_are_sent_as_parts_of_the_content(scene: _Scene, ask: Any) -> None:
+    scene.reply = _HELLO
+    png = Image(data=b"\x89PNG\r\n\x1a\n", media_type="image/png")
+    message = MultipartMessage("user", "Look", parts=(Text("Look"), png, Image(url="https://example.org/a.png")))
+    await ask(scene.model(), _request(messages=Messages([message])))
+    assert scene.asked[0].body["messages"][0]["content"] == [
+        {"type": "text", "text": "Look"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
+        {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
+    ]
+
+
+@both_ways
 async def test_structured_output_is_asked_for_by_schema_and_parsed(scene: _Scene, ask: Any) -> None:
     schema = {"title": "City of it", "type": "object", "properties": {"city": {"type": "string"}}}
     scene.reply = {"content": '{"city": "Køge"}'}
@@ -204,15 +231,50 @@ async def test_structured_output_is_asked_for_by_schema_and_parsed(scene: _Scene
 
 async def test_thinking_settings_reach_a_model_that_takes_them(scene: _Scene) -> None:
     scene.reply = _HELLO
-    for fields in ({"reasoning_effort": "low"}, {"reasoning_enabled": True}, {"reasoning_enabled": False, "reasoning_effort": "low"}):
+    asked: list[dict[str, Any]] = [
+        {},
+        {"reasoning_effort": "low"},
+        {"reasoning_enabled": True},
+        {"reasoning_enabled": True, "reasoning_effort": "high"},
+        {"reasoning_enabled": False, "reasoning_effort": "low"},
+        {"reasoning_effort": "low", "reasoning_max_tokens": 2000},
+    ]
+    for fields in asked:
         await scene.model().chat(_request(model="openai/o3", **fields))
-    assert [sent.body.get("reasoning_effort") for sent in scene.asked] == ["low", "medium", None]
+    assert [sent.body.get("reasoning_effort") for sent in scene.asked] == [None, "low", "medium", "high", "none", "low"]
+    assert not any("thinking" in sent.body for sent in scene.asked)
 
 
-async def test_what_a_model_cannot_do_is_said_before_it_is_asked(scene: _Scene) -> None:
+@pytest.mark.parametrize(
+    ("model", "fields", "sent"),
+    [
+        ("anthropic/claude-sonnet-4-5", {"reasoning_max_tokens": 2000}, {"thinking": {"type": "enabled", "budget_tokens": 2000}}),
+        ("anthropic/claude-sonnet-4-5", {"reasoning_effort": "low"}, {"reasoning_effort": "low"}),
+        (
+            "anthropic/claude-sonnet-4-5",
+            {"reasoning_effort": "low", "reasoning_max_tokens": 2000},
+            {"thinking": {"type": "enabled", "budget_tokens": 2000}},
+        ),
+        ("openai/o3", {"reasoning_effort": "low", "reasoning_max_tokens": 2000}, {"reasoning_effort": "low"}),
+        ("openai/gpt-4o", {"reasoning_enabled": False}, {}),
+        ("nobody-knows-me", {"reasoning_enabled": False}, {}),
+        ("nobody-knows-me", {"reasoning_effort": "low", "reasoning_max_tokens": 2000}, {"reasoning_effort": "low"}),
+    ],
+)
+def test_thinking_is_said_in_the_words_that_the_model_takes(model: str, fields: dict[str, Any], sent: dict[str, Any]) -> None:
+    assert thinking(litellm_clients.load(), _request(model=model, **fields)) == sent
+
+
+@pytest.mark.parametrize("fields", [{"reasoning_effort": "low"}, {"reasoning_enabled": True}, {"reasoning_max_tokens": 2000}])
+async def test_what_a_model_cannot_do_is_said_before_it_is_asked_or_left_out_if_the_settings_say_so(
+    scene: _Scene, fields: dict[str, Any]
+) -> None:
     with pytest.raises(LLMCapabilityError, match="drop_params"):
-        await scene.model().chat(_request(reasoning_effort="low"))
+        await scene.model().chat(_request(**fields))
     assert scene.asked == []
+    scene.reply = _HELLO
+    await scene.model(drop_params=True).chat(_request(**fields))
+    assert not {"reasoning_effort", "thinking"} & scene.asked[0].body.keys()
 
 
 @both_ways
@@ -367,6 +429,7 @@ import asyncio, sys
 from afk_es.llms import LLMRequest
 from afk_es.llms.chat import message_from_chat, tool_from_chat
 from afk_es.llms.litellm import LiteLLMModel
+from afk_es.llms.litellm_thinking import thinking
 
 async def main():
     model = LiteLLMModel(api_base=sys.argv[1], api_key="k")

@@ -141,7 +141,7 @@ async def test_a_newer_log_is_refused(path: Path, read_only: bool) -> None:
     await log.close()
     with raw(path) as connection:
         connection.execute(f"PRAGMA user_version = {FILE_VERSION + 1}")
-    with pytest.raises(NewerLogError, match=r"runs\.db has log version 2.*upgrade"):
+    with pytest.raises(NewerLogError, match=rf"runs\.db has log version {FILE_VERSION + 1}.*upgrade"):
         await SqliteEventLog(path, read_only=read_only).open()
 
 

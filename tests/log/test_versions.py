@@ -13,8 +13,9 @@ import pytest
 from afk_es.core import AgentRunEvent, Runner
 from afk_es.core.history import ThreadMemory
 from afk_es.log import open_log
-from afk_es.machine import RunState, fold, initial_state
+from afk_es.machine import Draft, RunState, fold, initial_state
 from afk_es.machine.events import EVENT_TYPES
+from afk_es.machine.state import EPOCH
 from afk_es.views.verification import problems
 
 LOGS = Path(__file__).parent.parent.parent / "fixtures" / "logs"
@@ -36,6 +37,7 @@ LATER = {
     "thread_compacted",
     "warning",
     "text_delta",
+    "circuit_open",
 }
 """Types that version 1's file does not hold: no feature of that release appended them, or they are never stored."""
 
@@ -79,3 +81,18 @@ async def test_a_thread_of_an_old_log_goes_on(tmp_path: Path) -> None:
 
 def test_every_file_is_looked_at() -> None:
     assert {path.name for path in LOGS.glob("*.db")} == set(ENDS)
+
+
+async def test_a_file_of_version_one_is_brought_up_to_date_when_it_is_written(tmp_path: Path) -> None:
+    shutil.copy(LOGS / "v1.db", tmp_path / "v1.db")
+    reader = open_log(tmp_path / "v1.db", read_only=True)
+    await reader.open()
+    assert (await reader.letters(), await reader.posted()) == ([], 0)
+    run_id = (await reader.runs(limit=1))[0].run_id
+    writer = open_log(tmp_path / "v1.db")
+    await writer.open()
+    letter = await writer.post(run_id, Draft("control_requested", {"action": "cancel", "reason": None, "origin": "test"}), at=EPOCH)
+    assert await reader.letters() == [letter]
+    await writer.close()
+    await reader.close()
+    assert len(await folded(tmp_path / "v1.db")) == 5

@@ -33,7 +33,7 @@ from afk_es.machine.effects import CallModel, ExecuteTool
 from afk_es.machine.events import TERMINAL
 from afk_es.machine.legality import CALL_LEGAL, TURN_LEGAL
 from afk_es.machine.requests import facets_of, model_request, request_hash
-from afk_es.machine.spec import POLICIES, FailurePolicy, ModelSpec
+from afk_es.machine.spec import POLICIES, BreakerRule, FailurePolicy, ModelSpec
 from afk_es.machine.values import Messages, digest_json
 from tests.machine.simulation import Hashed, Simulation, T, answers_to, spec_of
 
@@ -76,6 +76,7 @@ def specs(draw: st.DrawFn) -> RunSpec:
         max_subagent_depth=draw(st.sampled_from([3, 3, 0])),
         approval_denial=draw(policies),
         attempts=draw(st.integers(1, 3)),
+        breaker=draw(st.sampled_from([None, BreakerRule(1, 0.5), BreakerRule(2, 0.0), BreakerRule()])),
         mode=draw(st.sampled_from(["headless", "interactive", "external"])),
         approval_fallback=draw(fallbacks),
         input_fallback=draw(fallbacks),
@@ -128,6 +129,29 @@ def test_limits_hold_exactly(run: Simulation) -> None:
             assert taken - again < run.spec.delegation.max_parallel
         if event.type in ("llm_called", "tool_started", "subagent_started"):
             assert not before.overdue, "a call was made after the time was up"
+
+
+@given(runs())
+@settings(max_examples=250)
+def test_a_model_is_left_alone_after_its_failures_in_a_row_and_only_then(run: Simulation) -> None:
+    rule = run.spec.breaker
+    row: Counter[int] = Counter()
+    last: dict[int, float] = {}
+    asked = 0
+    for before, event in zip(run.states, run.events, strict=False):
+        data, now = event.data, before.at.timestamp()
+        match event.type:
+            case "llm_called" | "circuit_open":
+                asked = data["model_index"]
+                cooling = rule is not None and row[asked] >= rule.failures and now < last[asked] + rule.cooldown_s
+                assert cooling == (event.type == "circuit_open")
+            case "llm_completed":
+                row[asked] = 0
+            case "llm_failed" if data["classification"] == "retryable" and data["model"] != "none":
+                row[asked] += 1
+                last[asked] = event.at.timestamp()
+            case _:
+                pass
 
 
 @given(runs())

@@ -57,7 +57,15 @@ class BrokenStream:
     ending: Ending
 
 
-Reply = Turn | HttpAnswer | NoAnswer | BrokenStream
+@dataclasses.dataclass(frozen=True)
+class SlowStream:
+    """A stream that takes its time before each chunk, in seconds."""
+
+    turn: Turn
+    pause_s: float
+
+
+Reply = Turn | HttpAnswer | NoAnswer | BrokenStream | SlowStream
 Responder = Callable[[dict[str, Any]], Reply]
 
 
@@ -82,6 +90,8 @@ class _SignallingServer(uvicorn.Server):
 class OpenAIServer:
     """The server, as a context manager. `url` is the api_base to give to a client; `requests` are what it was asked, in order.
 
+    `kept` is released once for every client that is kept waiting, `hang_ups` once for each of them that closed its connection.
+
     Args:
         responder: gives the answer to a request's body.
         port: 0 takes a free one.
@@ -90,6 +100,8 @@ class OpenAIServer:
 
     def __init__(self, responder: Responder, *, port: int = 0, piece: int = 5) -> None:
         self.requests: list[Received] = []
+        self.kept = threading.Semaphore(0)
+        self.hang_ups = threading.Semaphore(0)
         self._responder = responder
         self._piece = piece
         # With the protocol named, asyncio sets TCP_NODELAY; without it each answer waits 40 ms for the client's acknowledgement.
@@ -134,12 +146,32 @@ class OpenAIServer:
         if isinstance(reply, HttpAnswer):
             return _http_response(reply)
         if isinstance(reply, NoAnswer):
-            await _hang_up(request)
+            await self._hang_up(request)
             return Response(status_code=499)
         if not body.get("stream"):
-            turn = reply.turn if isinstance(reply, BrokenStream) else reply
+            turn = reply.turn if isinstance(reply, (BrokenStream, SlowStream)) else reply
             return JSONResponse(_completion(turn, body))
-        return StreamingResponse(_events(reply, body, request, self._piece), media_type="text/event-stream")
+        return StreamingResponse(self._events(reply, body, request), media_type="text/event-stream")
+
+    async def _events(self, reply: Turn | BrokenStream | SlowStream, body: dict[str, Any], request: Request) -> AsyncIterator[str]:
+        turn = reply.turn if isinstance(reply, (BrokenStream, SlowStream)) else reply
+        broken = reply if isinstance(reply, BrokenStream) else None
+        pause_s = reply.pause_s if isinstance(reply, SlowStream) else 0
+        for chunk in _chunks(turn, body, self._piece)[: broken.chunks if broken else None]:
+            await asyncio.sleep(pause_s)
+            yield f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
+        if broken is None or broken.ending == "done":
+            yield "data: [DONE]\n\n"
+        elif broken.ending == "cut":
+            raise ConnectionResetError("the server drops the connection, as it was told to")
+        elif broken.ending == "idle":
+            await self._hang_up(request)
+
+    async def _hang_up(self, request: Request) -> None:
+        self.kept.release()
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        self.hang_ups.release()
 
 
 def _http_response(answer: HttpAnswer) -> Response:
@@ -151,11 +183,6 @@ def _http_response(answer: HttpAnswer) -> Response:
 def error(status: int, message: str, *, headers: Mapping[str, str] | None = None) -> HttpAnswer:
     """An error in the shape the chat APIs give it."""
     return HttpAnswer(status, {"error": {"message": message, "type": "error", "code": status}}, headers or {})
-
-
-async def _hang_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 _USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
@@ -204,20 +231,6 @@ def _chunks(turn: Turn, body: dict[str, Any], piece: int) -> list[dict[str, Any]
 
 def _pieces(text: str, size: int) -> list[str]:
     return [text[start : start + size] for start in range(0, len(text), size)]
-
-
-async def _events(reply: Turn | BrokenStream, body: dict[str, Any], request: Request, piece: int) -> AsyncIterator[str]:
-    broken = reply if isinstance(reply, BrokenStream) else None
-    chunks = _chunks(broken.turn, body, piece)[: broken.chunks] if broken else _chunks(reply, body, piece)  # type: ignore[arg-type]
-    for chunk in chunks:
-        yield f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
-        await asyncio.sleep(0)
-    if broken is None or broken.ending == "done":
-        yield "data: [DONE]\n\n"
-    elif broken.ending == "cut":
-        raise ConnectionResetError("the server drops the connection, as it was told to")
-    elif broken.ending == "idle":
-        await _hang_up(request)
 
 
 def main() -> None:

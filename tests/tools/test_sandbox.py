@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from afk_es.errors import ToolError, ToolTimeoutError
 from afk_es.tools import SandboxCommand, SandboxPath, SandboxProfile, SandboxUrl, run_command, tool
+from tests.support.processes import has_ended
 
 COMMANDS = SandboxProfile(allow_command_execution=True)
 
@@ -140,13 +141,4 @@ async def test_a_command_that_takes_too_long_is_killed_with_its_children(tmp_pat
     profile = COMMANDS.model_copy(update={"command_timeout_s": 0.3})
     with pytest.raises(ToolTimeoutError):
         await run_command(profile, ["sh", "-c", "sleep 60 & echo $! > child; wait"], cwd=tmp_path)
-    assert not is_running(int((tmp_path / "child").read_text()))
-
-
-def is_running(process: int) -> bool:
-    """Whether it runs: a zombie, which its new parent has not collected yet, does not."""
-    try:
-        stat = Path(f"/proc/{process}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return stat.rsplit(")", 1)[1].split()[0] not in ("Z", "X")
+    assert has_ended(int((tmp_path / "child").read_text()))

@@ -59,6 +59,7 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
         },
     ],
     "llm_failed": [{"error": _HOSTILE, "error_type": "E", "classification": "retryable", "model": "m", "attempt": 1}],
+    "circuit_open": [{"model": _HOSTILE, "model_index": 0, "failures": 5, "cooldown_s": 30.0}],
     "text_delta": [{"delta": _HOSTILE}],
     "output_validated": [{"output": {"x": _HOSTILE}}],
     "output_rejected": [{"error": _HOSTILE}],
