@@ -30,7 +30,9 @@ IMPORT_MAP = {
 
 EXPORTS = {
     "afk_es": "Agent FailSafeConfig PolicyEngine PolicyRule Runner tool",
-    "afk_es.agents": "Agent FailSafeConfig PolicyDecision PolicyEngine PolicyEvent PolicyRule PolicyRuleCondition",
+    "afk_es.agents": """
+        Agent DelegationNode DelegationPlan FailSafeConfig PolicyDecision PolicyEngine PolicyEvent PolicyRule PolicyRuleCondition RouterInput
+    """,
     "afk_es.core": """
         AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle AttachedRun CompactionResult
         Delivery ModelUse RetentionPolicy Runner RunnerConfig StateSnapshot SubagentExecutionRecord ToolExecutionRecord

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr, ValidationError, field_validator, model_validator
 
+from afk_es.agents.delegation import SubagentRouter
 from afk_es.agents.fail_safe import FailSafeConfig, require_model
 from afk_es.agents.policy import PolicyDecision, PolicyEngine, PolicyEvent
 from afk_es.agents.prompts import joined, read_prompt
 from afk_es.errors import ConfigurationError, ToolError
+from afk_es.machine.delegation import TRANSFER
+from afk_es.machine.joins import JoinPolicy
 from afk_es.tools import SkillPolicy, Tool, tool
 from afk_es.tools.scoped import ScopedDirectory
 from afk_es.tools.skills import SkillLibrary, skills_in
@@ -27,14 +30,11 @@ InstructionRole = Callable[[dict[str, Any]], str | Awaitable[str | None] | None]
 PolicyRole = Callable[[PolicyEvent], PolicyDecision | None]
 """A function of the event that answers a decision, or None where it has nothing to say. Not async, as it is asked between two events."""
 
-JoinPolicy = Literal["all_required", "allow_optional_failures", "first_success", "quorum"]
 SubagentParallelism = Literal["single", "parallel", "configurable"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 NOT_YET: dict[str, str] = {
     "mcp_servers": "wrap the server's tools in functions and pass them as tools",
-    "subagent_router": "list the subagents; the model chooses among them",
-    "join_policy": "only 'all_required' is there",
 }
 """Fields whose feature this release does not have, each with the way out. Another value than the default is refused, never ignored."""
 
@@ -51,22 +51,31 @@ class Agent(BaseModel):
         prompts_dir: a directory; `<name>.md` in it holds the instructions where neither of the others is given.
         instruction_roles: functions of the run's context, asked in their order at each step; what they answer, a text or None, follows
             the instructions. One that raises fails the run, as an instructions function does.
-        tools: functions the model may call; plain functions are made tools of. Default none, and only `skills` add any.
+        tools: functions the model may call; plain functions are made tools of. Default none, and only `skills` and `subagents` add any.
         skills: names of directories in `skills_dir`, each with a SKILL.md in the Agent Skills format. The instructions then list them, and
             four tools are added: list_skills, read_skill_md, read_skill_file, run_skill_command.
         skills_dir: where they are. Names and descriptions are read at construction, all else when the model asks.
         skill_policy: what `run_skill_command` may run; default `SkillPolicy()`, nothing.
-        subagents: agents the model may hand work to.
+        description: what other agents are told of this one where it is their subagent; default None.
+        subagents: agents the model may hand work to, each offered as a tool `transfer_to_<name>` that takes a task.
+        subagent_router: a function of a RouterInput, asked once a step before the model, that answers a DelegationPlan or None; default
+            None. A plan's answers join the conversation before the model is asked.
+        join_policy: when the subagents that one answer asks for are joined: "all_required" (the default; one failure fails the
+            delegation, and the others are cancelled), "allow_optional_failures" (each failure is told to the model),
+            "first_success" (the others are cancelled) or "quorum" (enough of them). `fail_safe.subagent_failure_policy` says what
+            follows from a delegation that failed; a plan has a policy of its own.
+        join_quorum: how many must succeed under "quorum", or all where fewer were asked; default None, more than half.
         context_defaults: the run's context, where the caller does not say otherwise; JSON values.
         inherit_context_keys: keys of a parent's context that this agent gets as a subagent; default none.
         policy_engine: asked, with the runner's, before each call of the model, a tool or a subagent; default None, all is allowed.
         policy_roles: functions of the `PolicyEvent`, asked in their order where no rule of either engine matched; the first that answers a
             decision decides. One that raises, or answers something else, denies. Not async, and not to wait for anything: no deadline
             cuts a policy.
-        max_concurrent_subagents: at once; default None, the runner's limits alone.
+        max_concurrent_subagents: subagents of one run at once; default None, the runner's limits alone.
         max_steps: turns of the model; default 20. `fail_safe.max_steps` holds as well.
         tool_parallelism: tool calls of one batch at once; default None, `fail_safe.max_parallel_tools` alone.
-        subagent_parallelism_mode: "single" (one after the other), "parallel", or "configurable" (as many as the limits say; the default).
+        subagent_parallelism_mode: "single" (one after the other), "parallel" (all of a step, as far as the runner's limits let them), or
+            "configurable" (as `max_concurrent_subagents` says; the default).
         fail_safe: limits and failure policies.
         reasoning_enabled: whether the model should think first; default None, as the provider has it.
         reasoning_effort: how hard; default None, as the provider has it.
@@ -74,7 +83,7 @@ class Agent(BaseModel):
             that cannot do what is asked of it fails the call with LLMCapabilityError, and the next of the fallback chain is asked.
         output_type: a Pydantic model of the final answer; an answer that does not satisfy it goes back to the model. Default None, text.
         model_resolver: a function of a model's name that answers the model object; default None, LiteLLM.
-        mcp_servers, subagent_router, join_policy: not in this release; see `NOT_YET`.
+        mcp_servers: not in this release; see `NOT_YET`.
 
     Raises:
         ConfigurationError: an unknown field, or one that cannot work, with what to change.
@@ -86,6 +95,7 @@ class Agent(BaseModel):
     model: Any
     name: str = Field(default="agent", pattern=r"^[a-zA-Z0-9_-]{1,64}$")
     instructions: Instructions | None = None
+    description: str | None = None
     instruction_file: Path | None = None
     prompts_dir: Path | None = None
     tools: tuple[InstanceOf[Tool[..., Any]], ...] = ()
@@ -100,8 +110,9 @@ class Agent(BaseModel):
     instruction_roles: tuple[InstructionRole, ...] = ()
     policy_roles: tuple[PolicyRole, ...] = ()
     policy_engine: PolicyEngine | None = None
-    subagent_router: Callable[..., Any] | None = None
+    subagent_router: SubagentRouter | None = None
     join_policy: JoinPolicy = "all_required"
+    join_quorum: int | None = Field(default=None, ge=1)
     max_concurrent_subagents: int | None = Field(default=None, ge=1)
     max_steps: int = Field(default=20, ge=1)
     tool_parallelism: int | None = Field(default=None, ge=1)
@@ -124,6 +135,7 @@ class Agent(BaseModel):
             model: object,
             name: str = ...,
             instructions: Instructions | None = ...,
+            description: str | None = ...,
             instruction_file: str | Path | None = ...,
             prompts_dir: str | Path | None = ...,
             tools: Iterable[Callable[..., Any]] = ...,
@@ -138,8 +150,9 @@ class Agent(BaseModel):
             instruction_roles: Iterable[InstructionRole] = ...,
             policy_roles: Iterable[PolicyRole] = ...,
             policy_engine: PolicyEngine | None = ...,
-            subagent_router: Callable[..., Any] | None = ...,
+            subagent_router: SubagentRouter | None = ...,
             join_policy: JoinPolicy = ...,
+            join_quorum: int | None = ...,
             max_concurrent_subagents: int | None = ...,
             max_steps: int = ...,
             tool_parallelism: int | None = ...,
@@ -203,10 +216,25 @@ class Agent(BaseModel):
         self._skill_tools = () if self._skills is None else self._skills.tools()
         _require_unique("tools", [each.name for each in self.offered_tools()])
         _require_unique("subagents", [each.name for each in self.subagents])
+        self._require_team()
         if self.instructions is not None and self.instruction_file is not None:
             raise ValueError("instructions and instruction_file are both given; keep one of them")
         self._file_text = self._read_instructions()
         return self
+
+    def _require_team(self) -> None:
+        taken = {each.name for each in self.tools}
+        for each in self.subagents:
+            name = TRANSFER + each.name
+            if name in taken:
+                raise ValueError(f"a tool is named {name!r}, which is what subagent {each.name!r} is offered as; rename one")
+            if len(name) > 64:
+                raise ValueError(f"subagent {each.name!r}: as a tool it is {name!r}, which is longer than the 64 characters there may be")
+        if self.subagents:
+            return
+        for field in ("subagent_router", "join_quorum", "max_concurrent_subagents"):
+            if getattr(self, field) is not None:
+                raise ValueError(f"{field} needs subagents, and there are none")
 
     def _read_instructions(self) -> str | None:
         if self.instructions is not None:

@@ -15,16 +15,18 @@ class FailSafeConfig(BaseModel):
     Attributes:
         llm_failure_policy: when the model cannot be asked; default "retry_then_fail".
         tool_failure_policy: when a tool fails; default "continue_with_error", the model is told.
-        subagent_failure_policy: when a subagent fails; default "continue".
+        subagent_failure_policy: when a delegation fails, as the agent's join policy has it, or its router does; default "continue", the
+            model is told. A `retry_*` policy makes another run of a subagent that failed.
         approval_denial_policy: when a person says no; default "skip_action".
         max_steps: turns of the model; default 20. The agent's own `max_steps` holds as well.
         max_wall_time_s: seconds in which a process ran the run; a hard deadline; default 300, None for none.
         max_llm_calls: requests sent, retries included; default 50.
-        max_tool_calls: tool calls begun; default 200.
+        max_tool_calls: tool calls begun, those that go to subagents included; default 200.
         max_parallel_tools: of one batch at once; default 16.
-        max_subagent_depth: levels below this agent; default 3.
-        max_subagent_fanout_per_step: subagents of one step; default 4.
-        max_total_cost_usd: dollars; default None, no limit. Fails at once with a model whose price is unknown.
+        max_subagent_depth: levels below this agent; default 3. It holds for all below, whatever they say themselves.
+        max_subagent_fanout_per_step: subagents of one step; default 4. Those beyond are not asked, and the model is told.
+        max_total_cost_usd: dollars, of subagents too, each of which gets a share of what is left; default None, no limit. Fails at once
+            with a model whose price is unknown.
         fallback_model_chain: models, by name or as objects, asked in turn when the agent's own fails; default none.
         breaker_failure_threshold: retryable failures in a row, over the steps of a run, after which a model of it is not asked for a
             while and the next of the chain is; default 5. Without a next one the call has failed for good.
@@ -67,6 +69,8 @@ class FailSafeConfig(BaseModel):
             max_tool_calls=self.max_tool_calls,
             max_parallel_tools=self.max_parallel_tools,
             max_total_cost_usd=self.max_total_cost_usd,
+            max_subagent_depth=self.max_subagent_depth,
+            max_subagent_fanout_per_step=self.max_subagent_fanout_per_step,
         )
 
     def breaker(self) -> BreakerRule:

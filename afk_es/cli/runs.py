@@ -125,7 +125,12 @@ def _about(record: RunRecord, status: str) -> str:
     """Why it did not complete, where that is known; otherwise what it was asked."""
     if status != "completed" and record.ended and record.message:
         return record.message
-    return record.user_message or ""
+    task = record.user_message or ""
+    return f"{_CHILD}{task}" if record.parent_run_id is not None else task
+
+
+_CHILD = "\u21b3 "
+"""Marks the run of a subagent, before the task it was given; `--format json` has its parent's id."""
 
 
 def _redacted(record: RunRecord, redaction: Redaction | None) -> RunRecord:

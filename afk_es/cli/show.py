@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from afk_es.cli import output
+from afk_es.cli.family import descendants, parent_of
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.metrics import write_metrics
 from afk_es.cli.reading import events_of, history_of, parse_name, reading, resolve
@@ -82,6 +83,7 @@ async def _show(invocation: Invocation, run: str, seq: int | None, metrics: bool
             seen = msgspec.structs.replace(kept, conversation=said)  # With its images, of which a plain message knows nothing.
         if invocation.format == "text":
             _write_overview(seen, status)
+            await _write_family(log, run_id)
             return 0
         data = {"schema": "afk_es.show/1", **msgspec.to_builtins(seen), "status": status}
         (output.write_json if invocation.format == "json" else output.write_json_line)(data)
@@ -157,6 +159,21 @@ def _write_ticket(ticket: TicketRecord, columns: int) -> None:
     lead = f"  {padded(ticket.status, 10)} "
     rest = clipped(f"{ticket.tool_name} ({ticket.ticket_id}): {output.ticket_story(ticket)}", max(8, columns - len(lead)))
     click.echo(output.toned(lead, output.TICKET_TONES[ticket.status]) + rest)
+
+
+async def _write_family(log: EventLog, run_id: str) -> None:
+    """Whose subagent the run is, and the tree of its own."""
+    columns = output.width()
+    parent = await parent_of(log, run_id)
+    if parent is not None:
+        _title("subagent of")
+        click.echo(clipped(f"  {parent}", columns))
+    below = await descendants(log, run_id)
+    if below:
+        _title(f"subagents ({len(below)})")
+    for each in below:
+        head = clipped(f"  {'  ' * each.depth}{each.name}  {each.run_id}  ", columns - len(each.status))
+        click.echo(head + output.toned(each.status, output.STATUS_TONES.get(each.status, "plain")))
 
 
 def _title(text: str) -> None:

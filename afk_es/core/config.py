@@ -15,12 +15,7 @@ from afk_es.tools import SandboxProfile, ToolContext
 SandboxProfileProvider = Callable[[ToolContext], SandboxProfile | None]
 SecretScopeProvider = Callable[[ToolContext], Mapping[str, str]]
 
-_LATER: dict[str, str] = {
-    "max_parallel_subagents_global": "subagents",
-    "max_parallel_subagents_per_parent": "subagents",
-    "max_parallel_subagents_per_target_agent": "subagents",
-    "subagent_queue_backpressure_limit": "subagents",
-}
+_LATER: dict[str, str] = {}
 """Settings of features that this release does not have yet. To take one and ignore it would be worse than to refuse it."""
 
 
@@ -56,6 +51,10 @@ class RunnerConfig(BaseModel):
             as running time, and take another step with them. "park": end this stretch as interrupted, to be resumed when they are there.
             "report": end as degraded, naming them. A result that is there is always told to the model in another step, where the limits
             leave room for one; where they do not, the run ends by that limit, and with "report" as degraded.
+        max_parallel_subagents_global: subagents at work at once in this Runner; one that waits for its own subagents does not count.
+        max_parallel_subagents_per_parent: of them, those of one run; an agent's `max_concurrent_subagents` holds as well.
+        max_parallel_subagents_per_target_agent: of them, those of one agent, by its name.
+        subagent_queue_backpressure_limit: subagents that may wait for their turn; a call beyond fails at once and says so.
         background_tool_poll_interval_s: how often the log is looked at for what others posted to the runs that go on here: control requests,
             answers, results of background tools.
         in_doubt: what happens on resume to a tool that was started, has no result and is neither read-only nor idempotent: "report" tells

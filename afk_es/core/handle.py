@@ -14,7 +14,7 @@ import msgspec
 from afk_es.core.loop import Loop
 from afk_es.core.result import AgentResult
 from afk_es.errors import ConfigurationError, UsageError
-from afk_es.machine import AgentRunEvent, Draft
+from afk_es.machine import AgentRunEvent, Draft, RunState
 from afk_es.machine.values import clean_text
 
 STREAM_BUFFER = 64
@@ -116,13 +116,25 @@ class Stretch:
 
     Args:
         loop: None for a run that had ended before.
+        ended: the state of a run that had ended before.
     """
 
-    def __init__(self, run_id: str, thread_id: str, task: asyncio.Future[AgentResult], loop: Loop | None) -> None:
+    def __init__(
+        self, run_id: str, thread_id: str, task: asyncio.Future[AgentResult], loop: Loop | None, ended: RunState | None = None
+    ) -> None:
         self.run_id = run_id
         self.thread_id = thread_id
         self.task = task
         self._loop = loop
+        self._ended = ended
+
+    @property
+    def state(self) -> RunState:
+        """Where the run stands."""
+        if self._loop is not None:
+            return self._loop.state
+        assert self._ended is not None
+        return self._ended
 
     def ask(self, action: Literal["pause", "resume", "cancel", "interrupt"], reason: str | None = None) -> None:
         """Put a control request to the run, if it still goes on.
@@ -223,7 +235,15 @@ class AgentStreamEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _STREAMED = frozenset(
-    {"step_started", "tool_started", "tool_completed", "tool_deferred", "tool_background_resolved", "tool_background_failed"}
+    {
+        "step_started",
+        "tool_started",
+        "subagent_started",
+        "tool_completed",
+        "tool_deferred",
+        "tool_background_resolved",
+        "tool_background_failed",
+    }
 )
 
 
@@ -238,7 +258,8 @@ def stream_event(event: AgentRunEvent) -> AgentStreamEvent | None:
     if event.type not in _STREAMED:
         return None
     return AgentStreamEvent(
-        type=event.type,
+        # To whoever watches, a transfer is a tool call like any other.
+        type=event.type if event.type != "subagent_started" else "tool_started",
         step=event.step,
         state=event.state,
         tool_name=data.get("tool_name"),

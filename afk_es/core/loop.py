@@ -130,6 +130,7 @@ class Loop:
             InvariantError: a bug of ours.
         """
         try:
+            # What was said before it began comes first: a run that is opened to be ended starts nothing.
             self._take_in()
             while True:
                 effects = await self._advance()

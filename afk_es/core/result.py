@@ -10,15 +10,16 @@ from pydantic import BaseModel, ConfigDict
 from afk_es.errors import RunCancelledError, RunDegradedError, RunError, RunFailedError, RunInterruptedError
 from afk_es.interaction.port import ApprovalRequest, InputRequest, request_of
 from afk_es.llms import LLMResponse
+from afk_es.log import EventLog
 from afk_es.machine.events import AgentRunEvent
 from afk_es.machine.inquiries import inquiries
 from afk_es.machine.state import NO_TIME, RunState
-from afk_es.machine.values import ToolCall, Usage
+from afk_es.machine.values import ToolCall, Usage, canonical_json
 from afk_es.views import TICKET_EVENTS, ModelUse, TicketBook, TicketRecord, usage_by_model
 
 ResultState = Literal["completed", "failed", "degraded", "cancelled", "interrupted"]
 
-RESULT_EVENTS = frozenset({"llm_called", "llm_completed"}) | TICKET_EVENTS
+RESULT_EVENTS = frozenset({"llm_called", "llm_completed", "subagent_started", "subagent_completed"}) | TICKET_EVENTS
 """The events that a result needs beside the state."""
 
 
@@ -42,7 +43,7 @@ class ToolExecutionRecord(BaseModel):
 
 
 class SubagentExecutionRecord(BaseModel):
-    """A subagent's run and how it ended."""
+    """A subagent's run and how it ended; each attempt is one. `output_text` is JSON where the subagent has an output type."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, defer_build=True)
 
@@ -76,9 +77,11 @@ class AgentResult(BaseModel):
         final_text: the answer; the error message of a failed run; the answer and what is missing of a degraded one; for a cancelled or
             interrupted run the last text there was, or "".
         state: completed, failed, degraded, cancelled or interrupted. Only an interrupted run can be resumed.
-        usage_aggregate: tokens of all model calls whose provider said how many.
-        total_cost_usd: known costs added up; None where no answer carried a price.
-        usage_by_model: requests, tokens and costs by the name a model was asked under, fallbacks included.
+        tool_executions: every tool call, of subagents at every level too, which their `agent_path` tells apart.
+        subagent_executions: the runs of this run's own subagents that have ended.
+        usage_aggregate: tokens of all model calls whose provider said how many, those of subagents that have ended too.
+        total_cost_usd: known costs added up, of subagents that have ended too; None where no answer carried a price.
+        usage_by_model: requests, tokens and costs of this run itself by the name a model was asked under, fallbacks included.
         requested_model: the agent's model.
         normalized_model: the name under which the provider answered; where it did not say, the one it was asked by.
         provider_adapter: the adapter that answered, which is a fallback's where one had to; without an answer, the agent's own.
@@ -137,6 +140,7 @@ def result_of(state: RunState, events: Sequence[AgentRunEvent], structured: Any 
         structured: the validated answer as an instance of the agent's output type.
     """
     records: list[ToolExecutionRecord] = []
+    subagents: list[SubagentExecutionRecord] = []
     asked: dict[str, Any] = {}
     answered: dict[str, Any] = {}
     answer: dict[str, Any] | None = None
@@ -148,6 +152,8 @@ def result_of(state: RunState, events: Sequence[AgentRunEvent], structured: Any 
         match event.type:
             case "tool_completed":
                 records.append(_record(event.data))
+            case "subagent_completed":
+                subagents.append(_subagent_record(event.data))
             case "llm_called":
                 asked = event.data
             case "llm_completed":
@@ -158,12 +164,12 @@ def result_of(state: RunState, events: Sequence[AgentRunEvent], structured: Any 
     completed = state.status == "completed"
     cost = float(state.cost_usd) if state.cost_known else None
     return AgentResult.model_construct(
-        final_text=_final_text(state),
+        final_text=text_of_run(state),
         state=cast(ResultState, state.status),
         run_id=state.run_id,
         thread_id=state.thread_id,
         tool_executions=tuple(records),
-        subagent_executions=(),
+        subagent_executions=tuple(subagents),
         usage_aggregate=state.usage,
         total_cost_usd=cost,
         usage_by_model=usage_by_model(events),
@@ -187,7 +193,25 @@ def result_of(state: RunState, events: Sequence[AgentRunEvent], structured: Any 
     )
 
 
-def _final_text(state: RunState) -> str:
+async def with_descendants(log: EventLog, events: list[AgentRunEvent]) -> list[AgentRunEvent]:
+    """The events a result is made of, and the tool records of the subagents' runs, each after the `subagent_started` of its run.
+
+    They are read from the children's own logs: no copy of them stands in the parent's.
+    """
+    if not any(event.type == "subagent_started" for event in events):
+        return events
+    whole: list[AgentRunEvent] = []
+    for event in events:
+        whole.append(event)
+        if event.type == "subagent_started":
+            child = await log.read(event.data["run_id"])
+            theirs = await with_descendants(log, [each for each in child if each.type in ("tool_completed", "subagent_started")])
+            whole += [each for each in theirs if each.type == "tool_completed"]
+    return whole
+
+
+def text_of_run(state: RunState) -> str:
+    """What a run in this state says, as `AgentResult.final_text` has it."""
     match state.status:
         case "failed":
             return state.reason
@@ -225,6 +249,19 @@ def _background_record(state: RunState, ticket: TicketRecord) -> ToolExecutionRe
         agent_name=spec.agent_name,
         agent_depth=len(spec.agent_path),
         agent_path=(*spec.agent_path, spec.agent_name),
+    )
+
+
+def _subagent_record(data: dict[str, Any]) -> SubagentExecutionRecord:
+    output = data.get("output")
+    text = output if isinstance(output, str) else "" if output is None else canonical_json(output).decode()
+    return SubagentExecutionRecord.model_construct(
+        subagent_name=data["subagent_name"],
+        success=data["success"],
+        output_text=text,
+        error=data["error"],
+        latency_ms=data["latency_ms"],
+        run_id=data.get("run_id", ""),
     )
 
 

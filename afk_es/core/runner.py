@@ -15,13 +15,15 @@ from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import Clock, Ids, RandomIds, SystemClock
 from afk_es.core.compaction import ThreadCompactor
 from afk_es.core.config import RunnerConfig
+from afk_es.core.delegation import Children, ChildRun, SubagentHandler, root_of
 from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Feed, StreamFeed, Stretch
 from afk_es.core.history import ThreadMemory
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Handlers, Loop
 from afk_es.core.outside import AttachedRun, Delivery, not_found
 from afk_es.core.pending import pending_requests
-from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of
+from afk_es.core.places import Places
+from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of, with_descendants
 from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.session import Session
 from afk_es.core.tickets import TicketDesk
@@ -35,7 +37,7 @@ from afk_es.llms import ChatModel, UserMessage
 from afk_es.llms.content import content_of
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, Draft, RunState, fold, initial_state
-from afk_es.machine.values import Messages, clean_text, plain
+from afk_es.machine.values import Messages, clean_text, digest, plain
 
 if TYPE_CHECKING:
     from afk_es.telemetry import TelemetrySink
@@ -93,6 +95,11 @@ class Runner:
         self._model_of_strings: ChatModel | None = None
         self._bindings: dict[int, Binding] = {}
         self._memory = ThreadMemory()
+        limits = self.config
+        places = Places(
+            limits.max_parallel_subagents_global, limits.max_parallel_subagents_per_target_agent, limits.subagent_queue_backpressure_limit
+        )
+        self._children = Children(self._begin_child, places)
         self._inbox = Inbox(opened, self.config.background_tool_poll_interval_s)
         self._tickets = TicketDesk(opened, self._clock)
         self._always_replay = self.config.debug or os.environ.get("AFK_ES_ALWAYS_REPLAY") == "1"
@@ -381,9 +388,36 @@ class Runner:
                 data["history"] = refs
             return await self._drive(binding, state, history, Draft("run_started", data), [], feed, streamed=streamed)
 
-    async def _resume(self, agent: Agent, run_id: str, thread_id: str | None, allow_agent_change: bool, feed: EventFeed | None) -> Stretch:
+    async def _begin_child(self, child: ChildRun) -> Stretch:
+        """The run of a subagent: from its start, or from where its log ends."""
+        async with self._session as log:
+            if await log.head(child.run_id) is not None:
+                return await self._resume(child.binding.agent, child.run_id, None, True, None, child=child)
+            state = initial_state(child.run_id, f"thread_{digest(child.run_id.encode())}")
+            data: dict[str, Any] = {
+                "agent_name": child.binding.spec.agent_name,
+                "resumed": False,
+                "epoch": 1,
+                "owner": log.owner,
+                "agent": child.binding.data,
+                "user_message": child.task,
+                "context": child.context,
+                "parent": child.parent,
+            }
+            return await self._drive(child.binding, state, Messages(), Draft("run_started", data), [], None, child=child, root=child.root)
+
+    async def _resume(
+        self,
+        agent: Agent,
+        run_id: str,
+        thread_id: str | None,
+        allow_agent_change: bool,
+        feed: EventFeed | None,
+        *,
+        child: ChildRun | None = None,
+    ) -> Stretch:
         _check_id("run_id", run_id)
-        binding = await self._bound(agent)
+        binding = child.binding if child is not None else await self._bound(agent)
         async with self._session as log:
             events = await log.read(run_id)
             if not events:
@@ -395,9 +429,12 @@ class Runner:
             state = fold(initial_state(run_id, first.thread_id, history), events)
             notable = [event for event in events if event.type in RESULT_EVENTS]
             if state.ended and state.status != "interrupted":
-                return _ended(binding, state, notable, feed)
+                return _ended(binding, state, await with_descendants(log, notable) if child is None else notable, feed)
             if state.spec.retention is not None and state.spec.retention.alone:
                 raise UsageError(f"run {run_id} compacts thread {state.thread_id!r}; call compact_thread again, and it goes on with it")
+            if state.spec.agent_path:
+                # A subagent's run keeps its place in the family, and the limits that its parent left it.
+                binding = self._children.placed(binding, state)
             if not allow_agent_change:
                 check_same_agent(state.spec, binding.spec)
             if not state.ended and await log.alive(state.owner, run_id):
@@ -415,7 +452,8 @@ class Runner:
                 data["parent"] = first.data["parent"]
             if binding.spec != state.spec:
                 data["agent"] = binding.data
-            return await self._drive(binding, state, history, Draft("run_started", data), notable, feed)
+            root = root_of(first.data, run_id)
+            return await self._drive(binding, state, history, Draft("run_started", data), notable, feed, child=child, root=root)
 
     async def _drive(
         self,
@@ -427,6 +465,8 @@ class Runner:
         feed: Feed | None,
         *,
         streamed: bool = False,
+        child: ChildRun | None = None,
+        root: str | None = None,
     ) -> Stretch:
         """Claim the run, and let its loop go on in a task of its own."""
 
@@ -446,10 +486,13 @@ class Runner:
         async def look() -> None:
             await self._inbox.look_for(loop)
 
+        place = child.place if child is not None else None
+        log = self._session.log
+        subagents = SubagentHandler(self._children, binding, log, self._clock, root or state.run_id, place, lambda: loop)
         loop = Loop(
             state,
-            log=self._session.log,
-            handlers=self._handlers(binding, emit if streamed else None),
+            log=log,
+            handlers={**self._handlers(binding, emit if streamed else None), **subagents.handlers()},
             clock=self._clock,
             publish=publish,
             room=feed.room if streamed and feed is not None else None,
@@ -469,7 +512,9 @@ class Runner:
                 raise
         else:
             self._inbox.join(loop)
-        task = asyncio.create_task(self._driven(loop, binding, notable, feed), name=f"{state.run_id}:loop")
+        if child is not None and child.end is not None:
+            loop.post(Draft("control_requested", {"action": "cancel", "reason": child.end, "origin": "parent"}, child.end))
+        task = asyncio.create_task(self._driven(loop, binding, notable, feed, whole=child is None), name=f"{state.run_id}:loop")
         # Our caller is about to leave the session; by then the task has its own share in it.
         await asyncio.sleep(0)
         return Stretch(state.run_id, state.thread_id, task, loop)
@@ -478,13 +523,17 @@ class Runner:
         """What performs the effects of a run. Crash injection stands between the loop and these."""
         return live_handlers(binding, emit)
 
-    async def _driven(self, loop: Loop, binding: Binding, notable: list[AgentRunEvent], feed: Feed | None) -> AgentResult:
+    async def _driven(
+        self, loop: Loop, binding: Binding, notable: list[AgentRunEvent], feed: Feed | None, *, whole: bool = True
+    ) -> AgentResult:
         # Taken here and not before the task is made: a task that is cancelled before its first step would never give it back.
         self._session.share()
         try:
             state = await loop.run()
-            self._memory.keep(state)
-            return _result(binding, state, notable)
+            if whole:
+                self._memory.keep(state)
+            # Nobody asks a child for its tool records but its parent's result, which reads them from the logs.
+            return _result(binding, state, await with_descendants(self._session.log, notable) if whole else notable)
         finally:
             self._inbox.leave(loop)
             if feed is not None:
@@ -531,7 +580,7 @@ def _ended(binding: Binding, state: RunState, notable: list[AgentRunEvent], feed
         feed.close()
     result: asyncio.Future[AgentResult] = asyncio.get_running_loop().create_future()
     result.set_result(_result(binding, state, notable))
-    return Stretch(state.run_id, state.thread_id, result, None)
+    return Stretch(state.run_id, state.thread_id, result, None, state)
 
 
 def _result(binding: Binding, state: RunState, notable: list[AgentRunEvent]) -> AgentResult:

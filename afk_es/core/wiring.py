@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from afk_es.agents import Agent, PolicyEngine
+from afk_es.agents.transfer import transfer_tool
 from afk_es.clock import Clock
 from afk_es.core.config import RunnerConfig
 from afk_es.core.retention import RetentionPolicy
@@ -19,10 +20,11 @@ from afk_es.handlers.binding import SummaryFunction
 from afk_es.interaction import InteractionProvider
 from afk_es.llms import ChatModel, Link, LinkedChatModel, LLMRequest, LLMResponse, PricedChatModel
 from afk_es.log import EventLog, default_location, open_log
-from afk_es.machine.spec import Limits, ModelSpec, Retention, RunSpec
-from afk_es.machine.values import plain
+from afk_es.machine.delegation import DelegationSpec
+from afk_es.machine.spec import Limits, ModelSpec, Retention, RunSpec, ToolSpec
+from afk_es.machine.values import digest_json, plain
 from afk_es.redaction import Redaction
-from afk_es.tools import ToolContext
+from afk_es.tools import Tool, ToolContext
 
 if TYPE_CHECKING:
     from afk_es.telemetry import Delivery, TelemetrySink
@@ -78,29 +80,38 @@ async def bind(
     clock: Clock,
     default_model: Callable[[], ChatModel],
     people: InteractionProvider | None = None,
+    *,
+    cost_limited: bool = False,
 ) -> Binding:
-    """The agent with the objects that run it.
+    """The agent with the objects that run it, and its subagents with theirs.
 
     Args:
         people: asks them, in interactive mode.
         default_model: answers for model strings where the agent has no resolver; not called where none needs it.
+        cost_limited: whether an agent above it has a cost limit, so that the prices of its models must be known.
 
     Raises:
         ConfigurationError: the agent cannot be run.
     """
-    if agent.subagents:
-        raise ConfigurationError(f"agent {agent.name!r} has subagents, which this release cannot run yet")
+    cost_limited = cost_limited or agent.fail_safe.max_total_cost_usd is not None
+    team = {
+        each.name: await bind(each, config, policy, clock, default_model, people, cost_limited=cost_limited) for each in agent.subagents
+    }
+    transfers = {each.name: transfer_tool(each) for each in agent.subagents}
     chain = (agent.model, *agent.fail_safe.fallback_model_chain)
     asked = [link for model in chain for link in _links(name_of(model), resolved(agent, model, default_model))]
-    specs = tuple([await _model_spec(name, link, agent.fail_safe.max_total_cost_usd) for name, link in asked])
-    retention, summariser = await _summariser(config.thread_retention, agent.fail_safe.max_total_cost_usd, default_model)
+    specs = tuple([await _model_spec(name, link, cost_limited) for name, link in asked])
+    retention, summariser = await _summariser(config.thread_retention, cost_limited, default_model)
     spec = RunSpec(
         agent_name=agent.name,
         models=specs,
         instructions=agent.static_instructions(),
         dynamic_instructions=agent.dynamic_instructions,
         skills=agent.skills,
-        tools=tuple(tool.spec() for tool in agent.offered_tools()),
+        tools=(
+            *(tool.spec() for tool in agent.offered_tools()),
+            *(transfer_spec(transfers[name], child.spec) for name, child in team.items()),
+        ),
         parameters=_parameters(agent),
         output_schema=None if agent.output_type is None else plain(agent.output_type.model_json_schema()),
         limits=_limits(agent),
@@ -111,17 +122,19 @@ async def bind(
         in_doubt=config.in_doubt,
         retention=retention,
         background=config.background(),
+        delegation=_delegation(agent, config) if team else None,
     )
     return Binding(
         agent=agent,
         spec=spec,
         data=plain(msgspec.to_builtins(spec)),
         models=tuple(link.model for _name, link in asked),
-        tools={tool.name: tool for tool in agent.offered_tools()},
+        tools={tool.name: tool for tool in (*agent.offered_tools(), *transfers.values())},
         policy=PolicyEngine.combined(policy, agent.policy_engine),
         clock=clock,
         secrets_for=config.secret_scope_provider or _no_secrets,
         sandbox_for=config.sandbox_for,
+        subagents=team,
         ticket_ttl_s=config.background_tool_result_ttl_s,
         summariser=summariser,
         people=people,
@@ -151,7 +164,7 @@ async def compaction_binding(
     Raises:
         ConfigurationError: the summarising model cannot be used.
     """
-    retention, summariser = await _summariser(policy, None, default_model, alone=True)
+    retention, summariser = await _summariser(policy, False, default_model, alone=True)
     agent = Agent(name=COMPACTING, model=_NoModel())
     models = (ModelSpec("none", "none"),) if retention is None or retention.model is None else (retention.model,)
     # No deadline: one that has passed would keep a compaction that was cut off from ever being finished.
@@ -169,7 +182,7 @@ async def compaction_binding(
 
 
 async def _summariser(
-    policy: RetentionPolicy | None, max_cost: float | None, default_model: Callable[[], ChatModel], *, alone: bool = False
+    policy: RetentionPolicy | None, cost_limited: bool, default_model: Callable[[], ChatModel], *, alone: bool = False
 ) -> tuple[Retention | None, SummaryFunction | ChatModel | None]:
     """A retention policy as data, and the object that sums up."""
     if policy is None:
@@ -181,7 +194,41 @@ async def _summariser(
         name = name_of(summariser)
     else:
         return policy.retention(None, alone=alone), summariser
-    return policy.retention(await _model_spec(name, Link(summariser, None), max_cost), alone=alone), summariser
+    return policy.retention(await _model_spec(name, Link(summariser, None), cost_limited), alone=alone), summariser
+
+
+def transfer_spec(tool: Tool[..., Any], child: RunSpec) -> ToolSpec:
+    """A subagent as its parent's model and log have it, with a digest of what it is."""
+    return msgspec.structs.replace(
+        tool.spec(), kind="subagent", subagent=child.agent_name, subagent_digest=digest_json(msgspec.to_builtins(_identity(child)))
+    )
+
+
+def _identity(spec: RunSpec) -> RunSpec:
+    """What an agent is, without what the operator chooses; its tools carry the digests of its own subagents."""
+    delegation = spec.delegation
+    return RunSpec(
+        agent_name=spec.agent_name,
+        models=tuple(ModelSpec(model.model, "") for model in spec.models[:1]),
+        instructions=spec.instructions,
+        dynamic_instructions=spec.dynamic_instructions,
+        skills=spec.skills,
+        tools=spec.tools,
+        parameters=spec.parameters,
+        output_schema=spec.output_schema,
+        limits=spec.limits,
+        policies=spec.policies,
+        delegation=msgspec.structs.replace(delegation, max_parallel=1) if delegation is not None else None,
+    )
+
+
+def _delegation(agent: Agent, config: RunnerConfig) -> DelegationSpec:
+    parallel = config.max_parallel_subagents_per_parent
+    if agent.subagent_parallelism_mode == "single":
+        parallel = 1
+    elif agent.max_concurrent_subagents is not None:
+        parallel = min(parallel, agent.max_concurrent_subagents)
+    return DelegationSpec(agent.join_policy, agent.join_quorum, parallel, agent.subagent_router is not None)
 
 
 def _no_secrets(context: ToolContext) -> Mapping[str, str]:
@@ -218,9 +265,9 @@ def _links(name: str, model: ChatModel) -> list[tuple[str, Link]]:
     return [(name, first), *((name_of(link.model), link) for link in others)]
 
 
-async def _model_spec(name: str, link: Link, max_cost: float | None) -> ModelSpec:
+async def _model_spec(name: str, link: Link, cost_limited: bool) -> ModelSpec:
     priced, model = None, link.model
-    if max_cost is not None and isinstance(model, PricedChatModel):
+    if cost_limited and isinstance(model, PricedChatModel):
         # It may have to load a price list.
         priced = await asyncio.to_thread(model.prices, name)
     return ModelSpec(name, model.provider_id, priced, link.retry)
@@ -274,6 +321,10 @@ def _differences(recorded: RunSpec, offered: RunSpec) -> list[str]:
         for field in before.__struct_fields__:
             if getattr(before, field) != getattr(after, field):
                 found.append(f"{group}.{field} {_short(getattr(before, field))} -> {_short(getattr(after, field))}")
+    for field in ("join_policy", "quorum", "routed"):
+        before, after = (getattr(spec.delegation, field, None) for spec in (recorded, offered))
+        if before != after and recorded.delegation is not None and offered.delegation is not None:
+            found.append(f"{field} {_short(before)} -> {_short(after)}")
     names = ([model.model for model in recorded.models], [model.model for model in offered.models])
     if names[0] != names[1]:
         found.append(f"models {_short(names[0])} -> {_short(names[1])}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from afk_es.agents import Agent, PolicyEngine
@@ -36,6 +36,7 @@ class Binding:
         tools: the tools by name.
         policy: the engine that decides, of the runner and of the agent together.
         people: asks them; None where the run's mode is not interactive.
+        subagents: the agents it may delegate to, bound as well, by name.
         ticket_ttl_s: seconds after which a deferred tool that names no term counts as failed.
         summariser: what sums up older turns where the spec has a retention with a summariser.
     """
@@ -49,6 +50,7 @@ class Binding:
     clock: Clock
     secrets_for: Callable[[ToolContext], Mapping[str, str]] = _no_secrets
     sandbox_for: Callable[[ToolContext], SandboxProfile | None] = _no_sandbox
+    subagents: Mapping[str, Binding] = field(default_factory=dict)
     ticket_ttl_s: float = 3600.0
     summariser: SummaryFunction | ChatModel | None = None
     people: InteractionProvider | None = None

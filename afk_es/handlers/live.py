@@ -11,10 +11,20 @@ from afk_es.handlers.models import ModelHandler
 from afk_es.handlers.outputs import OutputHandler
 from afk_es.handlers.people import PeopleHandler
 from afk_es.handlers.policies import PolicyHandler
+from afk_es.handlers.routing import RouteHandler
 from afk_es.handlers.summaries import SummaryHandler
 from afk_es.handlers.tools import ToolHandler
 from afk_es.machine import Draft, RunState
-from afk_es.machine.effects import AskPerson, CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, Summarise, ValidateOutput
+from afk_es.machine.effects import (
+    AskPerson,
+    CallModel,
+    EvaluatePolicy,
+    ExecuteTool,
+    ResolveInstructions,
+    RouteSubagents,
+    Summarise,
+    ValidateOutput,
+)
 
 
 def live_handlers(binding: Binding, emit: Emit | None = None) -> dict[type, Callable[[Any, RunState], Awaitable[Draft]]]:
@@ -30,5 +40,6 @@ def live_handlers(binding: Binding, emit: Emit | None = None) -> dict[type, Call
         ExecuteTool: ToolHandler(binding),
         ResolveInstructions: InstructionsHandler(binding),
         Summarise: SummaryHandler(binding),
+        RouteSubagents: RouteHandler(binding),
         ValidateOutput: OutputHandler(binding),
     }

@@ -47,6 +47,10 @@ class PolicyHandler:
         engine = self._binding.policy
         call = effect.call
         about: dict[str, Any] = {} if call is None else {"tool_name": call.tool_name, "tool_call_id": call.id}
+        spec = state.spec.tool(call.tool_name) if call is not None and effect.event_type == "subagent_before_execute" else None
+        subagent = spec.subagent if spec is not None else None
+        if subagent is not None:
+            about["subagent_name"] = subagent
         if not self._asks_somebody:
             return Draft("policy_decision", {"event_type": effect.event_type, **_ALLOWED, "matched_rules": [], **about})
         event = PolicyEvent(
@@ -58,6 +62,7 @@ class PolicyHandler:
             tool_name=tool.name if tool is not None else None,
             tool_args=arguments or {},
             tool_read_only=tool.read_only if tool is not None else None,
+            subagent_name=subagent,
         )
         decision = engine.evaluate(event)
         roles = self._binding.agent.policy_roles

@@ -32,7 +32,10 @@ class RunHead(msgspec.Struct, frozen=True):
 
 
 class RunRecord(msgspec.Struct, frozen=True):
-    """A row of the list of runs. `cost_usd` is None where no answer carried a price."""
+    """A row of the list of runs. `cost_usd` is None where no answer carried a price.
+
+    What is counted is the run's own: its subagents are rows of their own, each with the id of its parent. `tool_calls` counts transfers.
+    """
 
     run_id: str
     thread_id: str
@@ -53,6 +56,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     cost_usd: float | None
     user_message: str | None
     message: str
+    parent_run_id: str | None = None
 
 
 class Letter(msgspec.Struct, frozen=True):

@@ -29,13 +29,14 @@ def run_record(events: Sequence[AgentRunEvent], head: RunHead) -> RunRecord:
         ended=last.type in TERMINAL,
         step=last.step,
         llm_calls=sum(event.type == "llm_called" for event in events),
-        tool_calls=sum(event.type == "tool_started" for event in events),
+        tool_calls=sum(event.type in ("tool_started", "subagent_started") for event in events),
         errors=sum(_is_error(event) for event in events),
         input_tokens=sum(usage["input_tokens"] for usage in usages),
         output_tokens=sum(usage["output_tokens"] for usage in usages),
         cost_usd=sum(costs) if costs else None,
         user_message=first.data.get("user_message"),
         message=last.message,
+        parent_run_id=first.data.get("parent", {}).get("run_id"),
     )
 
 

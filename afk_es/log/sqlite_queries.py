@@ -43,7 +43,7 @@ WITH page AS (
     max(e.seq) AS seq,
     max(CASE WHEN e.type = 'run_started' THEN e.seq END) AS claimed,
     sum(e.type = 'llm_called') AS llm_calls,
-    sum(e.type = 'tool_started') AS tool_calls,
+    sum(e.type IN ('tool_started', 'subagent_started')) AS tool_calls,
     sum(e.type = 'llm_failed' OR (e.type = 'tool_completed' AND json_extract(e.data, '$.success') = 0)) AS errors,
     sum(CASE WHEN e.type IN ('llm_completed', 'thread_compacted', 'compaction_failed') THEN json_extract(e.data, '$.usage.input_tokens') END) AS input_tokens,
     sum(CASE WHEN e.type IN ('llm_completed', 'thread_compacted', 'compaction_failed') THEN json_extract(e.data, '$.usage.output_tokens') END) AS output_tokens,
@@ -53,7 +53,7 @@ WITH page AS (
 SELECT page.run_id, page.thread_id, json_extract(first.data, '$.agent_name'), last.state, last.seq, last.epoch,
   json_extract(claim.data, '$.owner'), first.at, last.at, last.type, last.step,
   totals.llm_calls, totals.tool_calls, totals.errors, totals.input_tokens, totals.output_tokens, totals.cost_usd,
-  json_extract(first.data, '$.user_message'), last.message
+  json_extract(first.data, '$.user_message'), last.message, json_extract(first.data, '$.parent.run_id')
 FROM page
 JOIN totals ON totals.run = page.run
 JOIN events AS first ON first.run = page.run AND first.seq = 1
@@ -98,7 +98,7 @@ def stored_row(raw: tuple[Any, ...]) -> Row:
 def run_record(row: tuple[Any, ...]) -> RunRecord:
     """The record of a row of `RUNS`."""
     run_id, thread_id, agent_name, state, seq, epoch, owner, started, updated, last_type, step = row[:11]
-    llm_calls, tool_calls, errors, input_tokens, output_tokens, cost_usd, user_message, message = row[11:]
+    llm_calls, tool_calls, errors, input_tokens, output_tokens, cost_usd, user_message, message, parent_run_id = row[11:]
     return RunRecord(
         run_id=run_id,
         thread_id=thread_id,
@@ -119,6 +119,7 @@ def run_record(row: tuple[Any, ...]) -> RunRecord:
         cost_usd=cost_usd,
         user_message=user_message,
         message=message or "",
+        parent_run_id=parent_run_id,
     )
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from afk_es.machine.effects import Effect, EvaluatePolicy, ExecuteTool, PolicySubject
+from afk_es.machine import children
+from afk_es.machine.effects import Effect, EvaluatePolicy, ExecuteTool, PolicySubject, Wait
 from afk_es.machine.events import Draft
 from afk_es.machine.inquiries import asking_effects, fallback_answer, request
+from afk_es.machine.limits import before_effects, ending
 from afk_es.machine.spec import RunSpec
 from afk_es.machine.state import PENDING, RunState, ToolBatch, ToolTurn
 from afk_es.machine.values import digest, digest_json
 
-_QUIET = frozenset({"waiting", "running", "backoff", "limited", "done"})
+_QUIET = frozenset({"waiting", "running", "backoff", "limited", "done", "blocked", "parked", "cancelling"})
 """Statuses from which nothing follows before something happens outside, or to a sibling."""
 
 _OVER = frozenset({"limited", "done"})
 
-_OPEN = frozenset({"running", "in_doubt", "unknown"})
+_OPEN = frozenset({"running", "in_doubt", "unknown", "parked", "cancelling", "returned", "cut"})
 
 _AHEAD = frozenset({"allowed", "approval", "put_off"}) | PENDING
 """Statuses of calls that would go on to touch the world or a person, which a run that has to fail does not let them."""
@@ -35,11 +38,14 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
     drafts: list[Draft] = []
     started = 0
     statuses = [turn.status for turn in batch.turns]
-    places = spec.limits.max_parallel_tools - statuses.count("running") - statuses.count("backoff")
+    places = spec.limits.max_parallel_tools - _held(batch, statuses, "running", "backoff")
+    child_places = children.places(state, batch, "running", "cancelling", "backoff") if batch.delegation is not None else 0
+    breach = before_effects(state) if batch.delegation is not None else None
+    stopping = state.fault is not None or breach is not None
     for turn in batch.turns:
         if turn.status in _QUIET:
             continue
-        if state.fault is not None and turn.status in _AHEAD:
+        if stopping and turn.status in _AHEAD:
             if turn.in_doubt:
                 drafts.append(_completed(state, turn, "unknown", _UNKNOWN))
             continue
@@ -62,43 +68,76 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
                 drafts.append(fallback_answer(spec.interaction, turn))
             case "allowed" if state.tool_calls + started >= spec.limits.max_tool_calls:
                 drafts += _out_of_calls(state, turn)
-            case "allowed" if started < places:
+            case "allowed" if turn.child is not None:
+                if child_places > 0:
+                    drafts.append(children.started(state, batch, turn))
+                    child_places -= 1
+                    started += 1
+            case "allowed" if places > 0:
                 drafts.append(_started(state, turn))
+                places -= 1
                 started += 1
+            case "returned" | "cut":
+                drafts.append(_ended(state, turn))
             case _:
                 pass
     if drafts:
         return tuple(drafts)
+    if breach is not None and not in_flight(state):
+        # Only subagents spend while a batch goes on.
+        return ending(state, breach)
     if "limited" in statuses and _OVER.issuperset(statuses):
         return _limited(state, batch)
-    if not PENDING.isdisjoint(statuses):
+    if not PENDING.isdisjoint(statuses) or "parked" in statuses:
         return _park(state, batch)
     return ()
 
 
+def _held(batch: ToolBatch, statuses: Sequence[str], *holding: str) -> int:
+    """How many places of the tools are taken; subagents have places of their own."""
+    if batch.delegation is not None:
+        statuses = [turn.status for turn in batch.turns if turn.child is None]
+    return sum(statuses.count(status) for status in holding)
+
+
+def _ended(state: RunState, turn: ToolTurn) -> Draft:
+    """The end of a call whose subagent has succeeded, or that the join was decided without."""
+    if turn.status == "cut":
+        return _completed(state, turn, "cancelled", turn.reason or "cancelled")
+    return _completed(state, turn, "returned", None, turn.child.output if turn.child is not None else None)
+
+
 def _park(state: RunState, batch: ToolBatch) -> tuple[Draft, ...]:
-    """Questions that nobody here can answer, in external mode or put off: once nothing else can go on, the run is laid down with them."""
-    if _effects(state, terms=False):
+    """Questions that nobody here can answer, in external mode or put off: once nothing else can go on, the run is laid down with them.
+
+    The same where a subagent was laid down, whatever that waits for.
+    """
+    if any(not isinstance(effect, Wait) or effect.id.startswith("retry:") for effect in batch_effects(state)):
         return ()
     asking = [turn for turn in batch.turns if turn.status in PENDING]
     names = ", ".join(f"{turn.call.tool_name} ({turn.call.id})" for turn in asking)
-    reason = f"waits for {'an answer' if len(asking) == 1 else 'answers'} from outside: {names}"
+    reasons = [f"waits for {'an answer' if len(asking) == 1 else 'answers'} from outside: {names}"] if asking else []
+    for turn in batch.turns:
+        if turn.status == "parked" and turn.child is not None:
+            reasons.append(f"subagent {turn.child.name} ({turn.call.id}, {turn.child.run_id}) was laid down: {turn.reason}")
+    reason = "; ".join(reasons)
     return (Draft("run_interrupted", {"reason": reason}, reason),)
 
 
 def batch_effects(state: RunState) -> tuple[Effect, ...]:
     """What should be under way for the calls of the batch."""
-    return _effects(state, terms=True)
-
-
-def _effects(state: RunState, *, terms: bool) -> tuple[Effect, ...]:
     batch, spec = _parts(state)
     statuses = [turn.status for turn in batch.turns]
     # Whoever waits for a person takes no place.
-    room = spec.limits.max_parallel_tools - statuses.count("allowed") - statuses.count("running") - statuses.count("backoff")
+    room = spec.limits.max_parallel_tools - _held(batch, statuses, "allowed", "running", "backoff")
+    child_room = children.places(state, batch, "allowed", "running", "cancelling", "backoff") if batch.delegation is not None else 0
+    stopping = state.fault is not None or (batch.delegation is not None and before_effects(state) is not None)
     effects: list[Effect] = []
     for turn in batch.turns:
-        if state.fault is not None and turn.status != "running":
+        if turn.child is not None and turn.status in children.LIVE:
+            effects += children.child_effects(state, turn)
+            continue
+        if stopping and turn.status != "running":
             continue
         match turn.status:
             case "running":
@@ -106,7 +145,11 @@ def _effects(state: RunState, *, terms: bool) -> tuple[Effect, ...]:
             case "backoff" if turn.wait is not None:
                 effects.append(turn.wait)
             case "asking":
-                effects += asking_effects(spec.interaction, turn, terms=terms)
+                effects += asking_effects(spec.interaction, turn)
+            case "waiting" if turn.child is not None:
+                if child_room > 0:
+                    effects.append(_gate(state, turn))
+                    child_room -= 1
             case "waiting" if room > 0:
                 effects.append(_gate(state, turn))
                 room -= 1
@@ -143,7 +186,7 @@ def _started(state: RunState, turn: ToolTurn) -> Draft:
 def _gate(state: RunState, turn: ToolTurn) -> EvaluatePolicy:
     tool = state.spec.tool(turn.call.tool_name)
     subject: PolicySubject = "subagent_before_execute" if tool is not None and tool.kind == "subagent" else "tool_before_execute"
-    return EvaluatePolicy(f"policy:{state.step}:{turn.ordinal}", subject, state.step, turn.call)
+    return EvaluatePolicy(f"policy:{state.step}:{turn.ordinal}", subject, state.step, turn.effective)
 
 
 def _execution(state: RunState, batch: ToolBatch, spec: RunSpec, turn: ToolTurn) -> ExecuteTool:
@@ -192,13 +235,15 @@ def cut(state: RunState, turn: ToolTurn) -> tuple[Draft, ...]:
             return (_completed(state, turn, "cancelled", "cancelled while it ran; it may have taken effect"),)
         case "in_doubt":
             return _in_doubt(turn, "report"), unknown
+        case "returned" | "cut":
+            return (_ended(state, turn),)
         case _:
             return (unknown,)
 
 
 def _failed(state: RunState, turn: ToolTurn) -> Draft:
     assert turn.failure is not None
-    outcome = "invalid" if turn.attempt == 0 else "failed"
+    outcome = "invalid" if turn.attempt == 0 and turn.failure.error_type != "InputMissing" else "failed"
     return _completed(state, turn, outcome, turn.failure.error)
 
 
@@ -227,7 +272,12 @@ def _limited(state: RunState, batch: ToolBatch) -> tuple[Draft, ...]:
     """Calls beyond the limit are refused once the others are over, so a failing policy does not cut those short."""
     limited = [turn for turn in batch.turns if turn.status == "limited"]
     message = _limit_message(state)
-    return (_limit_reached(state), *(_completed(state, turn, "limited", message) for turn in limited))
+    drafts = [_completed(state, turn, "limited", turn.reason or message) for turn in limited]
+    if beyond := [turn for turn in limited if turn.reason]:
+        drafts.insert(0, children.limit_reached(state, beyond[0]))
+    if len(beyond) < len(limited):
+        drafts.insert(0, _limit_reached(state))
+    return tuple(drafts)
 
 
 def _doubt(state: RunState, turn: ToolTurn) -> Draft:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from afk_es.machine.batches import batch_effects, cut, decide_batch, in_flight
+from afk_es.machine.children import cancelling, live_children
 from afk_es.machine.compaction import compacting, compaction_effects, decide_compaction
 from afk_es.machine.effects import Effect, ValidateOutput
 from afk_es.machine.events import Draft
@@ -35,6 +36,9 @@ def decide(state: RunState) -> Decision:
     if state.ended or state.phase == "new":
         return NOTHING
     if state.control is not None:
+        if state.control.action == "cancel" and (alive := live_children(state)):
+            # Their logs end, and what they have spent is known, before this one does.
+            return Decision(effects=tuple(cancelling(turn, state.control.reason) for turn in alive))
         return Decision(_stop(state))
     if state.overdue:
         return Decision(ending(state, wall_time(state)))
@@ -103,7 +107,10 @@ def _effects(state: RunState) -> tuple[Effect, ...]:
 
 def _under_way(state: RunState) -> tuple[Effect, ...]:
     """What a paused run lets come to its end."""
-    return tuple(effect for effect in _effects(state) if effect.id.startswith(("llm:", "tool:", "compaction:")))
+    return tuple(effect for effect in _effects(state) if effect.id.startswith(_LET_FINISH))
+
+
+_LET_FINISH = ("llm:", "tool:", "compaction:", "subagent:", "cancel:", "timeout:")
 
 
 def _stop(state: RunState) -> tuple[Draft, ...]:
@@ -112,4 +119,6 @@ def _stop(state: RunState) -> tuple[Draft, ...]:
     if control.action == "interrupt":
         return (Draft("run_interrupted", {"reason": control.reason}, control.reason),)
     ends = [draft for turn in in_flight(state) for draft in cut(state, turn)]
+    if state.phase == "model" and state.call is not None and state.call.status == "in_doubt":
+        ends.append(Draft("effect_in_doubt", {"effect": "llm", "intent_seq": state.call.intent_seq, "resolution": "report"}))
     return (*ends, Draft("run_cancelled", {"reason": control.reason}, control.reason))

@@ -79,6 +79,45 @@ class ExecuteTool(msgspec.Struct, frozen=True, gc=False):
     idempotency_key: str
 
 
+class RunSubagent(msgspec.Struct, frozen=True, gc=False):
+    """Run a subagent, or go on with its run. Announced by `subagent_started`, whose seq is `seq`.
+
+    Attributes:
+        run_id: the child's run, derived from the parent's.
+        budget_usd: what the child may spend, where its parent has a limit.
+    """
+
+    id: str
+    seq: int
+    ordinal: int
+    call: ToolCall
+    attempt: int
+    subagent_name: str
+    run_id: str
+    task: str
+    budget_usd: float | None = None
+
+
+class CancelSubagent(msgspec.Struct, frozen=True, gc=False):
+    """End a subagent's run for good, whoever drives it; one that has ended already only tells what it came to."""
+
+    id: str
+    seq: int
+    ordinal: int
+    call: ToolCall
+    attempt: int
+    subagent_name: str
+    run_id: str
+    reason: str
+
+
+class RouteSubagents(msgspec.Struct, frozen=True, gc=False):
+    """Ask the agent's router whether something should be delegated before the model is asked."""
+
+    id: str
+    step: int
+
+
 class AskPerson(msgspec.Struct, frozen=True, gc=False):
     """Put a pending approval or input request before a person. Announced by `approval_requested` or `input_requested`."""
 
@@ -96,7 +135,19 @@ class Wait(msgspec.Struct, frozen=True, gc=False):
     until: dt.datetime
 
 
-Effect = ResolveInstructions | EvaluatePolicy | CallModel | Summarise | ValidateOutput | ExecuteTool | AskPerson | Wait
+Effect = (
+    ResolveInstructions
+    | EvaluatePolicy
+    | CallModel
+    | Summarise
+    | ValidateOutput
+    | ExecuteTool
+    | RunSubagent
+    | CancelSubagent
+    | RouteSubagents
+    | AskPerson
+    | Wait
+)
 
 ENDINGS: dict[type, frozenset[str]] = {
     ResolveInstructions: frozenset({"instructions_resolved", "llm_failed"}),
@@ -105,6 +156,9 @@ ENDINGS: dict[type, frozenset[str]] = {
     Summarise: frozenset({"thread_compacted", "compaction_failed"}),
     ValidateOutput: frozenset({"output_validated", "output_rejected"}),
     ExecuteTool: frozenset({"tool_completed", "tool_failed", "tool_deferred"}),
+    RunSubagent: frozenset({"subagent_completed", "subagent_waiting"}),
+    CancelSubagent: frozenset({"subagent_completed"}),
+    RouteSubagents: frozenset({"subagents_routed"}),
     AskPerson: frozenset({"approval_resolved", "input_resolved", "warning"}),
     Wait: frozenset({"timer_fired"}),
 }

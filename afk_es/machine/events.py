@@ -91,6 +91,10 @@ class ParentRef(TypedDict):
 
     run_id: str
     tool_call_id: str
+    seq: NotRequired[int]
+    """Of the `subagent_started`."""
+    root: NotRequired[str]
+    """The run that a caller started, at the head of the family."""
 
 
 class RunStarted(TypedDict):
@@ -323,6 +327,51 @@ class SubagentStarted(TypedDict):
     correlation_id: str
     run_id: str
     """The child's run."""
+    tool_name: NotRequired[str]
+    tool_call_id: NotRequired[str]
+    """Of the model's call, or the id of the plan's node."""
+    ordinal: NotRequired[int]
+    attempt: NotRequired[int]
+    """1 for the first run; each attempt is a run of its own."""
+    task: NotRequired[str]
+    cost_budget_usd: NotRequired[float]
+    """What the child may spend at most, where this run has a cost limit."""
+
+
+class SubagentWaiting(TypedDict):
+    subagent_name: str
+    tool_call_id: str
+    run_id: str
+    reason: str
+    """Why the child was laid down, such as the person it waits for."""
+
+
+class NodeData(TypedDict):
+    """As `delegation.Node`."""
+
+    id: str
+    subagent: str
+    task: str
+    timeout_s: NotRequired[float | None]
+    retries: NotRequired[int]
+    required: NotRequired[bool]
+    inputs: NotRequired[dict[str, str]]
+
+
+class PlanData(TypedDict):
+    """As `delegation.Plan`."""
+
+    nodes: list[NodeData]
+    edges: NotRequired[list[list[str]]]
+    join_policy: NotRequired[str]
+    quorum: NotRequired[int | None]
+
+
+class SubagentsRouted(TypedDict):
+    plan: PlanData | None
+    """The nodes and edges to carry out before the model is asked; None: nothing is delegated."""
+    error: NotRequired[str]
+    error_type: NotRequired[str]
 
 
 class SubagentCompleted(TypedDict):
@@ -335,6 +384,12 @@ class SubagentCompleted(TypedDict):
     output: NotRequired[Any]
     usage: NotRequired[UsageData | None]
     cost_usd: NotRequired[float | None]
+    tool_call_id: NotRequired[str]
+    attempt: NotRequired[int]
+    state: NotRequired[str | None]
+    """What the child's run ended as; None where it never began."""
+    error_type: NotRequired[str | None]
+    classification: NotRequired[Literal["retryable", "terminal", "non_fatal"]]
 
 
 class ControlRequested(TypedDict):
@@ -534,6 +589,8 @@ _TABLE = (
     EventType("input_resolved", InputResolved, "a person, or the fallback, answered or put it off", "effect", posted=True),
     EventType("subagent_started", SubagentStarted, "a subagent's run is about to start", "decision"),
     EventType("subagent_completed", SubagentCompleted, "a subagent's run has ended", "effect"),
+    EventType("subagent_waiting", SubagentWaiting, "a subagent's run was laid down, and goes on when this one is resumed", "effect"),
+    EventType("subagents_routed", SubagentsRouted, "the agent's router has said what to delegate before the model is asked", "effect"),
     EventType("control_requested", ControlRequested, "somebody asked to pause, resume, cancel or interrupt", "caller", posted=True),
     EventType("timer_fired", TimerFired, "a wait is over: a retry's delay, a deadline", "effect"),
     EventType(

@@ -1,9 +1,8 @@
 """`evolve`: one fact in, the next state out.
 
-Every type has one function that says what it changes: in `run_facts`, `model_facts`, `tool_facts`, `answer_facts`, `doubt_facts` and
-`compaction_facts`. What may happen when is
-the tables of `legality`. A type that is not in the table of event types changes nothing but the position, so an older version can fold a
-newer log as far as it understands it.
+Every type has one function that says what it changes: in `run_facts`, `model_facts`, `tool_facts`, `answer_facts`, `doubt_facts`,
+`delegation_facts` and `compaction_facts`. What may happen when is the tables of `legality`. A type that is not in the table of event types
+changes nothing but the position, so an older version can fold a newer log as far as it understands it.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from msgspec.structs import replace
 
 from afk_es.machine.answer_facts import approval_resolved, input_resolved, requested, warned
 from afk_es.machine.compaction_facts import compaction_failed, compaction_started, thread_compacted
+from afk_es.machine.delegation_facts import subagent_completed, subagent_started, subagent_waiting, subagents_routed
 from afk_es.machine.doubt_facts import effect_in_doubt
 from afk_es.machine.events import EVENT_TYPES, AgentRunEvent
 from afk_es.machine.legality import LEGAL, broken
@@ -115,8 +115,10 @@ _HANDLERS: dict[str, Fold] = {
     "approval_resolved": _from_outside(approval_resolved),
     "input_requested": requested,
     "input_resolved": _from_outside(input_resolved),
-    "subagent_started": noted,
-    "subagent_completed": noted,
+    "subagent_started": subagent_started,
+    "subagent_completed": subagent_completed,
+    "subagent_waiting": subagent_waiting,
+    "subagents_routed": subagents_routed,
     "control_requested": _from_outside(control_requested),
     "timer_fired": timer_fired,
     "effect_in_doubt": effect_in_doubt,

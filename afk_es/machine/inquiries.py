@@ -68,16 +68,12 @@ def term(seq: int, asked_at: dt.datetime, timeout_s: float) -> Wait:
     return Wait(timer, timer, asked_at + dt.timedelta(seconds=min(timeout_s, _LONGEST_S)))
 
 
-def asking_effects(interaction: Interaction, turn: ToolTurn, *, terms: bool) -> tuple[Effect, ...]:
-    """What should be under way for a call whose question stands: in interactive mode somebody is asked here, and its term runs.
-
-    Args:
-        terms: False leaves the terms out, which alone are no reason to keep a run going.
-    """
+def asking_effects(interaction: Interaction, turn: ToolTurn) -> tuple[Effect, ...]:
+    """What should be under way for a call whose question stands: in interactive mode somebody is asked here, and its term runs."""
     effects: list[Effect] = []
     if interaction.mode == "interactive" and turn.request is not None:
         effects.append(AskPerson(f"ask:{turn.intent_seq}", turn.intent_seq, turn.asks, turn.request))
-    if terms and turn.wait is not None:
+    if turn.wait is not None:
         effects.append(turn.wait)
     return tuple(effects)
 

@@ -15,8 +15,6 @@ _ANY_TIME = frozenset(
         "warning",
         "tool_background_resolved",
         "tool_background_failed",
-        "subagent_started",
-        "subagent_completed",
         "run_started",
         "run_failed",
         "run_interrupted",
@@ -30,6 +28,7 @@ LEGAL: dict[str, frozenset[str]] = {
     "model": _ANY_TIME
     | {
         "step_started",
+        "subagents_routed",
         "instructions_resolved",
         "policy_decision",
         "llm_called",
@@ -47,6 +46,9 @@ LEGAL: dict[str, frozenset[str]] = {
         "tool_failed",
         "tool_completed",
         "tool_deferred",
+        "subagent_started",
+        "subagent_waiting",
+        "subagent_completed",
         "approval_requested",
         "approval_resolved",
         "input_requested",
@@ -62,6 +64,7 @@ begins the step that takes up what background tools came to.
 
 
 CALL_LEGAL: dict[str, frozenset[str]] = {
+    "subagents_routed": frozenset({"waiting"}),
     "instructions_resolved": frozenset({"waiting"}),
     "policy_decision": frozenset({"waiting"}),
     "llm_called": frozenset({"allowed"}),
@@ -79,7 +82,11 @@ TURN_LEGAL: dict[str, frozenset[str]] = {
     # A call about which a person is asked may be in doubt, and then a run that ends says so. One that was put off was denied by version 0.1.
     "tool_completed": frozenset(
         {"running", "allowed", "denied", "failed", "limited", "unknown", "answered", "approval", "asking", "overdue", "put_off", "deferred"}
-    ),
+    )
+    | {"returned", "cut"},
+    "subagent_started": frozenset({"allowed"}),
+    "subagent_waiting": frozenset({"running"}),
+    "subagent_completed": frozenset({"running", "parked", "cancelling"}),
     "tool_deferred": frozenset({"running"}),
     "approval_requested": frozenset({"approval", "put_off"}),
     "approval_resolved": PENDING,

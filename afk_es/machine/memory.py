@@ -6,6 +6,7 @@ batch has such calls, so whoever builds on it sees, for each of them, a sentence
 
 from __future__ import annotations
 
+from afk_es.machine.delegation_facts import reported
 from afk_es.machine.state import RunState, ToolTurn
 from afk_es.machine.values import Message, Messages
 
@@ -17,7 +18,10 @@ _CUT = "This call was started, and the run ended before it returned; it may or m
 def remembered(state: RunState) -> Messages:
     """The run's conversation, with every tool call answered."""
     closing = [Message("tool", _NOT_RUN, (), call.id) for call in state.requested]
-    if state.batch is not None:
+    if state.batch is not None and state.batch.delegation is not None and state.batch.delegation.plan is not None:
+        told = reported(state.batch)
+        closing += [told] if told is not None else []
+    elif state.batch is not None:
         for turn in state.batch.turns:
             closing.append(Message("tool", _content(turn), (), turn.call.id))
     closing += state.notices
@@ -32,7 +36,7 @@ def remembered(state: RunState) -> Messages:
 def _content(turn: ToolTurn) -> str:
     if turn.status == "done":
         return turn.content
-    if turn.in_doubt or turn.status in ("running", "in_doubt"):
+    if turn.in_doubt or turn.status in ("running", "in_doubt", "parked", "cancelling"):
         return _CUT
     if turn.failure is not None:
         return f"This call failed: {turn.failure.error}"

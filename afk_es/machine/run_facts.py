@@ -8,17 +8,19 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from afk_es.machine.answer_facts import taken_over
+from afk_es.machine.answer_facts import taken_over as question_taken_over
 from afk_es.machine.compaction_facts import begun, stepped
 from afk_es.machine.compaction_facts import taken_over as compaction_taken_over
 from afk_es.machine.content import user_turn
+from afk_es.machine.delegation_facts import attempt_timed_out
+from afk_es.machine.delegation_facts import taken_over as child_taken_over
 from afk_es.machine.effects import Wait
 from afk_es.machine.events import AgentRunEvent
 from afk_es.machine.legality import broken
 from afk_es.machine.model_facts import unknown_price
 from afk_es.machine.requests import facets_of
 from afk_es.machine.spec import Limits, RunSpec
-from afk_es.machine.state import Control, Facets, ModelCall, RunState, ToolBatch
+from afk_es.machine.state import Control, Facets, ModelCall, RunState, ToolBatch, ToolTurn
 from afk_es.machine.tickets import expired_by, term_over
 from afk_es.machine.values import Message, digest_json
 
@@ -60,7 +62,8 @@ def run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         "owner": data["owner"],
         "spec": spec,
         "facets": facets,
-        "control": None,
+        # Who cancels means it, also where the process died before the children were cancelled.
+        "control": state.control if state.control is not None and state.control.action == "cancel" else None,
         **_wall_time(spec.limits, event, state),
         "reason": "",
     }
@@ -91,11 +94,8 @@ def run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         if state.call is not None:
             changes["call"] = _taken_over(state.call, spec)
         if state.batch is not None:
-            turns = tuple(
-                replace(turn, status="in_doubt") if turn.status == "running" else taken_over(turn, event, spec.interaction)
-                for turn in state.batch.turns
-            )
-            changes["batch"] = ToolBatch(state.batch.seq, turns)
+            turns = tuple(_turn_taken_over(turn, event, state, spec) for turn in state.batch.turns)
+            changes["batch"] = ToolBatch(state.batch.seq, turns, state.batch.delegation)
         if state.tickets:
             changes["tickets"] = expired_by(state.tickets, event.at)
     return replace(state, seq=event.seq, at=event.at, **changes)
@@ -108,6 +108,14 @@ def _taken_over(call: ModelCall, spec: RunSpec) -> ModelCall:
     if call.model_index >= len(spec.models):
         call = replace(call, model_index=0, attempt=0, failures=0)
     return call
+
+
+def _turn_taken_over(turn: ToolTurn, event: AgentRunEvent, state: RunState, spec: RunSpec) -> ToolTurn:
+    if turn.child is not None:
+        turn = child_taken_over(turn, event.at - state.at)
+    elif turn.status == "running":
+        return replace(turn, status="in_doubt")
+    return question_taken_over(turn, event, spec.interaction)
 
 
 def _wall_time(limits: Limits, event: AgentRunEvent, state: RunState) -> dict[str, Any]:
@@ -124,7 +132,9 @@ def step_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) ->
     messages = state.messages.appended(*state.notices) if state.notices else state.messages
     if state.compaction is not None:
         state = replace(state, compaction=stepped(state, event))
-    return replace(state, seq=event.seq, at=event.at, step=data["step"], phase="model", call=_FRESH_CALL, messages=messages, notices=())
+    return replace(
+        state, seq=event.seq, at=event.at, step=data["step"], phase="model", call=_FRESH_CALL, messages=messages, notices=(), delegated=0
+    )
 
 
 _FRESH_CALL = ModelCall()
@@ -160,6 +170,8 @@ def timer_fired(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
             if turn.wait is not None and turn.wait.timer == timer:
                 after = replace(turn, status="overdue" if turn.status == "asking" else "allowed", wait=None)
                 return replace(state, seq=event.seq, at=event.at, batch=state.batch.with_turn(after))
+        if state.batch.delegation is not None and (batch := attempt_timed_out(state.batch, timer)) is not None:
+            return replace(state, seq=event.seq, at=event.at, batch=batch)
     if state.grace is not None and state.grace.wait.timer == timer:
         return replace(state, seq=event.seq, at=event.at, grace=None)
     return replace(state, seq=event.seq, at=event.at, tickets=term_over(state.tickets, timer))

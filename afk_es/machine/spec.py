@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from afk_es.machine.delegation import DelegationSpec
+
 FailurePolicy = Literal[
     "retry_then_fail",
     "retry_then_degrade",
@@ -61,6 +63,10 @@ class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     timeout_s: float | None = None
     raise_on_error: bool = False
     """A failure of this tool fails the run, whatever the policy says."""
+    subagent: str | None = None
+    """The subagent that a call of this tool goes to."""
+    subagent_digest: str | None = None
+    """Of what that subagent is, and its own subagents, so that a run is not resumed with another."""
 
     @property
     def repeatable(self) -> bool:
@@ -88,6 +94,9 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
     max_tool_calls: int = 200
     max_parallel_tools: int = 16
     max_total_cost_usd: float | None = None
+    max_subagent_depth: int = 3
+    """Levels below this run."""
+    max_subagent_fanout_per_step: int = 4
 
 
 class Policies(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -211,6 +220,8 @@ class RunSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """The agents above this one, outermost first; empty for a run that a caller started."""
     retention: Retention | None = None
     """When the conversation is compacted; None for never."""
+    delegation: DelegationSpec | None = None
+    """How it delegates; None for an agent without subagents."""
 
     def tool(self, name: str) -> ToolSpec | None:
         """The tool of that name, or None."""
@@ -218,3 +229,7 @@ class RunSpec(msgspec.Struct, frozen=True, omit_defaults=True):
             if tool.name == name:
                 return tool
         return None
+
+    def subagents(self) -> dict[str, ToolSpec]:
+        """The tools that hand work to subagents, by the subagent's name."""
+        return {tool.subagent: tool for tool in self.tools if tool.subagent is not None}

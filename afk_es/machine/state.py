@@ -22,6 +22,7 @@ from typing import Any, Literal
 import msgspec
 
 from afk_es.machine.breaker import Breaker
+from afk_es.machine.delegation import Child, Delegation
 from afk_es.machine.effects import Wait
 from afk_es.machine.retention import Measure
 from afk_es.machine.spec import Consequence, RunSpec
@@ -57,6 +58,7 @@ class ModelCall(msgspec.Struct, frozen=True, gc=False):
         attempt: requests sent to this model in this step.
         failures: how many of them failed; one in doubt did not.
         intent_seq: the seq of the `llm_called` under way.
+        routed: whether the agent's router was asked in this step.
         wait: the retry's delay, while in backoff.
     """
 
@@ -68,6 +70,7 @@ class ModelCall(msgspec.Struct, frozen=True, gc=False):
     intent_seq: int = 0
     wait: Wait | None = None
     failure: Failure | None = None
+    routed: bool = False
 
 
 ToolStatus = Literal[
@@ -86,6 +89,11 @@ ToolStatus = Literal[
     "in_doubt",  # announced before a crash, no result
     "unknown",  # in doubt, and to be reported as such
     "answered",  # a person's words stand in for the result
+    "blocked",  # a node of a plan, for those upstream of it
+    "parked",  # the subagent's run was laid down; it goes on when this one is resumed
+    "cancelling",  # the subagent's run is to be ended
+    "returned",  # the subagent has succeeded
+    "cut",  # the join was decided without it
     "done",
 ]
 
@@ -112,6 +120,7 @@ class ToolTurn(msgspec.Struct, frozen=True, gc=False):
         request: the data of the pending approval or input request.
         asked_at: when it was made.
         content: what the model is shown, once done.
+        child: for a call that goes to a subagent, that part of it.
     """
 
     ordinal: int
@@ -133,6 +142,7 @@ class ToolTurn(msgspec.Struct, frozen=True, gc=False):
     request: dict[str, Any] | None = None
     asked_at: dt.datetime | None = None
     content: str = ""
+    child: Child | None = None
 
     @property
     def effective(self) -> ToolCall:
@@ -143,10 +153,11 @@ class ToolTurn(msgspec.Struct, frozen=True, gc=False):
 
 
 class ToolBatch(msgspec.Struct, frozen=True, gc=False):
-    """The tool calls of one answer."""
+    """The tool calls of one answer, or the nodes of a router's plan. `delegation` is there where a call goes to a subagent."""
 
     seq: int
     turns: tuple[ToolTurn, ...]
+    delegation: Delegation | None = None
 
     def find(self, tool_call_id: str) -> ToolTurn | None:
         """The turn with that call id."""
@@ -158,8 +169,9 @@ class ToolBatch(msgspec.Struct, frozen=True, gc=False):
     def with_turn(self, changed: ToolTurn) -> ToolBatch:
         """The batch with that turn in place of the one with the same ordinal."""
         if len(self.turns) == 1:
-            return ToolBatch(self.seq, (changed,))
-        return ToolBatch(self.seq, tuple(changed if turn.ordinal == changed.ordinal else turn for turn in self.turns))
+            return ToolBatch(self.seq, (changed,), self.delegation)
+        turns = tuple(changed if turn.ordinal == changed.ordinal else turn for turn in self.turns)
+        return ToolBatch(self.seq, turns, self.delegation)
 
 
 class Ticket(msgspec.Struct, frozen=True, gc=False):
@@ -244,6 +256,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
         deadline: the wait that ends the run when its wall time is used up, where it has a limit.
         ran: the run's time before `since`.
         since: when it began to run, the last time; None while it does not.
+        delegated: subagents that this step has taken on, of the answer and of a router's plan.
         breakers: of the spec's models, in their order; empty until one of them has failed.
         cost_usd: the known costs added up, exactly.
         cost_known: whether any answer carried a price.
@@ -277,6 +290,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     llm_calls: int = 0
     tool_calls: int = 0
     tool_requests: int = 0
+    delegated: int = 0
     usage: Usage = Usage()
     cost_usd: Decimal = Decimal(0)
     cost_known: bool = False

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from afk_es.machine.delegation_facts import advanced, delegating, over, reported
 from afk_es.machine.events import AgentRunEvent
 from afk_es.machine.legality import TURN_LEGAL, broken
 from afk_es.machine.model_facts import call_under_way
@@ -39,14 +40,16 @@ def tool_batch_started(state: RunState, event: AgentRunEvent, data: dict[str, An
     room = state.spec.limits.max_tool_calls - state.tool_calls
     first = state.tool_requests + 1
     turns = tuple([ToolTurn(first + index, call, "waiting" if index < room else "limited") for index, call in enumerate(state.requested)])
+    batch, delegated = delegating(state, ToolBatch(event.seq, turns))
     return replace(
         state,
         seq=event.seq,
         at=event.at,
         phase="tools",
-        batch=ToolBatch(event.seq, turns),
+        batch=batch,
         requested=(),
         tool_requests=state.tool_requests + len(turns),
+        delegated=state.delegated + delegated,
     )
 
 
@@ -115,7 +118,18 @@ def tool_completed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) 
     else:
         content = render_error(data["error"] or "the call failed", spec.rendering)
     done = replace(turn, status="done", content=content)
+    if turn.child is not None:
+        return _settled(state, event, _child_done(state, turn, done, data))
     return _settled(state, event, done if data["success"] else _judged(state, done, data))
+
+
+def _child_done(state: RunState, turn: ToolTurn, done: ToolTurn, data: dict[str, Any]) -> ToolTurn:
+    """What became of a child is the join's affair; what the policies make of a call that was refused is the same for all calls."""
+    if turn.status == "cut":
+        return done
+    done = over(done, succeeded=data["success"], error=data["error"])
+    refused = done.child is not None and done.child.outcome == "refused"
+    return _judged(state, done, data) if refused else done
 
 
 def _failure_policy(spec: RunSpec, tool: ToolSpec | None) -> FailurePolicy:
@@ -147,14 +161,21 @@ def _settled(state: RunState, event: AgentRunEvent, turn: ToolTurn, **changes: A
     So do the consequences: which of several failures a run fails by does not depend on who finished first.
     """
     batch = _batch(state).with_turn(turn)
+    delegation = batch.delegation
+    if delegation is not None:
+        batch = advanced(batch, state.spec)
     turns = batch.turns
-    if turn.consequence == "fail":
+    if turn.consequence == "fail" or (delegation is not None and any(other.consequence == "fail" for other in turns)):
         changes["fault"] = next(other.failure for other in turns if other.consequence == "fail")
     if [True for other in turns if other.status != "done"]:
         return replace(state, seq=event.seq, at=event.at, batch=batch, **changes)
     missing = [other.failure.error for other in turns if other.consequence == "degrade" and other.failure is not None]
     if missing:
         changes["missing"] = (*state.missing, *missing)
+    if delegation is not None and delegation.plan is not None:
+        told = reported(batch)
+        assert told is not None
+        return replace(state, seq=event.seq, at=event.at, batch=None, phase="model", messages=state.messages.appended(told), **changes)
     tickets = changes.get("tickets", state.tickets)
     if tickets:
         changes["grace"] = grace_after(state, tickets, batch.seq, event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from afk_es.machine.breaker import cooldown_left_s, may_call
-from afk_es.machine.effects import CallModel, Effect, EvaluatePolicy, ResolveInstructions
+from afk_es.machine.effects import CallModel, Effect, EvaluatePolicy, ResolveInstructions, RouteSubagents
 from afk_es.machine.events import Draft
 from afk_es.machine.limits import before_call, breached, degraded, ending, failed
 from afk_es.machine.requests import request_hash
@@ -41,6 +41,8 @@ def call_effects(state: RunState) -> tuple[Effect, ...]:
     assert call is not None
     match call.status:
         case "waiting":
+            if spec.delegation is not None and spec.delegation.routed and not call.routed:
+                return (RouteSubagents(f"route:{state.step}", state.step),)
             if spec.dynamic_instructions and not call.instructions_ready:
                 return (ResolveInstructions(f"instructions:{state.step}", state.step),)
             return (EvaluatePolicy(f"policy:{state.step}", "llm_before_execute", state.step),)

@@ -100,35 +100,55 @@ def crash_at(
     rehearsal = rehearsal or rehearse(scenario)
     points = tuple(points)
     problems: list[str] = []
-    prefixes: list[tuple[int, list[AgentRunEvent]]] = []
+    prefixes: list[tuple[int, dict[str, list[AgentRunEvent]]]] = []
     with CrashTrial(scenario) as trial:
         result: AgentResult | None = None
         reached = True
         try:
             for point in points:
                 reached = trial.run_until(point) and reached
-                prefixes.append((trial.processes, trial.events()))
+                prefixes.append((trial.processes, trial.family()))
             result = trial.run()
             problems += _stays_as_it_is(trial, result)
         except (AfkError, TimeoutError) as error:
             problems.append(f"the run cannot be resumed: {type(error).__name__}: {error}")
-        events = trial.events()
-        repeated = [sentence for process, prefix in prefixes for sentence in _repeated(process, prefix, trial.dispatches)]
+        family = trial.family()
+        events = family.get(trial.run_id, [])
+        repeated = [
+            sentence
+            for process, prefix in prefixes
+            for run_id, before in prefix.items()
+            for sentence in _repeated(process, before, _of(run_id, trial.dispatches))
+        ]
         problems += repeated
         problems += [] if reached else ["the run ended without coming to this point"]
         fault = trial.verify()
         problems += [] if fault is None else [f"the chain is broken at seq {fault.seq}: {fault.reason}"]
         for _process, prefix in prefixes:
-            problems += [] if events[: len(prefix)] == prefix else ["what was in the log at the crash was changed"]
-        unknown = _unknown(events)
+            for run_id, before in prefix.items():
+                problems += _kept(before, family.get(run_id, []))
+        unknown = tuple(call_id for each in family.values() for call_id in _unknown(each))
         differences = [] if result is None else list(_differences(rehearsal.result, result))
         spent = bool(differences) and _used_up(events)
         if result is not None:
-            problems += log_problems(events)
-            problems += _dispatched_twice(events, trial.dispatches)
+            for run_id, theirs in family.items():
+                problems += log_problems(theirs)
+                problems += _dispatched_twice(theirs, _of(run_id, trial.dispatches))
             problems += [] if unknown or spent else differences
             problems += [] if check is None else check(trial, result)
         return CrashOutcome(points, reached, result, unknown, spent, len(repeated), tuple(problems))
+
+
+def _of(run_id: str, dispatches: list[Dispatch]) -> list[Dispatch]:
+    return [dispatch for dispatch in dispatches if dispatch.run_id == run_id]
+
+
+def _kept(before: list[AgentRunEvent], after: list[AgentRunEvent]) -> Iterator[str]:
+    """The log only grows, and that of a run that had ended does not."""
+    if after[: len(before)] != before:
+        yield "what was in the log at the crash was changed"
+    if before[-1].type in TERMINAL - {"run_interrupted"} and len(after) > len(before):
+        yield f"run {before[-1].run_id} had ended, and went on"
 
 
 def comparable(result: AgentResult) -> dict[str, Any]:
@@ -214,7 +234,7 @@ def _doubts(events: list[AgentRunEvent]) -> Iterator[str]:
         tool = spec.tool(intent.data.get("tool_name", ""))
         if resolution == "run_again" and spec.in_doubt != "retry" and tool is not None and not tool.repeatable:
             yield f"tool {tool.name} was in doubt and is not repeatable, and was run again"
-        if resolution == "report" and intent.data["tool_call_id"] not in _unknown(events):
+        if resolution == "report" and intent.type == "tool_started" and intent.data["tool_call_id"] not in _unknown(events):
             yield f"tool call {intent.data['tool_call_id']} was in doubt, and the model was not told"
 
 
@@ -265,6 +285,8 @@ def _limits(events: list[AgentRunEvent]) -> Iterator[str]:
     ):
         if counts[kind] > maximum:
             yield f"{counts[kind]} x {kind}, and {maximum} are allowed"
+    if counts["tool_started"] + counts["subagent_started"] > limits.max_tool_calls:
+        yield f"{counts['tool_started'] + counts['subagent_started']} tool calls, and {limits.max_tool_calls} are allowed"
 
 
 def _questions(events: list[AgentRunEvent]) -> Iterator[str]:

@@ -38,7 +38,7 @@ from afk_es.log.port import ChainFault
 from afk_es.log.sqlite import SqliteEventLog
 from afk_es.machine import Draft, Effect, RunState
 from afk_es.machine.effects import CallModel, ExecuteTool, Summarise
-from afk_es.testing.mortal import CrashPoint, MortalLog, MortalProcess
+from afk_es.testing.mortal import CrashPoint, MortalLog, MortalProcess, within
 
 T = TypeVar("T")
 
@@ -122,6 +122,7 @@ class Dispatch:
         kind: "model", "tool" or "summary".
         name: of the model, tool or summariser.
         key: the idempotency key.
+        run_id: the run, which may be a subagent's.
         returned: whether the handler came to an end, well or not; if the process died after that, nobody ever heard of it.
     """
 
@@ -133,6 +134,7 @@ class Dispatch:
     step: int
     attempt: int
     key: str
+    run_id: str
     returned: bool = False
 
 
@@ -208,18 +210,20 @@ class CrashTrial:
         """What is in the log now; nothing if the process died before the run was there."""
         return asyncio.run(self._with_log(lambda log: log.read(self._run_id)))
 
+    def family(self) -> dict[str, list[AgentRunEvent]]:
+        """What is in the log now of the run and of the runs of its subagents at every level, each before those it started."""
+        return asyncio.run(self._with_log(self._read_family))
+
     def verify(self) -> ChainFault | None:
-        """Check the run's hash chain. None: sound, or the run is not there yet."""
-        try:
-            return asyncio.run(self._with_log(lambda log: log.verify(self._run_id)))
-        except RunNotFoundError:
-            return None
+        """Check the hash chain of the run and of its subagents' runs. None: sound, or not there yet."""
+        return asyncio.run(self._with_log(self._first_fault))
 
     # ------------------------------------------------------------------------------------------------------------------ the inside
 
     def _process(self, until: CrashPoint | None) -> AgentResult | None:
         self.processes += 1
         log = MortalLog(self._store(), f"owner_of_process_{self.processes}", self._living)
+        log.root = self._run_id
         self._logs[log.owner] = log
         process = MortalProcess(lambda: self._main(log), until)
         log.process = process
@@ -302,6 +306,25 @@ class CrashTrial:
         finally:
             await log.close()
 
+    async def _read_family(self, log: EventLog) -> dict[str, list[AgentRunEvent]]:
+        family: dict[str, list[AgentRunEvent]] = {}
+        waiting = [self._run_id]
+        while waiting:
+            run_id = waiting.pop(0)
+            events = await log.read(run_id)
+            if events:
+                family[run_id] = events
+            waiting += [event.data["run_id"] for event in events if event.type == "subagent_started"]
+        return family
+
+    async def _first_fault(self, log: EventLog) -> ChainFault | None:
+        for run_id in await self._read_family(log):
+            with contextlib.suppress(RunNotFoundError):
+                fault = await log.verify(run_id)
+                if fault is not None:
+                    return fault
+        return None
+
     def _store(self) -> EventLog:
         if self.scenario.log == "memory":
             return self._memory
@@ -336,7 +359,7 @@ class _MortalRunner(Runner):
         assert process is not None
 
         async def perform(effect: Effect, state: RunState) -> Draft:
-            what, about = f"effect:{effect.id}", _about(effect)
+            what, about = f"{within(state.run_id, self._trial.run_id)}effect:{effect.id}", _about(effect)
             process.reach(CrashPoint("before", what, about))
             dispatch = _dispatch(effect, state, self._trial.processes)
             if dispatch is not None:
@@ -363,13 +386,17 @@ def _about(effect: Effect) -> str:
 def _dispatch(effect: Effect, state: RunState, process: int) -> Dispatch | None:
     match effect:
         case CallModel():
-            return Dispatch(process, effect.id, "model", effect.model, None, state.step, effect.attempt, effect.idempotency_key)
+            return Dispatch(
+                process, effect.id, "model", effect.model, None, state.step, effect.attempt, effect.idempotency_key, state.run_id
+            )
         case ExecuteTool():
             call = effect.call
-            return Dispatch(process, effect.id, "tool", call.tool_name, call.id, state.step, effect.attempt, effect.idempotency_key)
+            return Dispatch(
+                process, effect.id, "tool", call.tool_name, call.id, state.step, effect.attempt, effect.idempotency_key, state.run_id
+            )
         case Summarise():
-            name = state.spec.retention.name if state.spec.retention is not None else None
-            return Dispatch(process, effect.id, "summary", name or "", None, state.step, effect.attempt, effect.idempotency_key)
+            name = (state.spec.retention.name if state.spec.retention is not None else None) or ""
+            return Dispatch(process, effect.id, "summary", name, None, state.step, effect.attempt, effect.idempotency_key, state.run_id)
         case _:
             return None
 

@@ -32,7 +32,7 @@ class CrashPoint(msgspec.Struct, frozen=True):
 
     Attributes:
         when: just before or just after.
-        what: "append:7" is the write whose first event has seq 7. "effect:tool:7" is the effect with that id: before it starts, or when it
+        what: "append:7" is the write whose first event has seq 7; of a subagent's run its id stands before. "effect:tool:7" is the effect with that id: before it starts, or when it
             has come to its end and its result is in the hands of the dying process only.
         about: what it concerns, for people: the type of the event, the tool or model.
     """
@@ -43,6 +43,11 @@ class CrashPoint(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.when} {self.what} ({self.about})"
+
+
+def within(run_id: str, root: str) -> str:
+    """How points of this run are told from those of the run that was started."""
+    return "" if run_id == root or not root else f"{run_id}:"
 
 
 class MortalProcess(Generic[T]):
@@ -133,6 +138,7 @@ class MortalLog:
     def __init__(self, inner: EventLog, owner: str, living: Callable[[str, str], bool]) -> None:
         self.process: MortalProcess[Any] | None = None
         self.held: set[str] = set()
+        self.root: str = ""
         self._inner = inner
         self._owner = owner
         self._living = living
@@ -167,7 +173,7 @@ class MortalLog:
             return
         if process.dead:
             raise LogClosedError("this process is dead: nothing of it reaches the log")
-        what, about = f"append:{events[0].seq}", ", ".join(event.type for event in events)
+        what, about = f"{within(events[0].run_id, self.root)}append:{events[0].seq}", ", ".join(event.type for event in events)
         process.reach(CrashPoint("before", what, about))
         await self._inner.append(events, epoch=epoch)
         process.reach(CrashPoint("after", what, about))

@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
+from afk_es.machine.delegation import TRANSFER
 from afk_es.machine.events import AgentRunEvent
 
 
 class CallRecord(msgspec.Struct):
-    """One tool call that the model asked for.
+    """One tool call that the model asked for, or one node of a router's plan.
 
     Attributes:
         arguments: as the model wrote them, or as a policy changed them.
@@ -101,6 +102,14 @@ class _Ledger:
                 self._open[record.tool_call_id] = record
                 self.records.append(record)
             return
+        if kind == "subagents_routed" and data["plan"] is not None:
+            self._open = {}
+            self._failed.clear()
+            for node in data["plan"]["nodes"]:
+                record = CallRecord(TRANSFER + node["subagent"], node["id"], event.step, {"task": node["task"]})
+                self._open[record.tool_call_id] = record
+                self.records.append(record)
+            return
         record_of = self._open.get(data.get("tool_call_id", ""))
         if record_of is not None:
             self._note_call(record_of, event)
@@ -110,7 +119,10 @@ class _Ledger:
         match event.type:
             case "policy_decision" if data.get("updated_tool_args") is not None:
                 record.arguments = data["updated_tool_args"]
-            case "tool_started":
+            case "subagent_completed" if not data["success"]:
+                self._failed.add(record.tool_call_id)
+                record.error = data["error"]
+            case "tool_started" | "subagent_started":
                 self._start(record, event.seq)
             case "tool_failed":
                 self._failed.add(record.tool_call_id)

@@ -112,6 +112,8 @@ _OF_A_CALL = frozenset(
         "input_resolved",
         "subagent_started",
         "subagent_completed",
+        "subagent_waiting",
+        "subagents_routed",
     }
 )
 
@@ -251,6 +253,19 @@ def _subagent_completed(data: dict[str, Any], reading: _Reading, event: AgentRun
     return f"{data['subagent_name']}: {_cut(data['error'] or '')}", "bad"
 
 
+def _subagent_waiting(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
+    return f"{data['subagent_name']} was laid down: {_cut(data['reason'])}", "mark"
+
+
+def _subagents_routed(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
+    if data.get("error"):
+        return _cut(data["error"]), "bad"
+    plan = data["plan"]
+    if plan is None:
+        return "nothing is delegated", "quiet"
+    return _cut(", ".join(f"{node['id']} to {node['subagent']}" for node in plan["nodes"])), "plain"
+
+
 def _control_requested(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
     reason = f": {data['reason']}" if data["reason"] else ""
     return f"{data['action']} by {data['origin']}{reason}", "mark"
@@ -334,6 +349,8 @@ _DESCRIPTIONS: dict[str, Callable[[dict[str, Any], _Reading, AgentRunEvent], Des
     "input_resolved": _answered,
     "subagent_started": _subagent_started,
     "subagent_completed": _subagent_completed,
+    "subagent_waiting": _subagent_waiting,
+    "subagents_routed": _subagents_routed,
     "control_requested": _control_requested,
     "timer_fired": _timer_fired,
     "effect_in_doubt": _effect_in_doubt,

@@ -63,12 +63,12 @@ class Verification:
         self._compaction: int | None = None
         """The seq of the `compaction_started` that has no result yet."""
         self._tools: dict[str, int] = {}
-        """The seqs of `tool_started`s that have no result yet, by call id."""
+        """The seqs of `tool_started`s and `subagent_started`s that have no result yet, by call id."""
         self._doubtful: set[str] = set()
         """Calls that were open when a stretch ended: they may be started again, or be closed without a result."""
         self._requests: set[str] = set()
         self._answered: set[str] = set()
-        """Calls for which a person's words stand in for the result."""
+        """Calls for which a person's words, or a subagent's end, stand in for the result."""
 
     def check(self, event: AgentRunEvent) -> list[Problem]:
         """What is wrong with the next event."""
@@ -138,11 +138,11 @@ class Verification:
 
     def _tool_call(self, event: AgentRunEvent) -> Iterator[Problem]:
         kind, data = event.type, event.data
-        if kind == "tool_batch_started":
+        if kind in ("tool_batch_started", "subagents_routed"):
             self._tools.clear()
             self._doubtful.clear()
             self._answered.clear()
-        elif kind == "tool_started":
+        elif kind in ("tool_started", "subagent_started"):
             call_id = data["tool_call_id"]
             if call_id in self._tools and call_id not in self._doubtful:
                 yield Problem(event.seq, "intent", f"call {call_id} is started again, but its start at seq {self._tools[call_id]} is open")
@@ -150,6 +150,10 @@ class Verification:
             self._doubtful.discard(call_id)
         elif kind == "tool_deferred" or (kind == "tool_failed" and data["attempt"] > 0):
             yield from self._close(event)
+        elif kind == "subagent_completed":
+            yield from self._close(event)
+            # The call's own end follows from it.
+            self._answered.add(data["tool_call_id"])
         elif kind == "tool_completed":
             if data["outcome"] == "returned" and data["tool_call_id"] not in self._answered:
                 yield from self._close(event)
@@ -159,7 +163,7 @@ class Verification:
     def _close(self, event: AgentRunEvent) -> Iterator[Problem]:
         call_id = event.data["tool_call_id"]
         if self._tools.pop(call_id, None) is None:
-            yield Problem(event.seq, "orphan", f"{event.type} of call {call_id} without a tool_started that waits for a result")
+            yield Problem(event.seq, "orphan", f"{event.type} of call {call_id} without a start that waits for a result")
 
     def _person(self, event: AgentRunEvent) -> Iterator[Problem]:
         if event.type in ("approval_requested", "input_requested"):

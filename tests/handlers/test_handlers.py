@@ -17,7 +17,7 @@ from afk_es.handlers import Binding, live_handlers
 from afk_es.handlers.outputs import answer_in
 from afk_es.llms import LLMRequest, LLMResponse, StreamPart, Usage
 from afk_es.machine import ENDINGS, Draft, Effect
-from afk_es.machine.effects import CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, Wait
+from afk_es.machine.effects import CallModel, CancelSubagent, EvaluatePolicy, ExecuteTool, ResolveInstructions, RunSubagent, Wait
 from afk_es.machine.events import validate
 from afk_es.machine.state import RunState
 from afk_es.machine.values import Messages, ToolCall, plain
@@ -44,8 +44,9 @@ def execution(name: str, **arguments: Any) -> ExecuteTool:
 MODEL_CALL = CallModel("llm:4", 4, 0, "scripted-1", 1, Messages(), None, "key")
 
 
-async def test_every_effect_has_a_handler_but_time_which_is_the_loops() -> None:
-    assert live_handlers(await bound(Agent(model=ScriptedModel([])))).keys() == ENDINGS.keys() - {Wait}
+async def test_every_effect_has_a_handler_but_time_which_is_the_loops_and_subagents_which_are_runs_themselves() -> None:
+    handled = live_handlers(await bound(Agent(model=ScriptedModel([])))).keys()
+    assert handled == ENDINGS.keys() - {Wait, RunSubagent, CancelSubagent}
 
 
 FAILURES = [

@@ -30,6 +30,8 @@ LATER = {
     "input_resolved",
     "subagent_started",
     "subagent_completed",
+    "subagent_waiting",
+    "subagents_routed",
     "tool_background_resolved",
     "tool_background_failed",
     "compaction_started",

@@ -15,7 +15,20 @@ import msgspec
 
 from afk_es.machine import AgentRunEvent, Draft, Effect, RunSpec, RunState, decide, endings, evolve, initial_state, stamp
 from afk_es.machine.compaction import compacted_data
-from afk_es.machine.effects import AskPerson, CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, Summarise, ValidateOutput, Wait
+from afk_es.machine.delegation import DelegationSpec
+from afk_es.machine.effects import (
+    AskPerson,
+    CallModel,
+    CancelSubagent,
+    EvaluatePolicy,
+    ExecuteTool,
+    ResolveInstructions,
+    RouteSubagents,
+    RunSubagent,
+    Summarise,
+    ValidateOutput,
+    Wait,
+)
 from afk_es.machine.events import validate
 from afk_es.machine.spec import Background, Interaction, Limits, ModelSpec, Policies, Retry, ToolSpec
 from afk_es.machine.state import Ticket
@@ -33,16 +46,24 @@ TOOLS = (
     ToolSpec("look", "reads", {"type": "object"}, read_only=True, timeout_s=5.0),
     ToolSpec("pay", "writes", {"type": "object"}),
     ToolSpec("strict", "must not fail", {"type": "object"}, idempotent=True, raise_on_error=True),
-    ToolSpec("scout", "a subagent", {"type": "object"}, kind="subagent"),
+    ToolSpec("scout", "a subagent", {"type": "object"}, kind="subagent", subagent="scout", subagent_digest="d1"),
+    ToolSpec("clerk", "another", {"type": "object"}, kind="subagent", subagent="clerk", subagent_digest="d2"),
 )
-NAMES = ("look", "pay", "strict", "scout", "nowhere")
+NAMES = ("look", "pay", "strict", "scout", "clerk", "nowhere")
 CLASSES = ("retryable", "terminal", "non_fatal")
 
 
 def spec_of(**changes: Any) -> RunSpec:
     """A spec with all the tools above and small limits; keywords go to whichever part of the spec has a field of that name."""
-    parts: dict[str, dict[str, Any]] = {"limits": {}, "policies": {}, "interaction": {}, "retry": {}, "background": {}}
-    kinds = {"limits": Limits, "policies": Policies, "interaction": Interaction, "retry": Retry, "background": Background}
+    kinds: dict[str, Any] = {
+        "limits": Limits,
+        "policies": Policies,
+        "interaction": Interaction,
+        "retry": Retry,
+        "background": Background,
+        "delegation": DelegationSpec,
+    }
+    parts: dict[str, dict[str, Any]] = {part: {} for part in kinds}
     whole: dict[str, Any] = {"models": (ModelSpec("m", "p"),), "instructions": "Be brief.", "tools": TOOLS}
     for name, value in changes.items():
         for part, kind in kinds.items():
@@ -113,6 +134,30 @@ def answers_to(state: RunState, effect: Effect) -> list[Draft]:
                 tool_completed(call, error="it broke"),
                 Draft("tool_deferred", {"tool_name": call.tool_name, "tool_call_id": call.id, **ticket}),
             ]
+        case RunSubagent():
+            said = f"{effect.subagent_name} says so"
+            return [
+                subagent_completed(effect, output=said),
+                *(subagent_completed(effect, error="it broke", classification=kind) for kind in ("retryable", "terminal")),
+                subagent_completed(effect, error="ended by somebody", state="cancelled"),
+                subagent_completed(effect, output=said, usage={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}, cost_usd=0.25),
+                subagent_waiting(effect),
+            ]
+        case CancelSubagent():
+            return [
+                subagent_completed(effect, error="cancelled", state="cancelled", cost_usd=0.125),
+                subagent_completed(effect, output="just in time"),
+            ]
+        case RouteSubagents():
+            chain: dict[str, Any] = {"nodes": [node("a", "scout"), node("b", "clerk", inputs={"found": "a"})], "edges": [["a", "b"]]}
+            loose = [node("a", "scout", retries=1), node("b", "clerk", timeout_s=5.0, required=False)]
+            return [
+                routed(None),
+                routed(chain),
+                routed({"nodes": loose, "edges": [], "join_policy": "allow_optional_failures"}),
+                routed({"nodes": loose, "edges": [], "join_policy": "first_success"}),
+                Draft("subagents_routed", {"plan": None, "error": "no plan", "error_type": "RouterFailed"}),
+            ]
         case AskPerson(kind="approval"):
             answers = [approval(effect.request, outcome) for outcome in ("granted", "denied", "deferred")]
             return [*answers, unasked(effect.request)]
@@ -171,6 +216,34 @@ def compaction_failed(attempt: int, classification: str) -> Draft:
     """A summary that was not to be had."""
     failure = {"error": "no words", "error_type": "E", "classification": classification}
     return Draft("compaction_failed", {**failure, "attempt": attempt, "summariser": "s"})
+
+
+def subagent_completed(
+    effect: RunSubagent | CancelSubagent, *, output: Any = None, error: str | None = None, state: str | None = None, **more: Any
+) -> Draft:
+    """The end of a child's run."""
+    ended = state or ("completed" if error is None else "failed")
+    about = {"subagent_name": effect.subagent_name, "run_id": effect.run_id, "tool_call_id": effect.call.id, "attempt": effect.attempt}
+    return Draft(
+        "subagent_completed",
+        {**about, "success": error is None, "latency_ms": 1.0, "error": error, "output": output, "state": ended, **more},
+    )
+
+
+def subagent_waiting(effect: RunSubagent) -> Draft:
+    """A child that was laid down."""
+    about = {"subagent_name": effect.subagent_name, "run_id": effect.run_id, "tool_call_id": effect.call.id}
+    return Draft("subagent_waiting", {**about, "reason": "waits for ann"})
+
+
+def node(node_id: str, subagent: str, **more: Any) -> dict[str, Any]:
+    """A node of a plan, as the log has it."""
+    return {"id": node_id, "subagent": subagent, "task": f"do {node_id}", **more}
+
+
+def routed(plan: dict[str, Any] | None) -> Draft:
+    """A router's answer."""
+    return Draft("subagents_routed", {"plan": plan})
 
 
 def approval(request: dict[str, Any], outcome: str) -> Draft:
@@ -318,6 +391,8 @@ def intent(effect: Effect) -> str:
     match effect:
         case ExecuteTool():
             return f"tool:{effect.call.tool_name}:{effect.ordinal}"
+        case RunSubagent() | CancelSubagent():
+            return f"subagent:{effect.subagent_name}:{effect.ordinal}:{effect.attempt}"
         case CallModel():
             return f"llm:{effect.model}:{len(effect.messages)}"
         case Summarise():

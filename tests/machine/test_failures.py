@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from afk_es.machine import Draft, remembered
-from afk_es.machine.effects import CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, ValidateOutput
+from afk_es.machine.effects import CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, RunSubagent, ValidateOutput
 from afk_es.machine.retries import delay_s
 from afk_es.machine.spec import ModelSpec, Retry
 from tests.machine.simulation import (
     llm_completed,
     llm_failed,
     policy,
+    subagent_completed,
     tool_completed,
     tool_failed,
 )
@@ -139,9 +140,9 @@ def test_a_subagent_has_a_failure_policy_and_a_gate_of_its_own() -> None:
     run = gating(["scout"], tool_failure="continue", subagent_failure="fail")
     (gate,) = run.wanted(EvaluatePolicy)
     assert gate.event_type == "subagent_before_execute"
-    run.answer_plainly(ExecuteTool)
-    (effect,) = run.wanted(ExecuteTool)
-    run.answer(effect, tool_failed(effect.call, 1, "terminal"))
+    run.answer_plainly(RunSubagent)
+    (effect,) = run.wanted(RunSubagent)
+    run.answer(effect, subagent_completed(effect, error="it broke", classification="terminal"))
     assert state_of(run) == "failed"
 
 
@@ -155,7 +156,7 @@ def test_bad_arguments_are_the_models_to_mend_whatever_the_policy() -> None:
 
 
 def test_a_failing_run_lets_running_siblings_end_and_starts_nothing_new() -> None:
-    run = executing(["look", "pay", "scout"], max_parallel_tools=2, tool_failure="fail")
+    run = executing(["look", "pay", "strict"], max_parallel_tools=2, tool_failure="fail")
     first, second = run.wanted(ExecuteTool)
     run.answer(first, tool_failed(first.call, 1, "terminal"))
     assert run.effects() == (second, run.state.deadline)

@@ -78,6 +78,11 @@ def specs(draw: st.DrawFn) -> RunSpec:
         llm_failure=draw(policies),
         tool_failure=draw(policies),
         subagent_failure=draw(policies),
+        join_policy=draw(st.sampled_from(["all_required", "allow_optional_failures", "first_success", "quorum"])),
+        routed=draw(st.sampled_from([False, False, True])),
+        max_parallel=draw(st.integers(1, 3)),
+        max_subagent_fanout_per_step=draw(st.integers(1, 4)),
+        max_subagent_depth=draw(st.sampled_from([3, 3, 0])),
         approval_denial=draw(policies),
         attempts=draw(st.integers(1, 3)),
         breaker=draw(st.sampled_from([None, BreakerRule(1, 0.5), BreakerRule(2, 0.0), BreakerRule()])),
@@ -124,15 +129,20 @@ def test_every_run_ends_with_one_terminal_event_last_in_each_stretch_and_never_s
 def test_limits_hold_exactly(run: Simulation) -> None:
     limits = run.spec.limits
     assert run.types.count("llm_called") <= limits.max_llm_calls
-    assert run.types.count("tool_started") <= limits.max_tool_calls
+    assert run.types.count("tool_started") + run.types.count("subagent_started") <= limits.max_tool_calls
     assert run.types.count("step_started") <= limits.max_steps
     for before, event in zip(run.states, run.events, strict=False):
-        if event.type in ("llm_called", "tool_started") and limits.max_total_cost_usd is not None:
+        if event.type in ("llm_called", "tool_started", "subagent_started") and limits.max_total_cost_usd is not None:
             assert before.cost_usd < limits.max_total_cost_usd, "a call was made after the money was spent"
         if before.batch is not None and event.type == "tool_started":
-            occupied = sum(turn.status in ("running", "backoff") for turn in before.batch.turns)
+            occupied = sum(turn.status in ("running", "backoff") and turn.child is None for turn in before.batch.turns)
             assert occupied < limits.max_parallel_tools
-        if event.type in ("llm_called", "tool_started"):
+        if before.batch is not None and event.type == "subagent_started":
+            assert run.spec.delegation is not None
+            taken = sum(turn.status in ("running", "cancelling", "backoff") for turn in before.batch.turns if turn.child is not None)
+            again = next(turn for turn in before.batch.turns if turn.call.id == event.data["tool_call_id"]).status == "backoff"
+            assert taken - again < run.spec.delegation.max_parallel
+        if event.type in ("llm_called", "tool_started", "subagent_started"):
             assert not before.overdue, "a call was made after the time was up"
 
 
@@ -166,9 +176,9 @@ def test_every_intent_has_at_most_one_result_and_nothing_that_returned_runs_agai
     batch = asking = 0
     for event in run.events:
         match event.type:
-            case "tool_batch_started":
+            case "tool_batch_started" | "subagents_routed":
                 batch = event.seq
-            case "tool_started":
+            case "tool_started" | "subagent_started":
                 key = (batch, event.data["tool_call_id"])
                 assert key not in over, "a finished call was started again"
                 started[key] += 1
@@ -282,6 +292,8 @@ def test_a_run_killed_anywhere_and_resumed_reaches_the_result_of_the_unkilled_on
         tool_failure=tool_failure,
         llm_failure=llm_failure,
         subagent_failure=tool_failure,
+        join_policy="allow_optional_failures",
+        routed=seed % 5 == 0,
         tools=tuple(msgspec.structs.replace(tool, raise_on_error=False) for tool in spec_of().tools),
         retention=Retention(max_messages=3 + seed % 5, summariser="function", name="s") if seed % 5 else None,
     )
@@ -327,9 +339,8 @@ def test_who_finishes_first_makes_no_difference(answers: list[int], tool_failure
     run.start()
     run.answer_plainly(CallModel)
     (model,) = run.wanted(CallModel)
-    names = ("look", "pay", "strict", "scout")[: len(answers)]
-    reply = {"id": "", "tool_name": "", "arguments": {}}
-    calls = [{**reply, "id": name, "tool_name": name} for name in names]
+    names = ("look", "pay", "strict", "pay")[: len(answers)]
+    calls = [{"id": f"{name}-{place}", "tool_name": name, "arguments": {}} for place, name in enumerate(names)]
     run.put(Draft("llm_completed", {**answers_to(run.state, model)[0].data, "tool_calls": calls, "tool_call_count": len(calls)}))
     run.answer_plainly(ExecuteTool)
     executions = run.wanted(ExecuteTool)

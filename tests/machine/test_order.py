@@ -43,7 +43,7 @@ def test_a_run_without_a_user_message_asks_with_what_the_thread_remembers() -> N
 
 
 def test_results_join_the_conversation_in_the_order_they_were_asked_for() -> None:
-    run = executing(["look", "pay", "scout"])
+    run = executing(["look", "pay", "strict"])
     for effect in reversed(run.wanted(ExecuteTool)):
         run.answer(effect, tool_completed(effect.call, output=effect.call.tool_name))
     assert [message.tool_call_id for message in run.state.messages][2:] == ["c-0", "c-1", "c-2"]

@@ -109,6 +109,12 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
     "input_requested": [{**_CALL, "request_id": "r", "prompt": _HOSTILE, "payload": {}, "timeout_s": 1.0, "agent_path": []}],
     "input_resolved": [{"request_id": "r", "tool_call_id": "c1", "outcome": "answered", "value": _HOSTILE, "by": "ada"}],
     "subagent_started": [{"subagent_name": _HOSTILE, "correlation_id": "c", "run_id": "run_2"}],
+    "subagent_waiting": [{"subagent_name": _HOSTILE, "tool_call_id": "c", "run_id": "run_2", "reason": _HOSTILE}],
+    "subagents_routed": [
+        {"plan": None},
+        {"plan": None, "error": _HOSTILE},
+        {"plan": {"nodes": [{"id": _HOSTILE, "subagent": "s", "task": _HOSTILE}]}},
+    ],
     "subagent_completed": [
         {"subagent_name": "s", "success": True, "latency_ms": 1.0, "error": None, "output": _HOSTILE},
         {"subagent_name": "s", "success": False, "latency_ms": 1.0, "error": _HOSTILE},

@@ -1,0 +1,53 @@
+"""Which runs belong together: the parent of a subagent's run, and the tree of runs below one. Read from the logs; nothing else knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from afk_es.cli.reading import events_of
+from afk_es.log import EventLog
+from afk_es.machine.state import ENDED
+
+_DEEPEST = 32
+"""A log is data, perhaps somebody's that leads in a circle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Descendant:
+    """A subagent's run, and how many levels below the first."""
+
+    name: str
+    run_id: str
+    status: str
+    depth: int
+
+
+async def parent_of(log: EventLog, run_id: str) -> str | None:
+    """The run that this one was started by as a subagent, or None."""
+    first = await log.read(run_id, limit=1)
+    parent = first[0].data.get("parent") if first else None
+    return parent["run_id"] if parent is not None else None
+
+
+async def descendants(log: EventLog, run_id: str, depth: int = 0) -> list[Descendant]:
+    """The runs of the subagents, each before its own."""
+    found: list[Descendant] = []
+    if depth >= _DEEPEST:
+        return found
+    async for event in events_of(log, run_id):
+        if event.type == "subagent_started":
+            child = event.data["run_id"]
+            found.append(Descendant(event.data["subagent_name"], child, await _status(log, child), depth))
+            found += await descendants(log, child, depth + 1)
+    return found
+
+
+async def _status(log: EventLog, run_id: str) -> str:
+    head = await log.head(run_id)
+    if head is None:
+        return "not begun"
+    (last,) = await log.read(run_id, after=head.seq - 1, limit=1)
+    claims = [event async for event in events_of(log, run_id) if event.type == "run_started"]
+    if last.state in ENDED or await log.alive(claims[-1].data["owner"], run_id):
+        return last.state
+    return "crashed"

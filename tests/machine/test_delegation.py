@@ -1,0 +1,257 @@
+"""Delegation in the machine, by example: what follows from what, and what a takeover finds."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from afk_es.errors import InvariantError
+from afk_es.machine import Draft, remembered
+from afk_es.machine.delegation import Node, Plan, child_run_id, flaw
+from afk_es.machine.effects import CallModel, CancelSubagent, EvaluatePolicy, ExecuteTool, RouteSubagents, RunSubagent, Wait
+from afk_es.machine.spec import ModelSpec
+from tests.machine.simulation import (
+    Simulation,
+    control,
+    llm_completed,
+    node,
+    policy,
+    routed,
+    subagent_completed,
+    subagent_waiting,
+    tool_failed,
+)
+from tests.machine.situations import gating, started, state_of
+
+
+def delegating(*names: str, **changes: Any) -> Simulation:
+    """Given a run whose subagents run."""
+    run = gating(names, **changes)
+    run.answer_plainly(RunSubagent, ExecuteTool)
+    return run
+
+
+def running(run: Simulation) -> dict[str, RunSubagent]:
+    """The subagents under way, by the id of their call."""
+    return {effect.call.id: effect for effect in run.wanted(RunSubagent)}
+
+
+def planned(plan: dict[str, Any], **changes: Any) -> Simulation:
+    """Given a run whose router has answered this plan."""
+    run = started(routed=True, **changes)
+    (ask,) = run.wanted(RouteSubagents)
+    run.answer(ask, routed(plan))
+    run.answer_plainly(RunSubagent, CallModel)
+    return run
+
+
+def outcomes(run: Simulation) -> dict[str, str]:
+    """How each call ended."""
+    run.effects()
+    return {event.data["tool_call_id"]: event.data["outcome"] for event in run.events if event.type == "tool_completed"}
+
+
+def test_a_childs_run_is_derived_from_its_parents_and_each_attempt_is_another() -> None:
+    run = delegating("scout", subagent_failure="retry_then_fail")
+    (first,) = running(run).values()
+    assert first.run_id == child_run_id("run_1", 1, 1)
+    run.answer(first, subagent_completed(first, error="no line", classification="retryable"))
+    (wait,) = [effect for effect in run.wanted(Wait) if effect is not run.state.deadline]
+    run.answer(wait, Draft("timer_fired", {"timer": wait.timer}))
+    (second,) = running(run).values()
+    assert (second.run_id, second.attempt) == (child_run_id("run_1", 1, 2), 2)
+
+
+def test_a_child_is_not_in_doubt_on_resume_and_the_same_effect_is_wanted_again() -> None:
+    run = delegating("scout", "pay")
+    before = running(run)
+    run.resume()
+    assert running(run) == before
+    assert [event.data["tool_name"] for event in run.events if event.type == "effect_in_doubt"] == ["pay"]
+
+
+def test_a_child_that_is_laid_down_lays_its_parent_down_only_when_nothing_else_can_go_on() -> None:
+    run = delegating("scout", "clerk")
+    first, second = running(run).values()
+    run.answer(first, subagent_waiting(first))
+    assert state_of(run) == "running"
+    run.answer(second, subagent_waiting(second))
+    assert state_of(run) == "interrupted"
+    assert first.run_id in run.state.reason
+    assert second.run_id in run.state.reason
+    run.resume()
+    assert running(run) == {"c-0": first, "c-1": second}
+
+
+def test_the_join_is_decided_by_the_logs_order_and_a_success_that_comes_too_late_does_not_count() -> None:
+    run = delegating("scout", "clerk", join_policy="first_success")
+    first, second = running(run).values()
+    run.put(subagent_completed(second, output="mine"))
+    (stop,) = run.wanted(CancelSubagent)
+    assert (stop.run_id, "succeeded first" in stop.reason) == (first.run_id, True)
+    run.answer(stop, subagent_completed(stop, output="too late", cost_usd=0.5))
+    assert outcomes(run) == {"c-0": "cancelled", "c-1": "returned"}
+    assert float(run.state.cost_usd) == 0.5
+
+
+def test_two_results_in_one_breath_are_judged_one_after_the_other() -> None:
+    run = delegating("scout", "clerk")
+    first, second = running(run).values()
+    run.put(subagent_completed(first, error="it broke", classification="terminal"), subagent_completed(second, output="fine"))
+    assert outcomes(run) == {"c-0": "failed", "c-1": "cancelled"}
+
+
+def test_a_refused_call_is_no_part_of_the_join() -> None:
+    run = gating(["scout", "clerk"], subagent_failure="fail")
+    gates = {gate.call.id: gate for gate in run.wanted(EvaluatePolicy) if gate.call is not None}
+    refused = gates["c-0"]
+    assert refused.call is not None
+    run.answer(refused, policy("deny", refused.call))
+    run.answer_plainly(RunSubagent)
+    (other,) = running(run).values()
+    run.answer(other, subagent_completed(other, output="fine"))
+    assert outcomes(run) == {"c-0": "denied", "c-1": "returned"}
+    assert run.state.fault is None
+
+
+def test_a_run_that_has_to_fail_ends_its_children_first() -> None:
+    run = delegating("scout", "clerk", "pay", subagent_failure="fail", join_policy="allow_optional_failures", tool_failure="fail")
+    (pay,) = run.wanted(ExecuteTool)
+    run.answer(pay, tool_failed(pay.call, 1, "terminal"))
+    stops = run.wanted(CancelSubagent)
+    assert len(stops) == 2
+    for stop in stops:
+        run.answer(stop, subagent_completed(stop, error="cancelled", state="cancelled"))
+    assert state_of(run) == "failed"
+    assert set(outcomes(run).values()) == {"failed", "cancelled"}
+
+
+def test_a_cancelled_run_waits_for_its_children_to_end_even_over_a_crash() -> None:
+    run = delegating("scout")
+    run.put(control("cancel"))
+    (stop,) = run.wanted(CancelSubagent)
+    run.resume()
+    assert run.wanted(CancelSubagent) == [stop]
+    run.answer(stop, subagent_completed(stop, error="cancelled", state="cancelled", cost_usd=0.25))
+    assert state_of(run) == "cancelled"
+    assert run.types[-3:] == ["subagent_completed", "tool_completed", "run_cancelled"]
+    assert float(run.state.cost_usd) == 0.25
+
+
+def test_children_get_equal_shares_of_what_is_left_and_the_rest_what_is_left_then() -> None:
+    priced = (ModelSpec("m", "p", priced=True),)
+    run = started(max_total_cost_usd=0.9, max_parallel=2, models=priced)
+    run.answer_plainly(CallModel)
+    (call,) = run.wanted(CallModel)
+    run.answer(call, llm_completed("c", ["scout", "clerk", "scout"], cost_usd=0.0))
+    run.answer_plainly(RunSubagent)
+    first, second = running(run).values()
+    assert (first.budget_usd, second.budget_usd) == pytest.approx((0.3, 0.3))
+    run.answer(first, subagent_completed(first, output="cheap", cost_usd=0.1))
+    run.answer_plainly(RunSubagent)
+    third = running(run)["c-2"]
+    assert third.budget_usd == pytest.approx(0.9 - 0.1 - 0.3)
+
+
+def test_nothing_is_started_after_children_have_spent_it_all() -> None:
+    run = started(max_total_cost_usd=0.5, max_parallel=1, models=(ModelSpec("m", "p", priced=True),))
+    run.answer_plainly(CallModel)
+    (call,) = run.wanted(CallModel)
+    run.answer(call, llm_completed("c", ["scout", "clerk"], cost_usd=0.0))
+    run.answer_plainly(RunSubagent)
+    (first,) = running(run).values()
+    run.answer(first, subagent_completed(first, output="dear", cost_usd=0.7))
+    assert state_of(run) == "failed"
+    assert run.types.count("subagent_started") == 1
+    assert "max_total_cost_usd" in run.state.reason
+
+
+def test_a_plan_runs_in_its_order_and_joins_the_conversation_as_one_message() -> None:
+    run = planned({"nodes": [node("a", "scout"), node("b", "clerk", inputs={"found": "a"})], "edges": [["a", "b"]]})
+    assert list(running(run)) == ["a"]
+    run.answer(running(run)["a"], subagent_completed(running(run)["a"], output="gold"))
+    run.answer_plainly(RunSubagent)
+    second = running(run)["b"]
+    assert second.task.endswith("gold")
+    assert "untrusted data" in second.task
+    run.answer(second, subagent_completed(second, output="sold"))
+    run.answer_plainly(CallModel)
+    (call,) = run.wanted(CallModel)
+    assert [message.role for message in call.messages] == ["user", "user"]
+    assert "sold" in call.messages[1].content
+    assert "step_started" not in run.types[3:], "it is still the first step"
+
+
+def test_a_plan_that_fails_under_a_failing_policy_fails_the_run_and_leaves_a_whole_conversation() -> None:
+    nodes = [node("a", "scout"), node("b", "clerk")]
+    run = planned({"nodes": nodes}, subagent_failure="fail")
+    run.answer(running(run)["a"], subagent_completed(running(run)["a"], error="it broke", classification="terminal"))
+    (stop,) = run.wanted(CancelSubagent)
+    run.answer(stop, subagent_completed(stop, error="cancelled", state="cancelled"))
+    assert state_of(run) == "failed"
+    assert run.state.reason == "subagent 'scout' (a): it broke"
+    assert [message.role for message in remembered(run.state)] == ["user", "user"], "what came of the plan is told as far as it goes"
+
+
+def test_a_nodes_time_does_not_pass_while_no_process_runs_the_run() -> None:
+    run = planned({"nodes": [node("a", "scout", timeout_s=10.0)]})
+    (timer,) = [effect for effect in run.wanted(Wait) if effect.timer.startswith("timeout:")]
+    run.now += dt.timedelta(hours=1)
+    run.resume()
+    (later,) = [effect for effect in run.wanted(Wait) if effect.timer.startswith("timeout:")]
+    assert later.timer == timer.timer
+    assert (later.until - timer.until) >= dt.timedelta(hours=1)
+    run.answer(later, Draft("timer_fired", {"timer": later.timer}))
+    (stop,) = run.wanted(CancelSubagent)
+    run.answer(stop, subagent_completed(stop, error="cancelled", state="cancelled"))
+    assert outcomes(run) == {"a": "failed"}
+    error = next(event.data["error"] for event in run.events if event.type == "tool_completed")
+    assert error == "it did not answer within 10 s"
+
+
+def test_what_a_child_finished_in_the_moment_its_time_was_up_counts() -> None:
+    run = planned({"nodes": [node("a", "scout", timeout_s=10.0)]})
+    (timer,) = [effect for effect in run.wanted(Wait) if effect.timer.startswith("timeout:")]
+    run.answer(timer, Draft("timer_fired", {"timer": timer.timer}))
+    (stop,) = run.wanted(CancelSubagent)
+    run.answer(stop, subagent_completed(stop, output="just in time"))
+    assert outcomes(run) == {"a": "returned"}
+
+
+def test_first_success_of_a_plan_counts_the_nodes_that_nothing_follows() -> None:
+    plan = {
+        "nodes": [node("a", "scout"), node("b", "clerk"), node("c", "scout")],
+        "edges": [["a", "b"]],
+        "join_policy": "first_success",
+    }
+    run = planned(plan)
+    run.answer(running(run)["a"], subagent_completed(running(run)["a"], output="not the end"))
+    run.answer_plainly(RunSubagent)
+    assert set(running(run)) == {"b", "c"}
+    run.answer(running(run)["c"], subagent_completed(running(run)["c"], output="the end"))
+    (stop,) = run.wanted(CancelSubagent)
+    assert stop.call.id == "b"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"run_id": "run_other"}, "and the subagent's is"),
+        ({"tool_call_id": "nobody"}, "no subagent's call"),
+    ],
+)
+def test_what_no_machine_wrote_is_refused(changes: dict[str, Any], why: str) -> None:
+    run = delegating("scout")
+    (effect,) = running(run).values()
+    draft = subagent_completed(effect, output="x")
+    with pytest.raises(InvariantError, match=why):
+        run.put(Draft(draft.type, {**draft.data, **changes}))
+
+
+def test_a_plan_without_a_flaw_has_none_and_a_circle_has_one() -> None:
+    nodes = (Node("a", "scout", "x"), Node("b", "scout", "x", inputs={"i": "a"}), Node("c", "scout", "x", inputs={"i": "a"}))
+    edges = (("a", "b"), ("b", "c"))
+    assert flaw(Plan(nodes, edges), frozenset({"scout"}), 4) is None, "upstream is whoever comes before, at any distance"
+    assert flaw(Plan(nodes, (*edges, ("c", "a"))), frozenset({"scout"}), 4) == "the edges go in a circle"
