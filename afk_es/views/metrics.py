@@ -160,6 +160,9 @@ class _Meter:
             case "tool_started":
                 self._begin("tools", data["tool_call_id"], at)
                 self._tool(data).started += 1
+            case "subagent_started" if "tool_name" in data:
+                self._begin("tools", data["tool_call_id"], at)
+                self._tool(data).started += 1
             case "tool_failed" | "tool_completed" | "tool_deferred":
                 self._tool_ended(event)
             case "approval_requested" | "input_requested":

@@ -399,6 +399,10 @@ _NOTED = frozenset(
         "control_requested",
         "effect_in_doubt",
         "limit_reached",
+        "circuit_open",
+        "subagents_routed",
+        "subagent_waiting",
+        "compaction_failed",
         "thread_compacted",
         "warning",
     }

@@ -53,7 +53,8 @@ def check_spans(events: list[AgentRunEvent]) -> None:
             parent = by_id[span.parent_id]
             assert parent.start <= span.start <= span.end <= parent.end
     assert attempts(of(found, genai.CHAT)) == seqs(events, "llm_called"), "every request is one attempt of one span"
-    assert sorted(map(str, attempts(of(found, genai.EXECUTE_TOOL)))) == sorted(map(str, seqs(events, "tool_started")))
+    started = [*seqs(events, "tool_started"), *seqs(events, "subagent_started")]
+    assert sorted(map(str, attempts(of(found, genai.EXECUTE_TOOL)))) == sorted(map(str, started))
     for stretch, agent in zip(stretches(events), agents, strict=True):
         assert bool(agent.attributes.get(genai.UNFINISHED)) == (stretch[-1].type not in TERMINAL)
     apart = [span for stretch in stretches(events) for span in spans(stretch)]
@@ -65,8 +66,10 @@ def check_metrics(events: list[AgentRunEvent]) -> None:
     assert seen.llm_calls == len(seqs(events, "llm_called"))
     assert sum(model.answers for model in seen.models) == len(seqs(events, "llm_completed"))
     assert sum(seen.llm_failures.values()) == len(seqs(events, "llm_failed"))
-    assert sum(tool.started for tool in seen.tools) == len(seqs(events, "tool_started"))
-    assert sum(seen.tool_calls.values()) == sum(event.data["tool_call_count"] for event in events if event.type == "llm_completed")
+    assert sum(tool.started for tool in seen.tools) == len(seqs(events, "tool_started")) + len(seqs(events, "subagent_started"))
+    asked = sum(event.data["tool_call_count"] for event in events if event.type == "llm_completed")
+    plans = [event.data["plan"] for event in events if event.type == "subagents_routed"]
+    assert sum(seen.tool_calls.values()) == asked + sum(len(plan["nodes"]) for plan in plans if plan is not None)
     assert sum(tool.calls for tool in seen.tools) == sum(seen.tool_calls.values())
     assert seen.elapsed_s <= seen.wall_s + 1e-6
     for part in (seen.model_s, seen.tools_s, seen.people_s, seen.backoff_s):
