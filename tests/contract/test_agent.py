@@ -57,12 +57,12 @@ def test_subagent_parallelism_mode_is_one_of_single_parallel_and_configurable() 
     for mode in ("single", "parallel", "configurable"):
         assert Agent(model="m", subagent_parallelism_mode=mode).subagent_parallelism_mode == mode
     with pytest.raises(ValueError, match="subagent_parallelism_mode"):
-        Agent(**{"model": "m", "subagent_parallelism_mode": "some"})
+        Agent(model="m", subagent_parallelism_mode="some")
 
 
 def test_model_is_required() -> None:
     with pytest.raises((TypeError, ValueError), match="model"):
-        Agent(**{})
+        Agent()
 
 
 def test_keyword_only() -> None:

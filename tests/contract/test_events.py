@@ -20,7 +20,7 @@ from tests.contract.pending import built_elsewhere
 from tests.contract.test_agent import hands_over, helper
 from tests.core.scenario import Counted, Stuck, StuckModel, agent, asks, laid_down, limits, log_of, only, says, types
 
-FIELDS = "type run_id thread_id state step message data seq at schema_version".split()
+FIELDS = ["type", "run_id", "thread_id", "state", "step", "message", "data", "seq", "at", "schema_version"]
 
 KEYS = {
     "run_started": "agent_name resumed",
@@ -150,7 +150,9 @@ def test_each_type_is_in_the_one_table_with_when_and_its_keys(kind: str) -> None
     assert row.stored == (kind != "text_delta")
 
 
-@pytest.mark.parametrize("kind", ["run_started", "step_started", "llm_called", "llm_completed", "tool_batch_started", "tool_completed", "policy_decision"])
+@pytest.mark.parametrize(
+    "kind", ["run_started", "step_started", "llm_called", "llm_completed", "tool_batch_started", "tool_completed", "policy_decision"]
+)
 async def test_the_keys_are_in_the_data(kind: str, runner: Runner) -> None:
     found = only(await events_of(runner, one_tool_call()), kind)
     assert found

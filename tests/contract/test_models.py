@@ -34,10 +34,23 @@ from afk_es.testing import ScriptedModel
 from tests.contract.pending import built_elsewhere
 from tests.core.scenario import Counted, StuckModel, agent, asks, log_of, model_of, only, says
 
-REQUEST = """
-    model messages tools tool_choice max_tokens temperature top_p stop reasoning_enabled reasoning_effort reasoning_max_tokens timeout_s
-    idempotency_key metadata extra
-""".split()
+REQUEST = [
+    "model",
+    "messages",
+    "tools",
+    "tool_choice",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "stop",
+    "reasoning_enabled",
+    "reasoning_effort",
+    "reasoning_max_tokens",
+    "timeout_s",
+    "idempotency_key",
+    "metadata",
+    "extra",
+]
 """The fields of LLMRequest; its "thinking settings" have the names that Agent gives them."""
 
 RESPONSE: dict[str, Any] = {
@@ -138,7 +151,7 @@ def test_each_field_of_the_response_has_its_default(field: str) -> None:
 
 def test_malformed_data_is_a_clear_error_at_the_boundary() -> None:
     with pytest.raises(ValidationError, match="tool_calls"):
-        LLMResponse(**{"tool_calls": "work"})
+        LLMResponse(tool_calls="work")
     with pytest.raises(ValidationError, match="messages"):
         LLMRequest(model="m", messages="Hello")  # type: ignore[arg-type]
 
@@ -194,9 +207,20 @@ async def test_each_error_is_an_llm_error_and_its_class_is_in_the_event(error: t
 
 # ----------------------------------------------------------------------------------------------------------------------------- builder
 
-METHODS = """
-    provider model profile settings with_retry with_timeout with_rate_limit with_circuit_breaker with_cache with_fallback with_middlewares build
-""".split()
+METHODS = [
+    "provider",
+    "model",
+    "profile",
+    "settings",
+    "with_retry",
+    "with_timeout",
+    "with_rate_limit",
+    "with_circuit_breaker",
+    "with_cache",
+    "with_fallback",
+    "with_middlewares",
+    "build",
+]
 PENDING = {"with_rate_limit", "with_circuit_breaker", "with_cache", "with_fallback"}
 QUESTION = LLMRequest(model="m", messages=[Message("user", "Hello")])
 
@@ -264,10 +288,16 @@ async def test_with_retry(clock: SimulatedClock) -> None:
     assert len(inner.requests) == 5
 
 
-def test_request_timeout_30_s_and_stream_idle_45_s_by_default() -> None:
-    made = repr(LLMBuilder().model("gpt-5.2-mini").build())
-    assert "30" in made
-    assert "45" in made
+def test_request_timeout_30_s_and_stream_idle_45_s_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, Any]] = []
+
+    class Seen(Plain):
+        def __init__(self, **settings: Any) -> None:
+            made.append(settings)
+
+    monkeypatch.setattr("afk_es.llms.builder.LiteLLMModel", Seen)
+    LLMBuilder().model("gpt-5.2-mini").build()
+    assert [(settings["timeout_s"], settings["stream_idle_s"]) for settings in made] == [(30.0, 45.0)]
 
 
 @built_elsewhere

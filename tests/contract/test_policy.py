@@ -26,8 +26,8 @@ RULE: dict[str, Any] = {
     "request_payload": {},
     "updated_tool_args": None,
 }
-ACTIONS = "allow deny defer request_approval request_user_input".split()
-EVENT = "event_type run_id thread_id step context tool_name tool_args tool_read_only subagent_name metadata".split()
+ACTIONS = ["allow", "deny", "defer", "request_approval", "request_user_input"]
+EVENT = ["event_type", "run_id", "thread_id", "step", "context", "tool_name", "tool_args", "tool_read_only", "subagent_name", "metadata"]
 
 
 def rule(action: Any = "deny", **fields: Any) -> PolicyRule:

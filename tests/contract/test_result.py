@@ -17,13 +17,26 @@ from tests.contract.pending import built_elsewhere
 from tests.contract.test_agent import hands_over, helper
 from tests.core.scenario import Counted, StuckModel, agent, asks, limits, says
 
-RESULT = """
-    final_text state run_id thread_id tool_executions subagent_executions usage_aggregate total_cost_usd requested_model normalized_model
-    provider_adapter final_structured llm_response state_snapshot error
-""".split()
-SNAPSHOT = "state step llm_calls tool_calls elapsed_s total_cost_usd".split()
-TOOL_RECORD = "tool_name tool_call_id success output error latency_ms agent_name agent_depth agent_path".split()
-SUBAGENT_RECORD = "subagent_name success output_text error latency_ms run_id".split()
+RESULT = [
+    "final_text",
+    "state",
+    "run_id",
+    "thread_id",
+    "tool_executions",
+    "subagent_executions",
+    "usage_aggregate",
+    "total_cost_usd",
+    "requested_model",
+    "normalized_model",
+    "provider_adapter",
+    "final_structured",
+    "llm_response",
+    "state_snapshot",
+    "error",
+]
+SNAPSHOT = ["state", "step", "llm_calls", "tool_calls", "elapsed_s", "total_cost_usd"]
+TOOL_RECORD = ["tool_name", "tool_call_id", "success", "output", "error", "latency_ms", "agent_name", "agent_depth", "agent_path"]
+SUBAGENT_RECORD = ["subagent_name", "success", "output_text", "error", "latency_ms", "run_id"]
 
 
 class Verdict(BaseModel):
@@ -117,9 +130,7 @@ async def test_degraded_and_final_text_is_best_effort_saying_what_is_missing(run
 
 @pytest.mark.parametrize(("verb", "state"), [("cancel", "cancelled"), ("interrupt", "interrupted")])
 @pytest.mark.parametrize("said", ["", "as far as I got"])
-async def test_cancelled_and_interrupted_and_final_text_is_partial_text_or_empty(
-    verb: str, state: str, said: str, runner: Runner
-) -> None:
+async def test_cancelled_and_interrupted_and_final_text_is_partial_text_or_empty(verb: str, state: str, said: str, runner: Runner) -> None:
     stuck = StuckModel()
 
     async def answer(request: LLMRequest) -> LLMResponse:

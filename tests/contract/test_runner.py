@@ -517,7 +517,10 @@ async def test_an_unknown_ticket_is_an_error(verb: str, runner: Any) -> None:
     before = await log_of(runner, result.run_id)
     with pytest.raises(UsageError, match="t9"):
         await getattr(runner, verb)(
-            thread_id=result.thread_id, run_id=result.run_id, ticket_id="t9", **{"output": 1} if verb.startswith("resolve") else {"error": "x"}
+            thread_id=result.thread_id,
+            run_id=result.run_id,
+            ticket_id="t9",
+            **{"output": 1} if verb.startswith("resolve") else {"error": "x"},
         )
     assert await log_of(runner, result.run_id) == before
 

@@ -304,7 +304,7 @@ async def test_durability_full_and_normal(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(sqlite3, "connect", watched)
     for durability in ("full", "normal"):
         statements.clear()
-        config = RunnerConfig(**{"durability": durability})
+        config = RunnerConfig(durability=durability)
         result = await Runner(log=tmp_path / f"{durability}.db", config=config).run(agent([says("ok")]), user_message="Hello")
         assert result.state == "completed"
         asked = [statement.upper().replace(" ", "") for statement in statements if "synchronous" in statement.lower()]

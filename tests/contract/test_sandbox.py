@@ -17,10 +17,16 @@ from afk_es.tools import SandboxCommand, SandboxPath, SandboxProfile, SandboxUrl
 from tests.contract.pending import built_elsewhere
 from tests.core.scenario import agent, asks, says
 
-FIELDS = """
-    allow_network allow_command_execution allowed_command_prefixes deny_shell_operators allowed_paths denied_paths command_timeout_s
-    max_output_chars
-""".split()
+FIELDS = [
+    "allow_network",
+    "allow_command_execution",
+    "allowed_command_prefixes",
+    "deny_shell_operators",
+    "allowed_paths",
+    "denied_paths",
+    "command_timeout_s",
+    "max_output_chars",
+]
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="these commands are POSIX ones")
 
@@ -118,7 +124,14 @@ async def succeeds(function: Any, argument: str, value: str, **settings: Any) ->
 
 @pytest.mark.parametrize(
     ("path", "fine"),
-    [("in/file", True), ("in/../out/file", False), ("out/file", False), ("in/secret/file", False), ("in/link/file", False), ("/etc/passwd", False)],
+    [
+        ("in/file", True),
+        ("in/../out/file", False),
+        ("out/file", False),
+        ("in/secret/file", False),
+        ("in/link/file", False),
+        ("/etc/passwd", False),
+    ],
 )
 async def test_allowed_paths_and_denied_paths(path: str, fine: bool, tmp_path: Path) -> None:
     (tmp_path / "in" / "secret").mkdir(parents=True)

@@ -13,7 +13,19 @@ from afk_es.tools import ToolDeferredHandle
 from tests.contract.pending import built_elsewhere
 from tests.core.scenario import Counted, agent, asks, limits, says
 
-FIELDS = "type text_delta tool_name tool_call_id tool_success tool_output tool_error step state result error".split()
+FIELDS = [
+    "type",
+    "text_delta",
+    "tool_name",
+    "tool_call_id",
+    "tool_success",
+    "tool_output",
+    "tool_error",
+    "step",
+    "state",
+    "result",
+    "error",
+]
 
 
 async def streamed(runner: Runner, described: Agent) -> list[AgentStreamEvent]:

@@ -294,7 +294,7 @@ async def test_tool_context(clock: SimulatedClock) -> None:
     assert (ctx.run_id, ctx.thread_id, ctx.tool_call_id) == (result.run_id, result.thread_id, "c1")
     assert (ctx.user_id, ctx.metadata["region"], ctx.secrets["key"], ctx.agent_name, ctx.step) == ("ada", "eu", "k", "scout", 1)
     assert ctx.idempotency_key
-    fields = "run_id thread_id tool_call_id idempotency_key user_id metadata secrets agent_name step".split()
+    fields = ["run_id", "thread_id", "tool_call_id", "idempotency_key", "user_id", "metadata", "secrets", "agent_name", "step"]
     assert set(fields) <= set(ctx.__struct_fields__)
 
 
