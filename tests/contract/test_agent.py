@@ -56,6 +56,7 @@ def test_subagent_parallelism_mode_is_one_of_single_parallel_and_configurable() 
     assert Agent(model="m").subagent_parallelism_mode in ("single", "parallel", "configurable")
     for mode in ("single", "parallel", "configurable"):
         assert Agent(model="m", subagent_parallelism_mode=mode).subagent_parallelism_mode == mode
+    other: Any = {"subagent_parallelism_mode": "some"}
     with pytest.raises(ValueError, match="subagent_parallelism_mode"):
         Agent(model="m", subagent_parallelism_mode="some")
 

@@ -153,7 +153,7 @@ def test_malformed_data_is_a_clear_error_at_the_boundary() -> None:
     with pytest.raises(ValidationError, match="tool_calls"):
         LLMResponse(tool_calls="work")
     with pytest.raises(ValidationError, match="messages"):
-        LLMRequest(model="m", messages="Hello")  # type: ignore[arg-type]
+        LLMRequest(model="m", messages="Hello")
 
 
 def test_tool_call_and_usage() -> None:

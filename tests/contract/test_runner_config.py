@@ -297,7 +297,7 @@ async def test_durability_full_and_normal(tmp_path: Path, monkeypatch: pytest.Mo
     connect = sqlite3.connect
 
     def watched(*given: Any, **options: Any) -> sqlite3.Connection:
-        made = connect(*given, **options)
+        made: sqlite3.Connection = connect(*given, **options)
         made.set_trace_callback(statements.append)
         return made
 

@@ -177,7 +177,7 @@ async def test_sync_functions_run_in_a_thread_never_blocking_the_loop(runner: Ru
 
 
 @pytest.mark.parametrize(("hint", "ran"), [({}, 1), ({"read_only": True}, 2), ({"idempotent": True}, 2), ({"destructive": True}, 1)])
-async def test_the_hints_decide_recovery(hint: dict[str, bool], ran: int, runner: Runner) -> None:
+async def test_the_hints_decide_recovery(hint: dict[str, Any], ran: int, runner: Runner) -> None:
     stuck = Stuck(**hint)
     described = agent([asks(("stuck", {})), says("ok")], stuck.tool)
     handle = await runner.run_handle(described, user_message="go")
