@@ -58,12 +58,13 @@ def test_subagent_parallelism_mode_is_one_of_single_parallel_and_configurable() 
         assert Agent(model="m", subagent_parallelism_mode=mode).subagent_parallelism_mode == mode
     other: Any = {"subagent_parallelism_mode": "some"}
     with pytest.raises(ValueError, match="subagent_parallelism_mode"):
-        Agent(model="m", subagent_parallelism_mode="some")
+        Agent(model="m", **other)
 
 
 def test_model_is_required() -> None:
+    build: Any = Agent
     with pytest.raises((TypeError, ValueError), match="model"):
-        Agent()
+        build()
 
 
 def test_keyword_only() -> None:
