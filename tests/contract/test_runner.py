@@ -513,16 +513,12 @@ async def test_a_ticket_is_resolved_while_no_process_runs_the_run(tmp_path: Path
 @built_elsewhere
 @pytest.mark.parametrize("verb", ["resolve_background_tool", "fail_background_tool"])
 async def test_an_unknown_ticket_is_an_error(verb: str, runner: Any) -> None:
-    result = await runner.run(hello(), user_message="Hello")
-    before = await log_of(runner, result.run_id)
+    run_id = await laid_down(runner, agent(StuckModel()))
+    before = await log_of(runner, run_id)
+    said = {"output": 1} if verb == "resolve_background_tool" else {"error": "x"}
     with pytest.raises(UsageError, match="t9"):
-        await getattr(runner, verb)(
-            thread_id=result.thread_id,
-            run_id=result.run_id,
-            ticket_id="t9",
-            **{"output": 1} if verb.startswith("resolve") else {"error": "x"},
-        )
-    assert await log_of(runner, result.run_id) == before
+        await getattr(runner, verb)(thread_id=before[0].thread_id, run_id=run_id, ticket_id="t9", **said)
+    assert await log_of(runner, run_id) == before
 
 
 # ----------------------------------------------------------------------------------------------------------------- compact_thread
