@@ -204,21 +204,23 @@ def _execution(state: RunState, batch: ToolBatch, spec: RunSpec, turn: ToolTurn)
 
 def _completed(state: RunState, turn: ToolTurn, outcome: str, error: str | None, output: Any = None) -> Draft:
     spec = state.spec
-    return Draft(
-        "tool_completed",
-        {
-            "tool_name": turn.call.tool_name,
-            "tool_call_id": turn.call.id,
-            "success": error is None,
-            "output": output,
-            "error": error,
-            "agent_name": spec.agent_name,
-            "agent_depth": len(spec.agent_path),
-            "agent_path": [*spec.agent_path, spec.agent_name],
-            "outcome": outcome,
-            "latency_ms": 0.0,
-        },
-    )
+    data = {
+        "tool_name": turn.call.tool_name,
+        "tool_call_id": turn.call.id,
+        "success": error is None,
+        "output": output,
+        "error": error,
+        "agent_name": spec.agent_name,
+        "agent_depth": len(spec.agent_path),
+        "agent_path": [*spec.agent_path, spec.agent_name],
+        "outcome": outcome,
+        "latency_ms": 0.0,
+    }
+    if outcome in ("denied", "invalid"):
+        data["classification"] = "non_fatal"
+    elif outcome == "failed" and turn.failure is not None:
+        data["classification"] = turn.failure.classification
+    return Draft("tool_completed", data)
 
 
 _UNKNOWN = (

@@ -184,6 +184,8 @@ class CircuitOpened(TypedDict):
     """Retryable failures in a row."""
     cooldown_s: float
     """Seconds until the model may be asked again."""
+    classification: NotRequired[Literal["retryable", "terminal"]]
+    """`terminal` where there is no other model to ask."""
 
 
 class TextDelta(TypedDict):
@@ -237,6 +239,8 @@ class ToolCompleted(TypedDict):
     outcome: Literal["returned", "failed", "invalid", "denied", "limited", "unknown", "cancelled"]
     """`returned` is the only success. `unknown`: it was started and nobody knows whether it took effect."""
     latency_ms: float
+    classification: NotRequired[Literal["retryable", "terminal", "non_fatal"]]
+    """Of the failure of a call that failed, was invalid or was denied."""
 
 
 class ToolDeferred(TypedDict):

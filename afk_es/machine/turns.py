@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from afk_es.machine.breaker import cooldown_left_s, may_call
 from afk_es.machine.effects import CallModel, Effect, EvaluatePolicy, ResolveInstructions, RouteSubagents
 from afk_es.machine.events import Draft
@@ -76,7 +78,8 @@ def _ask(state: RunState, call: ModelCall) -> tuple[Draft, ...]:
     if state.breakers and spec.breaker is not None:
         breaker, now = state.breakers[call.model_index], state.at.timestamp()
         if not may_call(breaker, spec.breaker, now):
-            return (_not_asked(call, model.model, breaker.failures, cooldown_left_s(breaker, spec.breaker, now)),)
+            last = call.model_index + 1 == len(spec.models)
+            return (_not_asked(call, model.model, breaker.failures, cooldown_left_s(breaker, spec.breaker, now), last=last),)
     return (
         Draft(
             "llm_called",
@@ -92,10 +95,11 @@ def _ask(state: RunState, call: ModelCall) -> tuple[Draft, ...]:
     )
 
 
-def _not_asked(call: ModelCall, model: str, failures: int, cooldown_s: float) -> Draft:
-    last = f"; the last attempt failed: {call.failure.error}" if call.failure is not None and call.failures else ""
-    message = f"model {model!r} was not asked: {failures} failures in a row, and it is left alone for another {cooldown_s:.3g} s{last}"
-    data = {"model": model, "model_index": call.model_index, "failures": failures, "cooldown_s": round(cooldown_s, 6)}
+def _not_asked(call: ModelCall, model: str, failures: int, cooldown_s: float, *, last: bool) -> Draft:
+    why = f"; the last attempt failed: {call.failure.error}" if call.failure is not None and call.failures else ""
+    message = f"model {model!r} was not asked: {failures} failures in a row, and it is left alone for another {cooldown_s:.3g} s{why}"
+    data: dict[str, Any] = {"model": model, "model_index": call.model_index, "failures": failures, "cooldown_s": round(cooldown_s, 6)}
+    data["classification"] = "terminal" if last else "retryable"
     return Draft("circuit_open", data, message)
 
 

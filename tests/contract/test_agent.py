@@ -11,10 +11,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from afk_es import Agent, FailSafeConfig, PolicyEngine, PolicyRule, Runner, tool
-from afk_es.agents import PolicyDecision, PolicyEvent
+from afk_es.agents import DelegationNode, DelegationPlan, PolicyDecision, PolicyEvent, RouterInput
 from afk_es.llms import LLMRequest, LLMResponse, ToolCall
 from afk_es.testing import ScriptedModel
-from tests.contract.pending import built_elsewhere
 from tests.core.scenario import Counted, agent, asks, limits, log_of, model_of, only, says, turns
 
 DEFAULTS: dict[str, Any] = {
@@ -145,14 +144,12 @@ async def test_an_agent_without_instructions_is_legal(runner: Runner) -> None:
     assert await shown_instructions(runner) == []
 
 
-@built_elsewhere
 async def test_instruction_roles_add_to_the_instructions(runner: Runner) -> None:
     roles = [lambda context: f"You serve {context['name']}.", async_instructions]
     (shown,) = await shown_instructions(runner, instructions="Be brief.", instruction_roles=roles)
     assert [shown.find(part) >= 0 for part in ("Be brief.", "You serve Ada.", "Serve Ada.")] == [True] * 3
 
 
-@built_elsewhere
 async def test_policy_roles_decide(runner: Runner) -> None:
     def careful(event: PolicyEvent) -> PolicyDecision | None:
         return PolicyDecision(action="deny", reason="not by role") if event.tool_name == "work" else None
@@ -164,7 +161,6 @@ async def test_policy_roles_decide(runner: Runner) -> None:
     assert "not by role" in (result.tool_executions[0].error or "")
 
 
-@built_elsewhere
 async def test_skills_and_skills_dir(runner: Runner, tmp_path: Path) -> None:
     (tmp_path / "totals").mkdir()
     (tmp_path / "totals" / "SKILL.md").write_text("---\nname: totals\ndescription: Adds orders up.\n---\nAdd.\n", encoding="utf-8")
@@ -284,7 +280,6 @@ def hands_over(request: LLMRequest) -> LLMResponse:
     return LLMResponse(tool_calls=tuple(calls))
 
 
-@built_elsewhere
 async def test_subagents_are_offered_and_run(runner: Runner) -> None:
     child = helper([says("helped")])
     parent = agent(ScriptedModel(hands_over), subagents=[child])
@@ -296,7 +291,6 @@ async def test_subagents_are_offered_and_run(runner: Runner) -> None:
     assert (record.subagent_name, record.success, record.output_text) == ("helper", True, "helped")
 
 
-@built_elsewhere
 async def test_inherit_context_keys(runner: Runner) -> None:
     seen: list[dict[str, Any]] = []
 
@@ -309,13 +303,11 @@ async def test_inherit_context_keys(runner: Runner) -> None:
     assert seen == [{"customer": "ada", "tone": "kind"}]
 
 
-@built_elsewhere
 @pytest.mark.parametrize("policy", ["all_required", "allow_optional_failures", "first_success", "quorum"])
 def test_join_policy(policy: Any) -> None:
     assert Agent(model="m", join_policy=policy).join_policy == policy
 
 
-@built_elsewhere
 @pytest.mark.parametrize("at_once", ["max_concurrent_subagents", "subagent_parallelism_mode"])
 async def test_max_concurrent_subagents_and_single_mode_run_one_after_the_other(at_once: str, runner: Runner) -> None:
     running, peak = 0, 0
@@ -334,12 +326,15 @@ async def test_max_concurrent_subagents_and_single_mode_run_one_after_the_other(
     assert (result.state, len(result.subagent_executions), peak) == ("completed", 3, 1)
 
 
-@built_elsewhere
-def test_subagent_router() -> None:
-    def route(*given: Any) -> tuple[str, ...]:
-        return ("helper",)
+async def test_subagent_router(runner: Runner) -> None:
+    def route(given: RouterInput) -> DelegationPlan | None:
+        nodes = [DelegationNode(id="first", subagent="helper", task="look"), DelegationNode(id="then", subagent="helper", task="tell")]
+        return DelegationPlan(nodes=nodes, edges=[("first", "then")]) if given.step == 1 else None
 
-    assert Agent(model="m", subagents=[helper(["x"])], subagent_router=route).subagent_router is route
+    described = agent(["So it is."], subagents=[helper(["seen", "told"])], subagent_router=route)
+    result = await runner.run(described, user_message="go")
+    assert (result.final_text, [record.output_text for record in result.subagent_executions]) == ("So it is.", ["seen", "told"])
+    assert "told" in model_of(described).requests[0].messages[-1].content
 
 
 async def test_fail_safe_holds_for_the_agents_runs(runner: Runner) -> None:

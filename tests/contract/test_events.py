@@ -16,7 +16,6 @@ from afk_es.llms import LLMRequest, LLMResponse
 from afk_es.machine import EVENT_TYPES
 from afk_es.testing import ScriptedModel
 from afk_es.tools import ToolDeferredHandle
-from tests.contract.pending import built_elsewhere
 from tests.contract.test_agent import hands_over, helper
 from tests.core.scenario import Counted, Stuck, StuckModel, agent, asks, laid_down, limits, log_of, only, says, types
 
@@ -259,7 +258,6 @@ async def test_tool_deferred(runner: Runner) -> None:
     assert expected.items() <= deferred.data.items()
 
 
-@built_elsewhere
 @pytest.mark.parametrize(("verb", "kind"), [("resolve", "tool_background_resolved"), ("fail", "tool_background_failed")])
 async def test_a_deferred_tool_ended(verb: str, kind: str, runner: Any) -> None:
     async def report() -> ToolDeferredHandle:
@@ -290,7 +288,6 @@ async def test_policy_decision_says_by_which_rule(runner: Runner) -> None:
     assert (data["action"], data["reason"], data["policy_id"], data["matched_rules"]) == ("deny", "no 1", "r1", ["r1", "r2"])
 
 
-@built_elsewhere
 async def test_subagent_started_and_completed_stand_around_a_subagent(runner: Runner) -> None:
     parent = agent(ScriptedModel(hands_over), subagents=[helper([says("helped")])])
     events = await events_of(runner, parent)

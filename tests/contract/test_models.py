@@ -31,7 +31,6 @@ from afk_es.llms import (
     Usage,
 )
 from afk_es.testing import ScriptedModel
-from tests.contract.pending import built_elsewhere
 from tests.core.scenario import Counted, StuckModel, agent, asks, log_of, model_of, only, says
 
 REQUEST = [
@@ -221,11 +220,10 @@ METHODS = [
     "with_middlewares",
     "build",
 ]
-PENDING = {"with_rate_limit", "with_circuit_breaker", "with_cache", "with_fallback"}
 QUESTION = LLMRequest(model="m", messages=[Message("user", "Hello")])
 
 
-@pytest.mark.parametrize("method", [pytest.param(name, marks=built_elsewhere) if name in PENDING else name for name in METHODS])
+@pytest.mark.parametrize("method", METHODS)
 def test_the_builder_has_its_methods(method: str) -> None:
     assert inspect.isfunction(getattr(LLMBuilder, method))
 
@@ -271,7 +269,6 @@ def timed(inner: Any, clock: SimulatedClock) -> Any:
     return builder.with_clock(clock)
 
 
-@built_elsewhere
 async def test_retry_3_by_default_with_half_a_second_of_exponential_backoff_and_jitter(clock: SimulatedClock) -> None:
     inner = Failing(2)
     assert (await timed(inner, clock).build().chat(QUESTION)).text == "at last"
@@ -281,7 +278,6 @@ async def test_retry_3_by_default_with_half_a_second_of_exponential_backoff_and_
         await timed(Failing(3), clock).build().chat(QUESTION)
 
 
-@built_elsewhere
 async def test_with_retry(clock: SimulatedClock) -> None:
     inner = Failing(4)
     assert (await timed(inner, clock).with_retry(5).build().chat(QUESTION)).text == "at last"
@@ -300,14 +296,12 @@ def test_request_timeout_30_s_and_stream_idle_45_s_by_default(monkeypatch: pytes
     assert [(settings["timeout_s"], settings["stream_idle_s"]) for settings in made] == [(30.0, 45.0)]
 
 
-@built_elsewhere
 async def test_with_timeout_gives_up_in_time() -> None:
     model = LLMBuilder().provider(StuckModel()).with_timeout(0.01).with_retry(1).build()
     with pytest.raises(LLMTimeoutError):
         await asyncio.wait_for(model.chat(QUESTION), 2)
 
 
-@built_elsewhere
 async def test_rate_20_a_second_with_bursts_of_40_by_default(clock: SimulatedClock) -> None:
     model = timed(ScriptedModel(lambda request: "ok"), clock).build()
     for _ in range(40):
@@ -318,7 +312,6 @@ async def test_rate_20_a_second_with_bursts_of_40_by_default(clock: SimulatedClo
     assert clock.monotonic() == pytest.approx(1.0, abs=0.1)
 
 
-@built_elsewhere
 async def test_with_rate_limit(clock: SimulatedClock) -> None:
     model = timed(ScriptedModel(lambda request: "ok"), clock).with_rate_limit(2, burst=1).build()
     for _ in range(5):
@@ -326,7 +319,6 @@ async def test_with_rate_limit(clock: SimulatedClock) -> None:
     assert clock.monotonic() == pytest.approx(2.0, abs=0.6)
 
 
-@built_elsewhere
 async def test_breaker_5_failures_30_s_one_probe_by_default(clock: SimulatedClock) -> None:
     inner = Failing(5)
     model = timed(inner, clock).with_retry(1).build()
@@ -340,7 +332,6 @@ async def test_breaker_5_failures_30_s_one_probe_by_default(clock: SimulatedCloc
     assert (await model.chat(QUESTION)).text == "at last"
 
 
-@built_elsewhere
 async def test_cache_is_off_by_default_and_lasts_30_s(clock: SimulatedClock) -> None:
     inner = ScriptedModel(lambda request: "ok")
     model = timed(inner, clock).build()
@@ -356,7 +347,6 @@ async def test_cache_is_off_by_default_and_lasts_30_s(clock: SimulatedClock) -> 
     assert len(inner.requests) == 4
 
 
-@built_elsewhere
 async def test_with_fallback() -> None:
     builder: Any = LLMBuilder().provider(ScriptedModel([LLMConfigurationError("down")]))
     model = builder.with_fallback(ScriptedModel(["the spare one"])).build()

@@ -15,7 +15,6 @@ from afk_es.agents import PolicyEvent, PolicyRuleCondition
 from afk_es.clock import SystemClock
 from afk_es.core import AgentResult, AgentRunEvent, RunnerConfig
 from afk_es.machine import Draft
-from tests.contract.pending import built_elsewhere
 from tests.core.scenario import Counted, agent, always, asks, limits, log_of, model_of, only, says
 
 RULE: dict[str, Any] = {
@@ -144,7 +143,6 @@ async def test_the_policy_event(runner: Runner) -> None:
     assert (seen[0].tool_name, event.subagent_name, event.metadata) == (None, None, {})
 
 
-@built_elsewhere
 async def test_subagent_before_execute_names_the_subagent(runner: Runner) -> None:
     from afk_es.testing import ScriptedModel
     from tests.contract.test_agent import hands_over, helper
@@ -171,10 +169,12 @@ async def test_deny(runner: Runner) -> None:
     assert "closed on Sundays" in told
 
 
-async def test_defer_does_not_run_the_call(runner: Runner) -> None:
-    _result, decision, work, told = await ruled(runner, rule("defer", reason="after the audit"))
-    assert (decision["action"], work.ran) == ("defer", 0)
-    assert "after the audit" in told
+async def test_defer_does_not_run_the_call_and_leaves_it_open(runner: Runner) -> None:
+    work = Counted()
+    described = agent([asks(("work", {"n": 1}))], work.tool, policy_engine=PolicyEngine([rule("defer", reason="after the audit")]))
+    result = await runner.run(described, user_message="go")
+    assert (result.state, work.ran) == ("interrupted", 0)
+    assert [(request.tool_name, request.reason) for request in result.pending] == [("work", "after the audit")]
 
 
 @pytest.mark.parametrize(("action", "asked"), [("request_approval", "approval_requested"), ("request_user_input", "input_requested")])
@@ -242,7 +242,6 @@ async def answered(path: Path, request: AgentRunEvent, **changes: Any) -> None:
         await other.log.post(request.run_id, grant, at=SystemClock().now())
 
 
-@built_elsewhere
 async def test_a_grant_is_durable_and_can_be_given_while_no_runner_is_alive(tmp_path: Path) -> None:
     path, work = tmp_path / "runs.db", Counted()
     result, request, described = await parked(path, work)
@@ -257,7 +256,6 @@ async def test_a_grant_is_durable_and_can_be_given_while_no_runner_is_alive(tmp_
     assert len(only(events, "approval_requested")) == 1
 
 
-@built_elsewhere
 @pytest.mark.parametrize("changes", [{"tool_call_id": "c2"}, {"arguments_hash": "0" * 32}], ids=["another call", "other arguments"])
 async def test_a_grant_is_bound_to_the_call_id_and_the_hash_of_the_arguments(changes: dict[str, str], tmp_path: Path) -> None:
     path, work = tmp_path / "runs.db", Counted()

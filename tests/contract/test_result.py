@@ -13,7 +13,6 @@ from afk_es.core import AgentResult, SubagentExecutionRecord, ToolExecutionRecor
 from afk_es.errors import LLMConfigurationError
 from afk_es.llms import LLMRequest, LLMResponse, Usage
 from afk_es.testing import ScriptedModel
-from tests.contract.pending import built_elsewhere
 from tests.contract.test_agent import hands_over, helper
 from tests.core.scenario import Counted, StuckModel, agent, asks, limits, says
 
@@ -157,7 +156,6 @@ async def test_interrupted_by_a_timeout_can_be_resumed(runner: Runner) -> None:
 # ------------------------------------------------------------------------------------------ "include its subagents'"
 
 
-@built_elsewhere
 async def test_a_parents_usage_cost_and_tool_records_include_its_subagents(runner: Runner) -> None:
     child = helper([asks(("work", {"n": 3}), cost=0.25), says("helped", cost=0.25)], tools=[Counted().tool])
 
@@ -172,7 +170,6 @@ async def test_a_parents_usage_cost_and_tool_records_include_its_subagents(runne
     assert (record.agent_name, record.agent_depth, tuple(record.agent_path)) == ("helper", 1, ("lead", "helper"))
 
 
-@built_elsewhere
 async def test_subagent_execution_records(runner: Runner) -> None:
     children = [helper([says("helped")], name="good"), helper([LLMConfigurationError("down")], name="bad")]
     result = await runner.run(agent(ScriptedModel(hands_over), subagents=children), user_message="go")

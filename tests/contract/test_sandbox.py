@@ -15,7 +15,6 @@ from afk_es.clock import SimulatedClock
 from afk_es.core import AgentResult, RunnerConfig
 from afk_es.errors import ToolError, ToolTimeoutError
 from afk_es.tools import SandboxCommand, SandboxPath, SandboxProfile, SandboxUrl, ToolContext, run_command
-from tests.contract.pending import built_elsewhere
 from tests.core.scenario import agent, asks, says
 
 FIELDS = [
@@ -180,7 +179,6 @@ def test_documented_as_what_it_is() -> None:
     assert "What is not" in (sys.modules[run_command.__module__].__doc__ or "")
 
 
-@built_elsewhere
 def test_prebuilt_filesystem_tools_stay_in_their_root(tmp_path: Path) -> None:
     from afk_es import tools
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from afk_es import Runner
-from tests.contract.pending import built_elsewhere
 from tests.contract.test_agent import hands_over, helper
 from tests.core.scenario import Counted, agent, asks, log_of, model_of, only, says
 
@@ -89,7 +88,6 @@ async def test_harmless_text_is_left_as_it_is(runner: Runner) -> None:
     assert seen.endswith(text)
 
 
-@built_elsewhere
 async def test_subagent_output_is_untrusted_data_like_any_tools(runner: Runner) -> None:
     from afk_es.testing import ScriptedModel
 

@@ -10,7 +10,6 @@ from afk_es import Agent, Runner
 from afk_es.core import AgentStreamEvent
 from afk_es.errors import LLMConfigurationError
 from afk_es.tools import ToolDeferredHandle
-from tests.contract.pending import built_elsewhere
 from tests.core.scenario import Counted, agent, asks, limits, says
 
 FIELDS = [
@@ -75,7 +74,6 @@ async def test_tool_deferred(runner: Runner) -> None:
     raise AssertionError("the stream told of no deferred tool")
 
 
-@built_elsewhere
 @pytest.mark.parametrize(
     ("verb", "kind", "told"),
     [("resolve", "tool_background_resolved", {"output": "42 pages"}), ("fail", "tool_background_failed", {"error": "no printer"})],

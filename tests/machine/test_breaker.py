@@ -111,7 +111,8 @@ def test_the_count_goes_on_from_step_to_step_and_the_fallback_is_asked_without_a
     assert run.types[-3:] == ["llm_failed", "circuit_open", "llm_called"]
     assert asked_of(run)[-2:] == [("circuit_open", "m"), ("llm_called", "backup")]
     opened_at = next(event for event in run.events if event.type == "circuit_open")
-    assert opened_at.data == {"model": "m", "model_index": 0, "failures": 5, "cooldown_s": pytest.approx(30.0, abs=0.01)}
+    cooldown_s = pytest.approx(30.0, abs=0.01)
+    assert opened_at.data == {"model": "m", "model_index": 0, "failures": 5, "cooldown_s": cooldown_s, "classification": "retryable"}
     assert "5 failures in a row" in opened_at.message
     assert "no luck" in opened_at.message
 
