@@ -20,7 +20,7 @@ from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Fee
 from afk_es.core.history import ThreadMemory
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Handlers, Loop
-from afk_es.core.outside import AttachedRun, Delivery, not_found
+from afk_es.core.outside import AttachedRun, Receipt, not_found
 from afk_es.core.pending import pending_requests
 from afk_es.core.places import Places
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of, with_descendants
@@ -299,7 +299,7 @@ class Runner:
 
     async def approve(
         self, *, run_id: str, by: str, request_id: str | None = None, reason: str | None = None, wait_s: float = 0.0
-    ) -> Delivery:
+    ) -> Receipt:
         """Say yes to a call that waits for approval, whichever process drives the run, or none: then `resume` goes on with it.
 
         The grant is bound to this very call with the arguments it has now, and durable when this returns.
@@ -315,13 +315,11 @@ class Runner:
         """
         return await (await self.attach(run_id=run_id, by=by)).approve(request_id, reason=reason, wait_s=wait_s)
 
-    async def deny(
-        self, *, run_id: str, by: str, request_id: str | None = None, reason: str | None = None, wait_s: float = 0.0
-    ) -> Delivery:
+    async def deny(self, *, run_id: str, by: str, request_id: str | None = None, reason: str | None = None, wait_s: float = 0.0) -> Receipt:
         """Say no to a request, for approval or input; the model is told the reason. Arguments and errors as for `approve`."""
         return await (await self.attach(run_id=run_id, by=by)).deny(request_id, reason=reason, wait_s=wait_s)
 
-    async def answer(self, *, run_id: str, value: str, by: str, request_id: str | None = None, wait_s: float = 0.0) -> Delivery:
+    async def answer(self, *, run_id: str, value: str, by: str, request_id: str | None = None, wait_s: float = 0.0) -> Receipt:
         """Give the words that a request for input asks for. Arguments and errors as for `approve`."""
         return await (await self.attach(run_id=run_id, by=by)).answer(value, request_id, wait_s=wait_s)
 
