@@ -16,7 +16,7 @@ from afk_es.clock import Clock
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Loop
 from afk_es.core.pending import answers, pending_requests, state_of
-from afk_es.core.result import AgentResult, result_of
+from afk_es.core.result import AgentResult, whole_result
 from afk_es.core.session import Session
 from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, UsageError
 from afk_es.handlers.people import approval_draft, input_draft
@@ -107,7 +107,8 @@ class AttachedRun:
         if events[-1].type not in TERMINAL:
             raise UsageError(f"run {self.run_id} has not ended, and no process drives it; Runner.resume goes on with it")
         state = state_of(events)
-        return result_of(state, events, state.output)
+        async with self._session as log:
+            return await whole_result(log, state, events, state.output)
 
     async def pending(self) -> tuple[ApprovalRequest | InputRequest, ...]:
         """The questions that the run, or a subagent it waits for, waits with."""
