@@ -35,7 +35,7 @@ EXPORTS = {
     """,
     "afk_es.core": """
         AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle AttachedRun CompactionResult
-        Delivery ModelUse RetentionPolicy Runner RunnerConfig StateSnapshot SubagentExecutionRecord ToolExecutionRecord
+        ModelUse Receipt RetentionPolicy Runner RunnerConfig StateSnapshot SubagentExecutionRecord ToolExecutionRecord
     """,
     "afk_es.interaction": """
         ApprovalDecision ApprovalRequest InMemoryInteraction InputDecision InputRequest InteractionProvider PendingRequest

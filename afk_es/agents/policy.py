@@ -178,7 +178,7 @@ def _decision(rule: PolicyRule, failure: str | None, matched: tuple[str, ...], e
     if failure is not None:
         return PolicyDecision(action="deny", reason=failure, policy_id=rule.rule_id, matched_rules=matched)
     updated = None
-    if rule.updated_tool_args is not None and event.event_type == "tool_before_execute":
+    if rule.updated_tool_args is not None and event.event_type != "llm_before_execute":
         updated = {**event.tool_args, **rule.updated_tool_args}
     return PolicyDecision(
         action=rule.action,

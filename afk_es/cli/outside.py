@@ -12,7 +12,7 @@ from afk_es.cli import output
 from afk_es.cli.failures import NEGATIVE
 from afk_es.cli.invocation import Invocation
 from afk_es.cli.reading import parse_name, reading, resolve
-from afk_es.core import AttachedRun, Delivery, Runner
+from afk_es.core import AttachedRun, Receipt, Runner
 from afk_es.core.pending import state_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,7 +26,7 @@ def by_option(command: F) -> F:
     return click.option("--by", metavar="NAME", help="Who says so, for the log; default your user name.")(command)
 
 
-def send(invocation: Invocation, run: str, by: str | None, what: str, say: Callable[[AttachedRun, float], Awaitable[Delivery]]) -> None:
+def send(invocation: Invocation, run: str, by: str | None, what: str, say: Callable[[AttachedRun, float], Awaitable[Receipt]]) -> None:
     """Say something to the run that RUN means, and tell what became of it.
 
     Args:
@@ -37,7 +37,7 @@ def send(invocation: Invocation, run: str, by: str | None, what: str, say: Calla
 
 
 async def _send(
-    invocation: Invocation, run: str, by: str | None, what: str, say: Callable[[AttachedRun, float], Awaitable[Delivery]]
+    invocation: Invocation, run: str, by: str | None, what: str, say: Callable[[AttachedRun, float], Awaitable[Receipt]]
 ) -> None:
     from afk_es.interaction.terminal import user_name
 
@@ -49,22 +49,22 @@ async def _send(
         driven = not state.ended and await log.alive(state.owner, run_id)
     async with Runner(log=name.location) as runner:
         attached = await runner.attach(run_id=run_id, by=by if by is not None else user_name())
-        delivery = await say(attached, WAIT_S if driven else 0.0)
-    _tell(invocation, what, delivery, None if driven else output.command("resume", run_id, "MODULE:AGENT", db=db))
+        receipt = await say(attached, WAIT_S if driven else 0.0)
+    _tell(invocation, what, receipt, None if driven else output.command("resume", run_id, "MODULE:AGENT", db=db))
 
 
-def _tell(invocation: Invocation, what: str, delivery: Delivery, resume: str | None) -> None:
-    data = {"schema": "afk_es.delivery/1", "said": what, **delivery.model_dump(mode="json")}
+def _tell(invocation: Invocation, what: str, receipt: Receipt, resume: str | None) -> None:
+    data = {"schema": "afk_es.receipt/1", "said": what, **receipt.model_dump(mode="json")}
     match invocation.format:
         case "text":
-            click.echo(f"{what}: run {delivery.run_id}")
+            click.echo(f"{what}: run {receipt.run_id}")
         case "json":
             output.write_json(data)
         case "jsonl":
             output.write_json_line(data)
-    match delivery.status:
+    match receipt.status:
         case "refused":
-            output.note(f"the run did not take it in: {delivery.reason}", "bad")
+            output.note(f"the run did not take it in: {receipt.reason}", "bad")
             raise click.exceptions.Exit(NEGATIVE)
         case "taken_in":
             output.note("the run has taken it in")

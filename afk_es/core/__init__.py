@@ -2,7 +2,7 @@
 
 from afk_es.core.config import RunnerConfig
 from afk_es.core.handle import AgentRunHandle, AgentStreamEvent, AgentStreamHandle
-from afk_es.core.outside import AttachedRun, Delivery
+from afk_es.core.outside import AttachedRun, Receipt
 from afk_es.core.result import AgentResult, StateSnapshot, SubagentExecutionRecord, ToolExecutionRecord
 from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.runner import Runner
@@ -16,10 +16,10 @@ __all__ = [
     "AgentStreamEvent",
     "AgentStreamHandle",
     "AttachedRun",
-    "Delivery",
     "CompactionResult",
-    "RetentionPolicy",
     "ModelUse",
+    "Receipt",
+    "RetentionPolicy",
     "Runner",
     "RunnerConfig",
     "StateSnapshot",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from afk_es.core.retention import RetentionPolicy
 from afk_es.machine.spec import AtEnd, Background, Interaction, Rendering
@@ -14,9 +14,6 @@ from afk_es.tools import SandboxProfile, ToolContext
 
 SandboxProfileProvider = Callable[[ToolContext], SandboxProfile | None]
 SecretScopeProvider = Callable[[ToolContext], Mapping[str, str]]
-
-_LATER: dict[str, str] = {}
-"""Settings of features that this release does not have yet. To take one and ignore it would be worse than to refuse it."""
 
 
 class RunnerConfig(BaseModel):
@@ -96,13 +93,6 @@ class RunnerConfig(BaseModel):
     durability: Literal["full", "normal"] = "full"
     redaction: Redaction | None = Redaction()
     debug: bool = False
-
-    @model_validator(mode="after")
-    def _available(self) -> RunnerConfig:
-        for name, feature in _LATER.items():
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name}: {feature} is not available in this release; leave it at its default")
-        return self
 
     def rendering(self) -> Rendering:
         """How tool outputs are shown to the model, for the RunSpec."""

@@ -21,7 +21,7 @@ from afk_es.core.handle import Stretch
 from afk_es.core.loop import Handlers, Loop
 from afk_es.core.places import CrowdedError, Place, Places
 from afk_es.core.result import text_of_run
-from afk_es.errors import HeadConflictError, LogError, RunOwnedError
+from afk_es.errors import HeadConflictError, LogError, RunOwnedError, ToolArgumentsError
 from afk_es.handlers import Binding
 from afk_es.log import EventLog
 from afk_es.machine import Draft, RunState
@@ -146,6 +146,11 @@ class SubagentHandler:
         if target is None:
             error = f"agent {self._binding.spec.agent_name!r} has no subagent {effect.subagent_name!r} any more"
             return self._never_ran(effect, error, "SubagentGone", "terminal", began)
+        try:
+            # A policy or a person may have changed the task since the gate.
+            self._binding.tools[effect.call.tool_name].validate(effect.call.arguments)
+        except ToolArgumentsError as error:
+            return self._never_ran(effect, str(error), "InvalidArguments", "non_fatal", began)
         try:
             async with self._lent():
                 place = await self._children.places.take(target.spec.agent_name)

@@ -17,7 +17,7 @@ from afk_es.clock import Clock
 from afk_es.errors import InvariantError
 from afk_es.log import EventLog, Letter
 from afk_es.machine import AgentRunEvent, Draft, Effect, RunState, decide, endings, evolve, fold, initial_state, stamp
-from afk_es.machine.admission import admitted
+from afk_es.machine.admission import admitted, overtaken
 from afk_es.machine.effects import EvaluatePolicy, ValidateOutput, Wait
 from afk_es.machine.inquiries import TERM
 from afk_es.machine.values import Messages
@@ -205,7 +205,7 @@ class Loop:
         news, self._inbox = self._inbox, []
         for effect_id, draft in news:
             # An effect that was stopped may have answered at the same moment; nobody waits for that answer any more.
-            if effect_id is None or self._running.pop(effect_id, None) is not None:
+            if effect_id is None or (self._running.pop(effect_id, None) is not None and not overtaken(self.state, draft)):
                 self._add(draft)
         # After the answers of effects, which are facts: a letter that has been overtaken by one is refused, and no harm done.
         while self._letters:

@@ -16,7 +16,7 @@ from afk_es.clock import Clock
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Loop
 from afk_es.core.pending import answers, pending_requests, state_of
-from afk_es.core.result import AgentResult, result_of
+from afk_es.core.result import AgentResult, whole_result
 from afk_es.core.session import Session
 from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, UsageError
 from afk_es.handlers.people import approval_draft, input_draft
@@ -32,7 +32,7 @@ _GLANCE_S = 0.05
 """How often the log is looked at while a letter's fate is waited for. Real seconds, as for the inbox."""
 
 
-class Delivery(BaseModel):
+class Receipt(BaseModel):
     """What became of something that was said to a run from outside.
 
     Attributes:
@@ -59,7 +59,7 @@ class AttachedRun:
         thread_id: its thread.
 
     Methods that say something to the run take `wait_s`: for how many seconds at most to wait until the run has taken it in, which
-    `Delivery.status` tells; default 0.
+    `Receipt.status` tells; default 0.
     """
 
     def __init__(self, session: Session, inbox: Inbox, clock: Clock, interval_s: float, by: str, head: AgentRunEvent) -> None:
@@ -107,7 +107,8 @@ class AttachedRun:
         if events[-1].type not in TERMINAL:
             raise UsageError(f"run {self.run_id} has not ended, and no process drives it; Runner.resume goes on with it")
         state = state_of(events)
-        return result_of(state, events, state.output)
+        async with self._session as log:
+            return await whole_result(log, state, events, state.output)
 
     async def pending(self) -> tuple[ApprovalRequest | InputRequest, ...]:
         """The questions that the run, or a subagent it waits for, waits with."""
@@ -116,7 +117,7 @@ class AttachedRun:
 
     # ------------------------------------------------------------------------------------------------------------------------- answering
 
-    async def approve(self, request_id: str | None = None, *, reason: str | None = None, wait_s: float = 0.0) -> Delivery:
+    async def approve(self, request_id: str | None = None, *, reason: str | None = None, wait_s: float = 0.0) -> Receipt:
         """Say yes to an approval request: to this very call, with the arguments it has now.
 
         Args:
@@ -131,15 +132,15 @@ class AttachedRun:
                 raise UsageError(f"{_named(request)} asks for words, and not for a yes: answer it")
             return await self._say(log, request.run_id, self._approval(request, "granted", reason), wait_s)
 
-    async def deny(self, request_id: str | None = None, *, reason: str | None = None, wait_s: float = 0.0) -> Delivery:
+    async def deny(self, request_id: str | None = None, *, reason: str | None = None, wait_s: float = 0.0) -> Receipt:
         """Say no to a request of either kind; the model is told the reason. Arguments and errors as for `approve`."""
         return await self._refuse(request_id, "denied", reason, wait_s)
 
-    async def defer(self, request_id: str | None = None, *, reason: str | None = None, wait_s: float = 0.0) -> Delivery:
+    async def defer(self, request_id: str | None = None, *, reason: str | None = None, wait_s: float = 0.0) -> Receipt:
         """Put a request of either kind off: it stays open, without a term, and the run is laid down. Arguments and errors as for `approve`."""
         return await self._refuse(request_id, "deferred", reason, wait_s)
 
-    async def answer(self, value: str, request_id: str | None = None, *, wait_s: float = 0.0) -> Delivery:
+    async def answer(self, value: str, request_id: str | None = None, *, wait_s: float = 0.0) -> Receipt:
         """Give the words that an input request asks for. Arguments and errors as for `approve`."""
         async with self._session as log:
             request = await self._request(log, request_id)
@@ -148,7 +149,7 @@ class AttachedRun:
             decision = _decision(InputDecision, outcome="answered", by=self._by, value=value)
             return await self._say(log, request.run_id, input_draft(request, decision), wait_s)
 
-    async def _refuse(self, request_id: str | None, outcome: str, reason: str | None, wait_s: float) -> Delivery:
+    async def _refuse(self, request_id: str | None, outcome: str, reason: str | None, wait_s: float) -> Receipt:
         async with self._session as log:
             request = await self._request(log, request_id)
             if isinstance(request, ApprovalRequest):
@@ -189,7 +190,7 @@ class AttachedRun:
 
     # ------------------------------------------------------------------------------------------------------------------------- controlling
 
-    async def pause(self, reason: str | None = None, *, wait_s: float = 0.0) -> Delivery:
+    async def pause(self, reason: str | None = None, *, wait_s: float = 0.0) -> Receipt:
         """Let a live run start nothing more until `resume`; what is under way comes to its end.
 
         Raises:
@@ -197,7 +198,7 @@ class AttachedRun:
         """
         return await self._control("pause", reason, wait_s)
 
-    async def resume(self, reason: str | None = None, *, wait_s: float = 0.0) -> Delivery:
+    async def resume(self, reason: str | None = None, *, wait_s: float = 0.0) -> Receipt:
         """Let a live run go on that is paused. One that no process drives is gone on with by `Runner.resume`, which has the agent.
 
         Raises:
@@ -205,7 +206,7 @@ class AttachedRun:
         """
         return await self._control("resume", reason, wait_s)
 
-    async def cancel(self, reason: str | None = None, *, wait_s: float = 0.0) -> Delivery:
+    async def cancel(self, reason: str | None = None, *, wait_s: float = 0.0) -> Receipt:
         """End the run for good. One that is laid down, or whose process is gone, is taken over for that, and has ended on return.
 
         Raises:
@@ -213,7 +214,7 @@ class AttachedRun:
         """
         return await self._control("cancel", reason, wait_s)
 
-    async def interrupt(self, reason: str | None = None, *, wait_s: float = 0.0) -> Delivery:
+    async def interrupt(self, reason: str | None = None, *, wait_s: float = 0.0) -> Receipt:
         """Lay the run down so that it can be resumed. One whose process is gone is taken over for that, and lies there on return.
 
         Raises:
@@ -221,7 +222,7 @@ class AttachedRun:
         """
         return await self._control("interrupt", reason, wait_s)
 
-    async def _control(self, action: Action, reason: str | None, wait_s: float) -> Delivery:
+    async def _control(self, action: Action, reason: str | None, wait_s: float) -> Receipt:
         reason = _checked_reason(reason)
         draft = Draft("control_requested", {"action": action, "reason": reason, "origin": clean_text(self._by)}, reason or "")
         async with self._session as log:
@@ -261,7 +262,7 @@ class AttachedRun:
         finally:
             self._inbox.leave(loop)
 
-    async def _say(self, log: EventLog, run_id: str, draft: Draft, wait_s: float) -> Delivery:
+    async def _say(self, log: EventLog, run_id: str, draft: Draft, wait_s: float) -> Receipt:
         head = await log.head(run_id)
         assert head is not None
         letter = await log.post(run_id, draft, at=self._clock.now())
@@ -281,7 +282,7 @@ def not_found(log: EventLog, run_id: str) -> RunNotFoundError:
     return RunNotFoundError(f"{log.location} has no run {run_id!r}; `afk-es runs` lists what it has")
 
 
-async def _fate(log: EventLog, letter: Letter, after: int, wait_s: float) -> Delivery:
+async def _fate(log: EventLog, letter: Letter, after: int, wait_s: float) -> Receipt:
     """What has become of a letter, waited for as long as may be; it is in an event behind the seq at which it was posted."""
     run_id = letter.run_id
     deadline = asyncio.get_running_loop().time() + wait_s
@@ -290,15 +291,15 @@ async def _fate(log: EventLog, letter: Letter, after: int, wait_s: float) -> Del
             after = event.seq
             if event.data.get("letter") == letter.position:
                 if event.type == "warning":
-                    return Delivery(run_id=run_id, letter=letter.position, status="refused", reason=event.data.get("reason", event.message))
-                return Delivery(run_id=run_id, letter=letter.position, status="taken_in")
+                    return Receipt(run_id=run_id, letter=letter.position, status="refused", reason=event.data.get("reason", event.message))
+                return Receipt(run_id=run_id, letter=letter.position, status="taken_in")
             if event.type in TERMINAL and event.type != "run_interrupted":
                 # Nobody will ever take it in.
                 reason = f"the run had ended before it was taken in ({event.state})"
-                return Delivery(run_id=run_id, letter=letter.position, status="refused", reason=reason)
+                return Receipt(run_id=run_id, letter=letter.position, status="refused", reason=reason)
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0:
-            return Delivery(run_id=run_id, letter=letter.position, status="posted")
+            return Receipt(run_id=run_id, letter=letter.position, status="posted")
         await asyncio.sleep(min(_GLANCE_S, left))
 
 

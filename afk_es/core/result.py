@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
 
+from afk_es.core.pending import pending_requests
 from afk_es.errors import RunCancelledError, RunDegradedError, RunError, RunFailedError, RunInterruptedError
-from afk_es.interaction.port import ApprovalRequest, InputRequest, request_of
+from afk_es.interaction.port import ApprovalRequest, InputRequest
 from afk_es.llms import LLMResponse
 from afk_es.log import EventLog
 from afk_es.machine.events import AgentRunEvent
-from afk_es.machine.inquiries import inquiries
 from afk_es.machine.state import NO_TIME, RunState
 from afk_es.machine.values import ToolCall, Usage, canonical_json
 from afk_es.views import TICKET_EVENTS, ModelUse, TicketBook, TicketRecord, usage_by_model
@@ -133,25 +133,33 @@ _ERRORS: dict[str, type[RunError]] = {
 }
 
 
-def result_of(state: RunState, events: Sequence[AgentRunEvent], structured: Any = None) -> AgentResult:
-    """The result of a run in this state. Of the events only `RESULT_EVENTS` count.
+async def whole_result(log: EventLog, state: RunState, events: Sequence[AgentRunEvent], structured: Any = None) -> AgentResult:
+    """The result of a run in this state, with what only the logs of its subagents' runs say: their tool records and open questions."""
+    theirs = await _records_of_subagents(log, events)
+    # No run has to be read again that was laid down with nothing of its own or of a subagent's left open.
+    pending = await pending_requests(log, state.run_id) if state.status == "interrupted" and state.batch is not None else ()
+    return result_of(state, events, structured, theirs, pending)
+
+
+def result_of(
+    state: RunState,
+    events: Sequence[AgentRunEvent],
+    structured: Any = None,
+    theirs: Mapping[str, Sequence[ToolExecutionRecord]] | None = None,
+    pending: tuple[ApprovalRequest | InputRequest, ...] = (),
+) -> AgentResult:
+    """The result of a run in this state. Of the events, which are its own, only `RESULT_EVENTS` count.
 
     Args:
         structured: the validated answer as an instance of the agent's output type.
+        theirs: the tool records of its subagents' runs, by run id.
     """
-    records: list[ToolExecutionRecord] = []
     subagents: list[SubagentExecutionRecord] = []
     asked: dict[str, Any] = {}
     answered: dict[str, Any] = {}
     answer: dict[str, Any] | None = None
-    tickets = TicketBook()
     for event in events:
-        ended = tickets.take(event)
-        if ended is not None:
-            records.append(_background_record(state, ended))
         match event.type:
-            case "tool_completed":
-                records.append(_record(event.data))
             case "subagent_completed":
                 subagents.append(_subagent_record(event.data))
             case "llm_called":
@@ -168,7 +176,7 @@ def result_of(state: RunState, events: Sequence[AgentRunEvent], structured: Any 
         state=cast(ResultState, state.status),
         run_id=state.run_id,
         thread_id=state.thread_id,
-        tool_executions=tuple(records),
+        tool_executions=tuple(_tool_records(events, (*state.spec.agent_path, state.spec.agent_name), theirs or {})),
         subagent_executions=tuple(subagents),
         usage_aggregate=state.usage,
         total_cost_usd=cost,
@@ -189,25 +197,43 @@ def result_of(state: RunState, events: Sequence[AgentRunEvent], structured: Any 
             open_tickets=len(state.tickets),
         ),
         error=None if completed else state.reason,
-        pending=tuple(request_of(inquiry) for inquiry in inquiries(state)),
+        pending=pending,
     )
 
 
-async def with_descendants(log: EventLog, events: list[AgentRunEvent]) -> list[AgentRunEvent]:
-    """The events a result is made of, and the tool records of the subagents' runs, each after the `subagent_started` of its run.
+async def _records_of_subagents(log: EventLog, events: Iterable[AgentRunEvent]) -> dict[str, list[ToolExecutionRecord]]:
+    """The tool records of the runs that these events start, and of those below, by run id.
 
     They are read from the children's own logs: no copy of them stands in the parent's.
     """
-    if not any(event.type == "subagent_started" for event in events):
-        return events
-    whole: list[AgentRunEvent] = []
+    found: dict[str, list[ToolExecutionRecord]] = {}
     for event in events:
-        whole.append(event)
-        if event.type == "subagent_started":
-            child = await log.read(event.data["run_id"])
-            theirs = await with_descendants(log, [each for each in child if each.type in ("tool_completed", "subagent_started")])
-            whole += [each for each in theirs if each.type == "tool_completed"]
-    return whole
+        if event.type != "subagent_started":
+            continue
+        run_id = event.data["run_id"]
+        # Announced, and the process died before it began: then there is nothing.
+        if child := await log.read(run_id):
+            agent = child[0].data["agent"]
+            path = (*agent.get("agent_path", ()), agent["agent_name"])
+            found[run_id] = _tool_records(child, path, await _records_of_subagents(log, child))
+    return found
+
+
+def _tool_records(
+    events: Iterable[AgentRunEvent], path: tuple[str, ...], theirs: Mapping[str, Sequence[ToolExecutionRecord]]
+) -> list[ToolExecutionRecord]:
+    """The tool records of one run, by its agent's path; those of a subagent's run stand where that was started."""
+    records: list[ToolExecutionRecord] = []
+    tickets = TicketBook()
+    for event in events:
+        ended = tickets.take(event)
+        if ended is not None:
+            records.append(_background_record(path, ended))
+        elif event.type == "tool_completed":
+            records.append(_record(event.data))
+        elif event.type == "subagent_started":
+            records += theirs.get(event.data["run_id"], ())
+    return records
 
 
 def text_of_run(state: RunState) -> str:
@@ -236,8 +262,7 @@ def _record(data: dict[str, Any]) -> ToolExecutionRecord:
     )
 
 
-def _background_record(state: RunState, ticket: TicketRecord) -> ToolExecutionRecord:
-    spec = state.spec
+def _background_record(path: tuple[str, ...], ticket: TicketRecord) -> ToolExecutionRecord:
     took = ticket.ended_at - ticket.deferred_at if ticket.ended_at is not None else NO_TIME
     return ToolExecutionRecord.model_construct(
         tool_name=ticket.tool_name,
@@ -246,9 +271,9 @@ def _background_record(state: RunState, ticket: TicketRecord) -> ToolExecutionRe
         output=ticket.output,
         error=ticket.error,
         latency_ms=took.total_seconds() * 1000,
-        agent_name=spec.agent_name,
-        agent_depth=len(spec.agent_path),
-        agent_path=(*spec.agent_path, spec.agent_name),
+        agent_name=path[-1],
+        agent_depth=len(path) - 1,
+        agent_path=path,
     )
 
 

@@ -20,10 +20,10 @@ from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Fee
 from afk_es.core.history import ThreadMemory
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Handlers, Loop
-from afk_es.core.outside import AttachedRun, Delivery, not_found
+from afk_es.core.outside import AttachedRun, Receipt, not_found
 from afk_es.core.pending import pending_requests
 from afk_es.core.places import Places
-from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of, with_descendants
+from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of, whole_result
 from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.session import Session
 from afk_es.core.tickets import TicketDesk
@@ -299,7 +299,7 @@ class Runner:
 
     async def approve(
         self, *, run_id: str, by: str, request_id: str | None = None, reason: str | None = None, wait_s: float = 0.0
-    ) -> Delivery:
+    ) -> Receipt:
         """Say yes to a call that waits for approval, whichever process drives the run, or none: then `resume` goes on with it.
 
         The grant is bound to this very call with the arguments it has now, and durable when this returns.
@@ -315,13 +315,11 @@ class Runner:
         """
         return await (await self.attach(run_id=run_id, by=by)).approve(request_id, reason=reason, wait_s=wait_s)
 
-    async def deny(
-        self, *, run_id: str, by: str, request_id: str | None = None, reason: str | None = None, wait_s: float = 0.0
-    ) -> Delivery:
+    async def deny(self, *, run_id: str, by: str, request_id: str | None = None, reason: str | None = None, wait_s: float = 0.0) -> Receipt:
         """Say no to a request, for approval or input; the model is told the reason. Arguments and errors as for `approve`."""
         return await (await self.attach(run_id=run_id, by=by)).deny(request_id, reason=reason, wait_s=wait_s)
 
-    async def answer(self, *, run_id: str, value: str, by: str, request_id: str | None = None, wait_s: float = 0.0) -> Delivery:
+    async def answer(self, *, run_id: str, value: str, by: str, request_id: str | None = None, wait_s: float = 0.0) -> Receipt:
         """Give the words that a request for input asks for. Arguments and errors as for `approve`."""
         return await (await self.attach(run_id=run_id, by=by)).answer(value, request_id, wait_s=wait_s)
 
@@ -429,7 +427,7 @@ class Runner:
             state = fold(initial_state(run_id, first.thread_id, history), events)
             notable = [event for event in events if event.type in RESULT_EVENTS]
             if state.ended and state.status != "interrupted":
-                return _ended(binding, state, await with_descendants(log, notable) if child is None else notable, feed)
+                return _ended(state, await _result(log, binding, state, notable, whole=child is None), feed)
             if state.spec.retention is not None and state.spec.retention.alone:
                 raise UsageError(f"run {run_id} compacts thread {state.thread_id!r}; call compact_thread again, and it goes on with it")
             if state.spec.agent_path:
@@ -532,8 +530,7 @@ class Runner:
             state = await loop.run()
             if whole:
                 self._memory.keep(state)
-            # Nobody asks a child for its tool records but its parent's result, which reads them from the logs.
-            return _result(binding, state, await with_descendants(self._session.log, notable) if whole else notable)
+            return await _result(self._session.log, binding, state, notable, whole=whole)
         finally:
             self._inbox.leave(loop)
             if feed is not None:
@@ -575,23 +572,23 @@ async def _begun(starting: Coroutine[Any, Any, Stretch]) -> Stretch:
         raise
 
 
-def _ended(binding: Binding, state: RunState, notable: list[AgentRunEvent], feed: EventFeed | None) -> Stretch:
+def _ended(state: RunState, result: AgentResult, feed: EventFeed | None) -> Stretch:
     if feed is not None:
         feed.close()
-    result: asyncio.Future[AgentResult] = asyncio.get_running_loop().create_future()
-    result.set_result(_result(binding, state, notable))
-    return Stretch(state.run_id, state.thread_id, result, None, state)
+    there: asyncio.Future[AgentResult] = asyncio.get_running_loop().create_future()
+    there.set_result(result)
+    return Stretch(state.run_id, state.thread_id, there, None, state)
 
 
-def _result(binding: Binding, state: RunState, notable: list[AgentRunEvent]) -> AgentResult:
+async def _result(log: EventLog, binding: Binding, state: RunState, notable: list[AgentRunEvent], *, whole: bool) -> AgentResult:
     output_type = binding.agent.output_type
     structured = state.output
     if output_type is not None and structured is not None:
-        try:
+        # A run that has ended has its result, even if today's output type would not take the answer.
+        with suppress(Exception):
             structured = validated(output_type, structured)
-        except Exception:  # noqa: BLE001 - a run that has ended has its result, even if today's output type would not take the answer
-            return result_of(state, notable, structured)
-    return result_of(state, notable, structured)
+    # Nobody asks a child for what is below it but its parent's result, which reads that from the logs.
+    return await whole_result(log, state, notable, structured) if whole else result_of(state, notable, structured)
 
 
 def _check_id(name: str, value: object) -> None:

@@ -1,4 +1,5 @@
-"""What becomes of a letter: the event it asks for, where that still fits the run's state, else a warning that says why not.
+"""What becomes of a letter: the event it asks for, where that still fits the run's state, else a warning that says why not. And whether an
+effect's answer still fits.
 
 Whoever writes a letter sees the run as it was, and the run goes on meanwhile: the question may have been answered, the ticket may have
 expired. That is nobody's mistake, so it is a fact of the run and not an exception.
@@ -19,6 +20,14 @@ def admitted(state: RunState, draft: Draft, letter: int) -> Draft:
         return Draft(draft.type, {**draft.data, "letter": letter}, draft.message)
     message = f"letter {letter} ({draft.type}) was not taken in: {why}"
     return Draft("warning", {"kind": "letter_refused", "letter": letter, "type": draft.type, "reason": why}, message)
+
+
+def overtaken(state: RunState, draft: Draft) -> bool:
+    """Whether an effect's answer came too late: a fact of the same moment has settled what it was asked for, as a join may."""
+    if draft.type == "subagent_waiting":
+        turn = state.batch.find(draft.data["tool_call_id"]) if state.batch is not None else None
+        return turn is None or turn.status != "running"
+    return refusal(state, draft) is not None
 
 
 def refusal(state: RunState, draft: Draft) -> str | None:

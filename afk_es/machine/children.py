@@ -8,12 +8,13 @@ from decimal import Decimal
 from afk_es.machine.delegation import child_run_id
 from afk_es.machine.effects import CancelSubagent, Effect, RunSubagent
 from afk_es.machine.events import Draft
-from afk_es.machine.state import RunState, ToolBatch, ToolTurn
+from afk_es.machine.state import PENDING, RunState, ToolBatch, ToolTurn
 
 LIVE = frozenset({"running", "parked", "cancelling"})
 """Statuses of a call whose child's run has begun and, as far as the log says, not ended."""
 
-_TO_COME = frozenset({"waiting", "blocked", "allowed", "approval", "asking", "backoff"})
+_TO_COME = frozenset({"waiting", "blocked", "allowed", "approval", "put_off", "backoff"}) | PENDING
+"""Statuses of a call whose child's run may still begin, and then needs a share of the money."""
 
 
 def children(batch: ToolBatch) -> tuple[ToolTurn, ...]:

@@ -163,7 +163,7 @@ def test_the_list_is_json_too(afk: Afk, parked: Callable[[str], str]) -> None:
     one = json.loads(afk("approvals", run_ids[1], "--format", "json").stdout)
     assert [request["request_id"] for request in one["pending"]] == ["input:1:0"]
     sent = json.loads(afk("deny", run_ids[1], "--format", "json").stdout)
-    assert (sent["schema"], sent["said"], sent["status"], sent["run_id"]) == ("afk_es.delivery/1", "denied", "posted", run_ids[1])
+    assert (sent["schema"], sent["said"], sent["status"], sent["run_id"]) == ("afk_es.receipt/1", "denied", "posted", run_ids[1])
     assert json.loads(afk("deny", run_ids[0], "--format", "jsonl").stdout)["status"] == "posted"
 
 

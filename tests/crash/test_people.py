@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from afk_es.core import AttachedRun, Delivery, Runner, RunnerConfig
+from afk_es.core import AttachedRun, Receipt, Runner, RunnerConfig
 from afk_es.errors import UsageError
 from afk_es.log.sqlite import SqliteEventLog
 from tests.crash.child import Gate, agent
@@ -42,13 +42,13 @@ def from_outside(directory: Path, run_id: str, say: Callable[[AttachedRun], Awai
     return asyncio.run(said())
 
 
-async def control(action: str, run: AttachedRun) -> Delivery:
+async def control(action: str, run: AttachedRun) -> Receipt:
     """Ask for that, and wait until it is taken in."""
-    delivery: Delivery = await getattr(run, action)(wait_s=20)
-    return delivery
+    receipt: Receipt = await getattr(run, action)(wait_s=20)
+    return receipt
 
 
-def approve(directory: Path, run_id: str) -> Delivery:
+def approve(directory: Path, run_id: str) -> Receipt:
     """Grant the one request that is open."""
     return from_outside(directory, run_id, lambda run: run.approve())
 
@@ -90,8 +90,8 @@ def waiting(one: Child) -> str:
 @pytest.mark.parametrize("said", ["nothing", "before the kill", "after the kill"])
 def test_killed_while_a_person_is_asked(tmp_path: Path, rules: dict[str, str], ran: list[str], said: str) -> None:
     def say() -> None:
-        delivery = from_outside(tmp_path, run_id, lambda run: run.approve() if rules is APPROVAL else run.answer("chosen"))
-        assert delivery.status == "posted"
+        receipt = from_outside(tmp_path, run_id, lambda run: run.approve() if rules is APPROVAL else run.answer("chosen"))
+        assert receipt.status == "posted"
 
     with child(tmp_path, "run", "sequential", rules=rules, mode="interactive", poll_s=NEVER_S) as one:
         run_id = waiting(one)
@@ -128,8 +128,8 @@ def test_a_live_process_is_paused_goes_on_and_is_interrupted_from_another(tmp_pa
     with child(tmp_path, "run", "sequential", pause_s=0.05, rules=APPROVAL, mode="interactive") as one:
         run_id = waiting(one)
         for action in ("pause", "resume", "interrupt"):
-            delivery = from_outside(tmp_path, run_id, partial(control, action))
-            assert delivery.status == "taken_in", action
+            receipt = from_outside(tmp_path, run_id, partial(control, action))
+            assert receipt.status == "taken_in", action
         assert json.loads(one.hear("result")[1])["state"] == "interrupted"
     assert answered(tmp_path, run_id, APPROVAL)["state"] == "completed"
 
