@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from afk_es.cli.reading import events_of
-from afk_es.core.delegation import root_of
 from afk_es.log import EventLog
 from afk_es.machine.state import ENDED
 
@@ -33,7 +32,8 @@ async def parent_of(log: EventLog, run_id: str) -> str | None:
 async def head_of_family(log: EventLog, run_id: str) -> str:
     """The run whose resuming goes on with this one: itself, or where it is a subagent's, the one above all."""
     first = await log.read(run_id, limit=1)
-    return root_of(first[0].data, run_id) if first else run_id
+    head: str = first[0].data.get("parent", {}).get("root", run_id) if first else run_id
+    return head
 
 
 async def descendants(log: EventLog, run_id: str, depth: int = 0) -> list[Descendant]:

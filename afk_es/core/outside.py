@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from afk_es.clock import Clock
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Loop
-from afk_es.core.pending import answers, pending_requests, state_of
-from afk_es.core.result import AgentResult, result_of
+from afk_es.core.pending import answers, pending_requests, state_of, with_their_questions
+from afk_es.core.result import AgentResult, result_of, with_descendants
 from afk_es.core.session import Session
 from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, UsageError
 from afk_es.handlers.people import approval_draft, input_draft
@@ -107,7 +107,9 @@ class AttachedRun:
         if events[-1].type not in TERMINAL:
             raise UsageError(f"run {self.run_id} has not ended, and no process drives it; Runner.resume goes on with it")
         state = state_of(events)
-        return result_of(state, events, state.output)
+        async with self._session as log:
+            result = result_of(state, await with_descendants(log, events), state.output)
+            return await with_their_questions(log, result, events)
 
     async def pending(self) -> tuple[ApprovalRequest | InputRequest, ...]:
         """The questions that the run, or a subagent it waits for, waits with."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from afk_es.core.result import AgentResult
 from afk_es.errors import RunNotFoundError
 from afk_es.interaction.port import ApprovalRequest, InputRequest, request_of
 from afk_es.log import EventLog, Letter
@@ -40,6 +41,13 @@ async def pending_requests(log: EventLog, run_id: str | None = None) -> tuple[Ap
             state = state_of(events)
             found += unanswered(state, await log.letters(after=state.last_letter, run_ids=[each]))
     return tuple(sorted(found, key=lambda request: (request.asked_at, request.run_id, request.request_id)))
+
+
+async def with_their_questions(log: EventLog, result: AgentResult, events: list[AgentRunEvent]) -> AgentResult:
+    """The result, made of these events; of a run that was laid down, `pending` has the questions of the subagents it waits for as well."""
+    if result.state != "interrupted" or not any(event.type == "subagent_started" for event in events):
+        return result
+    return result.model_copy(update={"pending": await pending_requests(log, result.run_id)})
 
 
 def unanswered(state: RunState, letters: Iterable[Letter]) -> list[ApprovalRequest | InputRequest]:

@@ -21,7 +21,7 @@ from afk_es.core.history import ThreadMemory
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Handlers, Loop
 from afk_es.core.outside import AttachedRun, Delivery, not_found
-from afk_es.core.pending import pending_requests
+from afk_es.core.pending import pending_requests, with_their_questions
 from afk_es.core.places import Places
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of, with_descendants
 from afk_es.core.retention import CompactionResult, RetentionPolicy
@@ -533,7 +533,10 @@ class Runner:
             if whole:
                 self._memory.keep(state)
             # Nobody asks a child for its tool records but its parent's result, which reads them from the logs.
-            return _result(binding, state, await with_descendants(self._session.log, notable) if whole else notable)
+            if not whole:
+                return _result(binding, state, notable)
+            result = _result(binding, state, await with_descendants(self._session.log, notable))
+            return await with_their_questions(self._session.log, result, notable)
         finally:
             self._inbox.leave(loop)
             if feed is not None:

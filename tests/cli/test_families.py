@@ -58,5 +58,5 @@ def test_an_answer_to_a_subagent_names_the_run_that_goes_on_with_it(tmp_path: Pa
     parked = Runner(log=db, config=RunnerConfig(interaction_mode="external")).run_sync(top, user_message="go")
 
     said = shown(db, "approve", parked.pending[0].run_id, "--by", "ann", "--format", "text")
-    assert parked.pending[0].run_id != parked.run_id
+    assert parked.pending[0].run_id != parked.run_id, "what the subagent waits with is what its parent waits with"
     assert f"resume {parked.run_id} MODULE:AGENT" in said
