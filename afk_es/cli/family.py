@@ -29,6 +29,13 @@ async def parent_of(log: EventLog, run_id: str) -> str | None:
     return parent["run_id"] if parent is not None else None
 
 
+async def head_of_family(log: EventLog, run_id: str) -> str:
+    """The run whose resuming goes on with this one: itself, or where it is a subagent's, the one above all."""
+    first = await log.read(run_id, limit=1)
+    head: str = first[0].data.get("parent", {}).get("root", run_id) if first else run_id
+    return head
+
+
 async def descendants(log: EventLog, run_id: str, depth: int = 0) -> list[Descendant]:
     """The runs of the subagents, each before its own."""
     found: list[Descendant] = []

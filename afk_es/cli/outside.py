@@ -10,6 +10,7 @@ import click
 
 from afk_es.cli import output
 from afk_es.cli.failures import NEGATIVE
+from afk_es.cli.family import head_of_family
 from afk_es.cli.invocation import Invocation
 from afk_es.cli.reading import parse_name, reading, resolve
 from afk_es.core import AttachedRun, Receipt, Runner
@@ -47,10 +48,11 @@ async def _send(
         run_id = await resolve(log, name.run)
         state = state_of(await log.read(run_id))
         driven = not state.ended and await log.alive(state.owner, run_id)
+        head = await head_of_family(log, run_id)
     async with Runner(log=name.location) as runner:
         attached = await runner.attach(run_id=run_id, by=by if by is not None else user_name())
         receipt = await say(attached, WAIT_S if driven else 0.0)
-    _tell(invocation, what, receipt, None if driven else output.command("resume", run_id, "MODULE:AGENT", db=db))
+    _tell(invocation, what, receipt, None if driven else output.command("resume", head, "MODULE:AGENT", db=db))
 
 
 def _tell(invocation: Invocation, what: str, receipt: Receipt, resume: str | None) -> None:

@@ -64,7 +64,9 @@ class RunnerConfig(BaseModel):
         debug: after each write, read the run back, fold it from zero and compare; slow, for tests (also AFK_ES_ALWAYS_REPLAY=1).
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False, defer_build=True
+    )
 
     interaction_mode: Literal["headless", "interactive", "external"] = "headless"
     approval_timeout_s: float = Field(default=300.0, gt=0)

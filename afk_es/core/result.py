@@ -89,8 +89,9 @@ class AgentResult(BaseModel):
             a finished run is asked for again with another one: the JSON data of a structured answer. None where there is none.
         llm_response: the last answer of the model, or None.
         error: why a run that is not completed ended; None for a completed one.
-        pending: the questions to people that an interrupted run waits with, an `afk_es.interaction.ApprovalRequest` or `InputRequest`
-            each; answer them with `Runner.approve`, `deny` or `answer`, or on the command line, and resume the run.
+        pending: the questions to people that an interrupted run waits with, or a subagent it waits for: an
+            `afk_es.interaction.ApprovalRequest` or `InputRequest` each, with its own run_id; answer them with `Runner.approve`,
+            `deny` or `answer`, or on the command line, and resume the run.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, arbitrary_types_allowed=True, defer_build=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from afk_es.agents import Agent, PolicyEngine
-from afk_es.clock import Clock, Ids, RandomIds, SystemClock
+from afk_es.clock import Clock, Ids
 from afk_es.core.compaction import ThreadCompactor
 from afk_es.core.config import RunnerConfig
 from afk_es.core.delegation import Children, ChildRun, SubagentHandler, root_of
@@ -27,7 +27,7 @@ from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of, whole_resu
 from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.session import Session
 from afk_es.core.tickets import TicketDesk
-from afk_es.core.wiring import bind, check_same_agent, checked_provider, default_model, delivery_to, event_log
+from afk_es.core.wiring import bind, check_same_agent, checked_clock, checked_ids, checked_provider, default_model, delivery_to, event_log
 from afk_es.errors import ConfigurationError, HeadConflictError, RunOwnedError, UsageError
 from afk_es.handlers import Binding, live_handlers
 from afk_es.handlers.binding import Emit
@@ -81,8 +81,8 @@ class Runner:
                 raise ConfigurationError(f"{name} is a {kind.__name__} or None, not {type(value).__name__}; write {kind.__name__}(...)")
         self.config: RunnerConfig = config if config is not None else RunnerConfig()
         self._people = checked_provider(interaction_provider, self.config)
-        self._clock: Clock = clock if clock is not None else SystemClock()
-        self._ids: Ids = ids if ids is not None else RandomIds()
+        self._clock: Clock = checked_clock(clock)
+        self._ids: Ids = checked_ids(ids)
         self._policy = policy_engine
         self._delivery = delivery_to(telemetry, self.config.redaction) if telemetry is not None else None
         self._settings = self.config

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.agents.transfer import transfer_tool
-from afk_es.clock import Clock
+from afk_es.clock import Clock, Ids, RandomIds, SystemClock
 from afk_es.core.config import RunnerConfig
 from afk_es.core.retention import RetentionPolicy
 from afk_es.errors import AgentMismatchError, ConfigurationError, LLMConfigurationError
@@ -29,10 +29,38 @@ from afk_es.tools import Tool, ToolContext
 if TYPE_CHECKING:
     from afk_es.telemetry import Delivery, TelemetrySink
 
+T = TypeVar("T")
+
 
 def event_log(log: str | os.PathLike[str] | EventLog | None, config: RunnerConfig) -> EventLog:
     """The log that a Runner's `log` argument means."""
     return open_log(default_location() if log is None else log, durability=config.durability)
+
+
+def checked_clock(clock: Clock | None) -> Clock:
+    """The clock that a Runner's `clock` argument means.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    return SystemClock() if clock is None else _able("clock", clock, ("now", "monotonic", "sleep"), "SystemClock() or SimulatedClock()")
+
+
+def checked_ids(ids: Ids | None) -> Ids:
+    """The ids that a Runner's `ids` argument means.
+
+    Raises:
+        ConfigurationError: they are none.
+    """
+    return RandomIds() if ids is None else _able("ids", ids, ("new",), "RandomIds() or SeededIds(0)")
+
+
+def _able(name: str, value: T, methods: tuple[str, ...], example: str) -> T:
+    if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in methods):
+        raise ConfigurationError(
+            f"{name} is an object with {', '.join(methods)}, such as {example} of afk_es.clock, or None; this is {value!r:.80}"
+        )
+    return value
 
 
 def checked_provider(provider: InteractionProvider | None, config: RunnerConfig) -> InteractionProvider | None:

@@ -20,6 +20,9 @@ from afk_es.machine.spec import POLICIES, Consequence, RunSpec
 from afk_es.machine.state import Failure, RunState, ToolBatch, ToolTurn
 from afk_es.machine.values import Message, ToolCall, Usage
 
+_LONGEST_S = 365 * 86_400.0
+"""Terms beyond a year are none; datetime could not hold them all."""
+
 # ---------------------------------------------------------------------------------------------------------------- what is to be delegated
 
 
@@ -121,7 +124,7 @@ def subagent_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]
     deadline = None
     if child.node is not None and child.node.timeout_s is not None:
         timer = f"timeout:{event.seq}"
-        deadline = Wait(timer, timer, event.at + dt.timedelta(seconds=child.node.timeout_s))
+        deadline = Wait(timer, timer, event.at + dt.timedelta(seconds=min(child.node.timeout_s, _LONGEST_S)))
     child = replace(child, run_id=data["run_id"], budget_usd=data.get("cost_budget_usd"), deadline=deadline, timed_out=False)
     turn = replace(turn, status="running", attempt=data["attempt"], intent_seq=event.seq, wait=None, child=child)
     return replace(state, seq=event.seq, at=event.at, batch=batch.with_turn(turn), tool_calls=state.tool_calls + 1)

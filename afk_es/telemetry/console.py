@@ -43,8 +43,11 @@ class ConsoleSink:
         # A stream of an old encoding takes what it can.
         encoding = getattr(stream, "encoding", None) or "utf-8"
         stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
-        if event.type in TERMINAL or len(self._timelines) > _RUNS_KEPT:
+        if event.type in TERMINAL and event.state != "interrupted":
             self._timelines.pop(event.run_id, None)
+        elif len(self._timelines) > _RUNS_KEPT:
+            # The longest known goes: if it is not over, its times are told from its next event on.
+            self._timelines.pop(next(iter(self._timelines)))
 
     def flush(self) -> None:
         """Flush the stream."""

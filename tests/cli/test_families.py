@@ -6,8 +6,10 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from afk_es import Agent, Runner
+from afk_es import Agent, PolicyEngine, PolicyRule, Runner, tool
+from afk_es.agents import PolicyRuleCondition
 from afk_es.cli import main
+from afk_es.core import RunnerConfig
 from afk_es.llms import LLMResponse, ToolCall
 from afk_es.testing import ScriptedModel
 
@@ -38,3 +40,23 @@ def test_children_are_marked_and_the_tree_is_shown(tmp_path: Path) -> None:
     above = shown(db, "show", result.subagent_executions[0].run_id, "--format", "text")
     assert result.run_id in above.partition("subagent of")[2]
     assert "0 problems" in shown(db, "verify", "--format", "text")
+
+
+def test_an_answer_to_a_subagent_names_the_run_that_goes_on_with_it(tmp_path: Path) -> None:
+    """Resuming the child alone would leave its parent, which waits for it, where it is."""
+    db = tmp_path / "runs.db"
+
+    @tool
+    def pay() -> str:
+        """Pay."""
+        return "paid"
+
+    rule = PolicyRule(action="request_approval", subjects=("tool",), condition=PolicyRuleCondition(tool_name="pay"))
+    wish = ScriptedModel([LLMResponse(tool_calls=(ToolCall("c", "pay", {}),)), "paid"])
+    low = Agent(name="low", model=wish, tools=[pay], policy_engine=PolicyEngine([rule]))
+    top = Agent(name="top", model=delegating("low"), subagents=[low])
+    parked = Runner(log=db, config=RunnerConfig(interaction_mode="external")).run_sync(top, user_message="go")
+
+    said = shown(db, "approve", parked.pending[0].run_id, "--by", "ann", "--format", "text")
+    assert parked.pending[0].run_id != parked.run_id, "what the subagent waits with is what its parent waits with"
+    assert f"resume {parked.run_id} MODULE:AGENT" in said

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from afk_es.agents import PolicyEngine, PolicyEvent, PolicyRule, PolicyRuleCondition
+from afk_es.clock import SystemClock
 from afk_es.core import Runner, RunnerConfig
 from afk_es.errors import ConfigurationError
 from afk_es.tools import ToolContext, tool
@@ -94,11 +95,25 @@ async def test_wrong_arguments_are_a_mistake_and_nothing_is_written(wrong: Any, 
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"config": {"debug": True}}, {"policy_engine": [PolicyRule(action="deny", condition=lambda event: True)]}]
+    "wrong",
+    [
+        {"config": {"debug": True}},
+        {"policy_engine": [PolicyRule(action="deny", condition=lambda event: True)]},
+        {"clock": 3},
+        {"clock": SystemClock},
+        {"ids": lambda kind: "one"},
+    ],
 )
 def test_what_a_runner_is_made_of_is_checked_at_once(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         Runner(log=":memory:", **wrong)
+
+
+@pytest.mark.parametrize("name", [name for name in RunnerConfig.model_fields if name.endswith("_s")])
+def test_no_time_of_a_runner_is_endless(name: str) -> None:
+    """JSON has no infinity: a run that began with one could not be read again."""
+    with pytest.raises(ValidationError, match="finite"):
+        RunnerConfig(**{name: float("inf")})
 
 
 async def test_sync_tools_run_beside_the_event_loop(runner: Runner) -> None:

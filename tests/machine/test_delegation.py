@@ -211,6 +211,12 @@ def test_a_nodes_time_does_not_pass_while_no_process_runs_the_run() -> None:
     assert error == "it did not answer within 10 s"
 
 
+def test_a_node_may_have_all_the_time_there_is() -> None:
+    run = planned({"nodes": [node("a", "scout", timeout_s=1e300)]})
+    (timer,) = [effect for effect in run.wanted(Wait) if effect.timer.startswith("timeout:")]
+    assert timer.until - run.now > dt.timedelta(days=300)
+
+
 def test_what_a_child_finished_in_the_moment_its_time_was_up_counts() -> None:
     run = planned({"nodes": [node("a", "scout", timeout_s=10.0)]})
     (timer,) = [effect for effect in run.wanted(Wait) if effect.timer.startswith("timeout:")]

@@ -19,6 +19,7 @@ from afk_es.machine import AgentRunEvent
 from afk_es.redaction import MARK
 from afk_es.telemetry import ConsoleSink, JsonSink, export_run, sink_of
 from afk_es.testing import ScriptedModel
+from afk_es.views.timeline import since
 from tests.telemetry.sinks import Remembering
 from tests.views.runs import eventful
 
@@ -48,6 +49,17 @@ async def test_a_line_for_each_event_led_by_its_run() -> None:
     assert "run_started" in lines[0]
     assert "add(a=1, b=2)" in out.getvalue()
     assert "\x1b" not in out.getvalue()
+
+
+async def test_a_run_that_is_resumed_goes_on_with_its_times_and_its_arguments() -> None:
+    first, *rest = await eventful()
+    laid_down = replace(first, type="run_interrupted", state="interrupted", seq=0, data={"reason": "asked to"})
+    cut = next(index for index, event in enumerate(rest) if event.type == "tool_started")
+    out = io.StringIO()
+    await told(ConsoleSink(out), first, *rest[:cut], laid_down, *rest[cut:])
+    started = next(line for line in out.getvalue().splitlines() if "tool_started" in line)
+    assert "add(a=1, b=2)" in started
+    assert since(rest[cut].at - first.at) in started
 
 
 async def test_colours_only_on_a_terminal_that_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
