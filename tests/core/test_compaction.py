@@ -179,7 +179,7 @@ async def test_a_model_sums_up_one_text_of_data_and_its_tokens_and_cost_are_the_
 
 async def test_images_count_and_a_summarising_model_is_told_that_they_were_shown(runner: Runner) -> None:
     png = Image(data=b"\x89PNG\r\n\x1a\n" + bytes(64))
-    shown = ["What is on these?", png, Image(url="https://example.org/b.jpg")]
+    shown: list[str | Image] = ["What is on these?", png, Image(url="https://example.org/b.jpg")]
     await runner.run(agent([says("cats")]), user_message=shown, thread_id="t")
     await talk(runner, 1)
     model = ScriptedModel(["They looked at cats."])
