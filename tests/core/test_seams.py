@@ -240,6 +240,13 @@ async def test_a_transfer_that_was_put_off_keeps_its_share_of_the_money() -> Non
     assert result.total_cost_usd == pytest.approx(0.7)
 
 
+async def until_logged(runner: Runner, run_id: str, kind: str) -> None:
+    """Let everybody else in this event loop go on until the run's log has an event of that type."""
+    # What is waited for in another run's log has no event of its own.
+    while not only(await log_of(runner, run_id), kind):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
 def clerk(name: str = "low") -> Agent:
     """An agent whose tool goes on in the background, and who then says what that came to."""
 
