@@ -266,8 +266,7 @@ async def test_a_subagent_waits_for_its_ticket_and_its_record_is_among_its_paren
     handle = await runner.run_handle(boss)
     await until(lambda: any(event.type == "subagent_started" for event in handle.events._events))
     (low_id,) = await child_ids(runner, handle.run_id)
-    while not only(await log_of(runner, low_id), "tool_deferred"):
-        await asyncio.sleep(0)
+    await until_logged(runner, low_id, "tool_deferred")
     thread_id = (await log_of(runner, low_id))[0].thread_id
     for run_id, thread in ((low_id, thread_id), (handle.run_id, handle.thread_id)):
         await runner.resolve_background_tool(thread_id=thread, run_id=run_id, ticket_id="t1", output=f"for {run_id}")
