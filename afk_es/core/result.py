@@ -89,7 +89,7 @@ class AgentResult(BaseModel):
             a finished run is asked for again with another one: the JSON data of a structured answer. None where there is none.
         llm_response: the last answer of the model, or None.
         error: why a run that is not completed ended; None for a completed one.
-        pending: the questions to people that an interrupted run waits with, an `afk_es.interaction.ApprovalRequest` or `InputRequest`
+        pending: the questions to people that an interrupted run, or a subagent of it, waits with, an `ApprovalRequest` or `InputRequest`
             each; answer them with `Runner.approve`, `deny` or `answer`, or on the command line, and resume the run.
     """
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from afk_es import Agent, FailSafeConfig, PolicyEngine, PolicyRule, Runner, tool
-from afk_es.agents import PolicyDecision, PolicyEvent
+from afk_es.agents import PolicyDecision, PolicyEvent, RouterInput
 from afk_es.llms import LLMRequest, LLMResponse, ToolCall
 from afk_es.testing import ScriptedModel
 from tests.contract.pending import built_elsewhere
@@ -336,8 +336,8 @@ async def test_max_concurrent_subagents_and_single_mode_run_one_after_the_other(
 
 @built_elsewhere
 def test_subagent_router() -> None:
-    def route(*given: Any) -> tuple[str, ...]:
-        return ("helper",)
+    def route(given: RouterInput) -> None:
+        return None
 
     assert Agent(model="m", subagents=[helper(["x"])], subagent_router=route).subagent_router is route
 
