@@ -26,7 +26,9 @@ class RunnerConfig(BaseModel):
             come from outside: `Runner.approve`, `deny` and `answer`, `afk-es approve` and its kin. A run that is resumed goes by the
             config of the Runner that resumes it.
         approval_timeout_s: how long an approval is waited for, from the asking, also while no process runs the run; then the fallback
-            answers. An answer that was there in time, or that is found together with the end of the time, counts.
+            answers. An answer that was there in time, or that is found together with the end of the time, counts. Waiting is running
+            time where a process runs the run, so a shorter `max_wall_time_s` (both are 300 by default) comes first: the run is
+            interrupted with the question open, and no fallback has answered it.
         input_timeout_s: the same for a person's input.
         approval_fallback: what stands in for an approval that does not come: "deny"; "allow", which runs the call; or "defer", which
             leaves the request open without a term and lays the run down.

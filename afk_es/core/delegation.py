@@ -145,12 +145,12 @@ class SubagentHandler:
         target = self._binding.subagents.get(effect.subagent_name)
         if target is None:
             error = f"agent {self._binding.spec.agent_name!r} has no subagent {effect.subagent_name!r} any more"
-            return self._never_ran(effect, error, "SubagentGone", "terminal", began)
+            return _never_ran(effect, error, "SubagentGone", "terminal", _since(self._clock, began))
         try:
             # A policy or a person may have changed the task since the gate.
             self._binding.tools[effect.call.tool_name].validate(effect.call.arguments)
         except ToolArgumentsError as error:
-            return self._never_ran(effect, str(error), "InvalidArguments", "non_fatal", began)
+            return _never_ran(effect, str(error), "InvalidArguments", "non_fatal", _since(self._clock, began))
         try:
             async with self._lent():
                 place = await self._children.places.take(target.spec.agent_name)
@@ -159,23 +159,16 @@ class SubagentHandler:
                 finally:
                     place.close()
         except CrowdedError as error:
-            return self._never_ran(effect, str(error), "TooManySubagents", "retryable", began)
+            return _never_ran(effect, str(error), "TooManySubagents", "retryable", _since(self._clock, began))
         except (RunOwnedError, HeadConflictError, LogError) as error:
             return _waiting(effect, str(error))
         if child.status == "interrupted" and not child.overdue:
             return _waiting(effect, child.reason)
-        return await self._told(effect, child, began)
+        return await _told(effect, child, self._log, _since(self._clock, began))
 
     async def cancel(self, effect: CancelSubagent, state: RunState) -> Draft:
         """What the child has spent and come to once it has ended for good; it may have ended before."""
-        began = self._clock.monotonic()
-        try:
-            child = await self._ended(effect, state)
-        except (RunOwnedError, HeadConflictError, LogError) as error:
-            return self._never_ran(effect, f"it could not be cancelled: {error}", "NotCancelled", "terminal", began)
-        if child is None:
-            return self._never_ran(effect, effect.reason, "Cancelled", "terminal", began, "cancelled")
-        return await self._told(effect, child, began)
+        return await cancelled(effect, self._log, self._clock, self._ended(effect, state))
 
     # --------------------------------------------------------------------------------------------------------------------- the inside
 
@@ -246,42 +239,62 @@ class SubagentHandler:
                 raise
         return stretch.state
 
-    def _never_ran(
-        self, effect: RunSubagent | CancelSubagent, error: str, error_type: str, classification: str, began: float, state: str | None = None
-    ) -> Draft:
-        data = {**_about(effect), "success": False, "latency_ms": self._latency_ms(began), "error": error, "state": state}
-        return Draft("subagent_completed", {**data, "error_type": error_type, "classification": classification}, error)
 
-    async def _told(self, effect: RunSubagent | CancelSubagent, child: RunState, began: float) -> Draft:
-        whole = child.status in ("completed", "degraded")
-        data: dict[str, Any] = {
-            **_about(effect),
-            "success": whole,
-            "latency_ms": self._latency_ms(began),
-            "error": None if whole else child.reason or f"it is {child.status}",
-            "output": None if not whole else child.output if child.spec.output_schema is not None else text_of_run(child),
-            "state": child.status,
-            "usage": asdict(child.usage) if child.usage.total_tokens else None,
-            "cost_usd": float(child.cost_usd) if child.cost_known else None,
-        }
-        if not whole:
-            data |= await self._classified(child)
-        return Draft("subagent_completed", data, data["error"] or "")
+async def cancelled(effect: CancelSubagent, log: EventLog, clock: Clock, ending: Awaitable[RunState | None]) -> Draft:
+    """The end of a child that is being ended.
 
-    async def _classified(self, child: RunState) -> dict[str, Any]:
-        """Whether another run of it may go better: not where it was told to end, or would meet the same wall."""
-        last = await self._log.read(child.run_id, after=child.seq - 1, limit=1)
-        error_type = last[0].data.get("error_type") if last else None
-        if child.status == "cancelled" or child.overdue or error_type in _NOT_MENDED_BY_ASKING_AGAIN:
-            classification = "terminal"
-        elif child.call is not None and child.call.failure is not None:
-            classification = child.call.failure.classification
-        else:
-            classification = "retryable"
-        return {"error_type": error_type or child.status, "classification": classification}
+    Args:
+        ending: ends it, and answers with its last state; None where it never began.
+    """
+    began = clock.monotonic()
+    try:
+        child = await ending
+    except (RunOwnedError, HeadConflictError, LogError) as error:
+        return _never_ran(effect, f"it could not be cancelled: {error}", "NotCancelled", "terminal", _since(clock, began))
+    if child is None:
+        return _never_ran(effect, effect.reason, "Cancelled", "terminal", _since(clock, began), "cancelled")
+    return await _told(effect, child, log, _since(clock, began))
 
-    def _latency_ms(self, began: float) -> float:
-        return round((self._clock.monotonic() - began) * 1000, 3)
+
+def _since(clock: Clock, began: float) -> float:
+    return round((clock.monotonic() - began) * 1000, 3)
+
+
+def _never_ran(
+    effect: RunSubagent | CancelSubagent, error: str, error_type: str, classification: str, latency_ms: float, state: str | None = None
+) -> Draft:
+    data = {**_about(effect), "success": False, "latency_ms": latency_ms, "error": error, "state": state}
+    return Draft("subagent_completed", {**data, "error_type": error_type, "classification": classification}, error)
+
+
+async def _told(effect: RunSubagent | CancelSubagent, child: RunState, log: EventLog, latency_ms: float) -> Draft:
+    whole = child.status in ("completed", "degraded")
+    data: dict[str, Any] = {
+        **_about(effect),
+        "success": whole,
+        "latency_ms": latency_ms,
+        "error": None if whole else child.reason or f"it is {child.status}",
+        "output": None if not whole else child.output if child.spec.output_schema is not None else text_of_run(child),
+        "state": child.status,
+        "usage": asdict(child.usage) if child.usage.total_tokens else None,
+        "cost_usd": float(child.cost_usd) if child.cost_known else None,
+    }
+    if not whole:
+        data |= await _classified(child, log)
+    return Draft("subagent_completed", data, data["error"] or "")
+
+
+async def _classified(child: RunState, log: EventLog) -> dict[str, Any]:
+    """Whether another run of it may go better: not where it was told to end, or would meet the same wall."""
+    last = await log.read(child.run_id, after=child.seq - 1, limit=1)
+    error_type = last[0].data.get("error_type") if last else None
+    if child.status == "cancelled" or child.overdue or error_type in _NOT_MENDED_BY_ASKING_AGAIN:
+        classification = "terminal"
+    elif child.call is not None and child.call.failure is not None:
+        classification = child.call.failure.classification
+    else:
+        classification = "retryable"
+    return {"error_type": error_type or child.status, "classification": classification}
 
 
 _NOT_MENDED_BY_ASKING_AGAIN = frozenset({"LimitReached", "UnknownPrice", "PolicyDenied", "ApprovalDenied"})

@@ -106,9 +106,13 @@ class Inbox:
 
     async def _look(self) -> None:
         if self._cursor is None:
-            posted = await self._log.posted()
-            letters = await self._log.letters(run_ids=list(self._loops))
-            cursor = posted
+            # Set before the letters are read: whoever is just catching up, and is not among these loops, sees that it has to read again.
+            self._cursor = cursor = await self._log.posted()
+            try:
+                letters = await self._log.letters(run_ids=list(self._loops))
+            except LogError:
+                self._cursor = None
+                raise
         else:
             letters = await self._log.letters(after=self._cursor)
             cursor = letters[-1].position if letters else self._cursor

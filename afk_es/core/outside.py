@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from afk_es.clock import Clock
+from afk_es.core.delegation import cancelled
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Loop
 from afk_es.core.pending import answers, pending_requests, state_of
 from afk_es.core.result import AgentResult, whole_result
 from afk_es.core.session import Session
-from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, UsageError
+from afk_es.errors import ConfigurationError, HeadConflictError, RunNotFoundError, RunOwnedError, UsageError
 from afk_es.handlers.people import approval_draft, input_draft
 from afk_es.interaction.port import ApprovalDecision, ApprovalRequest, InputDecision, InputRequest
 from afk_es.log import EventLog, Letter
 from afk_es.machine import AgentRunEvent, Draft, RunState
+from afk_es.machine.effects import CancelSubagent
 from afk_es.machine.events import TERMINAL
 from afk_es.machine.values import clean_text
 
@@ -238,29 +241,54 @@ class AttachedRun:
                     f"run {self.run_id} is not running: no process drives it. `Runner.resume` and `afk-es resume RUN MODULE:AGENT` go on with it"
                 )
             letter = await log.post(self.run_id, draft, at=self._clock.now())
-            await self._take_over(log, state)
+            # Where somebody else takes it over at this moment, they take the letter in.
+            with suppress(HeadConflictError):
+                await self._take_over(log, state)
             return await _fate(log, letter, state.seq, wait_s)
 
-    async def _take_over(self, log: EventLog, state: RunState) -> None:
-        """Claim a run that nobody drives, and let it take in its letters: the wish that it should end is among them, so nothing is started."""
-        loop = Loop(state, log=log, handlers={}, clock=self._clock)
+    async def _take_over(self, log: EventLog, state: RunState, wish: Draft | None = None) -> RunState:
+        """Claim a run that nobody drives, and let it end as its letters, or this wish, say: so nothing is started, and subagents are ended.
+
+        Raises:
+            HeadConflictError: somebody else drives it now.
+        """
+
+        async def end(effect: CancelSubagent, _state: RunState) -> Draft:
+            return await cancelled(effect, log, self._clock, self._end_subagent(log, effect.run_id, effect.reason))
+
+        loop = Loop(state, log=log, handlers={CancelSubagent: end}, clock=self._clock)
         data: dict[str, Any] = {"agent_name": state.spec.agent_name, "resumed": True, "epoch": state.epoch + 1, "owner": log.owner}
-        try:
-            await loop.open(Draft("run_started", data))
-        except HeadConflictError:
-            # Somebody took it over at this moment, and will take the letter in.
-            return
+        await loop.open(Draft("run_started", data))
         try:
             await self._inbox.catch_up(loop)
         except BaseException:
-            log.release(self.run_id)
+            log.release(state.run_id)
             raise
+        if wish is not None:
+            loop.post(wish)
         try:
-            await loop.run()
-        except HeadConflictError:
-            return
+            return await loop.run()
         finally:
             self._inbox.leave(loop)
+
+    async def _end_subagent(self, log: EventLog, run_id: str, reason: str) -> RunState | None:
+        """End a run for good whose parent is being ended; its last state, or None where it never began.
+
+        Raises:
+            RunOwnedError: a live process drives it, and was told by letter.
+            HeadConflictError: somebody else drives it now.
+        """
+        if await log.head(run_id) is None:
+            return None
+        state = await _state(log, run_id)
+        if state.ended and state.status != "interrupted":
+            return state
+        wish = Draft("control_requested", {"action": "cancel", "reason": reason, "origin": "parent"}, reason)
+        if not state.ended and await log.alive(state.owner, run_id):
+            await log.post(run_id, wish, at=self._clock.now())
+            self._inbox.look()
+            raise RunOwnedError(f"run {run_id} is being driven by {state.owner}, which was asked to cancel it")
+        return await self._take_over(log, state, wish)
 
     async def _say(self, log: EventLog, run_id: str, draft: Draft, wait_s: float) -> Receipt:
         head = await log.head(run_id)

@@ -26,8 +26,8 @@ class RetentionPolicy(BaseModel):
     """When a conversation is compacted, and what of it the model still sees afterwards. The log keeps everything.
 
     Attributes:
-        max_tokens: about how many tokens the conversation may have: four bytes of text are a token, a message costs 4 more and a tool call
-            8. An estimate, which leaves out instructions and tool schemas; keep a margin to the model's real limit.
+        max_tokens: about how many tokens the conversation may have: four bytes of text are a token, a message costs 4 more, a tool call
+            8 and an image 1,000. An estimate, which leaves out instructions and tool schemas; keep a margin to the model's real limit.
         max_messages: how many messages it may have, tool calls and results counted.
         max_turns: how often the user may have spoken. At least one maximum is set.
         keep_share: how much of each maximum stays, between 0 and 1, the summary included. Default None: 1 for `compact_thread`, which

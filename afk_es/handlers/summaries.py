@@ -18,6 +18,7 @@ from afk_es.handlers.models import usage_data
 from afk_es.llms import ChatModel, LLMRequest, LLMResponse, classify
 from afk_es.machine import Draft, RunState
 from afk_es.machine.compaction import compacted_data
+from afk_es.machine.content import MultipartMessage, images_of
 from afk_es.machine.effects import Summarise
 from afk_es.machine.rendering import capped
 from afk_es.machine.retention import summary_chars
@@ -136,6 +137,9 @@ def _line(message: Message) -> dict[str, Any]:
     line: dict[str, Any] = {"role": message.role}
     if message.content:
         line["content"] = capped(message.content, TURN_MAX_CHARS)
+    if isinstance(message, MultipartMessage) and (images := images_of(message)):
+        # A text cannot hold them, but that they were shown is part of what was said.
+        line["images"] = [capped(image.url, TURN_MAX_CHARS) if image.url is not None else image.media_type for image in images]
     if message.tool_calls:
         line["calls"] = [[call.tool_name, capped(canonical_json(call.arguments).decode(), TURN_MAX_CHARS)] for call in message.tool_calls]
     return line

@@ -81,6 +81,11 @@ def _part(data: dict[str, Any]) -> Part:
             raise ValueError(f"a message's part of a kind that is not known: {data.get('type')!r}")
 
 
+def images_of(message: MultipartMessage) -> tuple[Image, ...]:
+    """The images of a turn, in order."""
+    return tuple(part for part in message.parts if isinstance(part, Image))
+
+
 def joined_text(parts: Sequence[Part]) -> str:
     """The text of the parts, without the images."""
     return "\n".join(part.text for part in parts if isinstance(part, Text))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from afk_es.machine.content import MultipartMessage, images_of
 from afk_es.machine.rendering import capped, neutralised
 from afk_es.machine.spec import Rendering, Retention
 from afk_es.machine.values import Message, Messages, canonical_json
@@ -19,6 +20,10 @@ MESSAGE_TOKENS = 4
 
 CALL_TOKENS = 8
 """What a tool call costs beside its name and arguments."""
+
+IMAGE_TOKENS = 1_000
+"""What an image costs, whatever its size, which an address does not tell: about as much as one of a megapixel. (Anthropic, "Vision": width x
+height / 750, at most about 1,600; OpenAI, "Images and vision": 765 for 1024 x 1024 in high detail.)"""
 
 BYTES_A_TOKEN = 4
 """English prose has about four bytes a token; bytes and not characters, so that scripts of three bytes a character are not underrated."""
@@ -59,12 +64,13 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
 
 
 def message_tokens(message: Message) -> int:
-    """About how many tokens a message takes: the bytes of its text, call names and arguments by four, rounded up, and its overhead."""
+    """About how many tokens a message takes: the bytes of its text, call names and arguments by four, rounded up, its images and its overhead."""
     size = _bytes(message.content)
     for call in message.tool_calls:
         arguments = call.arguments if isinstance(call.arguments, str) else canonical_json(call.arguments).decode()
         size += _bytes(call.tool_name) + _bytes(arguments)
-    return -(-size // BYTES_A_TOKEN) + MESSAGE_TOKENS + CALL_TOKENS * len(message.tool_calls)
+    images = len(images_of(message)) if isinstance(message, MultipartMessage) else 0
+    return -(-size // BYTES_A_TOKEN) + MESSAGE_TOKENS + CALL_TOKENS * len(message.tool_calls) + IMAGE_TOKENS * images
 
 
 def _bytes(text: str) -> int:

@@ -26,7 +26,7 @@ from afk_es.errors import (
     RunOwnedError,
     UsageError,
 )
-from afk_es.llms import LLMRequest, LLMResponse, Message, Usage
+from afk_es.llms import Image, LLMRequest, LLMResponse, Message, Usage
 from afk_es.log import EventLog
 from afk_es.machine.events import RunRef
 from afk_es.machine.retention import DROPPED, SUMMARY_LEAD
@@ -175,6 +175,18 @@ async def test_a_model_sums_up_one_text_of_data_and_its_tokens_and_cost_are_the_
     assert result.run_id is not None
     (compacted,) = only(await log_of(runner, result.run_id), "thread_compacted")
     assert (compacted.data["model"], compacted.data["summariser"]) == ("small-1", model.model)
+
+
+async def test_images_count_and_a_summarising_model_is_told_that_they_were_shown(runner: Runner) -> None:
+    png = Image(data=b"\x89PNG\r\n\x1a\n" + bytes(64))
+    shown: list[str | Image] = ["What is on these?", png, Image(url="https://example.org/b.jpg")]
+    await runner.run(agent([says("cats")]), user_message=shown, thread_id="t")
+    await talk(runner, 1)
+    model = ScriptedModel(["They looked at cats."])
+    result = await runner.compact_thread(thread_id="t", retention=RetentionPolicy(max_tokens=500, summariser=model))
+    assert result.summary == "They looked at cats."
+    line = model.requests[0].messages[1].content.splitlines()[0]
+    assert line == '{"content":"What is on these?","images":["image/png","https://example.org/b.jpg"],"role":"user"}'
 
 
 async def test_a_summary_is_shown_as_data_with_fake_markers_broken_up_and_is_cut_at_a_bound(runner: Runner) -> None:

@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from afk_es.clock import SystemClock
 from afk_es.core import AgentRunEvent, Runner, RunnerConfig
+from afk_es.core.inbox import Inbox
 from afk_es.errors import LogLockedError
 from afk_es.llms import LLMRequest, LLMResponse
 from afk_es.log import EventLog, open_log
 from afk_es.machine import Draft
 from afk_es.testing import ScriptedModel
 from afk_es.views.verification import problems
-from tests.core.scenario import agent
+from tests.core.scenario import agent, until
 
 NOW = SystemClock().now
 
@@ -163,3 +166,56 @@ async def test_looking_into_the_inbox_fails_and_the_run_goes_on(
     model.open.set()
     assert (await handle.await_result()).state == "completed"
     assert "somebody copies the file" in caplog.text
+
+
+class _Slow:
+    """A log of letters alone, each reading of which is answered when its turn is let go, with what was there when it was asked."""
+
+    location = "here"
+
+    def __init__(self) -> None:
+        self.written: list[Any] = []
+        self.asked: list[asyncio.Event] = []
+
+    async def posted(self) -> int:
+        return len(self.written)
+
+    async def letters(self, *, after: int = 0, run_ids: list[str] | None = None) -> list[Any]:
+        found = [one for one in self.written if one.position > after and (run_ids is None or one.run_id in run_ids)]
+        self.asked.append(asyncio.Event())
+        await self.asked[-1].wait()
+        return found
+
+
+class _Listener:
+    """What the inbox sees of a loop."""
+
+    def __init__(self, run_id: str) -> None:
+        self.state = SimpleNamespace(run_id=run_id, last_letter=0)
+        self.heard: list[int] = []
+
+    def deliver(self, letter: Any) -> None:
+        self.heard.append(letter.position)
+
+
+async def test_no_letter_is_lost_between_the_first_look_and_a_run_that_joins_meanwhile() -> None:
+    log, first, second = _Slow(), _Listener("first"), _Listener("second")
+    inbox = Inbox(cast(Any, log), 3600.0)
+    inbox.join(cast(Any, first))
+    catching_up = asyncio.create_task(inbox.catch_up(cast(Any, second)))
+    await until(lambda: len(log.asked) == 1)
+    log.written.append(SimpleNamespace(run_id="second", position=1))
+    inbox.look()
+    await until(lambda: len(log.asked) == 2)
+    log.asked[0].set()
+    await until(lambda: catching_up.done() or len(log.asked) == 3)
+    for turn in log.asked:
+        turn.set()
+    await catching_up
+    inbox.look()
+    await until(lambda: len(log.asked) >= 3)
+    log.asked[-1].set()
+    await asyncio.sleep(0)
+    inbox.leave(cast(Any, first))
+    inbox.leave(cast(Any, second))
+    assert second.heard == [1]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from afk_es.agents import Agent, PolicyEngine, PolicyRule
 from afk_es.clock import SystemClock
-from afk_es.core import Runner, RunnerConfig
+from afk_es.core import AgentResult, Runner, RunnerConfig
+from afk_es.errors import RunOwnedError
 from afk_es.handlers.people import approval_draft
 from afk_es.interaction import ApprovalDecision, ApprovalRequest, InputDecision, InputRequest
 from afk_es.llms import LLMRequest
@@ -238,6 +240,13 @@ async def test_a_transfer_that_was_put_off_keeps_its_share_of_the_money() -> Non
     assert result.total_cost_usd == pytest.approx(0.7)
 
 
+async def until_logged(runner: Runner, run_id: str, kind: str) -> None:
+    """Let everybody else in this event loop go on until the run's log has an event of that type."""
+    # What is waited for in another run's log has no event of its own.
+    while not only(await log_of(runner, run_id), kind):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
 def clerk(name: str = "low") -> Agent:
     """An agent whose tool goes on in the background, and who then says what that came to."""
 
@@ -257,8 +266,7 @@ async def test_a_subagent_waits_for_its_ticket_and_its_record_is_among_its_paren
     handle = await runner.run_handle(boss)
     await until(lambda: any(event.type == "subagent_started" for event in handle.events._events))
     (low_id,) = await child_ids(runner, handle.run_id)
-    while not only(await log_of(runner, low_id), "tool_deferred"):  # noqa: ASYNC110 - another run, whose events nobody here is given
-        await asyncio.sleep(0)
+    await until_logged(runner, low_id, "tool_deferred")
     thread_id = (await log_of(runner, low_id))[0].thread_id
     for run_id, thread in ((low_id, thread_id), (handle.run_id, handle.thread_id)):
         await runner.resolve_background_tool(thread_id=thread, run_id=run_id, ticket_id="t1", output=f"for {run_id}")
@@ -297,3 +305,74 @@ async def test_a_subagent_that_is_laid_down_with_its_ticket_parks_its_parent_and
         deferred = only(await log_of(runner, low_id), "tool_deferred")
     assert (result.state, len(deferred)) == ("completed", 1)
     assert [(record.tool_name, record.success) for record in result.tool_executions] == [("order", True), ("transfer_to_low", True)]
+
+
+# ------------------------------------------------------------------------------------------------------------------- control from outside
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_cancelling_a_parked_parent_from_outside_ends_the_whole_family(depth: int) -> None:
+    work = Counted()
+    boss = team_under_approval(work, depth=depth)
+    async with Runner(log=":memory:", config=RunnerConfig(interaction_mode="external")) as runner:
+        parked = await runner.run(boss)
+        attached = await runner.attach(run_id=parked.run_id, by="ann")
+        receipt = await attached.cancel("enough")
+        assert receipt.status == "taken_in"
+        result = await runner.resume(boss, run_id=parked.run_id)
+        assert (result.state, result.error, work.ran) == ("cancelled", "enough", 0)
+        run_id = parked.run_id
+        for _ in range(depth):
+            (run_id,) = await child_ids(runner, run_id)
+            assert (await log_of(runner, run_id))[-1].type == "run_cancelled"
+        assert await runner.pending_requests() == ()
+
+
+async def test_a_letter_cancels_a_living_family_and_one_member_alone(runner: Runner) -> None:
+    def team() -> tuple[Agent, Stuck]:
+        stuck = Stuck()
+        low = agent([asks(("stuck", {}))], stuck.tool, name="low")
+        return agent([asks(transfer("low")), says("ok")], name="boss", subagents=[low]), stuck
+
+    ends = []
+    for whose in ("parent", "child"):
+        boss, stuck = team()
+        handle = await runner.run_handle(boss)
+        await stuck.begun.wait()
+        (low_id,) = await child_ids(runner, handle.run_id)
+        attached = await runner.attach(run_id=handle.run_id if whose == "parent" else low_id, by="ann")
+        await attached.cancel("enough", wait_s=5)
+        result = await handle.await_result()
+        assert (stuck.cancelled, (await log_of(runner, low_id))[-1].type) == (True, "run_cancelled")
+        assert [record.success for record in result.subagent_executions] == [False]
+        ends.append(result.state)
+    assert ends == ["cancelled", "completed"]
+
+
+async def test_a_paused_parent_lets_its_child_come_to_its_end_and_starts_nothing_after_it(runner: Runner) -> None:
+    stuck = StuckModel("low done")
+    boss = agent([asks(transfer("low")), says("ok")], name="boss", subagents=[agent(stuck, name="low")])
+    handle = await runner.run_handle(boss)
+    await stuck.asked.wait()
+    attached = await runner.attach(run_id=handle.run_id, by="ann")
+    await attached.pause(wait_s=5)
+    stuck.let_go.set()
+    await until(lambda: any(event.type == "subagent_completed" for event in handle.events._events))
+    assert len(model_of(boss).requests) == 1
+    await attached.resume(wait_s=5)
+    assert (await handle.await_result()).final_text == "ok"
+
+
+async def test_two_runners_resume_one_parked_parent_and_one_of_them_goes_on_with_its_child(tmp_path: Path) -> None:
+    work = Counted()
+    boss, path = team_under_approval(work), tmp_path / "runs.db"
+    config = RunnerConfig(interaction_mode="external")
+    async with Runner(log=path, config=config) as one, Runner(log=path, config=config) as two:
+        parked = await one.run(boss)
+        await one.approve(run_id=parked.run_id, by="ann")
+        ends = await asyncio.gather(*(each.resume(boss, run_id=parked.run_id) for each in (one, two)), return_exceptions=True)
+        (result,) = [end for end in ends if isinstance(end, AgentResult)]
+        assert [type(end) for end in ends if end is not result] == [RunOwnedError]
+        assert (result.state, work.ran) == ("completed", 1)
+        assert len(await child_ids(one, parked.run_id)) == 1
+        assert len(await one.log.runs(limit=10)) == 2

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from afk_es.agents import Agent, DelegationNode, DelegationPlan, FailSafeConfig, RouterInput
-from afk_es.core import AgentResult, AgentRunHandle
+from afk_es.agents import Agent, DelegationNode, DelegationPlan, FailSafeConfig, PolicyEngine, PolicyRule, RouterInput
+from afk_es.core import AgentResult, AgentRunHandle, Runner, RunnerConfig
 from afk_es.errors import LLMConfigurationError
 from afk_es.llms import LLMRequest, LLMResponse, ToolCall, Usage
 from afk_es.machine.children import live_children
 from afk_es.machine.events import TERMINAL
 from afk_es.testing import CrashScenario, CrashTrial, ScriptedModel, crash_at, crash_everywhere, rehearse
+from tests.core.scenario import always
 from tests.crash.journal import Journal
 from tests.crash.scenarios import planned, since_user, tools_in
 
@@ -137,6 +138,31 @@ async def _cancel_when_a_child_runs(handle: AgentRunHandle) -> None:
             await handle.cancel("enough")
 
 
+def under_approval(directory: Path) -> Agent:
+    rule = PolicyRule(rule_id="four eyes", action="request_approval", subjects=("tool",), condition=lambda event: event.tool_name == "pay")
+    low = worker(directory, "low", ["put"], ["pay"], policy_engine=PolicyEngine([rule]))
+    middle = Agent(name="middle", model=ScriptedModel(delegating("low")), subagents=[low])
+    return Agent(name="top", model=ScriptedModel(delegating("middle")), subagents=[middle])
+
+
+def transfer_under_approval(directory: Path) -> Agent:
+    rule = PolicyRule(rule_id="four eyes", action="request_approval", subjects=("subagent",), condition=always)
+    return one_child(directory).model_copy(update={"policy_engine": PolicyEngine([rule])})
+
+
+async def _approve(runner: Runner, result: AgentResult) -> bool:
+    for request in result.pending:
+        await runner.approve(run_id=request.run_id, request_id=request.request_id, by="ann")
+    return True
+
+
+async def _cancel_from_outside(runner: Runner, result: AgentResult) -> bool:
+    await (await runner.attach(run_id=result.run_id, by="ann")).cancel("enough")
+    return True
+
+
+EXTERNAL = RunnerConfig(interaction_mode="external")
+
 TEAMS: dict[str, CrashScenario] = {
     "one child": CrashScenario(agent=one_child, user_message="Do it"),
     "two children": CrashScenario(agent=two_children, user_message="Do it"),
@@ -147,6 +173,9 @@ TEAMS: dict[str, CrashScenario] = {
     "tried again": CrashScenario(agent=tried_again, user_message="Do it"),
     "a plan": CrashScenario(agent=routed, user_message="Do it"),
     "a cost limit": CrashScenario(agent=limited, user_message="Do it"),
+    "under approval": CrashScenario(agent=under_approval, user_message="Do it", config=EXTERNAL, answer=_approve),
+    "transfer under approval": CrashScenario(agent=transfer_under_approval, user_message="Do it", config=EXTERNAL, answer=_approve),
+    "cancelled where it lies": CrashScenario(agent=under_approval, user_message="Do it", config=EXTERNAL, answer=_cancel_from_outside),
     "cancelled": CrashScenario(agent=one_child, user_message="Do it", control=_cancel_when_a_child_runs),
 }
 

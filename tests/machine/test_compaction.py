@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from afk_es.errors import InvariantError
 from afk_es.machine import Draft, evolve, stamp
 from afk_es.machine.compaction import compacted_data
+from afk_es.machine.content import Image, MultipartMessage, Text
 from afk_es.machine.effects import CallModel, Summarise
 from afk_es.machine.retention import (
     DROPPED,
@@ -139,6 +140,7 @@ def test_compacting_again_what_was_just_compacted_comes_to_an_end(said: list[Mes
         (Message("user", "日本語"), 7),
         (Message("assistant", "", (ToolCall("c", "work", {}),)), 14),
         (Message("assistant", "", (ToolCall("c", "work", "broken"),)), 15),
+        (MultipartMessage("user", "four", parts=(Text("four"), Image(url="https://example.org/a.png"), Image(data=bytes(9_000)))), 2_005),
     ],
 )
 def test_the_estimate_of_tokens(message: Message, tokens: int) -> None:
