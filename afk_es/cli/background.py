@@ -47,7 +47,7 @@ def _parsed(json_: str | None) -> Any:
         return None
     try:
         return msgspec.json.decode(json_)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
         raise UsageError(f"--output is not JSON: {error}; for a plain text there is --text") from error
 
 

@@ -70,6 +70,6 @@ def _object(text: str | None) -> dict[str, Any] | None:
         return None
     try:
         values: dict[str, Any] = msgspec.json.decode(text, type=dict)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ConfigurationError(f'--context is one JSON object, such as \'{{"user_id": "ada"}}\': {error}') from error
     return values

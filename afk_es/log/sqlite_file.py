@@ -50,7 +50,7 @@ _WAYS_OUT: dict[int, tuple[type[LogError], str]] = {
     sqlite3.SQLITE_PERM: (LogReadOnlyError, "access is not permitted; check the permissions of the file and its directory"),
     sqlite3.SQLITE_CORRUPT: (CorruptLogError, "it is damaged; keep a copy, then save what is readable with `sqlite3 FILE .recover`"),
     sqlite3.SQLITE_NOTADB: (CorruptLogError, "it is no longer a database; restore it from a backup"),
-    sqlite3.SQLITE_IOERR: (LogUnavailableError, "the device failed; check the disk, then open the log again"),
+    sqlite3.SQLITE_IOERR: (LogUnavailableError, "the device failed, or is full; check the disk, then open the log again"),
 }
 
 

@@ -126,9 +126,11 @@ def run_record(row: tuple[Any, ...]) -> RunRecord:
 def letter(row: tuple[Any, ...]) -> Letter:
     """The letter of a row of `ALL_LETTERS`. One that cannot be read becomes a warning to its run: the others are delivered all the same."""
     position, run_id, at, kind, message, data = row
+    posted_at = moment(0)
     try:
+        posted_at = moment(at)
         draft = Draft(kind, msgspec.json.decode(data, type=dict[str, Any]), message)
         validate_letter(draft)
-    except (msgspec.DecodeError, InvalidEventError) as error:
+    except (msgspec.DecodeError, OverflowError, RecursionError, InvalidEventError) as error:
         draft = Draft("warning", {"kind": "letter_unreadable"}, f"letter {position} cannot be read: {error}")
-    return Letter(position, run_id, moment(at), draft)
+    return Letter(position, run_id, posted_at, draft)
