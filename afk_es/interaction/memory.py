@@ -91,9 +91,7 @@ class InMemoryInteraction:
     def _find(self, request_id: str, run_id: str | None, kind: str | None) -> PendingRequest:
         named = self._open.values() if run_id is None else [one] if (one := self._open.get((run_id, request_id))) is not None else []
         found = [
-            request
-            for request, answer in named
-            if not answer.done() and request.request_id == request_id and kind in (None, request.kind)
+            request for request, answer in named if not answer.done() and request.request_id == request_id and kind in (None, request.kind)
         ]
         if len(found) == 1:
             return found[0]

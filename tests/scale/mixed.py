@@ -138,7 +138,10 @@ class Mixed:
         # The defaults suit a few runs of a few minutes: 4 subagents of one name at work and 512 waiting, answers within 300 s. The limits on
         # what works at once stay; thousands have to wait for the few places, which is part of what is tried here.
         config = RunnerConfig(
-            interaction_mode=mode, approval_timeout_s=PLENTY_S, subagent_queue_backpressure_limit=10 * len(self.fates), background_tool_at_end="wait"
+            interaction_mode=mode,
+            approval_timeout_s=PLENTY_S,
+            subagent_queue_backpressure_limit=10 * len(self.fates),
+            background_tool_at_end="wait",
         )
         return Runner(log=self.log, interaction_provider=people, policy_engine=PolicyEngine([ASK_A_PERSON]), config=config)
 
@@ -250,7 +253,9 @@ class Mixed:
         """
         states = Counter(result.state for result in results)
         assert states == {"completed": len(self.fates)}, states
-        odd = [result.run_id for result in results if sorted(each.subagent_name for each in result.subagent_executions) != ["clerk", "scribe"]]
+        odd = [
+            result.run_id for result in results if sorted(each.subagent_name for each in result.subagent_executions) != ["clerk", "scribe"]
+        ]
         assert not odd, f"{len(odd)} runs have not had their two children, such as {odd[:3]}"
         assert len({child.run_id for result in results for child in result.subagent_executions}) == 2 * len(results)
         twice = [effect for effect, times in self.effects.items() if times != 1]
