@@ -7,8 +7,9 @@ holds a place can therefore always come to its end, and no nesting can lock itse
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import AsyncIterator
+import itertools
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 
@@ -30,13 +31,14 @@ class Places:
         self._most_per_target = most_per_target
         self._most_waiting = most_waiting
         self._taken: Counter[str] = Counter()
-        self._returning: deque[tuple[str, asyncio.Future[None]]] = deque()
-        self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
+        self._all_taken = 0
+        self._returning = _Queue()
+        self._waiting = _Queue()
 
     @property
     def taken(self) -> int:
         """How many are at work."""
-        return self._taken.total()
+        return self._all_taken
 
     async def take(self, target: str) -> Place:
         """A place for a subagent of that name, as soon as there is one.
@@ -55,37 +57,83 @@ class Places:
     def give(self, target: str) -> None:
         """Let go of a place of that name."""
         self._taken[target] -= 1
+        self._all_taken -= 1
+        # Nobody who waits could use what was free before, so one place that comes free is of use to one of them at most.
         for queue in (self._returning, self._waiting):
-            for waiter in [*queue]:
-                name, granted = waiter
-                if self._has_room(name) and not granted.done():
-                    queue.remove(waiter)
-                    self._taken[name] += 1
-                    granted.set_result(None)
+            chosen = queue.first(self._has_room)
+            if chosen is not None:
+                name, granted = chosen
+                self._taken_by(name)
+                granted.set_result(None)
+                return
 
     async def take_back(self, target: str) -> None:
         """A place again, before all who wait for their first."""
         await self._wait(target, self._returning)
 
-    async def _wait(self, target: str, queue: deque[tuple[str, asyncio.Future[None]]]) -> None:
-        # Whenever a place is given up, all who can have it get one; so if there is room now, nobody who waits could use it.
+    async def _wait(self, target: str, queue: _Queue) -> None:
+        # Whenever a place is given up, whoever can have it gets it; so if there is room now, nobody who waits could use it.
         if self._has_room(target):
-            self._taken[target] += 1
+            self._taken_by(target)
             return
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiter = (target, granted)
-        queue.append(waiter)
+        ticket, granted = queue.join(target)
         try:
             await granted
         except asyncio.CancelledError:
-            if waiter in queue:
-                queue.remove(waiter)
-            else:
+            if not queue.leave(target, ticket):
                 self.give(target)
             raise
 
+    def _taken_by(self, target: str) -> None:
+        self._taken[target] += 1
+        self._all_taken += 1
+
     def _has_room(self, target: str) -> bool:
-        return self._taken.total() < self._most and self._taken[target] < self._most_per_target
+        return self._all_taken < self._most and self._taken[target] < self._most_per_target
+
+
+class _Queue:
+    """Who waits, by name in the order of coming. However many wait, finding the next costs a look at each name only."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, OrderedDict[int, asyncio.Future[None]]] = {}
+        self._length = 0
+        self._tickets = itertools.count()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def join(self, name: str) -> tuple[int, asyncio.Future[None]]:
+        """A ticket, and what is done when its turn has come."""
+        ticket = next(self._tickets)
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(name, OrderedDict())[ticket] = granted
+        self._length += 1
+        return ticket, granted
+
+    def leave(self, name: str, ticket: int) -> bool:
+        """Go away; False if the turn had come."""
+        line = self._lines.get(name)
+        if line is None or line.pop(ticket, None) is None:
+            return False
+        self._length -= 1
+        if not line:
+            del self._lines[name]
+        return True
+
+    def first(self, can_go: Callable[[str], bool]) -> tuple[str, asyncio.Future[None]] | None:
+        """Take out whoever has waited longest of those whose name can go, or None."""
+        fronts = [(front, name) for name in self._lines if can_go(name) and (front := self._front(name)) is not None]
+        if not fronts:
+            return None
+        ticket, name = min(fronts)
+        granted = self._lines[name][ticket]
+        self.leave(name, ticket)
+        return name, granted
+
+    def _front(self, name: str) -> int | None:
+        # One that was cancelled stands there until its task has come to notice.
+        return next((ticket for ticket, granted in self._lines[name].items() if not granted.done()), None)
 
 
 class Place:

@@ -30,10 +30,10 @@ class InMemoryInteraction:
 
     async def next_request(self) -> PendingRequest:
         """The oldest request that waits, as soon as there is one."""
-        while not (waiting := self.pending()):
+        while (oldest := next((request for request, answer in self._open.values() if not answer.done()), None)) is None:
             self._news.clear()
             await self._news.wait()
-        return waiting[0]
+        return oldest
 
     def approve(self, request_id: str, *, by: str, reason: str | None = None, run_id: str | None = None) -> None:
         """Say yes to an approval request.
@@ -42,7 +42,7 @@ class InMemoryInteraction:
             UsageError: no approval of that id is pending, or in several runs and `run_id` does not say which.
             pydantic.ValidationError: `by` or `reason` is not what `ApprovalDecision` takes.
         """
-        self._find(request_id, run_id, "approval").set_result(ApprovalDecision(outcome="granted", by=by, reason=reason))
+        self._settle(self._find(request_id, run_id, "approval"), ApprovalDecision(outcome="granted", by=by, reason=reason))
 
     def deny(self, request_id: str, *, by: str, reason: str | None = None, run_id: str | None = None) -> None:
         """Say no to a request of either kind. Raises as `approve` does."""
@@ -54,7 +54,7 @@ class InMemoryInteraction:
 
     def answer(self, request_id: str, value: str, *, by: str, run_id: str | None = None) -> None:
         """Give the words that an input request asks for. Raises as `approve` does."""
-        self._find(request_id, run_id, "input").set_result(InputDecision(outcome="answered", by=by, value=value))
+        self._settle(self._find(request_id, run_id, "input"), InputDecision(outcome="answered", by=by, value=value))
 
     async def request_approval(self, request: ApprovalRequest) -> ApprovalDecision:
         """See `InteractionProvider.request_approval`."""
@@ -79,16 +79,19 @@ class InMemoryInteraction:
         return decision
 
     def _refuse(self, request_id: str, run_id: str | None, outcome: str, by: str, reason: str | None) -> None:
-        answer = self._find(request_id, run_id, None)
-        kind = next(request.kind for request, waiting in self._open.values() if waiting is answer)
-        decision = ApprovalDecision if kind == "approval" else InputDecision
-        answer.set_result(decision.model_validate({"outcome": outcome, "by": by, "reason": reason}))
+        request = self._find(request_id, run_id, None)
+        decision = ApprovalDecision if request.kind == "approval" else InputDecision
+        self._settle(request, decision.model_validate({"outcome": outcome, "by": by, "reason": reason}))
 
-    def _find(self, request_id: str, run_id: str | None, kind: str | None) -> asyncio.Future[BaseModel]:
+    def _settle(self, request: PendingRequest, decision: BaseModel) -> None:
+        # Out at once, and not when its run comes to notice: whoever answers thousands in a row would pass by all of them each time.
+        _request, answer = self._open.pop((request.run_id, request.request_id))
+        answer.set_result(decision)
+
+    def _find(self, request_id: str, run_id: str | None, kind: str | None) -> PendingRequest:
+        named = self._open.values() if run_id is None else [one] if (one := self._open.get((run_id, request_id))) is not None else []
         found = [
-            answer
-            for request, answer in self._open.values()
-            if not answer.done() and request.request_id == request_id and run_id in (None, request.run_id) and kind in (None, request.kind)
+            request for request, answer in named if not answer.done() and request.request_id == request_id and kind in (None, request.kind)
         ]
         if len(found) == 1:
             return found[0]
