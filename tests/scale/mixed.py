@@ -230,8 +230,9 @@ class Mixed:
                         one.result()
                 return ends.result()
             finally:
-                for one in (ends, *others):
-                    one.cancel()
+                ends.cancel()
+                for other in others:
+                    other.cancel()
                 await asyncio.gather(ends, *others, return_exceptions=True)
 
     def expected(self, results: Iterable[AgentResult]) -> Counter[tuple[str, str]]:
@@ -311,10 +312,11 @@ def measured(runs: int, path: Path, durability: Durability) -> Figures:
             effects=mixed.effects.total(),
             idle_kb=idle,
             peak_kb=peak,
-            file_kb=path.stat().st_size // 1024,
+            file_kb=0,
         )
 
-    return asyncio.run(whole())
+    found = asyncio.run(whole())
+    return msgspec.structs.replace(found, file_kb=path.stat().st_size // 1024)
 
 
 def _peak_kb() -> int:
