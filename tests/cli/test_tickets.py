@@ -88,7 +88,8 @@ def test_a_failure_is_told_to_the_model(afk: Afk, log: Path, parked: Parked) -> 
     [
         (("resolve", "@last", "t9"), 2, "has no ticket 't9'; open are: 't1'"),
         (("resolve", "@last", "t1", "--output", "{"), 2, "--output is not JSON"),
-        (("resolve", "@last", "t1", "--output", "[" * 5_000 + "]" * 5_000), 2, "--output is not JSON"),
+        # Newer interpreters read it, and Pydantic refuses to render it; either way the way out is told.
+        (("resolve", "@last", "t1", "--output", "[" * 5_000 + "]" * 5_000), 2, "JSON"),
         (("resolve", "@last", "t1", "--output", "1", "--text", "1"), 2, "leave one of them out"),
         (("fail", "@last", "t1"), 2, "--error"),
         (("fail", "@last", "t1", "--error", " "), 2, "error is a non-empty string"),
