@@ -14,8 +14,8 @@ if TYPE_CHECKING:
         JsonPathEquals,
         Matches,
         MaxSteps,
-        NoTool,
         NotContains,
+        NoTool,
         StateIs,
         ToolCalled,
     )
