@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from afk_es.evals.divergence import Divergence, Place
     from afk_es.evals.evidence import Evidence
+    from afk_es.evals.golden import Golden
     from afk_es.evals.verdict import Verdict
 
-__all__ = ["Divergence", "Evidence", "Place", "Verdict"]
+__all__ = ["Divergence", "Evidence", "Golden", "Place", "Verdict"]
 
 _HOMES = {
     "Divergence": "afk_es.evals.divergence",
     "Place": "afk_es.evals.divergence",
     "Evidence": "afk_es.evals.evidence",
+    "Golden": "afk_es.evals.golden",
     "Verdict": "afk_es.evals.verdict",
 }
 
