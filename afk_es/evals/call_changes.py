@@ -27,7 +27,7 @@ class Asked(NamedTuple):
 
     Attributes:
         path: the agents from the outermost to the one that asked.
-        index: its place among the calls of the answer.
+        position: its place among the calls of the answer.
         ordinal: its place among the calls of the run, from 0.
         call_id: of it.
         at: whatever the caller knows the answer by; two calls with equal ones stand in answers that were compared.
@@ -36,7 +36,7 @@ class Asked(NamedTuple):
     path: tuple[str, ...]
     name: str
     arguments: Any
-    index: int
+    position: int
     ordinal: int
     call_id: str
     at: Any = None
@@ -75,7 +75,7 @@ def counterparts(change: AnswerChange) -> list[tuple[Asked, Asked]]:
     pairs = _by(gone, come, lambda call: (call.path, call.name))
     taken = {id(call) for pair in pairs for call in pair}
     left = [call for call in gone if id(call) not in taken], [call for call in come if id(call) not in taken]
-    return pairs + _by(*left, lambda call: (call.path, call.index))
+    return pairs + _by(*left, lambda call: (call.path, call.position))
 
 
 def _by(gone: Sequence[Asked], come: Sequence[Asked], key: Any) -> list[tuple[Asked, Asked]]:

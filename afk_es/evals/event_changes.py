@@ -141,10 +141,10 @@ def _end(said: list[Change]) -> Iterator[Finding]:
 
 def end_finding(recorded: Entry | None, today: Entry | None) -> Finding:
     """That a run ends in another state, or does not end on one side."""
-    states = [None if entry is None else ended_as(entry) for entry in (recorded, today)]
+    expected, actual = (None if entry is None else ended_as(entry) for entry in (recorded, today))
     reason = "" if today is None else today.event.message or today.event.data.get("error") or today.event.data.get("reason") or ""
     message = "the run has no end today" if today is None else "the run ends in another state"
-    return Finding("end", "result", "state", *states, f"{message}: {reason}" if reason else message)
+    return Finding("end", "result", "state", expected, actual, f"{message}: {reason}" if reason else message)
 
 
 def ended_as(entry: Entry) -> str:
