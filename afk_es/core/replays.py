@@ -12,13 +12,14 @@ import msgspec
 from msgspec.structs import replace
 
 from afk_es.agents import Agent
+from afk_es.agents.transfer import transfer_tool
 from afk_es.clock import Clock
 from afk_es.core.delegation import Children, ChildRun
 from afk_es.core.handle import Stretch
 from afk_es.core.history import ThreadMemory
 from afk_es.core.outside import not_found
 from afk_es.core.places import Places
-from afk_es.core.recorded_agents import RecordedAgent
+from afk_es.core.recorded_agents import RecordedAgent, recorded_agent
 from afk_es.core.result import AgentResult
 from afk_es.core.wiring import check_same_agent
 from afk_es.errors import AgentMismatchError, UsageError
@@ -29,9 +30,11 @@ from afk_es.handlers.virtual_time import VirtualTime
 from afk_es.interaction import ApprovalDecision, ApprovalRequest, InputDecision, InputRequest
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, Draft, RunSpec, RunState, initial_state
+from afk_es.machine.delegation import TRANSFER
 from afk_es.machine.events import TERMINAL
 from afk_es.machine.inquiries import inquiries
 from afk_es.machine.values import Messages, digest, plain
+from afk_es.tools import Tool
 
 _NO_LIMIT = 1 << 30
 
@@ -121,8 +124,7 @@ class Replays:
         spec = spec_of(first)
         binding = await self.bind(agent)
         if isinstance(agent, RecordedAgent):
-            # Whoever asks people here, what they said is in the recording, where they were asked as it says.
-            binding = with_fields(binding, spec=agent.spec, data=plain(msgspec.to_builtins(agent.spec)))
+            binding = await self._recorded_team(binding, agent.spec, tapes[run_id], tapes)
         history = await self.memory.read(self.log, first.data.get("history", []))
         state = initial_state(*own, history)
         if spec.agent_path:
@@ -144,6 +146,22 @@ class Replays:
             if child and asked.child not in tapes:
                 since = child[0].at - events[asked.seq - 1].at
                 await self._read(child, tape.moment(asked.seq) + max(round(since.total_seconds() * 1e6), 0), tapes)
+
+    async def _recorded_team(self, binding: Binding, spec: RunSpec, tape: Tape, tapes: dict[str, Tape]) -> Binding:
+        """The binding of an agent that is made of its log, with the subagents that the log has runs of.
+
+        People are asked as the recording says, whoever asks them here.
+        """
+        team: dict[str, Binding] = {}
+        tools: dict[str, Tool[..., Any]] = {}
+        for asked in tape.subagents:
+            below = tapes.get(asked.child)
+            if below is not None:
+                known = spec_of(below.events[0])
+                agent = recorded_agent(known)
+                team[known.agent_name] = await self._recorded_team(await self.bind(agent), known, below, tapes)
+                tools[TRANSFER + known.agent_name] = transfer_tool(agent)
+        return with_fields(binding, spec=spec, data=plain(msgspec.to_builtins(spec)), subagents=team, tools=tools)
 
     def _started(self, first: AgentRunEvent, last: int, binding: Binding) -> Draft:
         data: dict[str, Any] = {
@@ -211,7 +229,8 @@ class _Family:
             "owner": self.replays.log.owner,
             "agent": child.binding.data,
             "user_message": child.task,
-            "context": child.context,
+            # What an agent hands on of its context is its code's affair.
+            "context": self.tapes[recorded].events[0].data.get("context", {}) if self.from_log else child.context,
             "parent": child.parent,
             "replay_of": {"run_id": recorded, "seq": len(self.tapes[recorded].events)},
         }
