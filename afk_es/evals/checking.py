@@ -84,9 +84,7 @@ async def check_golden(
     return check.report(clock.monotonic() - began, served=True)
 
 
-async def compare_with_golden(
-    golden: Golden, log: EventLog, run_id: str | Sequence[str], *, mode: MatchMode | None = None
-) -> CheckReport:
+async def compare_with_golden(golden: Golden, log: EventLog, run_id: str | Sequence[str], *, mode: MatchMode | None = None) -> CheckReport:
     """Compare a run that really happened, such as one of production or one with a real model, with a golden.
 
     Args:
@@ -133,9 +131,7 @@ def check_golden_sync(
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        check = check_golden(
-            golden, agent, mode=mode, policy_engine=policy_engine, config=config, runner_factory=runner_factory
-        )
+        check = check_golden(golden, agent, mode=mode, policy_engine=policy_engine, config=config, runner_factory=runner_factory)
         return asyncio.run(check)
     raise UsageError("check_golden_sync cannot be called where an event loop is running; use `await check_golden(...)`")
 

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from afk_es.debugger.changes import changes
+from afk_es.debugger.exchange.golden_facts import Outcome
 from afk_es.evals.call_changes import Asked, CallLedger
 from afk_es.evals.divergence import Divergence, Place
 from afk_es.evals.finding import Finding
-from afk_es.evals.golden import Golden, Outcome
+from afk_es.evals.golden import Golden
 from afk_es.machine.events import TERMINAL
 
 Fact = dict[str, Any]
@@ -56,7 +57,11 @@ def _answer(outcome: Outcome, events: list[Fact], last: Fact) -> Iterator[tuple[
     validated = next((event for event in reversed(events) if event["type"] == "output_validated"), None)
     structured = last["data"].get("structured_response") if validated is None else validated["data"]["output"]
     for change in changes(outcome.final_structured, structured, "final_structured"):
-        yield Finding("answer", "result", change.path, change.before, change.after, "the final answer is another one"), validated or last, None
+        yield (
+            Finding("answer", "result", change.path, change.before, change.after, "the final answer is another one"),
+            validated or last,
+            None,
+        )
 
 
 def _asked(calls: Iterable[tuple[str, Any, str, Fact | None]]) -> list[Asked]:
