@@ -5,7 +5,6 @@ Nothing that a model or a tool wrote reaches the terminal as it is: control char
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from difflib import unified_diff
 from typing import Any
@@ -68,7 +67,7 @@ def verdict_text(report: CheckReport) -> str:
 def divergence_text(found: Divergence) -> str:
     """A divergence in one line: its class, field and place, and both values."""
     values = " -> ".join(_shorts(found.expected, found.actual))
-    return f"{found.kind} {found.field} at {_where(found)}: {values}"
+    return f"{found.kind} {found.field} {_where(found)}: {values}"
 
 
 _TONES: dict[str, Tone] = {"passed": "good", "diverged": "bad", "not_measurable": "mark"}
@@ -230,8 +229,7 @@ def _where(found: Divergence) -> str:
     if place is None:
         return "the golden"
     side = "" if found.today is not None else " of the golden"
-    tool = f" {place.tool_name}" if place.tool_name else ""
-    return f"step {place.step}, {place.type}{tool} @{place.seq}{side}"
+    return f"@{place.seq}{side} {place.tool_name}".rstrip()
 
 
 _ONE_SIDE = 32
@@ -241,7 +239,8 @@ _ONE_SIDE = 32
 def _shorts(*values: Any) -> list[str]:
     """Both values, each from shortly before they differ."""
     texts = ["nothing" if value is None else compact_json(value) for value in values]
-    shared = len(os.path.commonprefix(texts))
+    pairs = enumerate(zip(*texts, strict=False))
+    shared = next((index for index, (one, other) in pairs if one != other), min(map(len, texts)))
     if max(map(len, texts)) > _ONE_SIDE and shared > _ONE_SIDE // 4:
         begin = shared - _ONE_SIDE // 4
         texts = [f"{ELLIPSIS}{text[begin:]}" for text in texts]

@@ -70,7 +70,7 @@ def rules(*, largest: int = 100) -> PolicyEngine:
     """Refunds above that need a person."""
 
     def too_large(event: Any) -> bool:
-        return event.tool_name == "refund" and event.tool_args["amount"] > largest
+        return event.tool_name == "refund" and int(event.tool_args["amount"]) > largest
 
     return PolicyEngine([PolicyRule(rule_id="large-refunds", action="deny", condition=too_large, reason="that is a lot of money")])
 
