@@ -20,10 +20,12 @@ if TYPE_CHECKING:
         ToolCalled,
     )
     from afk_es.evals.assertion_data import assertion_from, assertions_from, register_assertion
+    from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
     from afk_es.evals.criteria import Assertion, Scorer
     from afk_es.evals.datasets import load_cases
     from afk_es.evals.divergence import Divergence, Place
     from afk_es.evals.evidence import Evidence
+    from afk_es.evals.golden import Golden
     from afk_es.evals.models import EvalBudget, EvalCase, EvalCaseResult, EvalSuiteConfig, EvalSuiteResult
     from afk_es.evals.repeats import pass_all_k, pass_at_k, wilson_interval
     from afk_es.evals.suite import EvalProgress, arun_suite, run_suite
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Assertion",
+    "CheckReport",
+    "CheckedRun",
     "Contains",
     "Divergence",
     "Equals",
@@ -42,7 +46,9 @@ __all__ = [
     "EvalSuiteConfig",
     "EvalSuiteResult",
     "Evidence",
+    "Golden",
     "JsonPathEquals",
+    "LeftOver",
     "Matches",
     "MaxSteps",
     "NoTool",
@@ -77,23 +83,27 @@ _HOMES = {
     "assertion_from": "afk_es.evals.assertion_data",
     "assertions_from": "afk_es.evals.assertion_data",
     "register_assertion": "afk_es.evals.assertion_data",
+    "CheckReport": "afk_es.evals.check_report",
+    "CheckedRun": "afk_es.evals.check_report",
+    "LeftOver": "afk_es.evals.check_report",
+    "Assertion": "afk_es.evals.criteria",
+    "Scorer": "afk_es.evals.criteria",
     "load_cases": "afk_es.evals.datasets",
+    "Divergence": "afk_es.evals.divergence",
+    "Place": "afk_es.evals.divergence",
+    "Evidence": "afk_es.evals.evidence",
+    "Golden": "afk_es.evals.golden",
+    "EvalBudget": "afk_es.evals.models",
+    "EvalCase": "afk_es.evals.models",
+    "EvalCaseResult": "afk_es.evals.models",
+    "EvalSuiteConfig": "afk_es.evals.models",
+    "EvalSuiteResult": "afk_es.evals.models",
     "pass_all_k": "afk_es.evals.repeats",
     "pass_at_k": "afk_es.evals.repeats",
     "wilson_interval": "afk_es.evals.repeats",
     "EvalProgress": "afk_es.evals.suite",
     "arun_suite": "afk_es.evals.suite",
     "run_suite": "afk_es.evals.suite",
-    "Assertion": "afk_es.evals.criteria",
-    "Scorer": "afk_es.evals.criteria",
-    "Divergence": "afk_es.evals.divergence",
-    "Place": "afk_es.evals.divergence",
-    "EvalBudget": "afk_es.evals.models",
-    "EvalCase": "afk_es.evals.models",
-    "EvalCaseResult": "afk_es.evals.models",
-    "EvalSuiteConfig": "afk_es.evals.models",
-    "EvalSuiteResult": "afk_es.evals.models",
-    "Evidence": "afk_es.evals.evidence",
     "Verdict": "afk_es.evals.verdict",
 }
 

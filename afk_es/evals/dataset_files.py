@@ -100,6 +100,8 @@ def _unique_keys_loader() -> Any:
     def mapping(loader: Any, node: Any) -> dict[Any, Any]:
         own: set[Any] = set()
         for key_node, _value in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = loader.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable) or key in own:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice, or is none", key_node.start_mark)

@@ -69,9 +69,7 @@ def load_cases(
     return _cases(source, rows_of(source), agent, where)
 
 
-def _cases(
-    source: Path, rows: Iterator[Row], agent: Agent | Mapping[str, Agent], where: dict[str, Source] | None
-) -> Iterator[EvalCase]:
+def _cases(source: Path, rows: Iterator[Row], agent: Agent | Mapping[str, Agent], where: dict[str, Source] | None) -> Iterator[EvalCase]:
     seen: dict[str, str] = {}
     for number, (place, row) in enumerate(rows, 1):
         if not isinstance(row, dict):
@@ -145,7 +143,7 @@ def _found(row: dict[str, Any], source: Source) -> Any:
 
 
 def _source(path: str) -> Source:
-    if not isinstance(path, str) or "{" not in path:
+    if "{" not in path:
         return path_steps(path)
     # Of "{task_id}-{trial}", every second piece stood in braces.
     return [piece if number % 2 == 0 else path_steps(piece) for number, piece in enumerate(re.split(r"\{([^{}]*)\}", path))]

@@ -1,100 +1,120 @@
-"""A support desk for the tests of suites: agents on scripts, tools that hang, and what they cost."""
+"""The desk: an agent with a model that is a script, tools, a policy and limits; runs of it, goldens of them, and edits of both."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from afk_es import Agent, Runner, tool
-from afk_es.evals.models import EvalCase, EvalCaseResult, EvalSuiteConfig, EvalSuiteResult
-from afk_es.evals.suite import run_suite
-from afk_es.llms import LLMRequest, LLMResponse, ToolCall, Usage
+from afk_es.agents import Agent, FailSafeConfig, PolicyEngine, PolicyRule
+from afk_es.clock import SeededIds, SimulatedClock
+from afk_es.core import AgentResult, Runner, RunnerConfig
+from afk_es.evals.golden import Golden
+from afk_es.llms import LLMResponse, ToolCall, Usage
+from afk_es.log.memory import MemoryEventLog
 from afk_es.testing import ScriptedModel
+from afk_es.tools import tool
 
-TOKENS = 60
-COST = 0.01
+INSTRUCTIONS = "You are the returns desk.\nLook every order up before you pay anything back.\nBe brief, and never promise a date."
 
 
-def answer(text: str = "done", *, tokens: int | None = TOKENS, cost: float | None = COST) -> LLMResponse:
+@tool(read_only=True, timeout=5.0)
+async def look(order: int) -> dict[str, Any]:
+    """Look an order up."""
+    return {"order": order, "status": "lost", "paid": 20}
+
+
+@tool(timeout=10.0)
+async def refund(order: int, amount: int) -> str:
+    """Pay money back for an order."""
+    return f"refunded {amount} for {order}"
+
+
+@tool
+async def notify(order: int) -> str:
+    """Tell the customer."""
+    return f"told about {order}"
+
+
+TOOLS = (look, refund, notify)
+
+
+def asks(*wanted: tuple[str, dict[str, Any]], text: str = "") -> LLMResponse:
+    """An answer that calls tools."""
+    calls = tuple(ToolCall(f"c{index}", name, arguments) for index, (name, arguments) in enumerate(wanted, start=1))
+    return LLMResponse(text=text, tool_calls=calls, finish_reason="tool_calls", usage=Usage(10, 2, 12), cost_usd=0.25)
+
+
+def says(text: str) -> LLMResponse:
     """A final answer."""
-    return LLMResponse(text=text, usage=_usage(tokens), cost_usd=cost)
+    return LLMResponse(text=text, finish_reason="stop", usage=Usage(10, 2, 12), cost_usd=0.25)
 
 
-def wants(*names: str, tokens: int | None = TOKENS, cost: float | None = COST) -> LLMResponse:
-    """An answer that asks for these tools."""
-    calls = tuple(ToolCall(f"c{number}", name, {}) for number, name in enumerate(names, 1))
-    return LLMResponse(text="", tool_calls=calls, usage=_usage(tokens), cost_usd=cost)
+LOOK: tuple[str, dict[str, Any]] = ("look", {"order": 7})
+REFUND: tuple[str, dict[str, Any]] = ("refund", {"order": 7, "amount": 20})
+NOTIFY: tuple[str, dict[str, Any]] = ("notify", {"order": 7})
+ANSWER = "Order 7 was lost; 20 EUR are on their way back."
+
+SCRIPT: tuple[Any, ...] = (asks(LOOK), asks(REFUND, NOTIFY), says(ANSWER))
 
 
-def _usage(tokens: int | None) -> Usage | None:
-    return None if tokens is None else Usage(tokens - 10, 10, tokens)
+def agent(*script: Any, tools: Sequence[Any] = TOOLS, limits: dict[str, Any] | None = None, **fields: Any) -> Agent:
+    """The desk, with what a test changes of it; without a script, the one that was recorded."""
+    safe = {"max_wall_time_s": None, **(limits or {})}
+    settings: dict[str, Any] = {"instructions": INSTRUCTIONS, "reasoning_effort": "low", **fields}
+    return Agent(name="desk", model=ScriptedModel(list(script or SCRIPT)), tools=tools, fail_safe=FailSafeConfig(**safe), **settings)
 
 
-@tool
-def look() -> str:
-    """Look something up."""
-    return "found"
+def rules(*, largest: int = 100) -> PolicyEngine:
+    """Refunds above that need a person."""
+
+    def too_large(event: Any) -> bool:
+        return event.tool_name == "refund" and int(event.tool_args["amount"]) > largest
+
+    return PolicyEngine([PolicyRule(rule_id="large-refunds", action="deny", condition=too_large, reason="that is a lot of money")])
 
 
-@tool
-async def hang() -> str:
-    """Never return."""
-    await asyncio.Event().wait()
-    return ""
+async def ran(
+    described: Agent | None = None, *, log: MemoryEventLog | None = None, seed: int = 0, policy: PolicyEngine | None = None, **config: Any
+) -> tuple[MemoryEventLog, AgentResult]:
+    """A run of the agent that really happens, in a log in memory, which is left open."""
+    log = log if log is not None else MemoryEventLog()
+    clock = SimulatedClock(tick=0.01, autojump_threshold_s=0.01)
+    runner = Runner(log=log, config=RunnerConfig(**config), policy_engine=policy or rules(), clock=clock, ids=SeededIds(seed))
+    async with runner:
+        result = await runner.run(described or agent(), user_message="Where is order 7?")
+    await log.open()
+    return log, result
 
 
-LET_GO = threading.Event()
-"""Never set: what waits for it is left behind."""
+async def recorded(
+    described: Agent | None = None, *, policy: PolicyEngine | None = None, name: str = "lost-order", **config: Any
+) -> Golden:
+    """A golden of a run of the agent."""
+    log, result = await ran(described, policy=policy, **config)
+    return await Golden.of(log, result.run_id, name=name)
 
 
-@tool
-def hang_in_a_thread() -> str:
-    """Never return, and occupy a thread."""
-    LET_GO.wait()
-    return ""
+Edit = Callable[[list[dict[str, Any]]], None]
+"""Changes the lines of a golden file, decoded."""
 
 
-def agent(*script: LLMResponse | str | Exception, tools: tuple[Any, ...] = (), **fields: Any) -> Agent:
-    """An agent on a script."""
-    return Agent(model=ScriptedModel(list(script)), tools=tools, **fields)
+def edited(golden: Golden, directory: Path, edit: Edit) -> Golden:
+    """The golden as it is read back after somebody has edited its file."""
+    path = directory / f"{golden.name}.golden.jsonl"
+    golden.write(path)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    edit(lines)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return Golden.read(path)
 
 
-class Tireless:
-    """An agent whose model asks for a tool again and again; `asked` says how often."""
-
-    def __init__(self, **answers: Any) -> None:
-        self.asked = 0
-        self._answers = answers
-        self.agent = Agent(model=ScriptedModel(self._next), tools=(look,))
-
-    def _next(self, request: LLMRequest) -> LLMResponse:
-        self.asked += 1
-        return wants("look", **self._answers)
+def events_in(lines: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """The lines that are events of that type."""
+    return [line for line in lines if line.get("fact") == "event" and line["type"] == kind]
 
 
-def polite(name: str = "polite", **fields: Any) -> EvalCase:
-    """A case that passes."""
-    return EvalCase(**{"name": name, "agent": agent(answer()), "user_message": "hi", **fields})
-
-
-def in_memory() -> Runner:
-    """A Runner with a log of its own."""
-    return Runner(log=":memory:")
-
-
-def ran(*cases: EvalCase, factory: Callable[[], Any] = in_memory, **config: Any) -> EvalSuiteResult:
-    """What a suite of these cases came to."""
-    return run_suite(runner_factory=factory, cases=cases, config=EvalSuiteConfig(**config))
-
-
-def row_of(case: EvalCase, **config: Any) -> EvalCaseResult:
-    """The row of a suite of this one case."""
-    (row,) = ran(case, **config).results
-    return row
-
-
-def why(row: EvalCaseResult) -> list[tuple[str, str]]:
-    """Names and messages of the reasons."""
-    return [(reason.name, reason.message) for reason in row.reasons]
+def facts_in(lines: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """The lines of that kind."""
+    return [line for line in lines if line.get("fact") == kind]

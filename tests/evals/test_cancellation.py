@@ -16,7 +16,7 @@ from afk_es.evals.models import EvalCase, EvalSuiteConfig
 from afk_es.evals.suite import arun_suite
 from afk_es.llms import LLMRequest, LLMResponse
 from afk_es.testing import ScriptedModel
-from tests.evals.desk import polite
+from tests.evals.suites import polite
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ PROGRAM = """
 import sys
 from afk_es import Runner
 from afk_es.evals import EvalCase, EvalSuiteConfig, run_suite
-from tests.evals.desk import agent, hang, polite, wants
+from tests.evals.suites import agent, hang, polite, wants
 
 def told(news):
     if (news.kind, news.name) == ("started", "hanging"):

@@ -15,7 +15,7 @@ from afk_es.evals.answers import Contains
 from afk_es.evals.datasets import load_cases
 from afk_es.evals.models import EvalBudget, EvalCase
 from afk_es.evals.suite import run_suite
-from tests.evals.desk import agent, answer, in_memory
+from tests.evals.suites import agent, answer, in_memory
 
 AGENT = agent(answer())
 ROOT = Path(__file__).parents[2]

@@ -56,7 +56,7 @@ def test_one_draw_is_the_pass_rate_and_more_draws_part_ways() -> None:
     ],
 )
 def test_the_interval_is_that_of_the_published_examples(passed: int, n: int, low: float, high: float) -> None:
-    assert wilson_interval(passed, n) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+    assert wilson_interval(passed, n) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_the_interval_holds_the_chances_that_a_score_test_would_not_reject() -> None:

@@ -21,7 +21,7 @@ from afk_es.evals.suite import EvalProgress, arun_suite, run_suite
 from afk_es.evals.verdict import Verdict
 from afk_es.llms import LLMRequest, LLMResponse
 from afk_es.testing import ScriptedModel
-from tests.evals.desk import LET_GO, TOKENS, agent, answer, hang, hang_in_a_thread, in_memory, look, polite, ran, row_of, wants, why
+from tests.evals.suites import LET_GO, TOKENS, agent, answer, hang, hang_in_a_thread, in_memory, look, polite, ran, row_of, wants, why
 
 
 def is_done(result: AgentResult) -> bool:
@@ -89,7 +89,7 @@ def test_what_raises_is_a_row_with_the_reason_and_the_suite_goes_on() -> None:
         polite("exiting", assertions=[_exits]),
         polite("failing by pytest", assertions=[_fails_by_pytest]),
         polite("refusing", assertions=[lambda result: False]),
-        polite("no bool", assertions=[lambda result: None]),  # type: ignore[list-item]
+        polite("no bool", assertions=[lambda result: None]),
         polite("fine"),
     )
     rows = {row.name: row for row in suite.results}
