@@ -74,7 +74,9 @@ class Attempt:
         self._started_at: dt.datetime | None = None
         self._began = 0.0
         self._timed_out = False
-        self._ended = False
+        self._task: asyncio.Task[object] | None = None
+        self._running = False
+        self._cut_by: PassedBudget | None = None
 
     @property
     def crowded(self) -> bool:
@@ -84,6 +86,7 @@ class Attempt:
     async def run(self) -> EvalCaseResult:
         """Run it and judge it. Whatever users' code does is in the row; cancelling this cancels the run, and leaves nothing open."""
         self._started_at, self._began = _CLOCK.now(), _CLOCK.monotonic()
+        self._task = asyncio.current_task()
         deadline = None if self._timeout is None else asyncio.get_running_loop().time() + self._timeout
         try:
             golden = await self._read_golden(deadline)
@@ -91,16 +94,25 @@ class Attempt:
             await self._within(runner, golden, deadline)
         except Cut as cut:
             return self.row(cut.outcome, cut.verdict)
+        except asyncio.CancelledError:
+            if self._cut_by is None or self._task is None or self._task.uncancel():
+                raise
+        if self._cut_by is not None:
+            return self.row("failed", Verdict("budget", False, self._cut_by.message))
         return self._judged_row()
 
     async def cut(self, passed: PassedBudget) -> None:
-        """End the run now: the suite's time is over."""
-        if self._ended:
+        """End it now, whatever it is doing: the suite's time is over. A run is laid down; nothing is judged any more."""
+        if self._cut_by is not None or self._task is None:
             return
+        self._cut_by = passed
         if self.meter.passed is None:
             self.meter.passed = passed
-        if self._handle is not None:
+        if self._handle is not None and self._running:
             await self._handle.interrupt(passed.message)
+            asyncio.get_running_loop().call_later(_LYING_DOWN_S, self._task.cancel)
+        else:
+            self._task.cancel()
 
     def row(self, outcome: Outcome, *reasons: Verdict) -> EvalCaseResult:
         """The row, with as much as is known by now."""
@@ -173,7 +185,7 @@ class Attempt:
             async with runner:
                 self._log = runner.log.location
                 self._result = await self._run(runner, deadline)
-                if not self._timed_out:
+                if not self._timed_out and self._cut_by is None:
                     await self._judge(Evidence(self._result, runner.log, self.case), deadline)
                     await self._compare(golden, runner, deadline)
         except (Cut, asyncio.CancelledError):
@@ -195,8 +207,7 @@ class Attempt:
         except TimeoutError:
             self._timed_out = True
             raise Cut("timeout", f"the run did not begin within {self._timeout:g} s") from None
-        if self.meter.passed is not None:
-            await handle.interrupt(self.meter.passed.message)
+        self._running = True
         ending = asyncio.ensure_future(handle.await_result())
         try:
             await self._until_it_ends(ending, handle, deadline)
@@ -207,7 +218,7 @@ class Attempt:
                 self._result = ending.result()
             raise
         finally:
-            self._ended = True
+            self._running = False
         if not ending.done():
             await let_go(ending)
             raise Cut("timeout", f"the run did not end within {_LYING_DOWN_S:g} s of being told to; it was left behind")

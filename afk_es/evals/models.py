@@ -90,7 +90,8 @@ class EvalCase(BaseModel):
         tags: for the table by tag; default none.
         budget: default, the suite's.
         assertions: all of them have to pass, and those of the suite: functions of the result that answer a bool, or objects with `name`
-            and `check(evidence) -> Verdict`; sync (in a thread of their own, so that one that hangs is left behind) or async.
+            and `check(evidence) -> Verdict`; sync (in a thread of their own, so that one that hangs is left behind) or async, and then
+            they must not block the event loop.
         scorers: functions of the result that answer a number from 0 to 1, or objects with `name` and `score(evidence) -> Verdict`.
         expected_state: the state the run has to end in, one of several, or "any"; default "completed".
         expected_output: what criteria compare with, through `evidence.case`; refused where there is none that could. Default None.
@@ -171,8 +172,8 @@ class EvalSuiteConfig(BaseModel):
         max_concurrency: cases at once, at most; default 4.
         fail_fast: after the first row that did not pass no further case starts; those under way come to their end. Default False.
         timeout_per_case_s: seconds for one attempt, with its Runner and its criteria; default None, as long as it takes.
-        total_budget: for the whole suite. When it is used up no further case starts, and those under way are cut. `max_duration_s` is of
-            the suite's start, `max_steps` of all runs together.
+        total_budget: for all cases together. Once it is used up no further case starts, and those under way are cut before their next call;
+            when `max_duration_s`, which counts from the suite's start, is over, they are cut at once and no longer judged.
         assertions: for each case, besides its own.
         scorers: the same.
         budget: of a case that has none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,13 @@ from afk_es.evals.models import EvalBudget, EvalCase
 from afk_es.llms import LLMResponse, ToolCall, Usage
 from afk_es.log import open_log
 from afk_es.testing import ScriptedModel
-from tests.evals.suites import COST, TOKENS, Tireless, agent, answer, hang, hang_in_a_thread, look, polite, ran, row_of, wants, why
+from tests.evals.suites import COST, LET_GO, TOKENS, Tireless, agent, answer, hang, hang_in_a_thread, look, polite, ran, row_of, wants, why
+
+
+async def _never(result: AgentResult) -> bool:
+    await asyncio.Event().wait()
+    return True
+
 
 TRANSFER = LLMResponse(
     tool_calls=(ToolCall("c1", "transfer_to_helper", {"task": "go"}),), usage=Usage(TOKENS - 10, 10, TOKENS), cost_usd=COST
@@ -160,6 +167,16 @@ def test_a_total_duration_cuts_hanging_cases_and_starts_no_other() -> None:
     assert [row.outcome for row in suite.results] == ["failed", "failed", "not_run"]
     assert why(suite.results[0])[0][1].startswith("total_budget.max_duration_s")
     assert suite.duration_s < 5
+
+
+@pytest.mark.parametrize("assertion", [lambda result: LET_GO.wait(), _never])
+def test_a_total_duration_cuts_what_hangs_outside_of_runs_as_well(assertion: Any) -> None:
+    """Without a timeout of its own, a criterion or a factory that hangs would hold up the suite for good."""
+    suite = ran(polite(assertions=assertion), execution_mode="parallel", total_budget=EvalBudget(max_duration_s=0.1))
+    (row,) = suite.results
+    assert (row.outcome, row.state, why(row)[0][0]) == ("failed", "completed", "budget")
+    (hanging,) = ran(polite(), factory=lambda: LET_GO.wait(), total_budget=EvalBudget(max_duration_s=0.1)).results
+    assert (hanging.outcome, hanging.run_id, why(hanging)[0][0]) == ("failed", None, "budget")
 
 
 def test_a_case_without_a_budget_has_the_suites() -> None:
