@@ -7,15 +7,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from afk_es.evals.criteria import Assertion, Scorer
     from afk_es.evals.divergence import Divergence, Place
     from afk_es.evals.evidence import Evidence
+    from afk_es.evals.models import EvalBudget, EvalCase, EvalCaseResult, EvalSuiteConfig, EvalSuiteResult
     from afk_es.evals.verdict import Verdict
 
-__all__ = ["Divergence", "Evidence", "Place", "Verdict"]
+__all__ = [
+    "Assertion",
+    "Divergence",
+    "EvalBudget",
+    "EvalCase",
+    "EvalCaseResult",
+    "EvalSuiteConfig",
+    "EvalSuiteResult",
+    "Evidence",
+    "Place",
+    "Scorer",
+    "Verdict",
+]
 
 _HOMES = {
+    "Assertion": "afk_es.evals.criteria",
+    "Scorer": "afk_es.evals.criteria",
     "Divergence": "afk_es.evals.divergence",
     "Place": "afk_es.evals.divergence",
+    "EvalBudget": "afk_es.evals.models",
+    "EvalCase": "afk_es.evals.models",
+    "EvalCaseResult": "afk_es.evals.models",
+    "EvalSuiteConfig": "afk_es.evals.models",
+    "EvalSuiteResult": "afk_es.evals.models",
     "Evidence": "afk_es.evals.evidence",
     "Verdict": "afk_es.evals.verdict",
 }
