@@ -139,26 +139,7 @@ class CallPattern:
             return _value("arguments", expected, actual)
         if isinstance(actual, str):
             return [Mismatch("arguments", describe(expected), actual, f"the call's arguments are no JSON object: {shown(actual)}")]
-        both = [name for name in expected if name in actual]
-        found = [each for name in both for each in _value(_inner("arguments", name), expected[name], actual[name])]
-        if self.match != "subset":
-            found += [
-                Mismatch(
-                    _inner("arguments", name),
-                    describe(value),
-                    None,
-                    f"expected {shown(describe(value))}, and the call has no such argument",
-                )
-                for name, value in expected.items()
-                if name not in actual
-            ]
-        if self.match != "superset":
-            found += [
-                Mismatch(_inner("arguments", name), None, value, f"not expected, and the call has {shown(value)}")
-                for name, value in actual.items()
-                if name not in expected
-            ]
-        return found
+        return unlike("arguments", expected, actual, self.match or "exact")
 
     def of_trajectory(self, match: ArgumentMatch) -> CallPattern:
         """The same, with how arguments are compared where it does not say itself."""
@@ -258,10 +239,6 @@ def _named(name: str, glob: str) -> bool:
     return name == glob or fnmatchcase(name, glob)
 
 
-def _inner(path: str, name: object) -> str:
-    return f"{path}.{name}"
-
-
 def _unequal(field: str, expected: Any, actual: Any) -> Mismatch:
     wanted = describe(expected)
     return Mismatch(field, wanted, actual, f"expected {_written(expected)}, got {shown(actual)}")
@@ -272,6 +249,20 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
+def unlike(path: str, expected: Any, actual: Any, match: ArgumentMatch) -> list[Mismatch]:
+    """Where JSON data is not as expected; see this module for what may be expected.
+
+    Args:
+        path: what the data is called.
+        match: how the names of an object are compared; those of objects in it have to be the same.
+    """
+    if match == "ignore":
+        return []
+    if isinstance(expected, Mapping) and isinstance(actual, dict):
+        return _object(path, expected, actual, match)
+    return _value(path, expected, actual)
+
+
 def _value(path: str, expected: Any, actual: Any) -> list[Mismatch]:
     """Where a value is not as expected, at any depth."""
     match expected:
@@ -280,7 +271,7 @@ def _value(path: str, expected: Any, actual: Any) -> list[Mismatch]:
         case re.Pattern():
             fits = isinstance(actual, str) and expected.search(actual) is not None
         case Mapping():
-            return _object(path, expected, actual) if isinstance(actual, dict) else [_unequal(path, expected, actual)]
+            return _object(path, expected, actual, "exact") if isinstance(actual, dict) else [_unequal(path, expected, actual)]
         case list() | tuple():
             return _array(path, expected, actual) if isinstance(actual, list) else [_unequal(path, expected, actual)]
         case bool() | None:
@@ -299,15 +290,16 @@ def _value(path: str, expected: Any, actual: Any) -> list[Mismatch]:
     return [] if fits else [_unequal(path, expected, actual)]
 
 
-def _object(path: str, expected: Mapping[str, Any], actual: dict[str, Any]) -> list[Mismatch]:
+def _object(path: str, expected: Mapping[str, Any], actual: dict[str, Any], match: ArgumentMatch) -> list[Mismatch]:
     found = []
     for name in dict.fromkeys([*expected, *actual]):
-        if name not in actual:
-            found.append(Mismatch(_inner(path, name), describe(expected[name]), None, "expected, and it is not there"))
-        elif name not in expected:
-            found.append(Mismatch(_inner(path, name), None, actual[name], f"not expected, and there is {shown(actual[name])}"))
-        else:
-            found += _value(_inner(path, name), expected[name], actual[name])
+        field = f"{path}.{name}"
+        if name in expected and name in actual:
+            found += _value(field, expected[name], actual[name])
+        elif name in expected and match != "subset":
+            found.append(Mismatch(field, describe(expected[name]), None, f"expected {_written(expected[name])}, and it is not there"))
+        elif name in actual and match != "superset":
+            found.append(Mismatch(field, None, actual[name], f"not expected, and there is {shown(actual[name])}"))
     return found
 
 
