@@ -128,7 +128,7 @@ def _wanted(expected: Any, evidence: Evidence) -> Any:
 
 
 def _nothing_expected(name: str) -> Verdict:
-    return Verdict(name, True, "the case has no expected_output", exercised=False, score=1.0)
+    return Verdict(name, True, "the case has no expected_output", exercised=False)
 
 
 def _data(expected: Any) -> Any:
