@@ -320,14 +320,14 @@ def _of_data(data: Mapping[str, Any]) -> CallPattern:
         what = f"has no key {', '.join(sorted(map(repr, unknown)))}" if unknown else 'needs a "tool"'
         raise UsageError(f"a call of a reference {what}; its keys are: {', '.join(sorted(_KEYS))}")
     arguments = data.get("arguments")
-    return CallPattern(data["tool"], _matchers(arguments), data.get("match"), data.get("agent"))
+    return CallPattern(data["tool"], matchers_in(arguments), data.get("match"), data.get("agent"))
 
 
 def _anything(value: Any) -> bool:
     return True
 
 
-def _matchers(value: Any) -> Any:
+def matchers_in(value: Any) -> Any:
     """Data with `{"$type": ...}`, `{"$regex": ...}` and `{"$any": true}` made into what they mean."""
     match value:
         case {"$type": name, **rest} if not rest:
@@ -342,9 +342,9 @@ def _matchers(value: Any) -> Any:
         case {"$any": True, **rest} if not rest:
             return _anything
         case Mapping():
-            return {name: _matchers(inner) for name, inner in value.items()}
+            return {name: matchers_in(inner) for name, inner in value.items()}
         case list():
-            return [_matchers(inner) for inner in value]
+            return [matchers_in(inner) for inner in value]
         case _:
             return value
 
