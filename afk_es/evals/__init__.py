@@ -20,17 +20,28 @@ if TYPE_CHECKING:
         ToolCalled,
     )
     from afk_es.evals.assertion_data import assertion_from, assertions_from, register_assertion
+    from afk_es.evals.call_pattern import CallPattern, Mismatch, call
+    from afk_es.evals.calls import RecordedCall, calls_of
     from afk_es.evals.criteria import Assertion, Scorer
     from afk_es.evals.datasets import load_cases
     from afk_es.evals.divergence import Divergence, Place
     from afk_es.evals.evidence import Evidence
+    from afk_es.evals.judge import Judgement, LLMJudge
+    from afk_es.evals.likeness import JsonLike, Similarity, json_like, similarity
     from afk_es.evals.models import EvalBudget, EvalCase, EvalCaseResult, EvalSuiteConfig, EvalSuiteResult
+    from afk_es.evals.recorded_results import recorded_evidence, recorded_result
     from afk_es.evals.repeats import pass_all_k, pass_at_k, wilson_interval
+    from afk_es.evals.rescoring import RunSelection, arescore, rescore
+    from afk_es.evals.run_checks import RunChecks, Within, checks, no_errors, within
     from afk_es.evals.suite import EvalProgress, arun_suite, run_suite
+    from afk_es.evals.temporal import Claim, always, at_most, eventually, never, precedes, responds
+    from afk_es.evals.trajectory import Missing, Trajectory, TrajectoryMatch, match_trajectory
     from afk_es.evals.verdict import Verdict
 
 __all__ = [
     "Assertion",
+    "CallPattern",
+    "Claim",
     "Contains",
     "Divergence",
     "Equals",
@@ -42,28 +53,90 @@ __all__ = [
     "EvalSuiteConfig",
     "EvalSuiteResult",
     "Evidence",
+    "JsonLike",
     "JsonPathEquals",
+    "Judgement",
+    "LLMJudge",
     "Matches",
     "MaxSteps",
+    "Mismatch",
+    "Missing",
     "NoTool",
     "NotContains",
     "Place",
+    "RecordedCall",
+    "RunChecks",
+    "RunSelection",
     "Scorer",
+    "Similarity",
     "StateIs",
     "ToolCalled",
+    "Trajectory",
+    "TrajectoryMatch",
     "Verdict",
+    "Within",
+    "always",
+    "arescore",
     "arun_suite",
     "assertion_from",
     "assertions_from",
+    "at_most",
+    "call",
+    "calls_of",
+    "checks",
+    "eventually",
+    "json_like",
     "load_cases",
+    "match_trajectory",
+    "never",
+    "no_errors",
     "pass_all_k",
     "pass_at_k",
+    "precedes",
+    "recorded_evidence",
+    "recorded_result",
     "register_assertion",
+    "rescore",
+    "responds",
     "run_suite",
+    "similarity",
     "wilson_interval",
+    "within",
 ]
 
 _HOMES = {
+    "Claim": "afk_es.evals.temporal",
+    "always": "afk_es.evals.temporal",
+    "at_most": "afk_es.evals.temporal",
+    "eventually": "afk_es.evals.temporal",
+    "never": "afk_es.evals.temporal",
+    "precedes": "afk_es.evals.temporal",
+    "responds": "afk_es.evals.temporal",
+    "CallPattern": "afk_es.evals.call_pattern",
+    "Mismatch": "afk_es.evals.call_pattern",
+    "call": "afk_es.evals.call_pattern",
+    "RecordedCall": "afk_es.evals.calls",
+    "calls_of": "afk_es.evals.calls",
+    "Missing": "afk_es.evals.trajectory",
+    "Trajectory": "afk_es.evals.trajectory",
+    "TrajectoryMatch": "afk_es.evals.trajectory",
+    "match_trajectory": "afk_es.evals.trajectory",
+    "Judgement": "afk_es.evals.judge",
+    "LLMJudge": "afk_es.evals.judge",
+    "RunChecks": "afk_es.evals.run_checks",
+    "Within": "afk_es.evals.run_checks",
+    "checks": "afk_es.evals.run_checks",
+    "no_errors": "afk_es.evals.run_checks",
+    "within": "afk_es.evals.run_checks",
+    "JsonLike": "afk_es.evals.likeness",
+    "Similarity": "afk_es.evals.likeness",
+    "json_like": "afk_es.evals.likeness",
+    "similarity": "afk_es.evals.likeness",
+    "RunSelection": "afk_es.evals.rescoring",
+    "arescore": "afk_es.evals.rescoring",
+    "rescore": "afk_es.evals.rescoring",
+    "recorded_evidence": "afk_es.evals.recorded_results",
+    "recorded_result": "afk_es.evals.recorded_results",
     "Contains": "afk_es.evals.answers",
     "Equals": "afk_es.evals.answers",
     "EqualsExpected": "afk_es.evals.answers",

@@ -179,9 +179,9 @@ class CallPattern:
                 inside = shown(self.arguments)
             case Mapping() if self.match != "ignore":
                 loose = self.match in ("superset", "subset")
-                inside = ", ".join([*(f"{name}={_written(value)}" for name, value in self.arguments.items()), *(["..."] if loose else [])])
+                inside = ", ".join([*(f"{name}={_brief(value)}" for name, value in self.arguments.items()), *(["..."] if loose else [])])
             case _:
-                inside = "..." if self.match == "ignore" else describe(self.arguments)
+                inside = "..." if self.match == "ignore" else _brief(self.arguments)
         return f"{self.tool}({inside})"
 
 
@@ -228,6 +228,13 @@ def shown(value: Any) -> str:
     """A JSON value for a sentence."""
     text = canonical_json(value).decode()
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def _brief(expected: Any) -> str:
+    """What is expected, where it stands in a call: a function by its name alone."""
+    if not isinstance(expected, type) and callable(expected):
+        return getattr(expected, "__name__", type(expected).__name__)
+    return _written(expected)
 
 
 def _written(expected: Any) -> str:
