@@ -24,6 +24,8 @@ IMPORT_MAP = {
     "afk_es.core": "Runner RunnerConfig AgentResult AgentRunEvent AgentStreamEvent AgentRunHandle AgentStreamHandle",
     "afk_es.tools": "tool ToolContext prehook posthook middleware registry_middleware ToolResult ToolDeferredHandle ToolRegistry SandboxProfile",
     "afk_es.llms": "LLMBuilder LLMRequest LLMResponse ToolCall Usage",
+    "afk_es.evals": "run_suite EvalCase EvalBudget",
+    "afk_es.evals.models": "EvalCase EvalBudget",
     "afk_es.testing": "ScriptedModel",
 }
 """The rows of contract.md that this release has."""
@@ -35,9 +37,9 @@ EXPORTS = {
     """,
     "afk_es.core": """
         AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle AttachedRun CompactionResult
-        Edit EditDecision EditMessage EditToolResult EditedCall ForkPlan ForkStep Guard ModelMode ModelUse Receipt RecordedAgent RetentionPolicy Runner
-        RunnerConfig SetInstructions SetModel StateSnapshot Stub SubagentExecutionRecord ToolExecutionRecord ToolMode
-        recorded_agent
+        Edit EditDecision EditMessage EditToolResult EditedCall ForkPlan ForkStep Guard Leftover ModelMode ModelUse Receipt RecordedAgent RecordedPeople
+        Replayed RetentionPolicy Runner RunnerConfig SetInstructions SetModel StateSnapshot Stub SubagentExecutionRecord
+        ToolExecutionRecord ToolMode Unanswered recorded_agent
     """,
     "afk_es.interaction": """
         ApprovalDecision ApprovalRequest InMemoryInteraction InputDecision InputRequest InteractionProvider PendingRequest
