@@ -8,22 +8,45 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
-    from afk_es.evals.divergence import Divergence, Place
+    from afk_es.evals.check_text import report_lines
+    from afk_es.evals.checking import check_golden, check_golden_sync, compare_with_golden
+    from afk_es.evals.divergence import Divergence, DivergenceClass, MatchMode, Place
     from afk_es.evals.evidence import Evidence
     from afk_es.evals.golden import Golden
     from afk_es.evals.verdict import Verdict
 
-__all__ = ["CheckReport", "CheckedRun", "Divergence", "Evidence", "Golden", "LeftOver", "Place", "Verdict"]
+__all__ = [
+    "CheckReport",
+    "CheckedRun",
+    "LeftOver",
+    "Divergence",
+    "DivergenceClass",
+    "MatchMode",
+    "Place",
+    "Evidence",
+    "Golden",
+    "Verdict",
+    "check_golden",
+    "check_golden_sync",
+    "compare_with_golden",
+    "report_lines",
+]
 
 _HOMES = {
     "CheckReport": "afk_es.evals.check_report",
     "CheckedRun": "afk_es.evals.check_report",
     "LeftOver": "afk_es.evals.check_report",
     "Divergence": "afk_es.evals.divergence",
+    "DivergenceClass": "afk_es.evals.divergence",
+    "MatchMode": "afk_es.evals.divergence",
     "Place": "afk_es.evals.divergence",
     "Evidence": "afk_es.evals.evidence",
     "Golden": "afk_es.evals.golden",
     "Verdict": "afk_es.evals.verdict",
+    "check_golden": "afk_es.evals.checking",
+    "check_golden_sync": "afk_es.evals.checking",
+    "compare_with_golden": "afk_es.evals.checking",
+    "report_lines": "afk_es.evals.check_text",
 }
 
 
