@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from afk_es.evals.call_pattern import CallPattern, Mismatch, call
     from afk_es.evals.calls import RecordedCall, calls_of
     from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
+    from afk_es.evals.check_text import report_lines
+    from afk_es.evals.checking import check_golden, check_golden_sync, compare_with_golden
     from afk_es.evals.criteria import Assertion, Scorer
     from afk_es.evals.datasets import load_cases
-    from afk_es.evals.divergence import Divergence, Place
+    from afk_es.evals.divergence import Divergence, DivergenceClass, MatchMode, Place
     from afk_es.evals.evidence import Evidence
     from afk_es.evals.golden import Golden
     from afk_es.evals.judge import Judgement, LLMJudge
@@ -48,6 +50,7 @@ __all__ = [
     "Claim",
     "Contains",
     "Divergence",
+    "DivergenceClass",
     "Equals",
     "EqualsExpected",
     "EvalBudget",
@@ -63,6 +66,7 @@ __all__ = [
     "Judgement",
     "LLMJudge",
     "LeftOver",
+    "MatchMode",
     "Matches",
     "MaxSteps",
     "Mismatch",
@@ -89,7 +93,10 @@ __all__ = [
     "at_most",
     "call",
     "calls_of",
+    "check_golden",
+    "check_golden_sync",
     "checks",
+    "compare_with_golden",
     "eventually",
     "json_like",
     "load_cases",
@@ -102,6 +109,7 @@ __all__ = [
     "recorded_evidence",
     "recorded_result",
     "register_assertion",
+    "report_lines",
     "rescore",
     "responds",
     "run_suite",
@@ -132,10 +140,16 @@ _HOMES = {
     "CheckReport": "afk_es.evals.check_report",
     "CheckedRun": "afk_es.evals.check_report",
     "LeftOver": "afk_es.evals.check_report",
+    "report_lines": "afk_es.evals.check_text",
+    "check_golden": "afk_es.evals.checking",
+    "check_golden_sync": "afk_es.evals.checking",
+    "compare_with_golden": "afk_es.evals.checking",
     "Assertion": "afk_es.evals.criteria",
     "Scorer": "afk_es.evals.criteria",
     "load_cases": "afk_es.evals.datasets",
     "Divergence": "afk_es.evals.divergence",
+    "DivergenceClass": "afk_es.evals.divergence",
+    "MatchMode": "afk_es.evals.divergence",
     "Place": "afk_es.evals.divergence",
     "Evidence": "afk_es.evals.evidence",
     "Golden": "afk_es.evals.golden",
