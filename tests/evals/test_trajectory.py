@@ -13,6 +13,7 @@ from afk_es.errors import UsageError
 from afk_es.evals.call_pattern import CallPattern, call
 from afk_es.evals.calls import Counted, calls_of
 from afk_es.evals.evidence import Evidence
+from afk_es.evals.golden import Golden
 from afk_es.evals.trajectory import Parallel, Trajectory, TrajectoryMode
 from afk_es.evals.verdict import Verdict
 from afk_es.log.memory import MemoryEventLog
@@ -427,3 +428,12 @@ async def test_a_recorded_run_is_a_reference() -> None:
 def test_what_is_no_reference_is_wrong_usage_with_the_way_out(reference: Any, options: dict[str, Any], says_: str) -> None:
     with pytest.raises(UsageError, match=says_):
         Trajectory(reference, **options)
+
+
+async def test_a_golden_is_a_reference() -> None:
+    evidence = await shop()
+    golden = await Golden.of(evidence.log, evidence.run_id, name="shop")
+    assert (await (await Trajectory.of_golden(golden)).check(evidence)).passed
+    other = await calling((LOOK,), (LABEL,), (REFUND,))
+    assert not (await (await Trajectory.of_golden(golden)).check(other)).passed
+    assert (await (await Trajectory.of_golden(golden, mode="unordered")).check(other)).passed
