@@ -173,7 +173,8 @@ class EvalSuiteConfig(BaseModel):
         fail_fast: after the first row that did not pass no further case starts; those under way come to their end. Default False.
         timeout_per_case_s: seconds for one attempt, with its Runner and its criteria; default None, as long as it takes.
         total_budget: for all cases together. Once it is used up no further case starts, and those under way are cut before their next call;
-            when `max_duration_s`, which counts from the suite's start, is over, they are cut at once and no longer judged.
+            when `max_duration_s`, which counts from the suite's start, is over, they are cut at once and no longer judged. What judges
+            spend counts too.
         assertions: for each case, besides its own.
         scorers: the same.
         budget: of a case that has none.

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from afk_es import Agent, Runner
-from afk_es.core import AgentResult
+from afk_es.core import AgentResult, RetentionPolicy, RunnerConfig
+from afk_es.evals.evidence import Evidence
 from afk_es.evals.models import EvalBudget, EvalCase
+from afk_es.evals.verdict import Verdict
 from afk_es.llms import LLMResponse, ToolCall, Usage
 from afk_es.log import open_log
 from afk_es.testing import ScriptedModel
@@ -145,6 +147,33 @@ def test_a_total_budget_stops_the_suite_and_the_others_are_rows_that_say_so() ->
     assert (suite.total, suite.passed, suite.failed, suite.not_run, suite.pass_rate) == (5, 2, 0, 3, 0.4)
     assert suite.stopped is not None
     assert not suite.ok
+
+
+def test_what_judges_spend_counts_for_the_total_budget_and_not_for_the_cases() -> None:
+    class Judge:
+        name = "judge"
+
+        def score(self, evidence: Evidence) -> Verdict:
+            return Verdict(self.name, True, score=1.0, details={"cost_usd": 0.5, "tokens": 900, "model": "judge-1"})
+
+    cases = [polite(f"case-{number}", budget=EvalBudget(max_total_tokens=TOKENS)) for number in range(3)]
+    suite = ran(*cases, scorers=Judge(), execution_mode="sequential", total_budget=EvalBudget(max_total_tokens=1_000))
+    assert [row.outcome for row in suite.results] == ["passed", "passed", "not_run"]
+    assert why(suite.results[2])[0][1].startswith("not run: total_budget.max_total_tokens: 1,020 of 1,000 used")
+    assert (suite.total_tokens, suite.judging_tokens, suite.judging_cost_usd) == (2 * TOKENS, 1_800, 1.0)
+
+
+def test_a_summary_of_the_conversation_is_paid_for_as_well() -> None:
+    """Four messages are summed up by a model before the second step; its answer uses the budget up, and the step is not begun."""
+    summariser = ScriptedModel([LLMResponse(text="They said hi.", usage=Usage(900, 100, 1_000), cost_usd=0.5)])
+    config = RunnerConfig(thread_retention=RetentionPolicy(max_messages=1, summariser=summariser))
+    tireless = Tireless()
+    case = EvalCase(name="long", agent=tireless.agent, user_message="hi", budget=EvalBudget(max_total_tokens=1_000))
+    (row,) = ran(case, factory=lambda: Runner(log=":memory:", config=config)).results
+    assert len(summariser.requests) == 1
+    assert (row.tokens, row.state) == (1_000 + tireless.asked * TOKENS, "interrupted")
+    assert row.result is not None
+    assert row.tokens == row.result.usage_aggregate.total_tokens
 
 
 def test_a_total_budget_cuts_those_under_way_before_their_next_call() -> None:
