@@ -10,19 +10,22 @@ import pytest
 from afk_es import Agent, FailSafeConfig
 from afk_es.evals.models import EvalCase
 from afk_es.evals.widths import Width
-from afk_es.llms import LLMRequest, LLMResponse, LLMRetryableError
+from afk_es.llms import LLMConfigurationError, LLMError, LLMRequest, LLMResponse, LLMRetryableError, LLMTimeoutError
 from afk_es.testing import ScriptedModel
 from tests.evals.suites import answer, ran
 
 
 class Provider:
-    """A model that notes how many ask it at once, and refuses those beyond what it bears."""
+    """A model that notes how many ask it at once, and refuses or stalls the first requests.
 
-    def __init__(self, bears: int = 100) -> None:
+    Args:
+        trouble: raised one after the other; after them it answers.
+    """
+
+    def __init__(self, *trouble: LLMError) -> None:
         self.most = 0
-        self.refused = 0
         self._now = 0
-        self._bears = bears
+        self._trouble = list(trouble)
 
     async def reply(self, request: LLMRequest) -> LLMResponse:
         self._now += 1
@@ -30,15 +33,14 @@ class Provider:
         try:
             for _turn in range(20):
                 await asyncio.sleep(0)
-            if self._now > self._bears:
-                self.refused += 1
-                raise LLMRetryableError("slow down", status_code=429)
+            if self._trouble:
+                raise self._trouble.pop(0)
             return answer()
         finally:
             self._now -= 1
 
     def cases(self, count: int) -> list[EvalCase]:
-        """So many cases that ask it once, and fail when they are refused."""
+        """So many cases that ask it once, whatever comes of it."""
         described = Agent(model=ScriptedModel(self.reply), fail_safe=FailSafeConfig(llm_failure_policy="fail_fast"))
         return [EvalCase(name=f"case-{n}", agent=described, user_message="hi", expected_state="any") for n in range(count)]
 
@@ -50,14 +52,16 @@ def test_no_more_run_at_once_than_the_mode_allows(mode: str, at_most: int) -> No
     assert (suite.passed, suite.widest, provider.most <= at_most) == (12, at_most, True)
 
 
-def test_adaptive_is_refused_less_often_than_parallel() -> None:
-    """A provider that bears two: parallel goes on with eight at once, adaptive steps back each time."""
-    refused: dict[str, int] = {}
-    for mode in ("parallel", "adaptive"):
-        provider = Provider(bears=2)
-        ran(*provider.cases(48), execution_mode=mode, max_concurrency=8)
-        refused[mode] = provider.refused
-    assert refused["adaptive"] < refused["parallel"] / 2
+@pytest.mark.parametrize("trouble", [LLMRetryableError("slow down", status_code=429), LLMTimeoutError("no answer in 30 s")])
+def test_adaptive_stays_narrow_while_the_provider_is_at_its_limit_and_parallel_does_not(trouble: LLMError) -> None:
+    for mode, widest in (("adaptive", 1), ("parallel", 4)):
+        suite = ran(*Provider(*[trouble] * 6).cases(6), execution_mode=mode)
+        assert (suite.total, suite.widest) == (6, widest)
+
+
+def test_another_failure_is_no_reason_to_be_narrow() -> None:
+    suite = ran(*Provider(*[LLMConfigurationError("no such model", status_code=404)] * 12).cases(12))
+    assert suite.widest == 4
 
 
 def test_the_width_grows_by_one_and_halves_between_one_and_the_maximum() -> None:
