@@ -7,13 +7,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
     from afk_es.evals.divergence import Divergence, Place
     from afk_es.evals.evidence import Evidence
     from afk_es.evals.verdict import Verdict
 
-__all__ = ["Divergence", "Evidence", "Place", "Verdict"]
+__all__ = ["CheckReport", "CheckedRun", "Divergence", "Evidence", "LeftOver", "Place", "Verdict"]
 
 _HOMES = {
+    "CheckReport": "afk_es.evals.check_report",
+    "CheckedRun": "afk_es.evals.check_report",
+    "LeftOver": "afk_es.evals.check_report",
     "Divergence": "afk_es.evals.divergence",
     "Place": "afk_es.evals.divergence",
     "Evidence": "afk_es.evals.evidence",
