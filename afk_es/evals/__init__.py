@@ -8,18 +8,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
+    from afk_es.evals.criteria import Assertion, Scorer
     from afk_es.evals.divergence import Divergence, Place
     from afk_es.evals.evidence import Evidence
+    from afk_es.evals.models import EvalBudget, EvalCase, EvalCaseResult, EvalSuiteConfig, EvalSuiteResult
     from afk_es.evals.verdict import Verdict
 
-__all__ = ["CheckReport", "CheckedRun", "Divergence", "Evidence", "LeftOver", "Place", "Verdict"]
+__all__ = [
+    "Assertion",
+    "CheckReport",
+    "CheckedRun",
+    "Divergence",
+    "EvalBudget",
+    "EvalCase",
+    "EvalCaseResult",
+    "EvalSuiteConfig",
+    "EvalSuiteResult",
+    "Evidence",
+    "LeftOver",
+    "Place",
+    "Scorer",
+    "Verdict",
+]
 
 _HOMES = {
+    "Assertion": "afk_es.evals.criteria",
+    "Scorer": "afk_es.evals.criteria",
     "CheckReport": "afk_es.evals.check_report",
     "CheckedRun": "afk_es.evals.check_report",
     "LeftOver": "afk_es.evals.check_report",
     "Divergence": "afk_es.evals.divergence",
     "Place": "afk_es.evals.divergence",
+    "EvalBudget": "afk_es.evals.models",
+    "EvalCase": "afk_es.evals.models",
+    "EvalCaseResult": "afk_es.evals.models",
+    "EvalSuiteConfig": "afk_es.evals.models",
+    "EvalSuiteResult": "afk_es.evals.models",
     "Evidence": "afk_es.evals.evidence",
     "Verdict": "afk_es.evals.verdict",
 }
