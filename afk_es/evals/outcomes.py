@@ -151,7 +151,7 @@ class RepeatStatistics(BaseModel):
         passed: of them.
         pass_rate: the share; of a suite, the mean over its cases.
         interval: where the chance to pass lies with 95 %, by Wilson; of a suite, over all attempts as one sample.
-        pass_at: by k, the chance that at least one of k attempts passes (pass@k); of a suite, the mean over cases with k attempts.
+        pass_at: by k, the chance that at least one of k attempts passes (pass@k); of a suite, the mean over its cases.
         pass_all: by k, the chance that all of k attempts pass (pass^k); of a suite, the same mean.
     """
 
@@ -186,11 +186,11 @@ class EvalSuiteResult(BaseModel):
         started_at, duration_s: of the whole.
         total_tokens, total_cost_usd: of all runs; None where any is unknown.
         known_cost_usd: what is known of the cost.
-        tags: by tag, in their order.
+        tags: by tag, sorted.
         scores: by scorer.
         not_exercised: criteria that no row exercised, though rows were asked: each passed only because nothing was there to be checked.
         cases: statistics of each case that was repeated, in their order.
-        repeats: the same of the suite; None where nothing was repeated.
+        repeats: the same over these cases; None where nothing was repeated.
         execution_mode, max_concurrency: as configured; `widest` is how many cases ran at once at most.
     """
 
