@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from afk_es.evals.evidence import Evidence
     from afk_es.evals.models import EvalBudget, EvalCase, EvalCaseResult, EvalSuiteConfig, EvalSuiteResult
     from afk_es.evals.repeats import pass_all_k, pass_at_k, wilson_interval
+    from afk_es.evals.reports import SuiteProgress, print_report, write_report
     from afk_es.evals.suite import EvalProgress, arun_suite, run_suite
     from afk_es.evals.verdict import Verdict
 
@@ -54,6 +55,7 @@ __all__ = [
     "Place",
     "Scorer",
     "StateIs",
+    "SuiteProgress",
     "ToolCalled",
     "Verdict",
     "arun_suite",
@@ -62,9 +64,11 @@ __all__ = [
     "load_cases",
     "pass_all_k",
     "pass_at_k",
+    "print_report",
     "register_assertion",
     "run_suite",
     "wilson_interval",
+    "write_report",
 ]
 
 _HOMES = {
@@ -98,6 +102,9 @@ _HOMES = {
     "pass_all_k": "afk_es.evals.repeats",
     "pass_at_k": "afk_es.evals.repeats",
     "wilson_interval": "afk_es.evals.repeats",
+    "SuiteProgress": "afk_es.evals.reports",
+    "print_report": "afk_es.evals.reports",
+    "write_report": "afk_es.evals.reports",
     "EvalProgress": "afk_es.evals.suite",
     "arun_suite": "afk_es.evals.suite",
     "run_suite": "afk_es.evals.suite",

@@ -14,7 +14,7 @@ from afk_es.debugger.exchange.phrases import counted
 from afk_es.errors import ConfigurationError
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.outcomes import EvalCaseResult, EvalSuiteResult
-from afk_es.evals.reports.tables import Tone
+from afk_es.evals.reports.lines import Tone
 
 AccountOutcome = Literal["passed", "failed", "not_measurable"]
 """What all of it comes to. not_measurable: nothing failed, and something could not be judged, or there was nothing to judge."""

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, TextIO
+
+import msgspec
 
 from afk_es.debugger.exchange.phrases import counted
 from afk_es.debugger.figures import dollars, span
@@ -16,8 +19,8 @@ from afk_es.evals.check_text import report_lines
 from afk_es.evals.outcomes import EvalCaseResult
 from afk_es.evals.reports.account import OUTCOME_WORDS, Account, Reported, account_of, check_of, command_of
 from afk_es.evals.reports.figures import ended, figures_of, idle_criteria, repeats_table, scores_table, tags_table, tokens, tone_of
-from afk_es.evals.reports.lines import wrapped
-from afk_es.evals.reports.tables import Column, Row, StyledLine, Table, Tone, table_lines
+from afk_es.evals.reports.lines import StyledLine, Tone, wrapped
+from afk_es.evals.reports.tables import Column, Row, Table, table_lines
 from afk_es.views import clipped
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ _MOST_PASSED = 40
 """Rows that passed, or did not run, that are listed; more are counted."""
 _MOST_TROUBLED = 200
 """Rows that did not pass that are listed."""
+_MOST_TABLED = 40
+"""Rows of one of the small tables."""
 _REASONS_SHOWN = 5
 _REASON_LINES = 6
 """Lines of one reason."""
@@ -163,7 +168,8 @@ def _goldens(account: Account, width: int) -> Iterator[StyledLine]:
     for report, line in zip(ordered, lines, strict=True):
         yield line
         if not report.ok:
-            yield from _difference(report, width)
+            # The line above is its verdict.
+            yield from islice(_difference(report, width), 1, None)
 
 
 def _golden_cells(report: CheckReport) -> Row:
@@ -197,7 +203,17 @@ def _tables(account: Account, width: int) -> Iterator[list[StyledLine]]:
     for table in () if suite is None else (repeats_table(suite), tags_table(suite), scores_table(suite)):
         if table is not None:
             about: StyledLine = (("  " + clipped(table.about, width - len(table.title) - 2), "quiet"),) if table.about else ()
-            yield [((table.title, "strong"), *about), *table_lines(table, width)]
+            left = len(table.rows) - _MOST_TABLED
+            more: list[StyledLine] = [((f"  and {left:,} more", "quiet"),)] if left > 0 else []
+            yield [((table.title, "strong"), *about), *table_lines(_shortened(table), width), *more]
+
+
+def _shortened(table: Table) -> Table:
+    """What a terminal has room for: what is worth a look first where there is more."""
+    if len(table.rows) <= _MOST_TABLED:
+        return table
+    rows = sorted(table.rows, key=lambda row: row.tone == "plain")
+    return msgspec.structs.replace(table, rows=tuple(rows[:_MOST_TABLED]))
 
 
 def _totals(account: Account, width: int) -> Iterator[StyledLine]:

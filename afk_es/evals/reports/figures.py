@@ -9,7 +9,8 @@ from afk_es.debugger.figures import dollars, span
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.outcomes import EvalCaseResult, EvalSuiteResult, RepeatStatistics
 from afk_es.evals.reports.account import OUTCOME_TONES, OUTCOME_WORDS, Account
-from afk_es.evals.reports.tables import Column, Row, Table, Tone
+from afk_es.evals.reports.lines import Tone
+from afk_es.evals.reports.tables import Column, Row, Table
 
 
 class Figure(NamedTuple):

@@ -12,6 +12,7 @@ from afk_es.debugger.exchange.markup import cut, inert
 from afk_es.debugger.exchange.phrases import counted
 from afk_es.debugger.figures import span
 from afk_es.evals.check_report import CheckReport
+from afk_es.evals.check_text import category
 from afk_es.evals.outcomes import EvalCaseResult
 from afk_es.evals.reports.account import OUTCOME_WORDS, Account, check_of, command_of
 from afk_es.evals.reports.differing import value_text
@@ -192,6 +193,8 @@ def _check(report: CheckReport) -> str:
     if report.outcome == "not_measurable":
         parts.append(f'<ul class="reasons"><li>{inert(cut(report.reason, _LONGEST))}</li></ul>')
     parts.append(divergences_markup(report))
+    if report.outcome == "diverged":
+        parts.append(f'<p class="about">If this is meant: <code>pytest --golden-update={category(report)}</code></p>')
     if report.leftovers:
         lines = "".join(
             f'<li>{inert(cut(left.what, 1_000))} <span class="about">seq {left.recorded.seq}</span></li>' for left in report.leftovers
