@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from afk_es.evals.datasets import load_cases
     from afk_es.evals.divergence import Divergence, Place
     from afk_es.evals.evidence import Evidence
+    from afk_es.evals.golden import Golden
     from afk_es.evals.models import EvalBudget, EvalCase, EvalCaseResult, EvalSuiteConfig, EvalSuiteResult
     from afk_es.evals.repeats import pass_all_k, pass_at_k, wilson_interval
     from afk_es.evals.reports import SuiteProgress, print_report, write_report
@@ -46,6 +47,7 @@ __all__ = [
     "EvalSuiteConfig",
     "EvalSuiteResult",
     "Evidence",
+    "Golden",
     "JsonPathEquals",
     "LeftOver",
     "Matches",
@@ -94,6 +96,7 @@ _HOMES = {
     "Divergence": "afk_es.evals.divergence",
     "Place": "afk_es.evals.divergence",
     "Evidence": "afk_es.evals.evidence",
+    "Golden": "afk_es.evals.golden",
     "EvalBudget": "afk_es.evals.models",
     "EvalCase": "afk_es.evals.models",
     "EvalCaseResult": "afk_es.evals.models",

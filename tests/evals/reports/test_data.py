@@ -58,7 +58,7 @@ def test_checks_alone_have_no_suite() -> None:
 @pytest.mark.parametrize("account", [account_of(a_hostile_day()), account_of(a_good_day())], ids=["hostile", "good"])
 def test_any_text_is_json(account: Account) -> None:
     for form in ("json", "jsonl"):
-        text = report_text(account, form)  # type: ignore[arg-type]
+        text = report_text(account, form)
         text.encode()
         for line in text.splitlines() if form == "jsonl" else [text]:
             json.loads(line)
