@@ -41,6 +41,9 @@ OUTCOME_TONES: dict[str, Tone] = {
 }
 
 
+_TROUBLE = frozenset({"failed", "error", "cancelled"})
+
+
 class GoldenCheck(NamedTuple):
     """A check of a golden, and of whose run: the row's label; "" for a check that stands by itself."""
 
@@ -72,12 +75,12 @@ class Account:
     @property
     def troubled(self) -> tuple[EvalCaseResult, ...]:
         """Rows that ran and did not pass, in the suite's order."""
-        return tuple(row for row in self.rows if row.outcome in ("failed", "error", "cancelled"))
+        return tuple(row for row in self.rows if row.outcome in _TROUBLE)
 
     @property
-    def quiet_passes(self) -> tuple[EvalCaseResult, ...]:
-        """Rows that passed though some of their criteria found nothing to check."""
-        return tuple(row for row in self.rows if row.passed and row.not_exercised)
+    def others(self) -> tuple[EvalCaseResult, ...]:
+        """The other rows: those that did not run, then those that passed."""
+        return tuple(sorted((row for row in self.rows if row.outcome not in _TROUBLE), key=lambda row: row.passed))
 
     @property
     def goldens(self) -> tuple[GoldenCheck, ...]:

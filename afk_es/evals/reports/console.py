@@ -99,8 +99,7 @@ def _rows(account: Account, width: int) -> Iterator[StyledLine]:
     if not account.rows:
         return
     troubled = account.troubled[:_MOST_TROUBLED]
-    others = [row for row in account.rows if row not in account.troubled]
-    others.sort(key=lambda row: row.passed)
+    others = account.others
     shown = [*troubled, *others[:_MOST_PASSED]]
     columns = (Column("case", wide=True), Column("outcome"), Column("took", True), Column("tokens", True), Column("cost", True))
     table = Table("", columns, tuple(_cells(row, width) for row in shown))

@@ -41,7 +41,7 @@ def test_what_failed_comes_first_with_why_and_where_to_look() -> None:
 
 def test_the_golden_of_a_row_and_goldens_by_themselves_show_their_first_divergence() -> None:
     text = said(EVERYTHING)
-    assert "golden refund (contract): diverged: prompt instructions, and 2 more" in text
+    assert "golden refund (contract) diverged: prompt instructions, and 2 more" in text
     assert text.count("Offer compensation.") == 2
     assert "the agent asked for nothing that was recorded" in text
 
