@@ -24,6 +24,8 @@ IMPORT_MAP = {
     "afk_es.core": "Runner RunnerConfig AgentResult AgentRunEvent AgentStreamEvent AgentRunHandle AgentStreamHandle",
     "afk_es.tools": "tool ToolContext prehook posthook middleware registry_middleware ToolResult ToolDeferredHandle ToolRegistry SandboxProfile",
     "afk_es.llms": "LLMBuilder LLMRequest LLMResponse ToolCall Usage",
+    "afk_es.evals": "run_suite EvalCase EvalBudget",
+    "afk_es.evals.models": "EvalCase EvalBudget",
     "afk_es.testing": "ScriptedModel",
 }
 """The rows of contract.md that this release has."""

@@ -650,8 +650,8 @@ class Runner:
         child: ChildRun | None = None,
         root: str | None = None,
         reuse: Reuse | None = None,
-        guard: Guard | None = None,
         replaying: Replaying | None = None,
+        guard: Guard | None = None,
     ) -> Stretch:
         """Claim the run, and let its loop go on in a task of its own; that of a fork, or of a replay, answers from the record first."""
 

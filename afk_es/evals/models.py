@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, SkipValidation, field_validator, model_validator
@@ -11,6 +12,7 @@ from afk_es.core.result import ResultState
 from afk_es.errors import ConfigurationError
 from afk_es.evals.criteria import AssertionLike, ScorerLike, require_assertion, require_scorer
 from afk_es.evals.divergence import MatchMode
+from afk_es.evals.golden import Golden
 from afk_es.evals.outcomes import (
     CaseStatistics,
     EvalCaseResult,
@@ -93,7 +95,8 @@ class EvalCase(BaseModel):
         expected_state: the state the run has to end in, one of several, or "any"; default "completed".
         expected_output: what criteria compare with, through `evidence.case`; refused where there is none that could. Default None.
         metadata: JSON data of yours, for criteria and reports; default {}.
-        golden: a golden file, or a `Golden`, that the run is compared with; default None.
+        golden: a golden file, or a `Golden`, that the run is compared with, as `compare_with_golden` does; default None. A file is read
+            before the run begins; one that is not there, or none, is a row that says so.
         golden_mode: how strictly; default, as the golden says.
         repeats: how often it runs; default, as the suite says.
         timeout_s: seconds for one attempt, with its Runner and its criteria; default, as the suite says.
@@ -115,7 +118,7 @@ class EvalCase(BaseModel):
     expected_state: ResultState | Literal["any"] | tuple[ResultState, ...] = "completed"
     expected_output: Any = None
     metadata: dict[str, Any] = {}
-    golden: Any = None
+    golden: SkipValidation[str | os.PathLike[str] | Golden | None] = None
     golden_mode: MatchMode | None = None
     repeats: int | None = Field(default=None, ge=1, le=10_000)
     timeout_s: float | None = Field(default=None, gt=0)
@@ -140,6 +143,13 @@ class EvalCase(BaseModel):
         for scorer in scorers:
             require_scorer(scorer)
         return scorers
+
+    @field_validator("golden")
+    @classmethod
+    def _readable(cls, golden: Any) -> Any:
+        if golden is not None and not isinstance(golden, (str, os.PathLike, Golden)):
+            raise ConfigurationError(f"golden is the path of a golden file, or a Golden, not {type(golden).__name__}")
+        return golden
 
     @model_validator(mode="after")
     def _golden_first(self) -> EvalCase:
