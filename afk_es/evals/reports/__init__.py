@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from afk_es.evals.reports.account import Account, AccountOutcome, Reported, account_of
     from afk_es.evals.reports.console import print_report
     from afk_es.evals.reports.data import SCHEMA, report_data
+    from afk_es.evals.reports.keeping_back import kept_back
     from afk_es.evals.reports.progress import SuiteProgress
     from afk_es.evals.reports.writing import REPORT_FORMS, ReportForm, report_text, write_report
 
@@ -22,6 +23,7 @@ __all__ = [
     "SCHEMA",
     "SuiteProgress",
     "account_of",
+    "kept_back",
     "print_report",
     "report_data",
     "report_text",
@@ -36,6 +38,7 @@ _HOMES = {
     "print_report": "console",
     "SCHEMA": "data",
     "report_data": "data",
+    "kept_back": "keeping_back",
     "SuiteProgress": "progress",
     "REPORT_FORMS": "writing",
     "ReportForm": "writing",

@@ -59,13 +59,15 @@ class Account:
         title: what people call it.
         suite: what a suite came to; None where there was none.
         checks: goldens that were checked by themselves, in order. Those of a suite's rows are in the rows.
-        made_by: the version of afk_es.
+        made_by: the version of afk_es; "" where it is not installed.
+        redacted: whether secrets were kept back.
     """
 
     title: str
     suite: EvalSuiteResult | None
     checks: tuple[CheckReport, ...]
     made_by: str
+    redacted: bool = False
 
     @property
     def rows(self) -> tuple[EvalCaseResult, ...]:
@@ -161,7 +163,7 @@ def _version() -> str:
     try:
         return version("afk-es")
     except PackageNotFoundError:
-        return "unknown"
+        return ""
 
 
 def _of_suite(suite: EvalSuiteResult | None) -> list[str]:

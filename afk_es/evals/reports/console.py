@@ -19,8 +19,10 @@ from afk_es.evals.check_text import report_lines
 from afk_es.evals.outcomes import EvalCaseResult
 from afk_es.evals.reports.account import OUTCOME_WORDS, Account, Reported, account_of, check_of, command_of
 from afk_es.evals.reports.figures import ended, figures_of, idle_criteria, repeats_table, scores_table, tags_table, tokens, tone_of
+from afk_es.evals.reports.keeping_back import STANDARD, kept_back
 from afk_es.evals.reports.lines import StyledLine, Tone, wrapped
 from afk_es.evals.reports.tables import Column, Row, Table, table_lines
+from afk_es.redaction import Redaction
 from afk_es.views import clipped
 
 if TYPE_CHECKING:
@@ -41,11 +43,16 @@ _REASONS_SHOWN = 5
 _REASON_LINES = 6
 """Lines of one reason."""
 _INDENT = 4
-_ROOMY = 100
-"""Columns from which on a row says how its run ended beside its own outcome."""
 
 
-def print_report(reported: Reported, *, file: TextIO | None = None, width: int | None = None, title: str | None = None) -> None:
+def print_report(
+    reported: Reported,
+    *,
+    file: TextIO | None = None,
+    width: int | None = None,
+    title: str | None = None,
+    redaction: Redaction | None = STANDARD,
+) -> None:
     """Write the report to a terminal, or to whatever stands in for it, without colours there.
 
     Args:
@@ -53,11 +60,13 @@ def print_report(reported: Reported, *, file: TextIO | None = None, width: int |
         file: default stdout.
         width: columns; default the terminal's, 120 where there is none.
         title: default, as in `account_of`.
+        redaction: what is kept back; default, what looks like a secret by its name or its shape. None for nothing.
 
     Colours follow NO_COLOR and FORCE_COLOR.
     """
     console = console_of(file if file is not None else sys.stdout, width)
-    for line in console_lines(account_of(reported, title=title), console.width):
+    account = account_of(reported, title=title)
+    for line in console_lines(account if redaction is None else kept_back(account, redaction), console.width):
         print_line(console, line)
 
 
@@ -102,7 +111,7 @@ def _rows(account: Account, width: int) -> Iterator[StyledLine]:
     others = account.others
     shown = [*troubled, *others[:_MOST_PASSED]]
     columns = (Column("case", wide=True), Column("outcome"), Column("took", True), Column("tokens", True), Column("cost", True))
-    table = Table("", columns, tuple(_cells(row, width) for row in shown))
+    table = Table("", columns, tuple(_cells(row) for row in shown))
     head, *lines = table_lines(table, width)
     yield head
     for row, line in zip(shown, lines, strict=True):
@@ -114,12 +123,12 @@ def _rows(account: Account, width: int) -> Iterator[StyledLine]:
             yield ((f"  and {left:,} more that {what}", "quiet"),)
 
 
-def _cells(row: EvalCaseResult, width: int) -> Row:
+def _cells(row: EvalCaseResult) -> Row:
     tone = tone_of(row.outcome)
     ran = row.run_id is not None
     cells = (
         f"{MARKS[tone]} {row.label}",
-        ended(row) if width >= _ROOMY else OUTCOME_WORDS[row.outcome],
+        ended(row),
         span(row.duration_s) if row.started_at is not None else "",
         tokens(row.tokens) if ran else "",
         dollars(row.cost_usd) if ran else "",

@@ -227,4 +227,5 @@ def _tables(account: Account) -> list[str]:
 
 
 def _footer(account: Account) -> str:
-    return f"<footer>Written by afk-es {inert(account.made_by)}. Nothing was redacted: it says what the runs said.</footer>\n"
+    kept = "Secrets were kept back by name and shape." if account.redacted else "Nothing was redacted."
+    return f"<footer>{inert(f'Written by afk-es {account.made_by}'.rstrip())}. {kept}</footer>\n"
