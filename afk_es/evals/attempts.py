@@ -20,6 +20,7 @@ from afk_es.evals.golden import Golden
 from afk_es.evals.judging import Judgement, Raised, TimeIsUp, called, judged, let_go, raised
 from afk_es.evals.models import EvalBudget, EvalCase, EvalSuiteConfig
 from afk_es.evals.outcomes import EvalCaseResult, Outcome, PassedBudget
+from afk_es.evals.rows import about_golden, about_state, error_of
 from afk_es.evals.verdict import Verdict
 
 RunnerFactory = Callable[[], Runner | Awaitable[Runner]]
@@ -74,7 +75,9 @@ class Attempt:
         self._started_at: dt.datetime | None = None
         self._began = 0.0
         self._timed_out = False
-        self._ended = False
+        self._task: asyncio.Task[object] | None = None
+        self._running = False
+        self._cut_by: PassedBudget | None = None
 
     @property
     def crowded(self) -> bool:
@@ -84,6 +87,7 @@ class Attempt:
     async def run(self) -> EvalCaseResult:
         """Run it and judge it. Whatever users' code does is in the row; cancelling this cancels the run, and leaves nothing open."""
         self._started_at, self._began = _CLOCK.now(), _CLOCK.monotonic()
+        self._task = asyncio.current_task()
         deadline = None if self._timeout is None else asyncio.get_running_loop().time() + self._timeout
         try:
             golden = await self._read_golden(deadline)
@@ -91,16 +95,25 @@ class Attempt:
             await self._within(runner, golden, deadline)
         except Cut as cut:
             return self.row(cut.outcome, cut.verdict)
+        except asyncio.CancelledError:
+            if self._cut_by is None or self._task is None or self._task.uncancel():
+                raise
+        if self._cut_by is not None:
+            return self.row("failed", Verdict("budget", False, self._cut_by.message))
         return self._judged_row()
 
     async def cut(self, passed: PassedBudget) -> None:
-        """End the run now: the suite's time is over."""
-        if self._ended:
+        """End it now, whatever it is doing: the suite's time is over. A run is laid down; nothing is judged any more."""
+        if self._cut_by is not None or self._task is None:
             return
+        self._cut_by = passed
         if self.meter.passed is None:
             self.meter.passed = passed
-        if self._handle is not None:
+        if self._handle is not None and self._running:
             await self._handle.interrupt(passed.message)
+            asyncio.get_running_loop().call_later(_LYING_DOWN_S, self._task.cancel)
+        else:
+            self._task.cancel()
 
     def row(self, outcome: Outcome, *reasons: Verdict) -> EvalCaseResult:
         """The row, with as much as is known by now."""
@@ -127,7 +140,7 @@ class Attempt:
             llm_calls=meter.llm_calls,
             tool_calls=meter.tool_calls,
             output=result.final_text if result is not None else "",
-            error=_error_of(result, outcome, reasons),
+            error=error_of(result, outcome, reasons),
             passed_budget=meter.passed,
             tags=case.tags,
             metadata=case.metadata,
@@ -173,7 +186,7 @@ class Attempt:
             async with runner:
                 self._log = runner.log.location
                 self._result = await self._run(runner, deadline)
-                if not self._timed_out:
+                if not self._timed_out and self._cut_by is None:
                     await self._judge(Evidence(self._result, runner.log, self.case), deadline)
                     await self._compare(golden, runner, deadline)
         except (Cut, asyncio.CancelledError):
@@ -195,8 +208,7 @@ class Attempt:
         except TimeoutError:
             self._timed_out = True
             raise Cut("timeout", f"the run did not begin within {self._timeout:g} s") from None
-        if self.meter.passed is not None:
-            await handle.interrupt(self.meter.passed.message)
+        self._running = True
         ending = asyncio.ensure_future(handle.await_result())
         try:
             await self._until_it_ends(ending, handle, deadline)
@@ -207,7 +219,7 @@ class Attempt:
                 self._result = ending.result()
             raise
         finally:
-            self._ended = True
+            self._running = False
         if not ending.done():
             await let_go(ending)
             raise Cut("timeout", f"the run did not end within {_LYING_DOWN_S:g} s of being told to; it was left behind")
@@ -233,6 +245,8 @@ class Attempt:
         assertions = (*self.case.assertions, *self._config.assertions)
         scorers = (*self.case.scorers, *self._config.scorers)
         self._judgement = await judged(evidence, assertions, scorers, deadline)
+        for verdict in self._judgement.verdicts:
+            self.meter.count_judging(verdict.details)
 
     async def _compare(self, golden: Golden | None, runner: Runner, deadline: float | None) -> None:
         if golden is None or self._result is None:
@@ -254,46 +268,11 @@ class Attempt:
             reasons.append(Verdict("budget", False, passed.message))
         # A run that its budget has cut is interrupted for that reason alone.
         if not case.accepts(result.state) and not (passed is not None and result.state == "interrupted"):
-            reasons.append(Verdict("state", False, _about_state(case, result)))
+            reasons.append(Verdict("state", False, about_state(case, result)))
         report = self._report
         if report is not None and not report.ok:
-            reasons.append(Verdict("golden", False, _about_golden(report)))
+            reasons.append(Verdict("golden", False, about_golden(report)))
         if judgement is not None:
             reasons += judgement.failed
         broken = (judgement is not None and judgement.raised) or (report is not None and report.outcome == "not_measurable")
         return self.row("passed" if not reasons else "error" if broken else "failed", *reasons)
-
-
-def not_run(case: EvalCase, number: int, reason: str) -> EvalCaseResult:
-    """The row of an attempt that was never started."""
-    expected = case.expected_state
-    return EvalCaseResult.model_construct(
-        name=case.name,
-        attempt=number,
-        outcome="not_run",
-        expected_state=expected if isinstance(expected, tuple) else (expected,),
-        reasons=(Verdict("not_run", False, f"not run: {reason}"),),
-        tags=case.tags,
-        metadata=case.metadata,
-    )
-
-
-def _about_state(case: EvalCase, result: AgentResult) -> str:
-    expected = case.expected_state
-    wanted = " or ".join(expected) if isinstance(expected, tuple) else expected
-    return f"the run is {result.state}, and was to be {wanted}" + (f": {result.error}" if result.error else "")
-
-
-def _about_golden(report: CheckReport) -> str:
-    first = report.first
-    if first is None:
-        return f"{report.name}: {report.reason}"
-    others = len(report.divergences) + report.more - 1
-    more = f" (and {others} more)" if others else ""
-    return f"{report.name}: {first.kind}, {first.field}: {first.message}{more}"
-
-
-def _error_of(result: AgentResult | None, outcome: Outcome, reasons: tuple[Verdict, ...]) -> str | None:
-    if result is not None and result.error is not None:
-        return result.error
-    return reasons[0].message if outcome == "error" and reasons else None
