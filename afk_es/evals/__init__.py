@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from afk_es.evals.models import EvalBudget, EvalCase, EvalCaseResult, EvalSuiteConfig, EvalSuiteResult
     from afk_es.evals.recorded_results import recorded_evidence, recorded_result
     from afk_es.evals.repeats import pass_all_k, pass_at_k, wilson_interval
+    from afk_es.evals.reports import SuiteProgress, print_report, write_report
     from afk_es.evals.rescoring import RunSelection, arescore, rescore
     from afk_es.evals.run_checks import RunChecks, Within, checks, no_errors, within
     from afk_es.evals.suite import EvalProgress, arun_suite, run_suite
@@ -80,6 +81,7 @@ __all__ = [
     "Scorer",
     "Similarity",
     "StateIs",
+    "SuiteProgress",
     "ToolCalled",
     "Trajectory",
     "TrajectoryMatch",
@@ -106,6 +108,7 @@ __all__ = [
     "pass_all_k",
     "pass_at_k",
     "precedes",
+    "print_report",
     "recorded_evidence",
     "recorded_result",
     "register_assertion",
@@ -116,6 +119,7 @@ __all__ = [
     "similarity",
     "wilson_interval",
     "within",
+    "write_report",
 ]
 
 _HOMES = {
@@ -169,6 +173,9 @@ _HOMES = {
     "pass_all_k": "afk_es.evals.repeats",
     "pass_at_k": "afk_es.evals.repeats",
     "wilson_interval": "afk_es.evals.repeats",
+    "SuiteProgress": "afk_es.evals.reports",
+    "print_report": "afk_es.evals.reports",
+    "write_report": "afk_es.evals.reports",
     "RunSelection": "afk_es.evals.rescoring",
     "arescore": "afk_es.evals.rescoring",
     "rescore": "afk_es.evals.rescoring",
