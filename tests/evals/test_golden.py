@@ -63,6 +63,15 @@ async def test_the_same_run_gives_the_same_bytes_twice(stories: Stories) -> None
     assert texts[0] == texts[1]
 
 
+@pytest.mark.parametrize("name", ENDED)
+async def test_a_golden_of_the_runs_of_a_golden_says_the_same(stories: Stories, name: str) -> None:
+    log = open_log(str(stories.log), read_only=True)
+    await log.open()
+    golden = await Golden.of(log, stories.run_ids[name], name=name, thread=True)
+    await log.close()
+    assert (await golden.rewritten()).text() == golden.text()
+
+
 async def test_the_same_agent_on_the_same_answers_gives_the_same_facts_whatever_its_ids_and_whenever_it_ran() -> None:
     texts = []
     for seed, start in ((1, dt.datetime(2026, 3, 1, tzinfo=dt.UTC)), (2, dt.datetime(2031, 7, 9, 13, 37, tzinfo=dt.UTC))):
