@@ -98,6 +98,7 @@ class Playback:
         time: the family's.
         recorded: the agent as recorded, whose terms are compared with today's: waits of equal terms end when the recorded ones did.
         from_log: there is no code of the agent: policies, output types, routers and instructions functions are answered from the record.
+        is_child: whether it is a subagent's run, begun by a parent of today.
         has_child: whether the log has that run of a subagent, so that it is replayed as well.
 
     Attributes:
@@ -108,7 +109,7 @@ class Playback:
     """
 
     def __init__(
-        self, tape: Tape, time: VirtualTime, recorded: RunSpec, *, from_log: bool = False, has_child: Callable[[str], bool]
+        self, tape: Tape, time: VirtualTime, recorded: RunSpec, *, from_log: bool = False, is_child: bool = False, has_child: Callable[[str], bool]
     ) -> None:
         self.tape = tape
         self.time = time
@@ -118,6 +119,7 @@ class Playback:
         self.children: dict[str, tuple[str, int]] = {}
         self._recorded = recorded
         self._from_log = from_log
+        self._is_child = is_child
         self._has_child = has_child
         self._live: Mapping[type, LiveHandler] = {}
         self._state: Callable[[], RunState] = _no_run
@@ -214,7 +216,9 @@ class Playback:
             self._counterparts[event.seq] = part.first
         self.time.join(event.run_id, self)
         for control in part.controls:
-            self._agenda.append(_Post(control, _as_said(control)))
+            # What a parent asks of its subagent, the parent of today asks again.
+            if not self._is_child or control.data.get("origin") not in ("handle", "parent"):
+                self._agenda.append(_Post(control, _as_said(control)))
         # What had been said before the stretch began was taken in before anything else.
         first = part.first + 1
         for post in sorted(self._agenda, key=lambda each: each.event.seq):
@@ -399,7 +403,7 @@ class Playback:
         draft = post.said(state)
         assert self._post is not None
         if draft is not None and not state.ended and refusal(state, draft) is None:
-            if post.event.type != "control_requested":
+            if post.event.type not in _STATEMENTS:
                 self.served += 1
                 draft.data["reused"] = {"run_id": self.tape.run_id, "seq": post.event.seq}
             self._post(draft)
@@ -436,14 +440,14 @@ class Playback:
             self._asleep.discard(key)
             raise
 
-    def _next_moment(self) -> int:
-        """When the recording has what is appended next, where that is a conclusion: it comes a little after what it is concluded from."""
-        if not self._in_step:
-            return 0
-        if self._opening:
-            return self.tape.moment(self._part.first) if self._part is not None else 0
+    def _next_moment(self) -> int | None:
+        """When the recording has what is appended next: a conclusion comes a little after what it is concluded from, and what came together
+        with something later came before it."""
+        if not self._in_step or self._opening:
+            return None
         seq = self._state().seq + 1
-        return 0 if seq in self.tape.came else self.tape.moment(seq)
+        moment = self.tape.moment(seq)
+        return moment if moment and (moment <= self.time.elapsed or seq not in self.tape.came) else None
 
     def _recorded_seq(self, seq: int) -> int:
         return self._counterparts.get(seq, seq)
@@ -479,7 +483,7 @@ class Playback:
     def stopped_short(self) -> bool:
         """Lay the run down where something is held that the recording never had, and nothing else goes on but terms."""
         new = [held.unanswered for held in self._held.values() if not held.hung]
-        if not new or any(post.due is not None and post.event.type != "control_requested" for post in self._agenda):
+        if not new or any(post.due is not None and post.event.type not in _STATEMENTS for post in self._agenda):
             return False
         for effect in decide(self._state()).effects:
             if effect.id not in self._held and not (isinstance(effect, Wait) and not effect.id.startswith("retry:")):
@@ -534,6 +538,7 @@ class Playback:
         return draft
 
 
+_STATEMENTS = frozenset({"control_requested", "warning"})
 _ENDS = frozenset({"run_completed", "run_failed", "run_interrupted", "run_cancelled"})
 
 

@@ -68,6 +68,7 @@ class Part:
         self.first = first
         self.last = first
         self.controls: list[AgentRunEvent] = []
+        """What callers asked of the run, and letters that it refused."""
 
 
 class Tape:
@@ -264,6 +265,9 @@ class Tape:
             question.answers.append(event)
 
     def _warned(self, event: AgentRunEvent, data: dict[str, Any]) -> None:
+        if data["kind"] == "letter_refused":
+            self._controlled(event, data)
+            return
         question = self._asking.get(data.get("tool_call_id", ""))
         if data["kind"] == "interaction_failed" and question is not None:
             self.came.add(event.seq)

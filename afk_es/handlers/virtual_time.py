@@ -154,20 +154,24 @@ class RunTime:
     """The clock of one run of the family: the family's time, and within a moment the times that the recording has.
 
     Args:
-        recorded: the microsecond at which the recording has what this run appends next, or 0 where that does not say.
+        recorded: the microsecond at which the recording has what this run appends next, or None where that does not say.
     """
 
-    def __init__(self, time: VirtualTime, recorded: Callable[[], int]) -> None:
+    def __init__(self, time: VirtualTime, recorded: Callable[[], int | None]) -> None:
         self._time = time
         self._recorded = recorded
 
     def now(self) -> dt.datetime:
         """The time of day."""
-        return self._time.start + dt.timedelta(microseconds=max(self._time.elapsed, self._recorded()))
+        return self._time.start + dt.timedelta(microseconds=self._moment())
 
     def monotonic(self) -> float:
         """Seconds since the family's first event."""
-        return max(self._time.elapsed, self._recorded()) / 1e6
+        return self._moment() / 1e6
+
+    def _moment(self) -> int:
+        recorded = self._recorded()
+        return self._time.elapsed if recorded is None else recorded
 
     async def sleep(self, seconds: float) -> None:
         """Nobody sleeps by this clock: a replay's waits are those of its `Playback`."""
