@@ -205,14 +205,7 @@ class _Family:
     def member(self, binding: Binding, state: RunState, history: Messages, recorded: str, child: ChildRun | None = None) -> _Member:
         """A run that is to begin, at the first stretch of its recording."""
         tape = self.tapes[recorded]
-        playback = Playback(
-            tape,
-            self.time,
-            spec_of(tape.events[0]),
-            from_log=self.from_log,
-            is_child=child is not None,
-            has_child=self.tapes.__contains__,
-        )
+        playback = Playback(tape, self.time, spec_of(tape.events[0]), from_log=self.from_log, has_child=self.tapes.__contains__)
         self.time.advance_to(playback.next_part())
         member = self.members[state.run_id] = _Member(self, playback, binding, state, history, child)
         return member

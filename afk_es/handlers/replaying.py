@@ -33,6 +33,7 @@ from afk_es.machine.effects import (
     ValidateOutput,
     Wait,
 )
+from afk_es.machine.events import TERMINAL
 from afk_es.machine.spec import RunSpec
 from afk_es.machine.values import ToolCall, digest_json
 
@@ -98,7 +99,6 @@ class Playback:
         time: the family's.
         recorded: the agent as recorded, whose terms are compared with today's: waits of equal terms end when the recorded ones did.
         from_log: there is no code of the agent: policies, output types, routers and instructions functions are answered from the record.
-        is_child: whether it is a subagent's run, begun by a parent of today.
         has_child: whether the log has that run of a subagent, so that it is replayed as well.
 
     Attributes:
@@ -109,7 +109,7 @@ class Playback:
     """
 
     def __init__(
-        self, tape: Tape, time: VirtualTime, recorded: RunSpec, *, from_log: bool = False, is_child: bool = False, has_child: Callable[[str], bool]
+        self, tape: Tape, time: VirtualTime, recorded: RunSpec, *, from_log: bool = False, has_child: Callable[[str], bool]
     ) -> None:
         self.tape = tape
         self.time = time
@@ -119,7 +119,6 @@ class Playback:
         self.children: dict[str, tuple[str, int]] = {}
         self._recorded = recorded
         self._from_log = from_log
-        self._is_child = is_child
         self._has_child = has_child
         self._live: Mapping[type, LiveHandler] = {}
         self._state: Callable[[], RunState] = _no_run
@@ -205,8 +204,8 @@ class Playback:
             self._asked_of(event)
         elif kind == "tool_deferred":
             self._deferred(event)
-        elif event.type in _ENDS:
-            self._ended()
+        elif event.type in TERMINAL:
+            self._unschedule()
 
     def _opened(self, event: AgentRunEvent) -> None:
         part = self._part
@@ -216,9 +215,7 @@ class Playback:
             self._counterparts[event.seq] = part.first
         self.time.join(event.run_id, self)
         for control in part.controls:
-            # What a parent asks of its subagent, the parent of today asks again.
-            if not self._is_child or control.data.get("origin") not in ("handle", "parent"):
-                self._agenda.append(_Post(control, _as_said(control)))
+            self._agenda.append(_Post(control, _as_said(control)))
         # What had been said before the stretch began was taken in before anything else.
         first = part.first + 1
         for post in sorted(self._agenda, key=lambda each: each.event.seq):
@@ -228,9 +225,12 @@ class Playback:
             else:
                 self._schedule(post)
 
-    def _ended(self) -> None:
+    def left(self) -> None:
+        """The stretch is over. What it has asked of its subagents has been heard by now."""
         self.time.leave(self._state().run_id)
-        self._asleep.clear()
+        self._unschedule()
+
+    def _unschedule(self) -> None:
         for post in self._agenda:
             if post.due is not None:
                 post.due.cancelled = True
@@ -332,7 +332,8 @@ class Playback:
         self._asked[kind] = place + 1
         answer = recorded[place] if place < len(recorded) else None
         if self._from_log and answer is None:
-            return await self._hold(effect, state.seq, kind, f"{what}, and there is only its log: pass the agent")
+            # The recording ends here as well.
+            return await self._hold(effect, state.seq, kind, f"{what}, and there is only its log: pass the agent", hung=True)
         draft = None if self._from_log else await self._live[type(effect)](effect, state)
         if answer is not None:
             await self._until(answer.seq, effect.id)
@@ -478,7 +479,8 @@ class Playback:
     def _quiet(self, effect: Effect) -> bool:
         if effect.id in self._asleep or effect.id in self._held:
             return True
-        return isinstance(effect, (RunSubagent, CancelSubagent)) and self.time.lives(effect.run_id)
+        # One that is to be ended is never waited for: it hears of that and ends, whatever the time is.
+        return isinstance(effect, RunSubagent) and self.time.lives(effect.run_id)
 
     def stopped_short(self) -> bool:
         """Lay the run down where something is held that the recording never had, and nothing else goes on but terms."""
@@ -493,7 +495,7 @@ class Playback:
     def give_up(self) -> bool:
         """Lay the run down since nobody comes any more."""
         effects = decide(self._state()).effects
-        if any(isinstance(effect, (RunSubagent, CancelSubagent)) and self.time.lives(effect.run_id) for effect in effects):
+        if any(isinstance(effect, RunSubagent) and self.time.lives(effect.run_id) for effect in effects):
             return False
         held = [held.unanswered for held in self._held.values()]
         state = self._state()
@@ -539,7 +541,6 @@ class Playback:
 
 
 _STATEMENTS = frozenset({"control_requested", "warning"})
-_ENDS = frozenset({"run_completed", "run_failed", "run_interrupted", "run_cancelled"})
 
 
 def _no_run() -> RunState:

@@ -265,7 +265,7 @@ class Tape:
             question.answers.append(event)
 
     def _warned(self, event: AgentRunEvent, data: dict[str, Any]) -> None:
-        if data["kind"] == "letter_refused":
+        if "letter" in data:
             self._controlled(event, data)
             return
         question = self._asking.get(data.get("tool_call_id", ""))
