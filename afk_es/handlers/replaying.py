@@ -217,7 +217,7 @@ class Playback:
         for control in part.controls:
             self._agenda.append(_Post(control, _as_said(control)))
         # What had been said before the stretch began was taken in before anything else.
-        first = part.first + 1
+        first = self.tape.behind_joints(part.first) + 1
         for post in sorted(self._agenda, key=lambda each: each.event.seq):
             if post.event.seq == first:
                 first += 1
@@ -447,8 +447,10 @@ class Playback:
         if not self._in_step or self._opening:
             return None
         seq = self._state().seq + 1
+        if seq > len(self.tape.events):
+            return None
         moment = self.tape.moment(seq)
-        return moment if moment and (moment <= self.time.elapsed or seq not in self.tape.came) else None
+        return moment if moment <= self.time.elapsed or seq not in self.tape.came else None
 
     def _recorded_seq(self, seq: int) -> int:
         return self._counterparts.get(seq, seq)
@@ -466,6 +468,10 @@ class Playback:
                 return before.background == today.background
             case _:
                 return True
+
+    def together(self, seq: int) -> int:
+        """See `Tape.together`."""
+        return self.tape.together(seq)
 
     def settled(self) -> bool:
         """Whether all that should be under way sleeps, is held, or is a subagent's run, which is looked at itself."""

@@ -134,6 +134,18 @@ class Tape:
         """The microsecond of the family's time at which this event stands; 0 for one that there is not."""
         return self._moments[seq - 1] if 0 < seq <= len(self._moments) else 0
 
+    def together(self, seq: int) -> int:
+        """The last of the events behind this one that came from outside with no conclusion of the run's own in between."""
+        while seq + 1 in self.came:
+            seq += 1
+        return seq
+
+    def behind_joints(self, seq: int) -> int:
+        """Where the run began in earnest that was taken over again before anything happened."""
+        while seq < len(self.events) and self.events[seq].type == "run_started":
+            seq += 1
+        return seq
+
     def call(self, name: str, digest: str, place: tuple[int, int]) -> Asked | None:
         """What came of a call of a tool or a subagent: of the one with these arguments, in this place if there is one, else in order; of none
         with these arguments, the one in the same place."""
