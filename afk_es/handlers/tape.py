@@ -286,9 +286,16 @@ class Tape:
             question.answers.append(event)
 
     def _ticket_ended(self, event: AgentRunEvent, data: dict[str, Any]) -> None:
-        if not data.get("expired"):
+        if not data.get("expired") or self._expired_in_joint(event):
             self.came.add(event.seq)
             self.tickets[data["ticket_id"]].append(event)
+
+    def _expired_in_joint(self, event: AgentRunEvent) -> bool:
+        """Whether its term passed while nobody ran the run, in time that a replay leaves out."""
+        seq = event.seq - 1
+        while self.events[seq - 1].type == "tool_background_failed":
+            seq -= 1
+        return self.events[seq - 1].type == "run_started" and seq > self.parts[-1].first
 
     def _controlled(self, event: AgentRunEvent, data: dict[str, Any]) -> None:
         self.came.add(event.seq)
