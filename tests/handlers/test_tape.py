@@ -5,9 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-import pytest
-
-from afk_es.errors import UsageError
 from afk_es.handlers.tape import Tape
 from afk_es.machine import AgentRunEvent
 
@@ -96,11 +93,6 @@ def test_what_was_reported_as_unknown_after_a_crash_has_that_as_its_answer() -> 
     assert answer_of(again.call("work", "h", (1, 1))) == 6
 
 
-def test_a_person_who_decided_after_a_crash_cannot_be_replayed() -> None:
-    with pytest.raises(UsageError, match="a person decided"):
-        tape(started("a"), RESUMED, doubted("tool", 2, "ask", "a"))
-
-
 def test_a_stretch_that_was_laid_down_is_a_part_and_what_it_left_in_doubt_is_left_so() -> None:
     made = tape(
         CALLED,
@@ -119,8 +111,3 @@ def test_what_came_with_nothing_in_between_came_together() -> None:
     made = tape(started("a"), started("b", ordinal=2), completed("a"), completed("b"), ("step_started", {"step": 2}))
     assert made.came == {4, 5}
     assert [made.together(seq) for seq in (4, 5)] == [5, 5]
-
-
-def test_a_fork_behind_the_end_of_a_run_cannot_be_replayed() -> None:
-    with pytest.raises(UsageError, match="behind the end"):
-        tape(("run_completed", {"state": "completed"}), ("run_started", {"forked_from": {"run_id": "run_0", "seq": 2}}))
