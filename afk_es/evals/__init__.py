@@ -7,46 +7,67 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from afk_es.debugger.exchange.golden_facts import GoldenError, GoldenHeader, GoldenOutcome, Provenance
     from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
     from afk_es.evals.check_text import report_lines
     from afk_es.evals.checking import check_golden, check_golden_sync, compare_with_golden
     from afk_es.evals.divergence import Divergence, DivergenceClass, MatchMode, Place
     from afk_es.evals.evidence import Evidence
     from afk_es.evals.golden import Golden
+    from afk_es.evals.golden_store import GoldenStore
+    from afk_es.evals.golden_updates import Update, UpdateCategory, UpdatePolicy, UpdateRefusedError
     from afk_es.evals.verdict import Verdict
 
 __all__ = [
-    "CheckReport",
-    "CheckedRun",
-    "LeftOver",
-    "Divergence",
-    "DivergenceClass",
-    "MatchMode",
-    "Place",
-    "Evidence",
-    "Golden",
-    "Verdict",
     "check_golden",
     "check_golden_sync",
+    "CheckedRun",
+    "CheckReport",
     "compare_with_golden",
+    "Divergence",
+    "DivergenceClass",
+    "Evidence",
+    "Golden",
+    "GoldenError",
+    "GoldenHeader",
+    "GoldenOutcome",
+    "GoldenStore",
+    "LeftOver",
+    "MatchMode",
+    "Place",
+    "Provenance",
     "report_lines",
+    "Update",
+    "UpdateCategory",
+    "UpdatePolicy",
+    "UpdateRefusedError",
+    "Verdict",
 ]
 
 _HOMES = {
-    "CheckReport": "afk_es.evals.check_report",
-    "CheckedRun": "afk_es.evals.check_report",
-    "LeftOver": "afk_es.evals.check_report",
-    "Divergence": "afk_es.evals.divergence",
-    "DivergenceClass": "afk_es.evals.divergence",
-    "MatchMode": "afk_es.evals.divergence",
-    "Place": "afk_es.evals.divergence",
-    "Evidence": "afk_es.evals.evidence",
-    "Golden": "afk_es.evals.golden",
-    "Verdict": "afk_es.evals.verdict",
     "check_golden": "afk_es.evals.checking",
     "check_golden_sync": "afk_es.evals.checking",
+    "CheckedRun": "afk_es.evals.check_report",
+    "CheckReport": "afk_es.evals.check_report",
     "compare_with_golden": "afk_es.evals.checking",
+    "Divergence": "afk_es.evals.divergence",
+    "DivergenceClass": "afk_es.evals.divergence",
+    "Evidence": "afk_es.evals.evidence",
+    "Golden": "afk_es.evals.golden",
+    "GoldenError": "afk_es.debugger.exchange.golden_facts",
+    "GoldenHeader": "afk_es.debugger.exchange.golden_facts",
+    "GoldenOutcome": "afk_es.debugger.exchange.golden_facts",
+    "GoldenStore": "afk_es.evals.golden_store",
+    "LeftOver": "afk_es.evals.check_report",
+    "MatchMode": "afk_es.evals.divergence",
+    "Place": "afk_es.evals.divergence",
+    "Provenance": "afk_es.debugger.exchange.golden_facts",
     "report_lines": "afk_es.evals.check_text",
+    "Update": "afk_es.evals.golden_updates",
+    "UpdateCategory": "afk_es.evals.golden_updates",
+    "UpdatePolicy": "afk_es.evals.golden_updates",
+    "UpdateRefusedError": "afk_es.evals.golden_updates",
+    "Verdict": "afk_es.evals.verdict",
 }
 
 
