@@ -147,7 +147,7 @@ async def test_another_model_is_one_divergence(golden: Golden) -> None:
 
 async def test_one_rule_of_the_policy_is_caught_with_what_it_changes(golden: Golden) -> None:
     report = await check_golden(golden, agent(), policy_engine=rules(largest=10))
-    assert found(report) == [("policy", "action"), ("result", "outcome")]
+    assert found(report) == [("policy", "action"), ("result", "outcome"), ("missing", "tool_name")]
     first = report.divergences[0]
     assert (first.expected, first.actual) == ("allow", "deny")
     assert first.today is not None
@@ -173,8 +173,8 @@ def _is_refund(event: Any) -> bool:
 
 async def test_a_limit_that_is_hit_is_told_with_where(golden: Golden) -> None:
     report = await check_golden(golden, agent(limits={"max_steps": 2}), policy_engine=rules())
-    assert found(report)[:3] == [("limit", "limits.max_steps"), ("limit", "limits.max_steps"), ("missing", "type")]
-    assert ("result", "state") in found(report)
+    assert found(report)[:3] == [("limit", "limits.max_steps"), ("limit", "limits.max_steps"), ("result", "state")]
+    assert found(report)[3:] == [("missing", "type")]
     assert report.divergences[1].actual == {"limit": "max_steps", "maximum": 2.0, "used": 2.0}
 
 
@@ -235,7 +235,7 @@ async def test_every_run_of_a_thread_is_checked_on_its_recorded_history() -> Non
     golden = await Golden.of(log, third.run_id, name="thread", thread=True)
     assert (await check_golden(golden, agent(), policy_engine=rules())).ok
     report = await check_golden(golden, agent(), policy_engine=rules(largest=10))
-    assert found(report) == [("policy", "action"), ("result", "outcome")]
+    assert found(report) == [("policy", "action"), ("result", "outcome"), ("missing", "tool_name")]
     assert report.divergences[0].recorded is not None
     assert report.divergences[0].recorded.run_id == golden.runs[1]
     assert [run.recorded for run in report.runs] == list(golden.runs)
@@ -251,9 +251,10 @@ async def test_every_run_of_a_thread_is_checked_on_its_recorded_history() -> Non
 
 
 async def test_a_golden_without_a_recorded_answer_measures_nothing() -> None:
-    """A limit of no call at all: the run ended before anybody was asked."""
-    golden = await recorded(agent(limits={"max_llm_calls": 0}))
-    report = await check_golden(golden, agent(limits={"max_llm_calls": 0}), policy_engine=rules())
+    """The policy lets nobody be asked, so the run ended before it began."""
+    nobody = PolicyEngine([PolicyRule(rule_id="off", action="deny", condition=lambda event: True, subjects=("llm",))])
+    golden = await recorded(policy=nobody)
+    report = await check_golden(golden, agent(), policy_engine=nobody)
     assert (report.outcome, report.served, report.ok, report.exit_code) == ("not_measurable", 0, False, 3)
     assert "no recorded answer" in report.reason
 
