@@ -6,6 +6,7 @@ calls and not in that in which they finished; a subagent's run stands where it w
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
@@ -65,6 +66,18 @@ _NEVER_THE_SAME: frozenset[str] = frozenset(
     }
 )
 
+
+_NAMES_RUNS: dict[str, tuple[str, ...]] = {
+    "control_requested": ("reason",),
+    "run_cancelled": ("reason",),
+    "run_interrupted": ("reason",),
+    "subagent_completed": ("error",),
+    "subagent_waiting": ("reason",),
+    "tool_completed": ("error",),
+}
+"""Per type, texts of ours that name runs of the family."""
+
+_RUN_ID = re.compile(r"\brun_\w+")
 
 Hear = Callable[[Recording, AgentRunEvent], bool]
 """Told every event in the order of its log, for whoever folds a run beside comparing it; False leaves the event out of the entries."""
@@ -126,6 +139,9 @@ def facts_of(event: AgentRunEvent) -> dict[str, Any]:
         facts.pop("imported", None)
     elif event.type == "timer_fired":
         facts["timer"] = facts["timer"].partition(":")[0]
+    for key in _NAMES_RUNS.get(event.type, ()):
+        if facts.get(key):
+            facts[key] = _RUN_ID.sub("run", facts[key])
     return facts
 
 
