@@ -67,17 +67,18 @@ _NEVER_THE_SAME: frozenset[str] = frozenset(
 )
 
 
-_NAMES_RUNS: dict[str, tuple[str, ...]] = {
+_NAMES_OTHERS: dict[str, tuple[str, ...]] = {
     "control_requested": ("reason",),
     "run_cancelled": ("reason",),
+    "run_completed": ("missing",),
     "run_interrupted": ("reason",),
     "subagent_completed": ("error",),
     "subagent_waiting": ("reason",),
     "tool_completed": ("error",),
 }
-"""Per type, texts of ours that name runs of the family."""
+"""Per type, texts of ours that name runs of the family and tickets."""
 
-_RUN_ID = re.compile(r"\brun_\w+")
+_ID = re.compile(r"\brun_\w+|(?<=\(ticket )[^()]*(?=\))")
 
 Hear = Callable[[Recording, AgentRunEvent], bool]
 """Told every event in the order of its log, for whoever folds a run beside comparing it; False leaves the event out of the entries."""
@@ -139,9 +140,10 @@ def facts_of(event: AgentRunEvent) -> dict[str, Any]:
         facts.pop("imported", None)
     elif event.type == "timer_fired":
         facts["timer"] = facts["timer"].partition(":")[0]
-    for key in _NAMES_RUNS.get(event.type, ()):
-        if facts.get(key):
-            facts[key] = _RUN_ID.sub("run", facts[key])
+    for key in _NAMES_OTHERS.get(event.type, ()):
+        said = facts.get(key)
+        if said:
+            facts[key] = _ID.sub("", said) if isinstance(said, str) else [_ID.sub("", each) for each in said]
     return facts
 
 

@@ -108,8 +108,8 @@ async def test_runs_that_differ_in_many_ways_never_pass_and_runs_that_do_not_alw
     first, second = await run_of(one), await run_of(other)
     flat = [[list(answer) for answer in calls if answer] for calls in (one, other)]
     for mode in ("strict", "contract", "trajectory"):
-        assert not (await compared(first, await run_of(one), mode)).divergences  # type: ignore[arg-type]
-        found = await compared(first, second, mode)  # type: ignore[arg-type]
+        assert not (await compared(first, await run_of(one), mode)).divergences
+        found = await compared(first, second, mode)
         same_calls = [call for answer in one for call in answer] == [call for answer in other for call in answer]
         assert bool(found.divergences) == (not same_calls if mode != "strict" else flat[0] != flat[1])
 
