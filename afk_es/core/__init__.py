@@ -2,9 +2,11 @@
 
 from afk_es.core.config import RunnerConfig
 from afk_es.core.fork_plans import ForkPlan, ForkStep
+from afk_es.core.guard import Guard
 from afk_es.core.handle import AgentRunHandle, AgentStreamEvent, AgentStreamHandle
 from afk_es.core.outside import AttachedRun, Receipt
 from afk_es.core.recorded_agents import RecordedAgent, recorded_agent
+from afk_es.core.replays import RecordedPeople, Replayed
 from afk_es.core.result import AgentResult, StateSnapshot, SubagentExecutionRecord, ToolExecutionRecord
 from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.runner import Runner
@@ -20,6 +22,7 @@ from afk_es.handlers.edits import (
     Stub,
     ToolMode,
 )
+from afk_es.handlers.replaying import Leftover, Unanswered
 from afk_es.machine.events import AgentRunEvent
 from afk_es.views import ModelUse
 
@@ -38,10 +41,14 @@ __all__ = [
     "EditToolResult",
     "ForkPlan",
     "ForkStep",
+    "Guard",
+    "Leftover",
     "ModelMode",
     "ModelUse",
     "Receipt",
     "RecordedAgent",
+    "RecordedPeople",
+    "Replayed",
     "RetentionPolicy",
     "Runner",
     "RunnerConfig",
@@ -52,5 +59,6 @@ __all__ = [
     "SubagentExecutionRecord",
     "ToolExecutionRecord",
     "ToolMode",
+    "Unanswered",
     "recorded_agent",
 ]

@@ -11,9 +11,10 @@ import asyncio
 import datetime as dt
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from afk_es.clock import Clock
+from afk_es.core.guard import Guard
 from afk_es.errors import InvariantError
 from afk_es.log import EventLog, Letter
 from afk_es.machine import AgentRunEvent, Draft, Effect, RunState, decide, endings, evolve, fold, initial_state, stamp
@@ -28,6 +29,23 @@ Handler = Callable[[Any, RunState], Awaitable[Draft]]
 Handlers = Mapping[type, Handler]
 Publish = Callable[[AgentRunEvent], None]
 Room = Callable[[], Awaitable[None]]
+
+
+class Pacing(Protocol):
+    """Lets time pass in place of the clock, as in a replay, where nobody really waits."""
+
+    async def wait(self, effect: Wait) -> None:
+        """Return when this wait is over."""
+        ...
+
+    def idle(self) -> None:
+        """The loop waits, and all that has come in is taken in."""
+        ...
+
+    def left(self) -> None:
+        """The stretch is over, and so are its effects."""
+        ...
+
 
 _INLINE = (EvaluatePolicy, ValidateOutput)
 """Effects that only compute: performed on the spot, without a commit before them and without a task."""
@@ -46,7 +64,9 @@ class Loop:
         room: waits until whoever consumes the events has caught up. Effects wait for it, and not the loop itself, which must be able to
             take in a deadline or a cancellation meanwhile.
         before_term: awaited before the term of a question to a person ends, so that an answer that waits outside is delivered first.
+        guard: may lay the run down before it makes its next call.
         always_replay: read the run back after each write, fold it from zero, and compare.
+        pacing: lets time pass in place of the clock.
     """
 
     def __init__(
@@ -59,8 +79,10 @@ class Loop:
         publish: Publish | None = None,
         room: Room | None = None,
         before_term: Room | None = None,
+        guard: Guard | None = None,
         history: Messages | None = None,
         always_replay: bool = False,
+        pacing: Pacing | None = None,
     ) -> None:
         self.state: RunState = state
         self.finished: bool = False
@@ -70,8 +92,10 @@ class Loop:
         self._publish = publish
         self._room = room
         self._before_term = before_term
+        self.guard: Guard | None = guard
         self._history = history
         self._always_replay = always_replay
+        self._pacing = pacing
         self._pending: list[AgentRunEvent] = []
         self._running: dict[str, asyncio.Task[None]] = {}
         self._inbox: list[tuple[str | None, Draft]] = []
@@ -86,6 +110,11 @@ class Loop:
     def now(self) -> dt.datetime:
         """The time by which this stretch goes."""
         return self._began_at + dt.timedelta(seconds=self._clock.monotonic() - self._began)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something has come in that was not taken in yet."""
+        return bool(self._inbox or self._letters) or self._broken is not None
 
     def post(self, draft: Draft) -> None:
         """Put in an event from outside, such as a control request."""
@@ -148,11 +177,18 @@ class Loop:
                 await self._leave()
             finally:
                 self._log.release(self.state.run_id)
+                if self._pacing is not None:
+                    self._pacing.left()
 
     async def _advance(self) -> tuple[Effect, ...]:
         """Append what follows by itself, until only effects can bring anything new."""
         while True:
             decision = decide(self.state)
+            if self.guard is not None and decision.events and self.state.control is None:
+                reason = self.guard.objection(self.state, decision.events)
+                if reason is not None:
+                    self._add(Draft("control_requested", {"action": "interrupt", "reason": reason, "origin": "guard"}, reason))
+                    continue
             for draft in decision.events:
                 self._add(draft)
             if decision.events:
@@ -168,6 +204,8 @@ class Loop:
     def _add(self, draft: Draft) -> None:
         event = stamp(self.state, draft, self.now())
         self.state = evolve(self.state, event)
+        if self.guard is not None:
+            self.guard.note(event)
         self._pending.append(event)
 
     async def _flush(self) -> None:
@@ -194,6 +232,8 @@ class Loop:
         """Wait until there is news, and take in all of it."""
         while not self._inbox and not self._letters and self._broken is None:
             self._wake.clear()
+            if self._pacing is not None:
+                self._pacing.idle()
             await self._wake.wait()
         self._take_in()
         if self._broken is not None:
@@ -236,7 +276,10 @@ class Loop:
 
     async def _answer(self, effect: Effect) -> Draft:
         if isinstance(effect, Wait):
-            await self._clock.sleep(max(0.0, (effect.until - self.now()).total_seconds()))
+            if self._pacing is not None:
+                await self._pacing.wait(effect)
+            else:
+                await self._clock.sleep(max(0.0, (effect.until - self.now()).total_seconds()))
             if self._before_term is not None and effect.id.startswith(TERM):
                 await self._before_term()
             return Draft("timer_fired", {"timer": effect.timer})

@@ -6,6 +6,7 @@ calls and not in that in which they finished; a subagent's run stands where it w
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
@@ -43,11 +44,15 @@ _NEVER_THE_SAME: frozenset[str] = frozenset(
         "ordinal",
         "expires_at",
         "letter",
+        "tokens",
+        "tokens_before",
+        "tokens_after",
         "intent_seq",
         "up_to",
         "history",
         "parent",
         "forked_from",
+        "replay_of",
         "fork",
         "forked_as",
         "answers_from",
@@ -62,8 +67,21 @@ _NEVER_THE_SAME: frozenset[str] = frozenset(
 )
 
 
-Hear = Callable[[Recording, AgentRunEvent], None]
-"""Told every event in the order of its log, before the entry that it becomes: for whoever folds a run beside comparing it."""
+_NAMES_OTHERS: dict[str, tuple[str, ...]] = {
+    "control_requested": ("reason",),
+    "run_cancelled": ("reason",),
+    "run_completed": ("missing",),
+    "run_interrupted": ("reason",),
+    "subagent_completed": ("error",),
+    "subagent_waiting": ("reason",),
+    "tool_completed": ("error",),
+}
+"""Per type, texts of ours that name runs of the family and tickets."""
+
+_ID = re.compile(r"\brun_\w+|(?<=\(ticket )[^()]*(?=\))")
+
+Hear = Callable[[Recording, AgentRunEvent], bool]
+"""Told every event in the order of its log, for whoever folds a run beside comparing it; False leaves the event out of the entries."""
 
 
 class Entry:
@@ -122,6 +140,10 @@ def facts_of(event: AgentRunEvent) -> dict[str, Any]:
         facts.pop("imported", None)
     elif event.type == "timer_fired":
         facts["timer"] = facts["timer"].partition(":")[0]
+    for key in _NAMES_OTHERS.get(event.type, ()):
+        said = facts.get(key)
+        if said:
+            facts[key] = _ID.sub("", said) if isinstance(said, str) else [_ID.sub("", each) for each in said]
     return facts
 
 
@@ -133,7 +155,7 @@ async def entries(
     Args:
         after: begin behind this seq, which has to be the end of a step.
         subagents: put the runs of its subagents in where they are started.
-        hear: is told every event that is read, those of subagents' runs among them.
+        hear: is told every event that is read, those of subagents' runs among them, and may leave it out.
         root: the name that the outermost agent goes by here, so that an agent and the same under another name can be compared.
     """
     agent = rec.first.data["agent"]
@@ -147,14 +169,15 @@ async def entries(
 
     async for page in rec.pages(after=after):
         for event in page:
-            if hear is not None:
-                hear(rec, event)
+            if hear is not None and not hear(rec, event):
+                continue
             if calls and event.type not in _IN_PLACE and len(held) < BATCH_KEPT:
                 held.append(event)
                 continue
-            async for entry in _in_order(rec, held, path, calls, below):
-                yield entry
-            held.clear()
+            if held:
+                async for entry in _in_order(rec, held, path, calls, below):
+                    yield entry
+                held.clear()
             if event.type in _BATCH_ENDS:
                 calls = _calls_of(event)
             # Where a fork begins of its own is nothing that it does.

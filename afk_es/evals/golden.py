@@ -29,7 +29,7 @@ from afk_es.debugger.exchange.golden_runs import GoldenRuns, Places
 from afk_es.debugger.exchange.writing import replacing
 from afk_es.errors import UsageError
 from afk_es.evals.divergence import MatchMode
-from afk_es.evals.golden_recording import Recorder, chosen_runs, secrets_in, with_outcome
+from afk_es.evals.golden_recording import Recorder, chosen_runs, secrets_in, with_outcomes
 from afk_es.log import EventLog
 from afk_es.log.memory import MemoryEventLog
 from afk_es.machine import RunSpec, RunState, fold, initial_state
@@ -120,9 +120,9 @@ class Golden(msgspec.Struct, frozen=True):
         except GoldenError as error:
             # What it holds was possible where it happened, and is not under other names or in one sequence: of a fork, or of a log by hand.
             raise UsageError(
-                f"run {run_id} cannot be a golden: {error.__cause__ or error}; run today's agent, and take that run"
+                f"no golden can be made of run {run_id}: {error.__cause__ or error}; run today's agent, and take that run"
             ) from error
-        facts = [with_outcome(fact, states) for fact in facts]
+        facts = list(with_outcomes(facts, states))
         header = msgspec.structs.replace(header, models=tuple(recorder.models), digest=facts_digest(facts))
         return cls(header, tuple(facts))
 
