@@ -58,13 +58,16 @@ EXPORTS = {
         report_data report_text write_report
     """,
     "afk_es.evals": """
-        Assertion CallPattern CheckReport CheckedRun Claim Contains Divergence DivergenceClass Equals EqualsExpected EvalBudget EvalCase
-        EvalCaseResult EvalProgress EvalSuiteConfig EvalSuiteResult Evidence Golden JsonLike JsonPathEquals Judgement LLMJudge LeftOver
-        MatchMode Matches MaxSteps Mismatch Missing NoTool NotContains Place RecordedCall RunChecks RunSelection Scorer Similarity StateIs SuiteProgress
-        ToolCalled Trajectory TrajectoryMatch Verdict Within always arescore arun_suite assertion_from assertions_from at_most call
-        calls_of check_golden check_golden_sync checks compare_with_golden eventually json_like load_cases match_trajectory never
-        no_errors pass_all_k pass_at_k precedes print_report recorded_evidence recorded_result register_assertion report_lines rescore responds
-        run_suite similarity wilson_interval within write_report
+        always arescore arun_suite Assertion assertion_from assertions_from at_most call CallPattern calls_of
+        check_golden check_golden_sync CheckedRun CheckReport checks Claim compare_with_golden Contains
+        Divergence DivergenceClass Equals EqualsExpected EvalBudget EvalCase EvalCaseResult EvalProgress
+        EvalSuiteConfig EvalSuiteResult eventually Evidence Golden GoldenError GoldenHeader GoldenOutcome
+        GoldenStore json_like JsonLike JsonPathEquals Judgement LeftOver LLMJudge load_cases match_trajectory
+        Matches MatchMode MaxSteps Mismatch Missing never no_errors NotContains NoTool pass_all_k pass_at_k
+        Place precedes print_report Provenance recorded_evidence recorded_result RecordedCall
+        register_assertion report_lines rescore responds run_suite RunChecks RunSelection Scorer Similarity
+        similarity StateIs SuiteProgress ToolCalled Trajectory TrajectoryMatch Update UpdateCategory
+        UpdatePolicy UpdateRefusedError Verdict wilson_interval Within within write_report
     """,
     "afk_es.telemetry": "ConsoleSink Delivery Exported JsonSink Redaction SINKS TelemetrySink export_run sink_of",
     "afk_es.llms": """

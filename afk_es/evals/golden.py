@@ -15,14 +15,15 @@ import msgspec
 from afk_es.core import RunnerConfig
 from afk_es.debugger.exchange.golden_facts import (
     GOLDEN_SCHEMA,
+    SUFFIX,
     Fact,
     GoldenError,
     GoldenHeader,
-    Outcome,
+    GoldenOutcome,
     Provenance,
     facts_digest,
     golden_text,
-    read_lines,
+    read_golden,
 )
 from afk_es.debugger.exchange.golden_runs import GoldenRuns, Places
 from afk_es.debugger.exchange.writing import replacing
@@ -33,9 +34,6 @@ from afk_es.log import EventLog
 from afk_es.log.memory import MemoryEventLog
 from afk_es.machine import RunSpec, RunState, fold, initial_state
 from afk_es.redaction import Redaction
-
-SUFFIX = ".golden.jsonl"
-"""What the names of golden files end with."""
 
 _REDACTED = "secrets by name, by shape and by value, before ids and hashes were made anew"
 
@@ -117,7 +115,13 @@ class Golden(msgspec.Struct, frozen=True):
             update=f"afk-es golden update {name}",
         )
         facts = recorder.facts()
-        states = await cls(header, tuple(facts)).states()
+        try:
+            states = await cls(header, tuple(facts)).states()
+        except GoldenError as error:
+            # What it holds was possible where it happened, and is not under other names or in one sequence: of a fork, or of a log by hand.
+            raise UsageError(
+                f"no golden can be made of run {run_id}: {error.__cause__ or error}; run today's agent, and take that run"
+            ) from error
         facts = list(with_outcomes(facts, states))
         header = msgspec.structs.replace(header, models=tuple(recorder.models), digest=facts_digest(facts))
         return cls(header, tuple(facts))
@@ -131,10 +135,7 @@ class Golden(msgspec.Struct, frozen=True):
             OSError: it cannot be read.
         """
         name = os.fspath(path)
-        file = Path(path).expanduser()
-        if not file.is_file():
-            raise GoldenError(f"{name}: there is no such file; record it first, for example with `afk-es golden record`")
-        header, facts = read_lines(name, file.read_bytes())
+        header, facts = read_golden(name)
         GoldenRuns(name, header, facts)
         return cls(header, tuple(facts), name, facts_digest(facts) != header.digest)
 
@@ -170,10 +171,32 @@ class Golden(msgspec.Struct, frozen=True):
     def _stands_in(self, target: Path) -> bool:
         try:
             there = Golden.read(target)
+            if there.edited or there.text().encode() != target.read_bytes():
+                return False
         except (OSError, UsageError):
             return False
         same = msgspec.structs.replace(there.header, recorded=self.header.recorded, digest=self.header.digest)
-        return not there.edited and same == self.header and facts_digest(there.facts) == facts_digest(self.facts)
+        return same == self.header and facts_digest(there.facts) == facts_digest(self.facts)
+
+    async def rewritten(self) -> Golden:
+        """The same golden as today's afk_es writes it: events of an older schema in today's, and outcomes that are what its events come to.
+
+        Raises:
+            GoldenError: see `open_log`.
+        """
+        log = await self.open_log()
+        try:
+            thread = len(self.runs) > 1
+            anew = await Golden.of(
+                log, self.runs[-1], name=self.name, mode=self.mode, thread=thread, redaction=None, agent_ref=self.header.agent
+            )
+        finally:
+            await log.close()
+        recorded = msgspec.structs.replace(
+            anew.header.recorded, at=self.header.recorded.at, run=self.header.recorded.run, log=self.header.recorded.log
+        )
+        header = msgspec.structs.replace(anew.header, recorded=recorded, redacted=self.header.redacted, update=self.header.update)
+        return msgspec.structs.replace(anew, header=header)
 
     async def open_log(self) -> MemoryEventLog:
         """An open log in memory with all its runs, under the ids of the file. It is the caller's to close.
@@ -181,10 +204,7 @@ class Golden(msgspec.Struct, frozen=True):
         Raises:
             GoldenError: a fact cannot be; the message names the line.
         """
-        log = MemoryEventLog(ids=_OwnerName())
-        await log.open()
-        await self._loaded().load(log)
-        return log
+        return await self._loaded().open_log()
 
     async def states(self) -> dict[str, RunState]:
         """The state in which each of its runs ended, by its id.
@@ -210,7 +230,7 @@ class Golden(msgspec.Struct, frozen=True):
         return self._loaded().places
 
     @property
-    def outcomes(self) -> dict[str, Outcome]:
+    def outcomes(self) -> dict[str, GoldenOutcome]:
         """What each run is expected to come to, by its id."""
         return {run_id: run.outcome for run_id, run in self._loaded().runs.items() if run.outcome is not None}
 
@@ -257,13 +277,6 @@ def config_of(spec: RunSpec) -> RunnerConfig:
             "background_tool_at_end": background.at_end,
         }
     return RunnerConfig(**settings)
-
-
-class _OwnerName:
-    """The log in memory has no chance in it either."""
-
-    def new(self, kind: str) -> str:
-        return f"{kind}_1"
 
 
 def _version() -> str:

@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from afk_es.errors import UsageError
 from afk_es.machine import AgentRunEvent
 from afk_es.machine.events import TERMINAL
 
@@ -68,13 +67,14 @@ class Part:
         self.first = first
         self.last = first
         self.controls: list[AgentRunEvent] = []
+        """What callers asked of the run, and letters that it refused."""
 
 
 class Tape:
     """The answers of one recorded run.
 
     Args:
-        events: all of it.
+        events: all of it, of a run that can be replayed (`core.replayability`).
         base: the microsecond of the family's time at which its first event stands.
 
     Attributes:
@@ -86,9 +86,6 @@ class Tape:
         tickets: per ticket, how it ended, in order.
         timers: per name of a timer, the event with which it fired.
         parts: the stretches.
-
-    Raises:
-        UsageError: it cannot be replayed; the message says why, and what can be done instead.
     """
 
     def __init__(self, events: Sequence[AgentRunEvent], base: int = 0) -> None:
@@ -133,6 +130,18 @@ class Tape:
         """The microsecond of the family's time at which this event stands; 0 for one that there is not."""
         return self._moments[seq - 1] if 0 < seq <= len(self._moments) else 0
 
+    def together(self, seq: int) -> int:
+        """The last of the events behind this one that came from outside with no conclusion of the run's own in between."""
+        while seq + 1 in self.came:
+            seq += 1
+        return seq
+
+    def behind_joints(self, seq: int) -> int:
+        """Where the run began in earnest that was taken over again before anything happened."""
+        while seq < len(self.events) and self.events[seq].type == "run_started":
+            seq += 1
+        return seq
+
     def call(self, name: str, digest: str, place: tuple[int, int]) -> Asked | None:
         """What came of a call of a tool or a subagent: of the one with these arguments, in this place if there is one, else in order; of none
         with these arguments, the one in the same place."""
@@ -173,11 +182,6 @@ class Tape:
             self.parts.append(Part(event.seq))
             return
         before = self.events[event.seq - 2]
-        if before.type in TERMINAL and before.type != "run_interrupted":
-            raise UsageError(
-                f"run {self.run_id} cannot be replayed: it is a fork that goes on behind the end of another run. Replay that run, or fork from "
-                "an earlier position"
-            )
         if before.type in TERMINAL:
             self.parts.append(Part(event.seq))
             self._model = self._summary = None
@@ -264,15 +268,25 @@ class Tape:
             question.answers.append(event)
 
     def _warned(self, event: AgentRunEvent, data: dict[str, Any]) -> None:
+        if "letter" in data:
+            self._controlled(event, data)
+            return
         question = self._asking.get(data.get("tool_call_id", ""))
         if data["kind"] == "interaction_failed" and question is not None:
             self.came.add(event.seq)
             question.answers.append(event)
 
     def _ticket_ended(self, event: AgentRunEvent, data: dict[str, Any]) -> None:
-        if not data.get("expired"):
+        if not data.get("expired") or self._expired_in_joint(event):
             self.came.add(event.seq)
             self.tickets[data["ticket_id"]].append(event)
+
+    def _expired_in_joint(self, event: AgentRunEvent) -> bool:
+        """Whether its term passed while nobody ran the run, in time that a replay leaves out."""
+        seq = event.seq - 1
+        while self.events[seq - 1].type == "tool_background_failed":
+            seq -= 1
+        return self.events[seq - 1].type == "run_started" and seq > self.parts[-1].first
 
     def _controlled(self, event: AgentRunEvent, data: dict[str, Any]) -> None:
         self.came.add(event.seq)
@@ -301,11 +315,6 @@ class Tape:
             # Left behind by a stretch that was laid down: a replay lays it down as well, and finds the same.
             return
         effect, again = data["effect"], data["resolution"] in ("ask_again", "run_again")
-        if data["resolution"] == "ask":
-            raise UsageError(
-                f"run {self.run_id} cannot be replayed: a process died in the middle of tool {data['tool_name']!r}, and a person decided what "
-                "became of it. Fork it instead (Runner.fork), or record it again without the crash"
-            )
         if effect == "llm":
             self._dropped(self.models, data["intent_seq"], again)
             self._model = None

@@ -12,8 +12,10 @@ A file `NAME.golden.jsonl` has, in this order:
 | outcome | what that run came to. It ends the run, and is what a check holds today's run against, apart from the events it answers from |
 
 Left out is what follows from the rest, and is put back by whoever reads the file (`golden_derived`), the state `running`, empty messages,
-and values that are declared as defaults. So no line changes that need not. `afk-es import FILE.golden.jsonl --db FILE.db` makes it a log
-that `afk-es debug`, `show`, `triage` and the others open.
+and values that are declared as defaults. So no line changes that need not.
+
+`afk-es log FILE.golden.jsonl`, `show`, `triage`, `diff` and whatever else only reads take such a file as they take a log. For the debugger's
+app, `afk-es import FILE.golden.jsonl --db FILE.db` makes it one: then `afk-es debug FILE.db`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 import msgspec
@@ -30,6 +33,9 @@ from afk_es.debugger.exchange.transcript import TranscriptError
 from afk_es.machine.events import EVENT_TYPES, SCHEMA_VERSION
 from afk_es.machine.values import DIGEST_BYTES, canonical_json
 
+SUFFIX = ".golden.jsonl"
+"""What the names of golden files end with."""
+
 GOLDEN_SCHEMA = "afk_es.golden/1"
 _SCHEMA_STEM = "afk_es.golden/"
 
@@ -38,6 +44,8 @@ BEGINNING = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024 * 1024
+_LONGEST_HEADER = 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
 MAX_LINES = 2_000_000
 
 Role = Literal["checked", "context", "subagent"]
@@ -101,7 +109,7 @@ class Fact(msgspec.Struct, frozen=True):
     line: int = 0
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class GoldenOutcome(msgspec.Struct, frozen=True):
     """What a run came to, as its golden has it.
 
     Attributes:
@@ -189,6 +197,20 @@ def _line(value: dict[str, Any]) -> str:
 # ------------------------------------------------------------------------------------------------------------------------------- reading
 
 
+def read_golden(path: str) -> tuple[GoldenHeader, list[Fact]]:
+    """The header and the facts of a file, as `read_lines` has them.
+
+    Raises:
+        GoldenError: there is no such file, or it is none that can be read.
+        OSError: it cannot be read.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise GoldenError(f"{path}: there is no such file; record it first, for example with `afk-es golden record`")
+    with file.open("rb") as opened:
+        return read_lines(path, opened.read(MAX_FILE_BYTES + 1))
+
+
 def read_lines(name: str, content: bytes) -> tuple[GoldenHeader, list[Fact]]:
     """The header and the facts of a file, each fact with its line.
 
@@ -197,12 +219,26 @@ def read_lines(name: str, content: bytes) -> tuple[GoldenHeader, list[Fact]]:
     """
     if len(content) > MAX_FILE_BYTES:
         raise GoldenError(f"{name}: it is larger than {MAX_FILE_BYTES // 2**20} MiB; record fewer runs in one golden")
-    lines = _values(name, content.removeprefix(b"\xef\xbb\xbf"))
+    lines = _values(name, content.removeprefix(_BOM))
     first = next(lines, None)
     if first is None:
         raise GoldenError(f"{name}:1: the file is empty; record the golden anew, or restore it from version control")
     header = _header(name, *first)
     return header, [_fact(name, number, value) for number, value in lines]
+
+
+def header_of(path: Path) -> GoldenHeader:
+    """The header of a golden file, of which no more than its first line is read.
+
+    Raises:
+        GoldenError: it is none, or a newer one.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as opened:
+        first = opened.readline(_LONGEST_HEADER)
+    for number, value in _values(str(path), first.removeprefix(_BOM)):
+        return _header(str(path), number, value)
+    raise wrong(str(path), 1, "the file is empty")
 
 
 def wrong(name: str, line: int, message: str) -> GoldenError:

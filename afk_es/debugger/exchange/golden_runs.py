@@ -11,16 +11,18 @@ from typing import Any, cast, get_args
 
 import msgspec
 
+from afk_es.core.history import ThreadMemory
 from afk_es.debugger.exchange.golden_derived import derived, with_defaults
-from afk_es.debugger.exchange.golden_facts import BEGINNING, Fact, GoldenHeader, Outcome, Role, wrong
+from afk_es.debugger.exchange.golden_facts import BEGINNING, Fact, GoldenHeader, GoldenOutcome, Role, read_golden, wrong
 from afk_es.debugger.exchange.sources import shown
 from afk_es.errors import AfkError, InvariantError
 from afk_es.log import EventLog
+from afk_es.log.memory import MemoryEventLog
 from afk_es.log.upcast import UPCASTERS, upcast
 from afk_es.machine import AgentRunEvent, RunState, evolve, initial_state
 from afk_es.machine.events import EVENT_TYPES, SCHEMA_VERSION, validate
 from afk_es.machine.spec import RunSpec
-from afk_es.machine.values import Messages
+from afk_es.machine.values import Messages, plain
 
 PARTS: dict[str, str] = {"instructions": "instructions", "tools": "tool", "limits": "limits"}
 """Keys of a `RunSpec` that are facts of their own, and which."""
@@ -44,7 +46,7 @@ class GoldenRun(msgspec.Struct):
     role: Role
     starts: float
     events: list[Fact]
-    outcome: Outcome | None = None
+    outcome: GoldenOutcome | None = None
     line: int = 0
     outcome_line: int = 0
 
@@ -104,21 +106,20 @@ class GoldenRuns:
         Raises:
             GoldenError: an event cannot happen where it stands, or cannot be stored; the message says where.
         """
-        from afk_es.core.history import ThreadMemory
-
         memory = ThreadMemory()
         for run in self.runs.values():
-            history = await self._history(run, memory, log)
-            stretches: list[list[AgentRunEvent]] = []
-            for event in self._events(run, history):
-                if event.type == "run_started":
-                    stretches.append([])
-                stretches[-1].append(event)
-            for stretch in stretches:
+            for stretch in self._stretches(run, await self._history(run, memory, log)):
                 try:
                     await log.append(stretch, epoch=stretch[0].data["epoch"])
                 except AfkError as error:
                     raise wrong(self.name, run.line, f"run {run.run_id} cannot be stored: {error}") from error
+
+    async def open_log(self) -> MemoryEventLog:
+        """An open log in memory that holds all runs; see `load`. It is the caller's to close."""
+        log = MemoryEventLog(ids=_OwnerName())
+        await log.open()
+        await self.load(log)
+        return log
 
     def spec(self, run_id: str) -> RunSpec:
         """The agent of a run.
@@ -200,7 +201,7 @@ class GoldenRuns:
         if fact.value.get("run") != run.run_id:
             raise self._wrong(fact, f"the outcome of run {shown(fact.value.get('run'))} stands in run {run.run_id}; {_RESTORE}")
         try:
-            run.outcome = msgspec.convert({key: item for key, item in fact.value.items() if key != "run"}, Outcome)
+            run.outcome = msgspec.convert({key: item for key, item in fact.value.items() if key != "run"}, GoldenOutcome)
         except msgspec.ValidationError as error:
             raise self._wrong(fact, f"the outcome makes no sense: {error}; {_RESTORE}") from error
         run.outcome_line = fact.line
@@ -215,6 +216,15 @@ class GoldenRuns:
         return wrong(self.name, fact.line, message)
 
     # -------------------------------------------------------------------------------------------------------------------- the events
+
+    def _stretches(self, run: GoldenRun, history: Messages) -> list[list[AgentRunEvent]]:
+        """The events of a run, in the pieces in which they are appended: what claims a run is the first of its append."""
+        found: list[list[AgentRunEvent]] = []
+        for event in self._events(run, history):
+            if event.type == "run_started":
+                found.append([])
+            found[-1].append(event)
+        return found
 
     def _events(self, run: GoldenRun, history: Messages) -> Iterator[AgentRunEvent]:
         """The events of a run, whole, each checked against the state before it."""
@@ -236,7 +246,8 @@ class GoldenRuns:
     def _event(self, fact: Fact, run: GoldenRun, state: RunState) -> AgentRunEvent:
         value = fact.value
         kind = value["type"]
-        data = self._with_parts(fact, kind, value.get("data", {}))
+        # As a log gives it back: what the model is shown of a tool's output has its keys in that order, whoever wrote them in which.
+        data = self._with_parts(fact, kind, plain(value.get("data", {})))
         version = self._version(fact)
         known = EVENT_TYPES.get(kind)
         if known is not None and version < SCHEMA_VERSION:
@@ -273,10 +284,10 @@ class GoldenRuns:
             return data
         found = dict(data)
         for key in parts:
-            found[key] = self._agent(fact, data[key]) if key == "agent" else self._part(fact, part_kind(key), data[key])
+            found[key] = self._agent(fact, data[key]) if key == "agent" else plain(self._part(fact, part_kind(key), data[key]))
         return found
 
-    def _agent(self, fact: Fact, reference: Any) -> dict[str, Any]:
+    def _agent(self, fact: Fact, reference: Any) -> Any:
         # One dict per agent: the machine decodes a spec once for all that share it.
         if isinstance(reference, str) and (known := self._agents.get(reference)) is not None:
             return known
@@ -294,8 +305,8 @@ class GoldenRuns:
                 whole[key] = [self._part(self._parts["agent", reference], kind, each) for each in references]
             else:
                 whole[key] = self._part(self._parts["agent", reference], kind, references)
-        self._agents[reference] = whole
-        return whole
+        self._agents[reference] = found = plain(whole)
+        return found
 
     def _part(self, fact: Fact, kind: str, reference: Any) -> Any:
         found = self._parts.get((kind, reference)) if isinstance(reference, str) else None
@@ -303,15 +314,21 @@ class GoldenRuns:
             raise self._wrong(fact, f"it refers to the {kind} {shown(reference)}, which is not in the file; {_RESTORE}")
         return found.value["value"]
 
-    async def _history(self, run: GoldenRun, memory: Any, log: EventLog) -> Messages:
+    async def _history(self, run: GoldenRun, memory: ThreadMemory, log: EventLog) -> Messages:
         refs = run.events[0].value.get("data", {}).get("history", [])
         if not refs:
             return Messages()
         try:
-            found: Messages = await memory.read(log, refs)
+            return await memory.read(log, refs)
         except (AfkError, InvariantError, LookupError, TypeError, ValueError) as error:
             raise self._wrong(run.events[0], f"what run {run.run_id} builds on is missing or makes no sense: {_said(error)}") from error
-        return found
+
+
+class _OwnerName:
+    """No chance is in the log of a golden, its owner's id included."""
+
+    def new(self, kind: str) -> str:
+        return f"{kind}_1"
 
 
 def part_kind(key: str) -> str:
@@ -327,4 +344,47 @@ def _is_time(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value < _LONGEST_S
 
 
-__all__ = ["GoldenRun", "GoldenRuns", "PARTS", "part_kind", "Places"]
+async def golden_log(path: str) -> MemoryEventLog:
+    """An open log in memory with the runs of a golden file, for whoever only reads.
+
+    Raises:
+        GoldenError: it is none that can be read.
+        OSError: it cannot be read.
+    """
+    header, facts = read_golden(path)
+    return await GoldenRuns(path, header, facts).open_log()
+
+
+async def golden_stretches(log: EventLog, path: str) -> list[tuple[list[list[AgentRunEvent]], str]]:
+    """The runs of a golden file, stretch by stretch, each with where it stands in the file.
+
+    Args:
+        log: where they are to go.
+
+    Raises:
+        GoldenError: it is none that can be read, or the log has one of its runs or threads already.
+    """
+    header, facts = read_golden(path)
+    runs = GoldenRuns(path, header, facts)
+    beside = await runs.open_log()
+    found: list[tuple[list[list[AgentRunEvent]], str]] = []
+    try:
+        for run in runs.runs.values():
+            if await log.head(run.run_id) is not None or await log.thread(run.thread_id):
+                raise wrong(
+                    path,
+                    run.line,
+                    f"{log.location} has run {run.run_id} or {run.thread_id} already, of another golden; import it with --db NEW.db",
+                )
+            stretches: list[list[AgentRunEvent]] = []
+            for event in await beside.read(run.run_id):
+                if event.type == "run_started":
+                    stretches.append([])
+                stretches[-1].append(event)
+            found.append((stretches, f"{path}:{run.line}"))
+    finally:
+        await beside.close()
+    return found
+
+
+__all__ = ["golden_log", "golden_stretches", "GoldenRun", "GoldenRuns", "PARTS", "part_kind", "Places"]
