@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 from afk_es.agents import Agent
@@ -50,8 +49,9 @@ async def _recorded() -> tuple[Golden, list[str]]:
     await log.open()
     runner = Runner(log=log, clock=SimulatedClock(), ids=SeededIds(3))
     handle = await runner.run_handle(_talkative(), user_message="Go.")
-    while not [event for event in await log.read(handle.run_id) if event.type == "tool_deferred"]:
-        await asyncio.sleep(0)
+    async for event in handle.events:
+        if event.type == "tool_deferred":
+            break
     await runner.resolve_background_tool(thread_id=handle.thread_id, run_id=handle.run_id, ticket_id=TICKET, output=f"{TICKET} is over")
     result = await handle.await_result()
     return await Golden.of(log, result.run_id, name="talkative"), [result.run_id, result.thread_id, LONG, TICKET, log.owner]
