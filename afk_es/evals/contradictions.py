@@ -54,7 +54,7 @@ def _of_run(outcome: GoldenOutcome, events: list[Fact]) -> Iterator[tuple[Findin
         return  # Whoever loads the file is told of the line.
     if outcome.calls is not None:
         ledger = CallLedger()
-        expected = [(call.get("tool_name", ""), call.get("arguments"), "", None) for call in outcome.calls]
+        expected = [(str(call.get("tool_name", "")), call.get("arguments"), "", None) for call in outcome.calls]
         found = [(call.tool_name, call.arguments, call.id, event) for event, answer in answers for call in answer.tool_calls]
         ledger.enter(_asked(expected), _asked(found))
         for finding, old, new in ledger.findings("by its outcome", "by its events"):
