@@ -20,7 +20,7 @@ from tests.support.tau import Conversation, Recording
 from tests.tau.goldens import recorded, today
 
 SEED = 20
-SAMPLE = 10
+SAMPLE = 12
 MODES: tuple[MatchMode, ...] = ("strict", "contract", "trajectory")
 
 Edited = tuple[Agent, bool]
@@ -45,8 +45,9 @@ def one_tools_description(recording: Recording, conversation: Conversation, die:
 
 
 def one_policy_rule(recording: Recording, conversation: Conversation, die: random.Random) -> Edited:
-    """One tool is denied."""
-    name = die.choice(recording.tools)["function"]["name"]
+    """One tool is denied, drawn from all calls, so that what is called often is."""
+    calls = [call[1] for each in recording.conversations.values() for run in each.runs for call in run.calls]
+    name = die.choice(calls)
     rule = PolicyRule(rule_id="new", action="deny", subjects=("tool",), condition=PolicyRuleCondition(tool_name=name), reason="not today")
     agent = today(recording, conversation).model_copy(update={"policy_engine": PolicyEngine([rule])})
     return agent, name in {call[1] for run in conversation.runs for call in run.calls}

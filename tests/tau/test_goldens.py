@@ -19,7 +19,7 @@ SHARDS = 8
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_every_conversation_is_a_golden_that_today_s_agent_passes(
+def test_every_conversation_is_a_golden_that_todays_agent_passes(
     shard: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     recording = Recording.load()
