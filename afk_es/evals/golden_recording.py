@@ -80,7 +80,7 @@ async def chosen_runs(log: EventLog, run_id: str, *, thread: bool) -> list[Chose
     found: list[Chosen] = []
     for number, (run, checked) in enumerate(await reader.on_thread(main, thread=thread), start=1):
         if checked and (reason := unreplayable(run.events)) is not None:
-            raise UsageError(f"run {run.run_id} cannot be a golden: {reason}")
+            raise UsageError(f"no golden can be made of run {run.run_id}: {reason}")
         run.role, run.name = "checked" if checked else "context", f"run_{number}"
         if checked:
             await reader.add_children(run, run.name, found)
@@ -267,6 +267,9 @@ class Recorder:
                 return names.ticket(item)
             case "letter" if type(item) is int:
                 return names.letters[item]
+            case "agent" | "model":
+                # What the agent's author wrote is no id, even where a thread has the name of a model; today's agent says the same.
+                return item
             case "expires_at" if isinstance(item, str):
                 return self._moved(item)
             case "imported" if event.type == "run_started" and isinstance(item, dict):
