@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, get_args
 
 from afk_es.clock import SystemClock
+from afk_es.core.result import ResultState
 from afk_es.debugger import Expression, Recording, Search, parse
 from afk_es.debugger.naming import all_runs, named_run
 from afk_es.errors import AfkError, RunNotFoundError, UsageError, text_of
@@ -39,6 +40,10 @@ class RunSelection:
         where: an expression of the debugger's language that holds at one of its events.
         newest: at most so many, the newest; default all.
         subagents: runs of subagents too; default False, since a check of the run that started them may look at them.
+
+    Raises:
+        UsageError: a state that there is not, fewer than one run.
+        ExpressionError: a `where` that is no expression.
     """
 
     agent: str | None = None
@@ -47,6 +52,14 @@ class RunSelection:
     where: str | None = None
     newest: int | None = None
     subagents: bool = False
+
+    def __post_init__(self) -> None:
+        if self.state is not None and self.state not in get_args(ResultState):
+            raise UsageError(f"state={self.state!r} is none of: {', '.join(get_args(ResultState))}")
+        if self.newest is not None and self.newest < 1:
+            raise UsageError(f"newest is a number from 1, not {self.newest!r}")
+        if self.where is not None:
+            parse(self.where)
 
 
 Runs = Iterable[str] | RunSelection | str | None
@@ -80,7 +93,6 @@ def rescore(
         UsageError: nothing to check by, a run that is not there, or an event loop that is running (use `await arescore(...)` there).
         LogError: the log cannot be opened.
         ConfigurationError: what is no assertion or scorer.
-        ExpressionError: a `where` that is no expression.
     """
     _check(assertions, scorers, cases)
 
