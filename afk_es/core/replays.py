@@ -218,7 +218,7 @@ class _Family:
                 return known.as_ended()
             known.playback.next_part()
             return await known.resume()
-        recorded, _seq = self.members[child.parent["run_id"]].playback.children[child.run_id]
+        recorded = self.members[child.parent["run_id"]].playback.children[child.run_id].child
         state = initial_state(child.run_id, f"thread_{digest(child.run_id.encode())}")
         member = self.member(child.binding, state, Messages(), recorded, child)
         data: dict[str, Any] = {

@@ -105,7 +105,7 @@ class Playback:
         served: recorded answers that were given.
         unanswered: what there was none for, in order.
         stopped: whether the run was laid down for that.
-        children: per id of a subagent's run of today, the recorded one.
+        children: per id of a subagent's run of today, the recorded call that it stands for.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Playback:
         self.served = 0
         self.unanswered: list[Unanswered] = []
         self.stopped = False
-        self.children: dict[str, tuple[str, int]] = {}
+        self.children: dict[str, Asked] = {}
         self._recorded = recorded
         self._from_log = from_log
         self._has_child = has_child
@@ -294,21 +294,23 @@ class Playback:
             self._counterparts[effect.seq] = asked.seq
             if not self._has_child(asked.child):
                 return await self._given(asked, effect, effect.seq, state, what)
-            self.children[effect.run_id] = (asked.child, asked.seq)
+            self.children[effect.run_id] = asked
             self.served += asked.answer is not None
-        draft = await self._live[RunSubagent](effect, state)
-        # Its siblings may have ended before it at the same moment.
-        ended = next((each for each in self.tape.subagents if each.seq == self.children[effect.run_id][1]), None)
-        if draft.type == "subagent_completed" and ended is not None and ended.answer is not None:
-            await self._until(ended.answer.seq, effect.id)
-        return draft
+        return await self._heard(await self._live[RunSubagent](effect, state), effect)
 
     async def _cancel(self, effect: CancelSubagent, state: RunState) -> Draft:
         if effect.run_id not in self.children:
             asked = next((each for each in self.tape.subagents if each.seq == self._recorded_seq(effect.seq)), None)
             if asked is not None and asked.answer is not None:
                 return await self._given(asked, effect, effect.seq, state, f"subagent {effect.subagent_name}")
-        return await self._live[CancelSubagent](effect, state)
+        return await self._heard(await self._live[CancelSubagent](effect, state), effect)
+
+    async def _heard(self, draft: Draft, effect: RunSubagent | CancelSubagent) -> Draft:
+        """The end of a subagent's run, when its parent heard of it: siblings may have ended before it at the same moment."""
+        recorded = self.children.get(effect.run_id)
+        if draft.type == "subagent_completed" and recorded is not None and recorded.answer is not None:
+            await self._until(recorded.answer.seq, effect.id)
+        return draft
 
     async def _policy(self, effect: EvaluatePolicy, state: RunState) -> Draft:
         if not self._from_log:
