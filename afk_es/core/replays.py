@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
@@ -130,10 +129,11 @@ class Replays:
             binding = self.placed(binding, replace(state, spec=spec))
         family = _Family(self, tapes, VirtualTime(self.clock.now()), isinstance(agent, RecordedAgent))
         member = family.member(binding, state, history, run_id)
-        result = await member.ended(await member.begin(self._started(first, len(events), binding)))
+        stretch = await member.begin(self._started(first, len(events), binding))
+        result = await stretch.result_or_cancel()
         while result.state == "interrupted" and not family.stopped and member.playback.parts_left:
             family.time.advance_to(member.playback.next_part())
-            result = await member.ended(await member.resume())
+            result = await (await member.resume()).result_or_cancel()
         return family.told(member, result)
 
     async def _read(self, events: Sequence[AgentRunEvent], base: int, tapes: dict[str, Tape]) -> None:
@@ -215,7 +215,8 @@ class _Family:
         if known is not None:
             known.binding, known.child = child.binding, child
             if known.state.ended and known.state.status != "interrupted":
-                return known.as_ended()
+                assert known.stretch is not None
+                return Stretch.over(known.state, known.stretch.task.result())
             known.playback.next_part()
             return await known.resume()
         recorded = self.members[child.parent["run_id"]].playback.children[child.run_id].child
@@ -293,17 +294,6 @@ class _Member:
         if self.child is not None:
             data["parent"] = self.child.parent
         return await self.begin(Draft("run_started", data))
-
-    async def ended(self, stretch: Stretch) -> AgentResult:
-        """The result of a stretch, once there is one. Cancelling the wait cancels the replay."""
-        return await stretch.result_or_cancel()
-
-    def as_ended(self) -> Stretch:
-        """The stretch of a run that had ended before."""
-        assert self.stretch is not None
-        there: asyncio.Future[AgentResult] = asyncio.get_running_loop().create_future()
-        there.set_result(self.stretch.task.result())
-        return Stretch(self.stretch.run_id, self.stretch.thread_id, there, None, self.stretch.state)
 
     def open_questions(self) -> list[Unanswered]:
         """Questions that the recording does not have, where they laid the run down by themselves."""
