@@ -134,7 +134,7 @@ class Replays:
         while result.state == "interrupted" and not family.stopped and member.playback.parts_left:
             family.time.advance_to(member.playback.next_part())
             result = await (await member.resume()).result_or_cancel()
-        return family.told(member, result)
+        return family.told(result)
 
     async def _read(self, events: Sequence[AgentRunEvent], base: int, tapes: dict[str, Tape]) -> None:
         """The tapes of a run and of the runs of its subagents that the log has."""
@@ -241,7 +241,7 @@ class _Family:
         """Whether any of them was laid down for want of an answer."""
         return any(member.playback.stopped for member in self.members.values())
 
-    def told(self, root: _Member, result: AgentResult) -> Replayed:
+    def told(self, result: AgentResult) -> Replayed:
         """What came of it."""
         playbacks = [member.playback for member in self.members.values()]
         unanswered = [each for playback in playbacks for each in playback.unanswered]
