@@ -23,7 +23,9 @@ from afk_es.core.replayability import unreplayable
 from afk_es.core.result import AgentResult
 from afk_es.errors import UsageError
 from afk_es.handlers import Binding
-from afk_es.handlers.replaying import Leftover, Playback, Unanswered
+from afk_es.handlers.holding import Unanswered
+from afk_es.handlers.leftovers import Leftover
+from afk_es.handlers.replaying import Playback
 from afk_es.handlers.tape import Tape
 from afk_es.handlers.virtual_time import VirtualTime
 from afk_es.interaction import ApprovalDecision, ApprovalRequest, InputDecision, InputRequest

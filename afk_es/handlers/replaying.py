@@ -13,9 +13,9 @@ import datetime as dt
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from afk_es.handlers.agenda import Agenda
+from afk_es.handlers.holding import Holding, Unanswered
+from afk_es.handlers.leftovers import Leftover, leftovers
 from afk_es.handlers.substitutes import MARKS, addressed, allowed
 from afk_es.handlers.tape import Asked, Part, Question, Tape
 from afk_es.handlers.virtual_time import UNRECORDED, RunTime, VirtualTime
@@ -39,45 +39,6 @@ from afk_es.machine.values import ToolCall, digest_json
 
 LiveHandler = Callable[[Any, RunState], Awaitable[Draft]]
 _MICROSECOND = dt.timedelta(microseconds=1)
-
-
-class Unanswered(msgspec.Struct, frozen=True):
-    """Something that today's run asks for, and that the recording has no answer to. Nothing was run.
-
-    Attributes:
-        run_id, seq: the event of the replay that announces it.
-        what: what was asked for, such as "tool refund".
-        reason: why there is no answer.
-    """
-
-    run_id: str
-    seq: int
-    what: str
-    reason: str
-
-
-class Leftover(msgspec.Struct, frozen=True):
-    """A recorded answer that nobody asked for.
-
-    Attributes:
-        run_id, seq, type: the event of the recording.
-        what: what had been asked for, such as "tool refund".
-    """
-
-    run_id: str
-    seq: int
-    type: str
-    what: str
-
-
-class _Held:
-    """An effect that is not performed. One that came to nothing in the recording either is waited with until something ends it."""
-
-    __slots__ = ("hung", "unanswered")
-
-    def __init__(self, unanswered: Unanswered, hung: bool) -> None:
-        self.unanswered = unanswered
-        self.hung = hung
 
 
 class Playback:
@@ -112,7 +73,7 @@ class Playback:
         self._post: Callable[[Draft], None] | None = None
         self._busy: Callable[[], bool] | None = None
         self._asleep: set[str] = set()
-        self._held: dict[str, _Held] = {}
+        self._held = Holding()
         self._part: Part | None = None
         self._begun = 0
         self._asked: dict[str, int] = {"model": 0, "summary": 0, "instructions": 0, "route": 0, "output": 0}
@@ -219,23 +180,8 @@ class Playback:
         return seq in self._questions
 
     def leftovers(self) -> Iterator[Leftover]:
-        """The recorded answers that nobody asked for, in order of kind and place."""
-        for kind, shelf in (
-            ("model", self.tape.models),
-            ("tool", self.tape.tools),
-            ("", self.tape.subagents),
-            ("summary", self.tape.summaries),
-        ):
-            for asked in shelf:
-                if not asked.given and asked.answer is not None:
-                    name = asked.name.replace("subagent:", "subagent ")
-                    yield Leftover(self.tape.run_id, asked.answer.seq, asked.answer.type, f"{kind} {name}".strip())
-        for question in self.tape.questions:
-            for answer in question.answers:
-                yield Leftover(self.tape.run_id, answer.seq, answer.type, f"{question.kind} for {question.name}")
-        for endings in self.tape.tickets.values():
-            for ending in endings:
-                yield Leftover(self.tape.run_id, ending.seq, ending.type, f"background tool {ending.data['tool_name']}")
+        """The recorded answers that nobody asked for."""
+        return leftovers(self.tape)
 
     # ---------------------------------------------------------------------------------------------------------------- kinds of effects
 
@@ -429,18 +375,18 @@ class Playback:
         return not decision.events and all(map(self._quiet, decision.effects))
 
     def _quiet(self, effect: Effect) -> bool:
-        if effect.id in self._asleep or effect.id in self._held:
+        if effect.id in self._asleep or self._held.has(effect.id):
             return True
         # One that is to be ended is never waited for: it hears of that and ends, whatever the time is.
         return isinstance(effect, RunSubagent) and self.time.lives(effect.run_id)
 
     def stopped_short(self) -> bool:
         """Lay the run down where something is held that the recording never had, and nothing else goes on but terms."""
-        new = [held.unanswered for held in self._held.values() if not held.hung]
+        new = self._held.new
         if not new or self._agenda.answers_due:
             return False
         for effect in decide(self._state()).effects:
-            if effect.id not in self._held and not (isinstance(effect, Wait) and not effect.id.startswith("retry:")):
+            if not self._held.has(effect.id) and not (isinstance(effect, Wait) and not effect.id.startswith("retry:")):
                 return False
         return self._lay_down(new)
 
@@ -449,10 +395,10 @@ class Playback:
         effects = decide(self._state()).effects
         if any(isinstance(effect, RunSubagent) and self.time.lives(effect.run_id) for effect in effects):
             return False
-        held = [held.unanswered for held in self._held.values()]
         state = self._state()
         return self._lay_down(
-            held or [Unanswered(state.run_id, state.seq, "something from outside", "it waits for what the recording does not have")]
+            self._held.all
+            or [Unanswered(state.run_id, state.seq, "something from outside", "it waits for what the recording does not have")]
         )
 
     def _lay_down(self, unanswered: list[Unanswered]) -> bool:
@@ -465,13 +411,9 @@ class Playback:
 
     async def _hold(self, effect: Effect, seq: int, what: str, reason: str, *, hung: bool = False) -> Draft:
         """Perform nothing, and never answer."""
-        self._held[effect.id] = _Held(Unanswered(self._state().run_id, seq, what, reason), hung)
+        # Nobody has been asked yet whether all wait, with this among them.
         self.time.stir()
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            self._held.pop(effect.id, None)
-        raise AssertionError("what is held is never answered")
+        return await self._held.hold(effect.id, Unanswered(self._state().run_id, seq, what, reason), hung=hung)
 
     # ----------------------------------------------------------------------------------------------------------------- what is recorded
 
