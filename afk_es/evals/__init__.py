@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
     from afk_es.evals.divergence import Divergence, Place
     from afk_es.evals.evidence import Evidence
+    from afk_es.evals.golden import Golden
     from afk_es.evals.verdict import Verdict
 
-__all__ = ["CheckReport", "CheckedRun", "Divergence", "Evidence", "LeftOver", "Place", "Verdict"]
+__all__ = ["CheckReport", "CheckedRun", "Divergence", "Evidence", "Golden", "LeftOver", "Place", "Verdict"]
 
 _HOMES = {
     "CheckReport": "afk_es.evals.check_report",
@@ -21,6 +22,7 @@ _HOMES = {
     "Divergence": "afk_es.evals.divergence",
     "Place": "afk_es.evals.divergence",
     "Evidence": "afk_es.evals.evidence",
+    "Golden": "afk_es.evals.golden",
     "Verdict": "afk_es.evals.verdict",
 }
 

@@ -92,7 +92,7 @@ def _lines(name: str, content: bytes) -> Iterator[tuple[Place, Any]]:
 
 
 def _decoded(place: Place, content: bytes) -> Any:
-    if _too_deep(content):
+    if too_deep(content):
         raise place.wrong(f"it is nested deeper than {MAX_DEPTH} levels")
     try:
         return plain(msgspec.json.decode(content))
@@ -105,7 +105,8 @@ def _depth(content: bytes) -> int:
     return sum(1 if found in (b"[", b"{") else -1 if found in (b"]", b"}") else 0 for found in _BRACKETS.findall(content))
 
 
-def _too_deep(content: bytes) -> bool:
+def too_deep(content: bytes) -> bool:
+    """Whether lists and objects are nested deeper than `MAX_DEPTH`, without decoding them."""
     if content.count(b"[") + content.count(b"{") <= MAX_DEPTH:
         return False
     depth = 0
