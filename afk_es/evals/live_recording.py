@@ -1,4 +1,4 @@
-"""Goldens of runs that really happen, now: what is recorded first, and what is recorded again. Models and tools are reached here."""
+"""Goldens of runs that really happen: recorded for the first time, or anew. Models are asked and tools are run here, and nowhere else in evals' goldens."""
 
 from __future__ import annotations
 
@@ -11,57 +11,82 @@ from afk_es.errors import UsageError
 from afk_es.evals.divergence import MatchMode
 from afk_es.evals.golden import Golden
 from afk_es.llms import UserMessage
-from afk_es.log import EventLog
+from afk_es.machine import AgentRunEvent
 from afk_es.machine.content import MultipartMessage, user_turn
-
-RunnerFactory = Callable[[], Runner]
-"""Makes the Runner of live runs, with the policy, people and settings that they need."""
 
 
 class Said(NamedTuple):
-    """What a run begins with."""
+    """What a run begins with, as `Runner.run` takes it."""
 
     user_message: UserMessage | None = None
     context: dict[str, Any] | None = None
 
 
 class Recorded(NamedTuple):
-    """A golden that is not written yet, and what its last run came to."""
+    """A golden that no file has yet, and what its last run came to."""
 
     golden: Golden
     result: AgentResult
 
 
 async def record_live(
-    agent: Agent, said: Sequence[Said], *, name: str, mode: MatchMode, thread_id: str | None = None, runner_factory: RunnerFactory | None = None
+    agent: Agent,
+    said: Sequence[Said],
+    *,
+    name: str,
+    mode: MatchMode,
+    thread_id: str | None = None,
+    runner_factory: Callable[[], Runner] | None = None,
+    agent_ref: str | None = None,
 ) -> Recorded:
-    """Run the agent once for each of these, on one thread, and take a golden of it.
+    """Run the agent once for each of these, on one thread, and make a golden of it.
 
     Args:
         runner_factory: default a Runner with a log in memory.
+        agent_ref: `MODULE:AGENT`, for the golden's header.
 
     Raises:
-        UsageError: a run was laid down or cancelled, which says nothing of the agent.
+        UsageError: a run was laid down or cancelled, which says nothing of the agent; or it cannot be replayed.
     """
     runner = runner_factory() if runner_factory is not None else Runner(log=":memory:")
     async with runner:
-        result = None
+        results: list[AgentResult] = []
         for each in said:
             result = await runner.run(agent, user_message=each.user_message, context=each.context, thread_id=thread_id)
             if result.state in ("interrupted", "cancelled"):
-                raise UsageError(f"the live run was {result.state}, which is no golden: {result.error}")
+                raise UsageError(f"the live run was {result.state}, so it is no golden: {result.error or 'no reason was given'}")
             thread_id = result.thread_id
-        assert result is not None
-        golden = await Golden.of(runner.log, result.run_id, name=name, mode=mode, thread=len(said) > 1)
-    return Recorded(golden, result)
+            results.append(result)
+        golden = await Golden.of(runner.log, results[-1].run_id, name=name, mode=mode, thread=len(said) > 1, agent_ref=agent_ref)
+    return Recorded(golden, results[-1])
 
 
-async def said_in(log: EventLog, run_ids: Sequence[str]) -> list[Said]:
-    """What these runs began with, as the log has it."""
-    found = []
-    for run_id in run_ids:
-        (first,) = await log.read(run_id, limit=1)
-        text, parts = first.data.get("user_message"), first.data.get("user_parts")
-        turn = user_turn(text, parts) if text is not None and parts else None
-        found.append(Said(turn.parts if isinstance(turn, MultipartMessage) else text, first.data.get("context")))
-    return found
+async def said_in(golden: Golden) -> list[Said]:
+    """What the checked runs of a golden began with.
+
+    Raises:
+        UsageError: they build on earlier runs that are not checked, and would build on nothing.
+    """
+    firsts = await first_events(golden)
+    if any(ref["run_id"] not in golden.runs for first in firsts for ref in first.data.get("history", [])):
+        raise UsageError(
+            f"golden {golden.name} goes on with earlier turns that are not checked, so it cannot be recorded by one live run: have the "
+            "conversation again, and record it with `afk-es golden record`"
+        )
+    return [Said(_message(first), first.data.get("context")) for first in firsts]
+
+
+async def first_events(golden: Golden) -> list[AgentRunEvent]:
+    """The first events of the checked runs, in order."""
+    log = await golden.open_log()
+    try:
+        return [(await log.read(run_id, limit=1))[0] for run_id in golden.runs]
+    finally:
+        await log.close()
+
+
+def _message(first: AgentRunEvent) -> UserMessage | None:
+    text: str | None = first.data.get("user_message")
+    parts = first.data.get("user_parts")
+    turn = user_turn(text, parts) if text is not None and parts else None
+    return turn.parts if isinstance(turn, MultipartMessage) else text

@@ -13,8 +13,8 @@ from afk_es.core import RunnerConfig
 from afk_es.errors import UsageError
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.divergence import MatchMode
-from afk_es.evals.live_recording import RunnerFactory, Said
-from afk_es.evals.plugin.flow import Answer, Asked, came_of, unreadable
+from afk_es.evals.live_recording import Said
+from afk_es.evals.plugin.flow import Answer, Asked, RunnerFactory, came_of, unreadable
 from afk_es.evals.plugin.naming import golden_path, name_of_test
 from afk_es.evals.plugin.session import USES, GoldenSession
 from afk_es.llms import UserMessage
@@ -124,11 +124,9 @@ class GoldenFixture:
         return self._told(await self._answer(agent, Said(user_message, context), thread_id, settings))
 
     def _at_once(self, name: str, agent: Agent, said: Said | None, thread_id: str | None, settings: dict[str, Any]) -> CheckReport:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return self._told(asyncio.run(self._answer(agent, said, thread_id, settings)))
-        raise UsageError(f"an event loop is running, as in every async test; use `await golden.a{name}(...)`")
+        if _loop_is_running():
+            raise UsageError(f"an event loop is running, as in every async test; use `await golden.a{name}(...)`")
+        return self._told(asyncio.run(self._answer(agent, said, thread_id, settings)))
 
     async def _answer(self, agent: Agent, said: Said | None, thread_id: str | None, settings: dict[str, Any]) -> Answer:
         if not isinstance(agent, Agent):
@@ -151,3 +149,11 @@ class GoldenFixture:
 
 def _placed(test: pytest.Item, session: GoldenSession, name: str) -> Path:
     return golden_path(test.path.parent / session.directory, test.path, name)
+
+
+def _loop_is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

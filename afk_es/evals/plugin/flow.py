@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
 from afk_es.agents import Agent, PolicyEngine
-from afk_es.core import RunnerConfig
+from afk_es.core import Runner, RunnerConfig
 from afk_es.errors import AfkError
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.check_text import report_lines
 from afk_es.evals.checking import check_golden
 from afk_es.evals.divergence import MatchMode
 from afk_es.evals.golden import Golden
-from afk_es.evals.live_recording import RunnerFactory, Said, record_live, said_in
+from afk_es.evals.live_recording import Said, record_live, said_in
 from afk_es.evals.plugin.naming import SUFFIX
+from afk_es.evals.plugin.said import said_otherwise
 from afk_es.evals.plugin.uses import Came, GoldenUse
+
+RunnerFactory = Callable[[], Runner]
 
 WIDTH = 100
 """Columns of the text of a divergence. A worker of xdist has no terminal to ask."""
@@ -46,6 +50,10 @@ class Asked:
     config: RunnerConfig | None = None
     runner_factory: RunnerFactory | None = None
 
+    def own_runner(self) -> Runner:
+        """The Runner of a live run, where no factory makes it."""
+        return Runner(log=":memory:", policy_engine=self.policy_engine, config=self.config)
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -70,11 +78,11 @@ async def came_of(asked: Asked, *, update: frozenset[str], ci: bool) -> Answer:
         if not asked.path.exists():
             if asked.said is None or "new" not in update:
                 return _missing(asked, ci=ci)
-            return await _recorded(asked, [asked.said], "new", asked.mode or "strict")
+            return await _recorded(asked, [asked.said], asked.mode or "strict", "new")
         golden = Golden.read(asked.path)
         report = await _checked(asked, golden)
         if report.outcome == "diverged" and "behaviour" in update:
-            return await _recorded(asked, await _to_say(asked, golden), "behaviour", golden.mode)
+            return await _recorded(asked, await _to_say(asked, golden), golden.mode, "behaviour")
         if report.ok and "representation" in update and golden.text().encode() != asked.path.read_bytes():
             golden.write(asked.path)
             return _answer(asked, "updated", report, category="representation")
@@ -84,7 +92,7 @@ async def came_of(asked: Asked, *, update: frozenset[str], ci: bool) -> Answer:
 
 
 def unreadable(asked: Asked, why: str) -> Answer:
-    """An answer of which nothing could be measured."""
+    """An answer where nothing could be measured."""
     return Answer(GoldenUse(str(asked.path), "not_measurable", lines=((why, "bad"),)))
 
 
@@ -92,20 +100,41 @@ async def _checked(asked: Asked, golden: Golden) -> CheckReport:
     report = await check_golden(
         golden, asked.agent, mode=asked.mode, policy_engine=asked.policy_engine, config=asked.config, runner_factory=asked.runner_factory
     )
-    return report if asked.said is None else await said_as_recorded(report, golden, asked.said, asked.agent)
+    return report if asked.said is None else await said_otherwise(report, golden, asked.said, asked.agent, asked.thread_id)
 
 
-async def _recorded(asked: Asked, said: Sequence[Said], category: str, mode: MatchMode) -> Answer:
-    """The golden of a live run, written once it has been checked against itself: one that differs each time is of no use to anybody."""
+async def _to_say(asked: Asked, golden: Golden) -> list[Said]:
+    return [asked.said] if asked.said is not None else await said_in(golden)
+
+
+async def _recorded(asked: Asked, said: Sequence[Said], mode: MatchMode, category: str) -> Answer:
+    """A live run, written as a golden once that has been checked against itself: one that differs each time is of no use to anybody."""
     name = asked.path.name.removesuffix(SUFFIX)
     golden, result = await record_live(
-        asked.agent, said, name=name, mode=mode, thread_id=asked.thread_id, runner_factory=asked.live_factory
+        asked.agent, said, name=name, mode=mode, thread_id=asked.thread_id, runner_factory=asked.runner_factory or asked.own_runner
     )
     report = await _checked(asked, golden)
     if not report.ok:
         answer = _answer(asked, report.outcome, report)
         why = f"golden {name} was not recorded: offline, the agent does not do again what it has just done"
-        return Answer(msgspec.structs.replace(answer.use, lines=((why, "bad"), *answer.use.lines)), report)
+        return replace(answer, use=replace(answer.use, lines=((why, "bad"), *answer.use.lines)))
     asked.path.parent.mkdir(parents=True, exist_ok=True)
     golden.write(asked.path)
     return _answer(asked, "new" if category == "new" else "updated", report, category=category, state=result.state)
+
+
+def _answer(asked: Asked, outcome: Came, report: CheckReport, *, category: str = "", state: str = "") -> Answer:
+    report = msgspec.structs.replace(report, path=str(asked.path))
+    lines = () if report.ok else tuple(report_lines(report, WIDTH))
+    return Answer(GoldenUse(str(asked.path), outcome, category, state, lines, msgspec.to_builtins(report)), report)
+
+
+def _missing(asked: Asked, *, ci: bool) -> Answer:
+    lines = [(f"there is no golden {asked.path}", "bad")]
+    if ci:
+        lines.append(("in CI a missing golden fails: record it where you develop, and commit the file", "plain"))
+    elif asked.said is not None:
+        lines.append(("record it by running the agent live, once: --golden-update=new", "plain"))
+    else:
+        lines.append((f"record a run of yours as this golden: afk-es golden record RUN -o {shlex.quote(str(asked.path))}", "plain"))
+    return Answer(GoldenUse(str(asked.path), "missing", lines=tuple(lines)))
