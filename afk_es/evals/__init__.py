@@ -7,13 +7,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from afk_es.debugger.exchange.golden_facts import GoldenError, GoldenHeader, GoldenOutcome, Provenance
     from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
     from afk_es.evals.divergence import Divergence, Place
     from afk_es.evals.evidence import Evidence
     from afk_es.evals.golden import Golden
+    from afk_es.evals.golden_store import GoldenStore
+    from afk_es.evals.golden_updates import Update, UpdateCategory, UpdatePolicy, UpdateRefusedError
     from afk_es.evals.verdict import Verdict
 
-__all__ = ["CheckReport", "CheckedRun", "Divergence", "Evidence", "Golden", "LeftOver", "Place", "Verdict"]
+__all__ = [
+    "CheckedRun",
+    "CheckReport",
+    "Divergence",
+    "Evidence",
+    "Golden",
+    "GoldenError",
+    "GoldenHeader",
+    "GoldenStore",
+    "LeftOver",
+    "GoldenOutcome",
+    "Place",
+    "Provenance",
+    "Update",
+    "UpdateCategory",
+    "UpdatePolicy",
+    "UpdateRefusedError",
+    "Verdict",
+]
 
 _HOMES = {
     "CheckReport": "afk_es.evals.check_report",
@@ -23,6 +44,15 @@ _HOMES = {
     "Place": "afk_es.evals.divergence",
     "Evidence": "afk_es.evals.evidence",
     "Golden": "afk_es.evals.golden",
+    "GoldenError": "afk_es.debugger.exchange.golden_facts",
+    "GoldenHeader": "afk_es.debugger.exchange.golden_facts",
+    "GoldenStore": "afk_es.evals.golden_store",
+    "GoldenOutcome": "afk_es.debugger.exchange.golden_facts",
+    "Provenance": "afk_es.debugger.exchange.golden_facts",
+    "Update": "afk_es.evals.golden_updates",
+    "UpdateCategory": "afk_es.evals.golden_updates",
+    "UpdatePolicy": "afk_es.evals.golden_updates",
+    "UpdateRefusedError": "afk_es.evals.golden_updates",
     "Verdict": "afk_es.evals.verdict",
 }
 

@@ -18,7 +18,7 @@ from afk_es.debugger.exchange.golden_facts import (
     Fact,
     GoldenError,
     GoldenHeader,
-    Outcome,
+    GoldenOutcome,
     Provenance,
     facts_digest,
     golden_text,
@@ -210,7 +210,7 @@ class Golden(msgspec.Struct, frozen=True):
         return self._loaded().places
 
     @property
-    def outcomes(self) -> dict[str, Outcome]:
+    def outcomes(self) -> dict[str, GoldenOutcome]:
         """What each run is expected to come to, by its id."""
         return {run_id: run.outcome for run_id, run in self._loaded().runs.items() if run.outcome is not None}
 

@@ -12,7 +12,7 @@ import msgspec
 from afk_es.core.replayability import unreplayable
 from afk_es.core.result import text_of_run
 from afk_es.debugger.exchange.golden_derived import shortened
-from afk_es.debugger.exchange.golden_facts import BEGINNING, Fact, Outcome, Role
+from afk_es.debugger.exchange.golden_facts import BEGINNING, Fact, GoldenOutcome, Role
 from afk_es.debugger.exchange.golden_runs import PARTS, part_kind
 from afk_es.errors import RunNotFoundError, UsageError
 from afk_es.evals.golden_names import CallNames, Names
@@ -290,10 +290,10 @@ class Recorder:
         return part_id
 
 
-def outcome_of(state: RunState) -> Outcome:
+def outcome_of(state: RunState) -> GoldenOutcome:
     """What a run in this state came to."""
     usage = state.usage
-    return Outcome(
+    return GoldenOutcome(
         state=state.status,
         final_text=text_of_run(state),
         final_structured=state.output if state.status in ("completed", "degraded") else None,

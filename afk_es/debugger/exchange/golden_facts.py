@@ -21,6 +21,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 import msgspec
@@ -38,6 +39,8 @@ BEGINNING = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024 * 1024
+_LONGEST_HEADER = 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
 MAX_LINES = 2_000_000
 
 Role = Literal["checked", "context", "subagent"]
@@ -101,7 +104,7 @@ class Fact(msgspec.Struct, frozen=True):
     line: int = 0
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class GoldenOutcome(msgspec.Struct, frozen=True):
     """What a run came to, as its golden has it.
 
     Attributes:
@@ -194,12 +197,26 @@ def read_lines(name: str, content: bytes) -> tuple[GoldenHeader, list[Fact]]:
     """
     if len(content) > MAX_FILE_BYTES:
         raise GoldenError(f"{name}: it is larger than {MAX_FILE_BYTES // 2**20} MiB; record fewer runs in one golden")
-    lines = _values(name, content.removeprefix(b"\xef\xbb\xbf"))
+    lines = _values(name, content.removeprefix(_BOM))
     first = next(lines, None)
     if first is None:
         raise GoldenError(f"{name}:1: the file is empty; record the golden anew, or restore it from version control")
     header = _header(name, *first)
     return header, [_fact(name, number, value) for number, value in lines]
+
+
+def header_of(path: Path) -> GoldenHeader:
+    """The header of a golden file, of which no more than its first line is read.
+
+    Raises:
+        GoldenError: it is none, or a newer one.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as opened:
+        first = opened.readline(_LONGEST_HEADER)
+    for number, value in _values(str(path), first.removeprefix(_BOM)):
+        return _header(str(path), number, value)
+    raise wrong(str(path), 1, "the file is empty")
 
 
 def wrong(name: str, line: int, message: str) -> GoldenError:

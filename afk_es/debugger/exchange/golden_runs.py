@@ -12,7 +12,7 @@ from typing import Any, cast, get_args
 import msgspec
 
 from afk_es.debugger.exchange.golden_derived import derived, with_defaults
-from afk_es.debugger.exchange.golden_facts import BEGINNING, Fact, GoldenHeader, Outcome, Role, wrong
+from afk_es.debugger.exchange.golden_facts import BEGINNING, Fact, GoldenHeader, GoldenOutcome, Role, wrong
 from afk_es.debugger.exchange.sources import shown
 from afk_es.errors import AfkError, InvariantError
 from afk_es.log import EventLog
@@ -44,7 +44,7 @@ class GoldenRun(msgspec.Struct):
     role: Role
     starts: float
     events: list[Fact]
-    outcome: Outcome | None = None
+    outcome: GoldenOutcome | None = None
     line: int = 0
     outcome_line: int = 0
 
@@ -200,7 +200,7 @@ class GoldenRuns:
         if fact.value.get("run") != run.run_id:
             raise self._wrong(fact, f"the outcome of run {shown(fact.value.get('run'))} stands in run {run.run_id}; {_RESTORE}")
         try:
-            run.outcome = msgspec.convert({key: item for key, item in fact.value.items() if key != "run"}, Outcome)
+            run.outcome = msgspec.convert({key: item for key, item in fact.value.items() if key != "run"}, GoldenOutcome)
         except msgspec.ValidationError as error:
             raise self._wrong(fact, f"the outcome makes no sense: {error}; {_RESTORE}") from error
         run.outcome_line = fact.line
