@@ -5,6 +5,7 @@ from afk_es.core.fork_plans import ForkPlan, ForkStep
 from afk_es.core.handle import AgentRunHandle, AgentStreamEvent, AgentStreamHandle
 from afk_es.core.outside import AttachedRun, Receipt
 from afk_es.core.recorded_agents import RecordedAgent, recorded_agent
+from afk_es.core.replays import RecordedPeople, Replayed
 from afk_es.core.result import AgentResult, StateSnapshot, SubagentExecutionRecord, ToolExecutionRecord
 from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.runner import Runner
@@ -20,6 +21,7 @@ from afk_es.handlers.edits import (
     Stub,
     ToolMode,
 )
+from afk_es.handlers.replaying import Leftover, Unanswered
 from afk_es.machine.events import AgentRunEvent
 from afk_es.views import ModelUse
 
@@ -38,10 +40,13 @@ __all__ = [
     "EditToolResult",
     "ForkPlan",
     "ForkStep",
+    "Leftover",
     "ModelMode",
     "ModelUse",
     "Receipt",
     "RecordedAgent",
+    "RecordedPeople",
+    "Replayed",
     "RetentionPolicy",
     "Runner",
     "RunnerConfig",
@@ -52,5 +57,6 @@ __all__ = [
     "SubagentExecutionRecord",
     "ToolExecutionRecord",
     "ToolMode",
+    "Unanswered",
     "recorded_agent",
 ]

@@ -48,6 +48,7 @@ _NEVER_THE_SAME: frozenset[str] = frozenset(
         "history",
         "parent",
         "forked_from",
+        "replay_of",
         "fork",
         "forked_as",
         "answers_from",

@@ -135,6 +135,8 @@ class RunStarted(TypedDict):
     """The runs that it answers from, each with the last seq that there was when the fork began."""
     recorded_agent: NotRequired[bool]
     """In a stretch of a fork: of the agent there was only the log, so no tool was run."""
+    replay_of: NotRequired[RunRef]
+    """Of a replay: the run whose recorded answers it is given, and the last seq of it that there was."""
     untouched: NotRequired[list[int]]
     """In a resumed stretch of a fork: seqs of intents without a result that touched nothing, since their answers are not asked of the world."""
 
