@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from afk_es.evals.plugin.session import GoldenSession
-from afk_es.evals.plugin.updating import CATEGORIES, accepted, in_ci, refusal
+from afk_es.evals.plugin.updating import MEANINGS, accepted
 
 if TYPE_CHECKING:
     from afk_es.evals.plugin.fixture import GoldenFixture
@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         nargs="?",
         const="",
         metavar="CATEGORIES",
-        help=f"accept what differs from goldens: {', '.join(CATEGORIES)} (with commas), or all; never in CI, never with xdist",
+        help=f"accept what differs from goldens: {', '.join(MEANINGS)} (with commas), or all; never in CI, never with xdist",
     )
     group.addoption(
         "--golden-report", metavar="PATH", help="write what came of the goldens to a file: .json, .html, .xml (JUnit), anything else as text"
@@ -44,14 +44,13 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"golden_mode is {', '.join(_MODES)}, not {mode!r}")
     if not directory or os.path.isabs(directory):
         raise pytest.UsageError(f"golden_dir is a directory beside each test file, such as `goldens`, not {directory!r}")
-    value = config.getoption("golden_update")
-    try:
-        update = accepted(value)
-    except ValueError as error:
-        raise pytest.UsageError(str(error)) from None
-    if value is not None and (reason := refusal(os.environ, parallel=_parallel(config))) is not None:
-        raise pytest.UsageError(reason)
-    config.pluginmanager.register(GoldenSession(config, update, ci=in_ci(os.environ)), SESSION)
+    update: frozenset[str] = frozenset()
+    if (value := config.getoption("golden_update")) is not None:
+        try:
+            update = accepted(value, os.environ, parallel=_parallel(config))
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from None
+    config.pluginmanager.register(GoldenSession(config, update), SESSION)
 
 
 SESSION = "afk_es_goldens"

@@ -13,9 +13,10 @@ from afk_es.core import RunnerConfig
 from afk_es.errors import UsageError
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.divergence import MatchMode
+from afk_es.evals.golden_store import GoldenStore
 from afk_es.evals.live_recording import Said
-from afk_es.evals.plugin.flow import Answer, Asked, RunnerFactory, came_of, unreadable
-from afk_es.evals.plugin.naming import golden_path, name_of_test
+from afk_es.evals.plugin.flow import Answer, Asked, RunnerFactory, came_of
+from afk_es.evals.plugin.naming import name_of_test
 from afk_es.evals.plugin.session import USES, GoldenSession
 from afk_es.llms import UserMessage
 
@@ -24,10 +25,12 @@ class GoldenFixture:
     """A golden of a test, and how the test asks for it.
 
     Attributes:
+        name: of the golden; None where its file was named.
         path: its file, whether it is there or not.
     """
 
-    def __init__(self, path: Path, test: pytest.Item, session: GoldenSession) -> None:
+    def __init__(self, name: str | None, path: Path, test: pytest.Item, session: GoldenSession) -> None:
+        self.name = name
         self.path = path
         self._test = test
         self._session = session
@@ -36,15 +39,19 @@ class GoldenFixture:
     def of_test(cls, test: pytest.Item, session: GoldenSession) -> GoldenFixture:
         """The golden that is named after the test."""
         names = [node.name for node in test.listchain() if isinstance(node, (pytest.Class, pytest.Item))]
-        return cls(_placed(test, session, name_of_test(names)), test, session)
+        return cls._named(name_of_test(names), test, session)
+
+    @classmethod
+    def _named(cls, name: str, test: pytest.Item, session: GoldenSession) -> GoldenFixture:
+        return cls(name, GoldenStore(test.path.parent / session.directory / test.path.stem).path(name), test, session)
 
     def __call__(self, name: str) -> GoldenFixture:
         """Another golden of this test module, by a name that its tests may share."""
-        return GoldenFixture(_placed(self._test, self._session, name), self._test, self._session)
+        return self._named(name, self._test, self._session)
 
     def open(self, path: str | Path) -> GoldenFixture:
         """The golden in this file; a relative path begins where the test file is."""
-        return GoldenFixture(self._test.path.parent / path, self._test, self._session)
+        return GoldenFixture(None, self._test.path.parent / path, self._test, self._session)
 
     def check(
         self,
@@ -132,23 +139,16 @@ class GoldenFixture:
         if not isinstance(agent, Agent):
             raise UsageError(f"golden.check and golden.run take an Agent, not {type(agent).__name__}")
         mode = settings["mode"] or self._session.mode or None
-        asked = Asked(self.path, agent, said, thread_id, **{**settings, "mode": mode})
-        if (other := self._session.clash(self.path)) is not None:
-            text = f"{self.path.name} and {other.name} differ in upper and lower case only, which many file systems do not; rename one"
-            return unreadable(asked, text)
-        return await came_of(asked, update=self._session.update, ci=self._session.ci)
+        asked = Asked(self.name, self.path, agent, said, thread_id, **{**settings, "mode": mode})
+        return await came_of(asked, self._session.update)
 
     def _told(self, answer: Answer) -> CheckReport:
         """Notes the answer for the session, and fails the test with it where it failed."""
         __tracebackhide__ = True
         self._test.stash.setdefault(USES, []).append(answer.use)
-        if answer.use.failed or answer.report is None:
+        if answer.report is None or answer.use.failed:
             pytest.fail("\n".join(text for text, _tone in answer.use.lines), pytrace=False)
         return answer.report
-
-
-def _placed(test: pytest.Item, session: GoldenSession, name: str) -> Path:
-    return golden_path(test.path.parent / session.directory, test.path, name)
 
 
 def _loop_is_running() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,11 +17,13 @@ from afk_es.evals.check_report import CheckReport
 from afk_es.evals.check_text import report_lines
 from afk_es.evals.checking import check_golden
 from afk_es.evals.divergence import MatchMode
-from afk_es.evals.golden import Golden
+from afk_es.evals.golden import SUFFIX, Golden
+from afk_es.evals.golden_store import file_stem
+from afk_es.evals.golden_updates import check_may_update, in_ci, of_report
 from afk_es.evals.live_recording import Said, record_live, said_in
-from afk_es.evals.plugin.naming import SUFFIX
 from afk_es.evals.plugin.said import said_otherwise
 from afk_es.evals.plugin.uses import Came, GoldenUse
+from afk_es.machine.events import SCHEMA_VERSION
 
 RunnerFactory = Callable[[], Runner]
 
@@ -33,7 +36,8 @@ class Asked:
     """What a test asks a golden for.
 
     Attributes:
-        path: the golden's file.
+        name: of the golden; None where only its file was named.
+        path: its file.
         agent: as it is today.
         said: what the run begins with; None where only the golden knows.
         thread_id: of that run.
@@ -41,6 +45,7 @@ class Asked:
         policy_engine, config, runner_factory: with what it runs.
     """
 
+    name: str | None
     path: Path
     agent: Agent
     said: Said | None = None
@@ -50,8 +55,15 @@ class Asked:
     config: RunnerConfig | None = None
     runner_factory: RunnerFactory | None = None
 
-    def own_runner(self) -> Runner:
-        """The Runner of a live run, where no factory makes it."""
+    @property
+    def called(self) -> str:
+        """What the golden is called, or is to be called."""
+        return self.name if self.name is not None else self.path.name.removesuffix(SUFFIX)
+
+    def runner(self) -> Runner:
+        """The Runner of a live run."""
+        if self.runner_factory is not None:
+            return self.runner_factory()
         return Runner(log=":memory:", policy_engine=self.policy_engine, config=self.config)
 
 
@@ -68,8 +80,11 @@ class Answer:
     report: CheckReport | None = None
 
 
-async def came_of(asked: Asked, *, update: frozenset[str], ci: bool) -> Answer:
-    """Check the golden, or record it where `update` accepts that. What is wrong with a file or a recording is an answer, and no exception.
+async def came_of(asked: Asked, update: frozenset[str]) -> Answer:
+    """Check the golden, or write it where that is accepted. What is wrong with a file or a recording is an answer, and no exception.
+
+    Args:
+        update: the categories of updates that are accepted.
 
     Raises:
         Exception: what code of the user raises, such as a `runner_factory`.
@@ -77,23 +92,28 @@ async def came_of(asked: Asked, *, update: frozenset[str], ci: bool) -> Answer:
     try:
         if not asked.path.exists():
             if asked.said is None or "new" not in update:
-                return _missing(asked, ci=ci)
+                return _missing(asked)
             return await _recorded(asked, [asked.said], asked.mode or "strict", "new")
         golden = Golden.read(asked.path)
+        if _clashes(golden, asked):
+            return _unusable(asked, f"it is the golden {golden.name!r}, which differs in upper and lower case only: rename one of them")
         report = await _checked(asked, golden)
-        if report.outcome == "diverged" and "behaviour" in update:
-            return await _recorded(asked, await _to_say(asked, golden), golden.mode, "behaviour")
-        if report.ok and "representation" in update and golden.text().encode() != asked.path.read_bytes():
-            golden.write(asked.path)
-            return _answer(asked, "updated", report, category="representation")
+        category = of_report(report)
+        if category is not None and category[0] == "behaviour" and "behaviour" in update:
+            said = [asked.said] if asked.said is not None else await said_in(golden)
+            return await _recorded(asked, said, golden.mode, "behaviour")
+        if report.ok and "representation" in update and _stale(golden, asked):
+            return _rewritten(asked, golden, report)
     except (AfkError, OSError) as error:
-        return unreadable(asked, f"golden {asked.path.name} cannot be used: {error}")
+        return _unusable(asked, str(error))
     return _answer(asked, report.outcome, report)
 
 
-def unreadable(asked: Asked, why: str) -> Answer:
-    """An answer where nothing could be measured."""
-    return Answer(GoldenUse(str(asked.path), "not_measurable", lines=((why, "bad"),)))
+def _clashes(golden: Golden, asked: Asked) -> bool:
+    """Whether the file is another test's, by a file system that does not tell upper from lower case."""
+    if asked.name is None or golden.name == asked.name:
+        return False
+    return file_stem(golden.name).casefold() == file_stem(asked.name).casefold()
 
 
 async def _checked(asked: Asked, golden: Golden) -> CheckReport:
@@ -103,24 +123,34 @@ async def _checked(asked: Asked, golden: Golden) -> CheckReport:
     return report if asked.said is None else await said_otherwise(report, golden, asked.said, asked.agent, asked.thread_id)
 
 
-async def _to_say(asked: Asked, golden: Golden) -> list[Said]:
-    return [asked.said] if asked.said is not None else await said_in(golden)
-
-
 async def _recorded(asked: Asked, said: Sequence[Said], mode: MatchMode, category: str) -> Answer:
     """A live run, written as a golden once that has been checked against itself: one that differs each time is of no use to anybody."""
-    name = asked.path.name.removesuffix(SUFFIX)
+    check_may_update(os.environ)
     golden, result = await record_live(
-        asked.agent, said, name=name, mode=mode, thread_id=asked.thread_id, runner_factory=asked.runner_factory or asked.own_runner
+        asked.agent, said, name=asked.called, mode=mode, thread_id=asked.thread_id, runner_factory=asked.runner
     )
     report = await _checked(asked, golden)
     if not report.ok:
         answer = _answer(asked, report.outcome, report)
-        why = f"golden {name} was not recorded: offline, the agent does not do again what it has just done"
+        why = f"golden {asked.called} was not recorded: offline, the agent does not do again what it has just done"
         return replace(answer, use=replace(answer.use, lines=((why, "bad"), *answer.use.lines)))
     asked.path.parent.mkdir(parents=True, exist_ok=True)
     golden.write(asked.path)
     return _answer(asked, "new" if category == "new" else "updated", report, category=category, state=result.state)
+
+
+def _stale(golden: Golden, asked: Asked) -> bool:
+    """Whether the file would be written in another way today, though it says the same."""
+    if golden.edited or golden.name != asked.called or golden.header.recorded.event_schema < SCHEMA_VERSION:
+        return True
+    return golden.text().encode() != asked.path.read_bytes()
+
+
+def _rewritten(asked: Asked, golden: Golden, report: CheckReport) -> Answer:
+    check_may_update(os.environ)
+    header = msgspec.structs.replace(golden.header, name=asked.called)
+    msgspec.structs.replace(golden, header=header).write(asked.path)
+    return _answer(asked, "updated", report, category="representation")
 
 
 def _answer(asked: Asked, outcome: Came, report: CheckReport, *, category: str = "", state: str = "") -> Answer:
@@ -129,12 +159,18 @@ def _answer(asked: Asked, outcome: Came, report: CheckReport, *, category: str =
     return Answer(GoldenUse(str(asked.path), outcome, category, state, lines, msgspec.to_builtins(report)), report)
 
 
-def _missing(asked: Asked, *, ci: bool) -> Answer:
-    lines = [(f"there is no golden {asked.path}", "bad")]
-    if ci:
-        lines.append(("in CI a missing golden fails: record it where you develop, and commit the file", "plain"))
+def _unusable(asked: Asked, why: str) -> Answer:
+    report = CheckReport(asked.called, str(asked.path), asked.mode or "strict", "not_measurable", reason=why)
+    return _answer(asked, "not_measurable", report)
+
+
+def _missing(asked: Asked) -> Answer:
+    if in_ci(os.environ):
+        way = "in CI a missing golden fails: record it on your own machine, and commit the file"
     elif asked.said is not None:
-        lines.append(("record it by running the agent live, once: --golden-update=new", "plain"))
+        way = "record it by one live run: pytest --golden-update=new"
     else:
-        lines.append((f"record a run of yours as this golden: afk-es golden record RUN -o {shlex.quote(str(asked.path))}", "plain"))
-    return Answer(GoldenUse(str(asked.path), "missing", lines=tuple(lines)))
+        way = f"record a run of a log as this golden: afk-es golden record RUN -o {shlex.quote(str(asked.path))}"
+    reason = f"there is no golden {asked.called}; {way}"
+    report = CheckReport(asked.called, str(asked.path), asked.mode or "strict", "not_measurable", reason=reason)
+    return Answer(GoldenUse(str(asked.path), "missing", lines=((reason, "bad"),), report=msgspec.to_builtins(report)))

@@ -72,7 +72,7 @@ def _write_failed(terminal: pytest.TerminalReporter, session: GoldenSession, fai
 
 def _what(use: GoldenUse) -> str:
     """What differs, without where: a changed prompt is the same change in every golden."""
-    divergences = (use.report or {}).get("divergences") or ()
+    divergences = use.report.get("divergences") or ()
     if not divergences:
         return json.dumps([use.outcome, use.lines if use.outcome != "missing" else use.path])
     first = divergences[0]

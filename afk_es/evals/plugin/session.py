@@ -30,23 +30,20 @@ class GoldenSession:
 
     Attributes:
         update: the categories that are accepted.
-        ci: whether this is continuous integration.
         tally: what tests asked for, so far.
         unused: what is known of unused goldens, at the end.
         deleted: those of them that were deleted.
     """
 
-    def __init__(self, config: pytest.Config, update: frozenset[str], *, ci: bool) -> None:
+    def __init__(self, config: pytest.Config, update: frozenset[str]) -> None:
         self.config = config
         self.update = update
-        self.ci = ci
         self.tally = Tally()
         self.unused = Unused()
         self.deleted = False
         self._tests: list[tuple[str, str, bool]] = []
         self._deselected = 0
         self._uncollected: list[str] = []
-        self._spellings: dict[str, Path] = {}
         self._complaint: str | None = None
 
     @property
@@ -63,11 +60,6 @@ class GoldenSession:
         """A path as it can be given back to the shell: from the directory that pytest was called in, where it lies below that."""
         here = self.config.invocation_params.dir
         return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else str(path)
-
-    def clash(self, path: Path) -> Path | None:
-        """Another golden of this session whose path differs in upper and lower case only: to many a file system they are one file."""
-        known = self._spellings.setdefault(str(path).casefold(), path)
-        return known if known != path else None
 
     # What is gathered, in every process.
 
@@ -129,19 +121,24 @@ class GoldenSession:
             delete(self.unused.files)
             self.deleted = bool(self.unused.files)
         if (target := self.config.getoption("golden_report")) is not None:
-            from afk_es.evals.plugin.report_file import write_golden_report
-
-            try:
-                write_golden_report(self._given(target), self)
-            except OSError as error:
-                self._complaint = f"--golden-report: {target} could not be written: {error.strerror or error}"
-                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            self._write_report(session, target)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The section `goldens`."""
         write_section(terminalreporter, self)
         if self._complaint is not None:
             terminalreporter.write_line(self._complaint, red=True)
+
+    def _write_report(self, session: pytest.Session, target: str) -> None:
+        from afk_es.errors import UsageError
+        from afk_es.evals.plugin.report_file import write_golden_report
+
+        try:
+            write_golden_report(self._given(target), self)
+        except (OSError, UsageError) as error:
+            # Whoever asked for a report must not take its lack for a pass.
+            self._complaint = f"--golden-report could not be written: {error}"
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def _given(self, argument: str) -> Path:
         return Path(os.path.abspath(self.config.invocation_params.dir / argument.partition("::")[0]))

@@ -9,8 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from afk_es.evals.plugin.naming import SUFFIX
 from afk_es.evals.plugin.uses import TestRun
+
+_GOLDENS = "*.golden.jsonl"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def unused_goldens(tests: Iterable[TestRun], *, golden_dir: str, covered: Sequen
             if doubt:
                 found.append(doubt)
             else:
-                files += [file for file in sorted(owned.glob(f"*{SUFFIX}")) if file.resolve() not in asked]
+                files += [file for file in sorted(owned.glob(_GOLDENS)) if file.resolve() not in asked]
     return Unused(tuple(files), tuple(found))
 
 

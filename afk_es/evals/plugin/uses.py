@@ -30,7 +30,7 @@ class GoldenUse:
         category: of `--golden-update`, for what was written.
         state: what the live run came to, of one that was recorded.
         lines: the text of what differs, line by line, each with its tone; of a missing one, what to do.
-        report: the check's report as JSON data; None where nothing was checked.
+        report: the check's report as JSON data; for what could not be checked, one that says why.
     """
 
     path: str
@@ -38,7 +38,7 @@ class GoldenUse:
     category: str = ""
     state: str = ""
     lines: tuple[tuple[str, str], ...] = ()
-    report: dict[str, Any] | None = None
+    report: dict[str, Any] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
