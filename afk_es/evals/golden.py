@@ -15,14 +15,14 @@ import msgspec
 from afk_es.core import RunnerConfig
 from afk_es.debugger.exchange.golden_facts import (
     GOLDEN_SCHEMA,
+    SUFFIX as SUFFIX,
     Fact,
-    GoldenError,
     GoldenHeader,
     GoldenOutcome,
     Provenance,
     facts_digest,
     golden_text,
-    read_lines,
+    read_golden,
 )
 from afk_es.debugger.exchange.golden_runs import GoldenRuns, Places
 from afk_es.debugger.exchange.writing import replacing
@@ -33,9 +33,6 @@ from afk_es.log import EventLog
 from afk_es.log.memory import MemoryEventLog
 from afk_es.machine import RunSpec, RunState, fold, initial_state
 from afk_es.redaction import Redaction
-
-SUFFIX = ".golden.jsonl"
-"""What the names of golden files end with."""
 
 _REDACTED = "secrets by name, by shape and by value, before ids and hashes were made anew"
 
@@ -131,10 +128,7 @@ class Golden(msgspec.Struct, frozen=True):
             OSError: it cannot be read.
         """
         name = os.fspath(path)
-        file = Path(path).expanduser()
-        if not file.is_file():
-            raise GoldenError(f"{name}: there is no such file; record it first, for example with `afk-es golden record`")
-        header, facts = read_lines(name, file.read_bytes())
+        header, facts = read_golden(name)
         GoldenRuns(name, header, facts)
         return cls(header, tuple(facts), name, facts_digest(facts) != header.digest)
 
@@ -181,10 +175,7 @@ class Golden(msgspec.Struct, frozen=True):
         Raises:
             GoldenError: a fact cannot be; the message names the line.
         """
-        log = MemoryEventLog(ids=_OwnerName())
-        await log.open()
-        await self._loaded().load(log)
-        return log
+        return await self._loaded().open_log()
 
     async def states(self) -> dict[str, RunState]:
         """The state in which each of its runs ended, by its id.
@@ -257,13 +248,6 @@ def config_of(spec: RunSpec) -> RunnerConfig:
             "background_tool_at_end": background.at_end,
         }
     return RunnerConfig(**settings)
-
-
-class _OwnerName:
-    """The log in memory has no chance in it either."""
-
-    def new(self, kind: str) -> str:
-        return f"{kind}_1"
 
 
 def _version() -> str:

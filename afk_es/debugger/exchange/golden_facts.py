@@ -12,8 +12,10 @@ A file `NAME.golden.jsonl` has, in this order:
 | outcome | what that run came to. It ends the run, and is what a check holds today's run against, apart from the events it answers from |
 
 Left out is what follows from the rest, and is put back by whoever reads the file (`golden_derived`), the state `running`, empty messages,
-and values that are declared as defaults. So no line changes that need not. `afk-es import FILE.golden.jsonl --db FILE.db` makes it a log
-that `afk-es debug`, `show`, `triage` and the others open.
+and values that are declared as defaults. So no line changes that need not.
+
+`afk-es log FILE.golden.jsonl`, `show`, `triage`, `diff` and whatever else only reads take such a file as they take a log. For the debugger's
+app, `afk-es import FILE.golden.jsonl --db FILE.db` makes it one: then `afk-es debug FILE.db`.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ from afk_es.debugger.exchange.sources import MAX_DEPTH, shown, too_deep
 from afk_es.debugger.exchange.transcript import TranscriptError
 from afk_es.machine.events import EVENT_TYPES, SCHEMA_VERSION
 from afk_es.machine.values import DIGEST_BYTES, canonical_json
+
+SUFFIX = ".golden.jsonl"
+"""What the names of golden files end with."""
 
 GOLDEN_SCHEMA = "afk_es.golden/1"
 _SCHEMA_STEM = "afk_es.golden/"
@@ -190,6 +195,20 @@ def _line(value: dict[str, Any]) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------------------------- reading
+
+
+def read_golden(path: str) -> tuple[GoldenHeader, list[Fact]]:
+    """The header and the facts of a file, as `read_lines` has them.
+
+    Raises:
+        GoldenError: there is no such file, or it is none that can be read.
+        OSError: it cannot be read.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise GoldenError(f"{path}: there is no such file; record it first, for example with `afk-es golden record`")
+    with file.open("rb") as opened:
+        return read_lines(path, opened.read(MAX_FILE_BYTES + 1))
 
 
 def read_lines(name: str, content: bytes) -> tuple[GoldenHeader, list[Fact]]:

@@ -11,11 +11,13 @@ from typing import Any, cast, get_args
 
 import msgspec
 
+from afk_es.core.history import ThreadMemory
 from afk_es.debugger.exchange.golden_derived import derived, with_defaults
-from afk_es.debugger.exchange.golden_facts import BEGINNING, Fact, GoldenHeader, GoldenOutcome, Role, wrong
+from afk_es.debugger.exchange.golden_facts import BEGINNING, Fact, GoldenHeader, GoldenOutcome, Role, read_golden, wrong
 from afk_es.debugger.exchange.sources import shown
 from afk_es.errors import AfkError, InvariantError
 from afk_es.log import EventLog
+from afk_es.log.memory import MemoryEventLog
 from afk_es.log.upcast import UPCASTERS, upcast
 from afk_es.machine import AgentRunEvent, RunState, evolve, initial_state
 from afk_es.machine.events import EVENT_TYPES, SCHEMA_VERSION, validate
@@ -104,21 +106,20 @@ class GoldenRuns:
         Raises:
             GoldenError: an event cannot happen where it stands, or cannot be stored; the message says where.
         """
-        from afk_es.core.history import ThreadMemory
-
         memory = ThreadMemory()
         for run in self.runs.values():
-            history = await self._history(run, memory, log)
-            stretches: list[list[AgentRunEvent]] = []
-            for event in self._events(run, history):
-                if event.type == "run_started":
-                    stretches.append([])
-                stretches[-1].append(event)
-            for stretch in stretches:
+            for stretch in self._stretches(run, await self._history(run, memory, log)):
                 try:
                     await log.append(stretch, epoch=stretch[0].data["epoch"])
                 except AfkError as error:
                     raise wrong(self.name, run.line, f"run {run.run_id} cannot be stored: {error}") from error
+
+    async def open_log(self) -> MemoryEventLog:
+        """An open log in memory that holds all runs; see `load`. It is the caller's to close."""
+        log = MemoryEventLog(ids=_OwnerName())
+        await log.open()
+        await self.load(log)
+        return log
 
     def spec(self, run_id: str) -> RunSpec:
         """The agent of a run.
@@ -216,6 +217,15 @@ class GoldenRuns:
 
     # -------------------------------------------------------------------------------------------------------------------- the events
 
+    def _stretches(self, run: GoldenRun, history: Messages) -> list[list[AgentRunEvent]]:
+        """The events of a run, in the pieces in which they are appended: what claims a run is the first of its append."""
+        found: list[list[AgentRunEvent]] = []
+        for event in self._events(run, history):
+            if event.type == "run_started":
+                found.append([])
+            found[-1].append(event)
+        return found
+
     def _events(self, run: GoldenRun, history: Messages) -> Iterator[AgentRunEvent]:
         """The events of a run, whole, each checked against the state before it."""
         state = initial_state(run.run_id, run.thread_id, history)
@@ -303,15 +313,21 @@ class GoldenRuns:
             raise self._wrong(fact, f"it refers to the {kind} {shown(reference)}, which is not in the file; {_RESTORE}")
         return found.value["value"]
 
-    async def _history(self, run: GoldenRun, memory: Any, log: EventLog) -> Messages:
+    async def _history(self, run: GoldenRun, memory: ThreadMemory, log: EventLog) -> Messages:
         refs = run.events[0].value.get("data", {}).get("history", [])
         if not refs:
             return Messages()
         try:
-            found: Messages = await memory.read(log, refs)
+            return await memory.read(log, refs)
         except (AfkError, InvariantError, LookupError, TypeError, ValueError) as error:
             raise self._wrong(run.events[0], f"what run {run.run_id} builds on is missing or makes no sense: {_said(error)}") from error
-        return found
+
+
+class _OwnerName:
+    """No chance is in the log of a golden, its owner's id included."""
+
+    def new(self, kind: str) -> str:
+        return f"{kind}_1"
 
 
 def part_kind(key: str) -> str:
@@ -327,4 +343,47 @@ def _is_time(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value < _LONGEST_S
 
 
-__all__ = ["GoldenRun", "GoldenRuns", "PARTS", "part_kind", "Places"]
+async def golden_log(path: str) -> MemoryEventLog:
+    """An open log in memory with the runs of a golden file, for whoever only reads.
+
+    Raises:
+        GoldenError: it is none that can be read.
+        OSError: it cannot be read.
+    """
+    header, facts = read_golden(path)
+    return await GoldenRuns(path, header, facts).open_log()
+
+
+async def golden_stretches(log: EventLog, path: str) -> list[tuple[list[list[AgentRunEvent]], str]]:
+    """The runs of a golden file, stretch by stretch, each with where it stands in the file.
+
+    Args:
+        log: where they are to go.
+
+    Raises:
+        GoldenError: it is none that can be read, or the log has one of its runs or threads already.
+    """
+    header, facts = read_golden(path)
+    runs = GoldenRuns(path, header, facts)
+    beside = await runs.open_log()
+    found: list[tuple[list[list[AgentRunEvent]], str]] = []
+    try:
+        for run in runs.runs.values():
+            if await log.head(run.run_id) is not None or await log.thread(run.thread_id):
+                raise wrong(
+                    path,
+                    run.line,
+                    f"{log.location} has run {run.run_id} or {run.thread_id} already, of another golden; import it with --db NEW.db",
+                )
+            stretches: list[list[AgentRunEvent]] = []
+            for event in await beside.read(run.run_id):
+                if event.type == "run_started":
+                    stretches.append([])
+                stretches[-1].append(event)
+            found.append((stretches, f"{path}:{run.line}"))
+    finally:
+        await beside.close()
+    return found
+
+
+__all__ = ["golden_log", "golden_stretches", "GoldenRun", "GoldenRuns", "PARTS", "part_kind", "Places"]
