@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from afk_es.debugger.changes import changes
-from afk_es.debugger.exchange.golden_facts import Outcome
+from afk_es.debugger.exchange.golden_facts import GoldenOutcome
 from afk_es.evals.call_changes import Asked, CallLedger
 from afk_es.evals.divergence import Divergence, Place
 from afk_es.evals.finding import Finding
@@ -31,7 +31,7 @@ def contradictions(golden: Golden) -> Iterator[tuple[Finding, Divergence]]:
             yield finding, Divergence(finding.kind, finding.field, finding.expected, finding.actual, place, None, message)
 
 
-def _of_run(outcome: Outcome, events: list[Fact]) -> Iterator[tuple[Finding, Fact | None, Asked | None]]:
+def _of_run(outcome: GoldenOutcome, events: list[Fact]) -> Iterator[tuple[Finding, Fact | None, Asked | None]]:
     answers = [event for event in events if event["type"] == "llm_completed"]
     if outcome.calls is not None:
         ledger = CallLedger()
@@ -50,7 +50,7 @@ def _of_run(outcome: Outcome, events: list[Fact]) -> Iterator[tuple[Finding, Fac
         yield from _answer(outcome, events, answers[-1])
 
 
-def _answer(outcome: Outcome, events: list[Fact], last: Fact) -> Iterator[tuple[Finding, Fact | None, Asked | None]]:
+def _answer(outcome: GoldenOutcome, events: list[Fact], last: Fact) -> Iterator[tuple[Finding, Fact | None, Asked | None]]:
     text = last["data"]["text"]
     if text != outcome.final_text:
         yield Finding("answer", "result", "final_text", outcome.final_text, text, "the final answer is another one"), last, None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from afk_es.agents import Agent
@@ -30,25 +30,24 @@ class Recorded(NamedTuple):
 
 
 async def record_live(
+    runner: Runner,
     agent: Agent,
     said: Sequence[Said],
     *,
     name: str,
     mode: MatchMode,
     thread_id: str | None = None,
-    runner_factory: Callable[[], Runner] | None = None,
     agent_ref: str | None = None,
 ) -> Recorded:
     """Run the agent once for each of these, on one thread, and make a golden of it.
 
     Args:
-        runner_factory: default a Runner with a log in memory.
+        runner: with what the runs need; its log is closed afterwards if it was not open.
         agent_ref: `MODULE:AGENT`, for the golden's header.
 
     Raises:
         UsageError: a run was laid down or cancelled, which says nothing of the agent; or it cannot be replayed.
     """
-    runner = runner_factory() if runner_factory is not None else Runner(log=":memory:")
     async with runner:
         results: list[AgentResult] = []
         for each in said:

@@ -24,7 +24,7 @@ _REDACTION = Redaction()
 
 
 @dataclass(frozen=True)
-class AgentSource:
+class AgentReference:
     """Where a test finds its agent.
 
     Attributes:
@@ -39,7 +39,7 @@ class AgentSource:
     directory: Path | None = None
 
     @classmethod
-    def of(cls, reference: str, *, called: bool = False) -> AgentSource:
+    def of(cls, reference: str, *, called: bool = False) -> AgentReference:
         """The source that `module:attribute` or `path.py:attribute` names. No code of it is run, but that of packages around it.
 
         Raises:
@@ -60,7 +60,7 @@ async def write_pinned(
     run_id: str,
     target: Path,
     *,
-    agent: AgentSource,
+    agent: AgentReference,
     mode: MatchMode = "strict",
     redaction: Redaction | None = _REDACTION,
     force: bool = False,
@@ -116,7 +116,7 @@ async def write_golden(
     return target
 
 
-def _source(agent: AgentSource, target: Path, golden: str) -> str:
+def _source(agent: AgentReference, target: Path, golden: str) -> str:
     first, _dot, rest = agent.attribute.partition(".")
     expression = f"{first}.{rest}" if rest else first
     path = _path_line(agent.directory, target)

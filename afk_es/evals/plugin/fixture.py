@@ -12,10 +12,11 @@ from afk_es.agents import Agent, PolicyEngine
 from afk_es.core import RunnerConfig
 from afk_es.errors import UsageError
 from afk_es.evals.check_report import CheckReport
+from afk_es.evals.checking import RunnerFactory
 from afk_es.evals.divergence import MatchMode
 from afk_es.evals.golden_store import GoldenStore
 from afk_es.evals.live_recording import Said
-from afk_es.evals.plugin.flow import Answer, Asked, RunnerFactory, came_of
+from afk_es.evals.plugin.flow import Answer, Asked, came_of, short_text
 from afk_es.evals.plugin.naming import name_of_test
 from afk_es.evals.plugin.session import USES, GoldenSession
 from afk_es.llms import UserMessage
@@ -139,15 +140,15 @@ class GoldenFixture:
         if not isinstance(agent, Agent):
             raise UsageError(f"golden.check and golden.run take an Agent, not {type(agent).__name__}")
         mode = settings["mode"] or self._session.mode or None
-        asked = Asked(self.name, self.path, agent, said, thread_id, **{**settings, "mode": mode})
+        asked = Asked(self.name, self.path, self._session.shown(self.path), agent, said, thread_id, **{**settings, "mode": mode})
         return await came_of(asked, self._session.update)
 
     def _told(self, answer: Answer) -> CheckReport:
         """Notes the answer for the session, and fails the test with it where it failed."""
         __tracebackhide__ = True
         self._test.stash.setdefault(USES, []).append(answer.use)
-        if answer.report is None or answer.use.failed:
-            pytest.fail("\n".join(text for text, _tone in answer.use.lines), pytrace=False)
+        if answer.use.failed:
+            pytest.fail(short_text(answer), pytrace=False)
         return answer.report
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from afk_es.agents import Agent, PolicyEngine
 from afk_es.core import Runner, RunnerConfig
 from afk_es.errors import AfkError
 from afk_es.evals.check_report import CheckReport
-from afk_es.evals.check_text import report_lines
-from afk_es.evals.checking import check_golden
+from afk_es.evals.check_text import report_lines, verdict_text
+from afk_es.evals.checking import RunnerFactory, check_golden
 from afk_es.evals.divergence import MatchMode
 from afk_es.evals.golden import SUFFIX, Golden
 from afk_es.evals.golden_store import file_stem
@@ -23,9 +23,8 @@ from afk_es.evals.golden_updates import check_may_update, in_ci, of_report
 from afk_es.evals.live_recording import Said, record_live, said_in
 from afk_es.evals.plugin.said import said_otherwise
 from afk_es.evals.plugin.uses import Came, GoldenUse
+from afk_es.log.memory import MemoryEventLog
 from afk_es.machine.events import SCHEMA_VERSION
-
-RunnerFactory = Callable[[], Runner]
 
 WIDTH = 100
 """Columns of the text of a divergence. A worker of xdist has no terminal to ask."""
@@ -38,6 +37,7 @@ class Asked:
     Attributes:
         name: of the golden; None where only its file was named.
         path: its file.
+        shown: the file as people are told of it.
         agent: as it is today.
         said: what the run begins with; None where only the golden knows.
         thread_id: of that run.
@@ -47,6 +47,7 @@ class Asked:
 
     name: str | None
     path: Path
+    shown: str
     agent: Agent
     said: Said | None = None
     thread_id: str | None = None
@@ -60,11 +61,12 @@ class Asked:
         """What the golden is called, or is to be called."""
         return self.name if self.name is not None else self.path.name.removesuffix(SUFFIX)
 
-    def runner(self) -> Runner:
-        """The Runner of a live run."""
+    def runner(self, recorded: RunnerConfig | None = None) -> Runner:
+        """The Runner of a live run, set up as the recorded one was where the test does not say how."""
+        log, config = MemoryEventLog(), self.config or recorded or RunnerConfig()
         if self.runner_factory is not None:
-            return self.runner_factory()
-        return Runner(log=":memory:", policy_engine=self.policy_engine, config=self.config)
+            return self.runner_factory(log, config)
+        return Runner(log=log, policy_engine=self.policy_engine, config=config)
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,11 @@ class Answer:
 
     Attributes:
         use: for the session.
-        report: the check behind it; None where nothing was checked.
+        report: the check behind it; where nothing could be checked, one that says why.
     """
 
     use: GoldenUse
-    report: CheckReport | None = None
+    report: CheckReport
 
 
 async def came_of(asked: Asked, update: frozenset[str]) -> Answer:
@@ -93,7 +95,7 @@ async def came_of(asked: Asked, update: frozenset[str]) -> Answer:
         if not asked.path.exists():
             if asked.said is None or "new" not in update:
                 return _missing(asked)
-            return await _recorded(asked, [asked.said], asked.mode or "strict", "new")
+            return await _recorded(asked, asked.runner(), [asked.said], asked.mode or "strict", "new")
         golden = Golden.read(asked.path)
         if _clashes(golden, asked):
             return _unusable(asked, f"it is the golden {golden.name!r}, which differs in upper and lower case only: rename one of them")
@@ -101,7 +103,7 @@ async def came_of(asked: Asked, update: frozenset[str]) -> Answer:
         category = of_report(report)
         if category is not None and category[0] == "behaviour" and "behaviour" in update:
             said = [asked.said] if asked.said is not None else await said_in(golden)
-            return await _recorded(asked, said, golden.mode, "behaviour")
+            return await _recorded(asked, asked.runner(golden.config()), said, golden.mode, "behaviour")
         if report.ok and "representation" in update and _stale(golden, asked):
             return _rewritten(asked, golden, report)
     except (AfkError, OSError) as error:
@@ -123,12 +125,10 @@ async def _checked(asked: Asked, golden: Golden) -> CheckReport:
     return report if asked.said is None else await said_otherwise(report, golden, asked.said, asked.agent, asked.thread_id)
 
 
-async def _recorded(asked: Asked, said: Sequence[Said], mode: MatchMode, category: str) -> Answer:
+async def _recorded(asked: Asked, runner: Runner, said: Sequence[Said], mode: MatchMode, category: str) -> Answer:
     """A live run, written as a golden once that has been checked against itself: one that differs each time is of no use to anybody."""
     check_may_update(os.environ)
-    golden, result = await record_live(
-        asked.agent, said, name=asked.called, mode=mode, thread_id=asked.thread_id, runner_factory=asked.runner
-    )
+    golden, result = await record_live(runner, asked.agent, said, name=asked.called, mode=mode, thread_id=asked.thread_id)
     report = await _checked(asked, golden)
     if not report.ok:
         answer = _answer(asked, report.outcome, report)
@@ -154,13 +154,23 @@ def _rewritten(asked: Asked, golden: Golden, report: CheckReport) -> Answer:
 
 
 def _answer(asked: Asked, outcome: Came, report: CheckReport, *, category: str = "", state: str = "") -> Answer:
-    report = msgspec.structs.replace(report, path=str(asked.path))
-    lines = () if report.ok else tuple(report_lines(report, WIDTH))
+    report = msgspec.structs.replace(report, path=asked.shown)
+    lines = () if report.ok else report_lines(report, WIDTH)
     return Answer(GoldenUse(str(asked.path), outcome, category, state, lines, msgspec.to_builtins(report)), report)
 
 
+def short_text(answer: Answer) -> str:
+    """What a failed test says: the verdict and the first divergence. All of it is in the session's section, which tells it once."""
+    report = answer.report
+    if not report.divergences:
+        return "\n".join(text for text, _tone in answer.use.lines)
+    first = msgspec.structs.replace(report, divergences=report.divergences[:1], leftovers=(), notes=())
+    lines = [text for text, _tone in report_lines(first, WIDTH)]
+    return "\n".join([verdict_text(report), *lines[1:]])
+
+
 def _unusable(asked: Asked, why: str) -> Answer:
-    report = CheckReport(asked.called, str(asked.path), asked.mode or "strict", "not_measurable", reason=why)
+    report = CheckReport(asked.called, asked.shown, asked.mode or "strict", "not_measurable", reason=why)
     return _answer(asked, "not_measurable", report)
 
 
@@ -170,7 +180,7 @@ def _missing(asked: Asked) -> Answer:
     elif asked.said is not None:
         way = "record it by one live run: pytest --golden-update=new"
     else:
-        way = f"record a run of a log as this golden: afk-es golden record RUN -o {shlex.quote(str(asked.path))}"
+        way = f"record a run of a log as this golden: afk-es golden record RUN -o {shlex.quote(asked.shown)}"
     reason = f"there is no golden {asked.called}; {way}"
-    report = CheckReport(asked.called, str(asked.path), asked.mode or "strict", "not_measurable", reason=reason)
-    return Answer(GoldenUse(str(asked.path), "missing", lines=((reason, "bad"),), report=msgspec.to_builtins(report)))
+    report = CheckReport(asked.called, asked.shown, asked.mode or "strict", "not_measurable", reason=reason)
+    return Answer(GoldenUse(str(asked.path), "missing", lines=((reason, "bad"),), report=msgspec.to_builtins(report)), report)
