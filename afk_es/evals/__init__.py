@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from afk_es.evals.golden import Golden
     from afk_es.evals.golden_store import GoldenStore
     from afk_es.evals.golden_updates import Update, UpdateCategory, UpdatePolicy, UpdateRefusedError
+    from afk_es.evals.pinning import AgentReference, write_golden, write_pinned
+    from afk_es.evals.plugin.fixture import GoldenFixture
     from afk_es.evals.verdict import Verdict
 
 __all__ = [
+    "AgentReference",
     "CheckedRun",
     "CheckReport",
     "Divergence",
     "Evidence",
     "Golden",
     "GoldenError",
+    "GoldenFixture",
     "GoldenHeader",
     "GoldenStore",
     "LeftOver",
@@ -34,9 +38,15 @@ __all__ = [
     "UpdatePolicy",
     "UpdateRefusedError",
     "Verdict",
+    "write_golden",
+    "write_pinned",
 ]
 
 _HOMES = {
+    "AgentReference": "afk_es.evals.pinning",
+    "GoldenFixture": "afk_es.evals.plugin.fixture",
+    "write_golden": "afk_es.evals.pinning",
+    "write_pinned": "afk_es.evals.pinning",
     "CheckReport": "afk_es.evals.check_report",
     "CheckedRun": "afk_es.evals.check_report",
     "LeftOver": "afk_es.evals.check_report",

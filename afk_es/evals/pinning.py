@@ -6,6 +6,7 @@ Nothing of a log gets into the Python, neither as code nor in a comment: what wa
 from __future__ import annotations
 
 import importlib.util
+import keyword
 import os
 import re
 import sysconfig
@@ -50,7 +51,8 @@ class AgentReference:
         if module.endswith(".py"):
             file = Path(module).expanduser().resolve()
             module, directory = file.stem, file.parent
-        if not _DOTTED.fullmatch(module) or not _DOTTED.fullmatch(attribute):
+        names = f"{module}.{attribute}"
+        if not _DOTTED.fullmatch(names) or any(keyword.iskeyword(name) for name in names.split(".")):
             raise UsageError(f"{reference!r} does not name an agent; write module:attribute or path.py:attribute")
         return cls(module, attribute, called, directory if directory is not None else _home(module))
 
@@ -118,23 +120,31 @@ async def write_golden(
 
 def _source(agent: AgentReference, target: Path, golden: str) -> str:
     first, _dot, rest = agent.attribute.partition(".")
-    expression = f"{first}.{rest}" if rest else first
+    # Names of the test itself.
+    own = first in ("golden", "GoldenFixture", "Path", "sys")
+    imported = f"{first} as the_{first}" if own else first
+    expression = ".".join(filter(None, (imported.rpartition(" ")[2], rest)))
     path = _path_line(agent.directory, target)
     return _TEMPLATE.format(
         standard="import sys\nfrom pathlib import Path\n\n" if path else "",
         path=f"{path}\n\n" if path else "",
-        ours="from afk_es.evals import GoldenFixture\n",
-        agent=f"from {agent.module} import {first}{'  # noqa: E402' if path else ''}\n",
+        agent=f"from {agent.module} import {imported}{'  # noqa: E402' if path else ''}\n",
         expression=f"{expression}()" if agent.called else expression,
-        golden=golden,
+        golden=_literal(golden),
     )
+
+
+def _literal(text: str) -> str:
+    """The text as a Python literal, in the quotes that formatters like."""
+    literal = repr(text)
+    return f'"{literal[1:-1]}"' if literal[0] == "'" and '"' not in literal else literal
 
 
 def _path_line(directory: Path | None, target: Path) -> str:
     if directory is None:
         return ""
     relative = os.path.relpath(directory, target.expanduser().resolve().parent)
-    inner = "" if relative == os.curdir else f" / {Path(relative).as_posix()!r}"
+    inner = "" if relative == os.curdir else f" / {_literal(Path(relative).as_posix())}"
     return f"sys.path.insert(0, str(Path(__file__).parent{inner}))  # where the agent's module is"
 
 
@@ -156,9 +166,10 @@ Written by `afk-es export --to pytest`. What was recorded stands beside this fil
 `pytest --golden-update=behaviour` runs the agent live and records it anew.
 """
 
-{standard}{ours}
+{standard}from afk_es.evals import GoldenFixture
+
 {path}{agent}
 
 def test_the_agent_does_what_is_recorded(golden: GoldenFixture) -> None:
-    golden.open({golden!r}).check({expression})
+    golden.open({golden}).check({expression})
 '''
