@@ -108,8 +108,8 @@ class CallLedger:
             self._changes.append(change)
         return change
 
-    def findings(self) -> Iterator[Located]:
-        """What all of it comes to, each with the calls that it is about."""
+    def findings(self, then: str = "in the golden", now: str = "today") -> Iterator[Located]:
+        """What all of it comes to, each with the calls that it is about; both sides by these words."""
         moved = self._moved()
         for change in self._changes:
             rest = AnswerChange(
@@ -117,15 +117,15 @@ class CallLedger:
             )
             pairs = counterparts(rest)
             for old, new in pairs:
-                yield from _pair(old, new)
+                yield from _pair(old, new, then, now)
             paired = {id(call) for pair in pairs for call in pair}
             for call in rest.gone:
                 if id(call) not in paired:
-                    message = f"{call.name} was called in the golden, and is not today"
+                    message = f"{call.name} is called {then}, and not {now}"
                     yield Finding("call", "missing", "tool_name", call.name, None, message), call, None
             for call in rest.come:
                 if id(call) not in paired:
-                    message = f"{call.name} is called today, and was not in the golden"
+                    message = f"{call.name} is called {now}, and not {then}"
                     yield Finding("call", "extra", "tool_name", None, call.name, message), None, call
         yield from self._orders(moved)
 
@@ -151,7 +151,7 @@ class CallLedger:
             told.add(id(old))
             place = min(old.ordinal, new.ordinal)
             before, after = _at(self.recorded[old.path], place), _at(self.today[new.path], place)
-            message = f"{old.name} is called in another place than it was: the same calls come in another order"
+            message = "the same calls come in another order"
             same_tool = before is not None and after is not None and before.name == after.name
             field = "arguments" if same_tool else "tool_name"
             expected, actual = (None if call is None else call.arguments if same_tool else call.name for call in (before, after))
@@ -162,9 +162,9 @@ def _at(calls: Sequence[Asked], place: int) -> Asked | None:
     return calls[place] if place < len(calls) else None
 
 
-def _pair(old: Asked, new: Asked) -> Iterator[Located]:
+def _pair(old: Asked, new: Asked, then: str, now: str) -> Iterator[Located]:
     if old.name != new.name:
-        message = f"{old.name} was called here in the golden; today it is {new.name}"
+        message = f"{old.name} is called here {then}, and {new.name} {now}"
         yield Finding("call", "missing", "tool_name", old.name, new.name, message), old, new
         return
     for number, change in enumerate(changes(old.arguments, new.arguments, "arguments")):

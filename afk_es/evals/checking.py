@@ -22,6 +22,7 @@ from afk_es.evals.differences import Compared, Differences, merged
 from afk_es.evals.divergence import Divergence, MatchMode, Place
 from afk_es.evals.golden import Golden
 from afk_es.evals.modes import Ignored, counts
+from afk_es.evals.recorded_config import recorded_config
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent
 from afk_es.views.timeline import Timeline
@@ -68,7 +69,7 @@ async def check_golden(
     try:
         today = agent if isinstance(agent, Agent) else await _made(agent)
         log = await golden.open_log()
-        settings = config if config is not None else golden.config()
+        settings = config if config is not None else recorded_config(golden)
         if runner_factory is not None:
             runner = runner_factory(log, settings)
         else:

@@ -26,7 +26,7 @@ def contradictions(golden: Golden) -> Iterator[tuple[Finding, Divergence]]:
     for run_id, outcome in golden.outcomes.items():
         events = [fact.value for fact in golden.facts if fact.kind == "event" and fact.value["run"] == run_id]
         for finding, event, call in _of_run(outcome, events):
-            message = f"{finding.message} (the golden contradicts itself: expected is what its outcome says, actual what its events do)"
+            message = f"{finding.message}: the golden contradicts itself, so one of the two was edited (expected is by its outcome)"
             place = None if event is None else _place(event, call)
             yield finding, Divergence(finding.kind, finding.field, finding.expected, finding.actual, place, None, message)
 
@@ -38,10 +38,8 @@ def _of_run(outcome: GoldenOutcome, events: list[Fact]) -> Iterator[tuple[Findin
         expected = [(call.get("tool_name", ""), call.get("arguments"), "", None) for call in outcome.calls]
         found = [(call["tool_name"], call["arguments"], call["id"], event) for event in answers for call in event["data"]["tool_calls"]]
         ledger.enter(_asked(expected), _asked(found))
-        for finding, old, new in ledger.findings():
-            message = finding.message.replace("in the golden", "as its outcome says").replace("today", "in its events")
-            event = new.at if new is not None else _near(old, found)
-            yield Finding("call", finding.kind, finding.field, finding.expected, finding.actual, message), event, new
+        for finding, old, new in ledger.findings("by its outcome", "by its events"):
+            yield finding, new.at if new is not None else _near(old, found), new
     end = events[-1] if events and events[-1]["type"] in TERMINAL else None
     state = None if end is None else end["data"].get("state") or end["type"].removeprefix("run_")
     if state != outcome.state:

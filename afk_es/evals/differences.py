@@ -20,7 +20,7 @@ from afk_es.debugger.entries import Entry
 from afk_es.debugger.recording import Recording
 from afk_es.evals.agent_changes import agent_changes
 from afk_es.evals.call_changes import Asked, CallLedger, counterparts
-from afk_es.evals.divergence import Divergence, MatchMode, Place
+from afk_es.evals.divergence import Divergence, DivergenceClass, MatchMode, Place
 from afk_es.evals.event_changes import alone_finding, end_finding, event_findings, is_quiet
 from afk_es.evals.finding import Finding
 from afk_es.evals.modes import Ignored, counts
@@ -168,13 +168,14 @@ class Differences:
         told = False
         for finding in event_findings(one, other, self._version):
             told = True
-            self._explain(other, finding)
+            self._explain(one, other, finding)
             if one.event.type not in _OF_THE_AGENT or self._is_news(other, finding):
                 self._add(finding, one, other)
         if not told:
             change = next(changes(one.facts, other.facts), None)
             if change is not None:
-                finding = Finding("event", "params", change.path, change.before, change.after, f"{one.event.type} says it differently")
+                kind: DivergenceClass = "order" if one.event.type == "tool_batch_started" else "params"
+                finding = Finding("event", kind, change.path, change.before, change.after, f"{one.event.type} says it differently")
                 self._quiet.append((self._rank(one), finding, one, other))
 
     def _is_news(self, today: Entry, finding: Finding) -> bool:
@@ -196,8 +197,11 @@ class Differences:
                 # Every request repeats it.
                 self._is_news(other, msgspec.structs.replace(finding, field=finding.field.rpartition(".")[2]))
 
-    def _explain(self, today: Entry, finding: Finding) -> None:
-        """Note that a difference in a later message is told of with this finding."""
+    def _explain(self, recorded: Entry, today: Entry, finding: Finding) -> None:
+        """Note what follows from this finding, and is told of with it: a message that differs later, a call that is not let through."""
+        if finding.field == "action" and finding.kind == "policy":
+            for calls, entry in ((self._recorded, recorded), (self._today, today)):
+                calls.explained[entry.event.run_id].add(entry.event.data.get("tool_call_id", ""))
         known = self._explained_of(today.event.run_id)
         if today.event.type in ("tool_completed", "subagent_completed"):
             known.calls.add(today.event.data.get("tool_call_id", ""))
@@ -292,7 +296,7 @@ class Differences:
                 left.append(entry)
                 continue
             other = others.pop(0)
-            message = f"{entry.tool} was called here in the golden; today it is {other.tool}"
+            message = f"{entry.tool} is called here in the golden, and {other.tool} today"
             finding = Finding("call", "missing", "tool_name", entry.tool, other.tool, message)
             call = (other.event.run_id, other.event.step, other.event.data.get("tool_call_id", ""))
             if call not in told:

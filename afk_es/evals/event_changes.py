@@ -47,6 +47,9 @@ _FIELDS: Mapping[tuple[str, str], str] = {
 _PROMPT_KEYS = ("user_message", "user_parts")
 _POLICY_WEIGHTS = ("action", "updated_tool_args", "policy_id", "matched_rules", "request_payload", "reason")
 _POLICY_ACTS = ("action", "updated_tool_args", "policy_id", "matched_rules")
+_OUTCOMES = {"tool_completed": "outcome", "subagent_completed": "success"}
+"""Keys that say what a call came to, and what its other keys follow from."""
+
 _TOLD_ELSEWHERE = frozenset({"agent", "agent_name", "agent_path", "tool_calls", "tool_call_count", "tool_name", "tool_names"})
 """Keys that repeat what is a finding of its own: the agent by its description, calls by the answer that asks for them."""
 
@@ -104,6 +107,11 @@ def event_findings(recorded: Entry, today: Entry, version: str) -> Iterator[Find
         yield limit_finding(recorded, today)
     elif kind == "llm_completed":
         yield from _answered(recorded, today, said)
+    elif kind in _OUTCOMES and (turn := next((change for change in said if change.path == _OUTCOMES[kind]), None)) is not None:
+        # Success, output and error follow from it.
+        error = today.event.data.get("error")
+        message = f"{recorded.tool or kind} comes to something else" + (f": {error}" if error else "")
+        yield Finding("answer", "result", turn.path, turn.before, turn.after, message)
     else:
         for change in said:
             yield _finding(kind, change)
