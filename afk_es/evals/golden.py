@@ -15,7 +15,7 @@ import msgspec
 from afk_es.core import RunnerConfig
 from afk_es.debugger.exchange.golden_facts import (
     GOLDEN_SCHEMA,
-    SUFFIX as SUFFIX,
+    SUFFIX,
     Fact,
     GoldenHeader,
     GoldenOutcome,

@@ -9,12 +9,14 @@ from typing import Any
 
 import msgspec
 
+from afk_es.core.history import ThreadMemory
 from afk_es.core.replayability import unreplayable
 from afk_es.core.result import text_of_run
 from afk_es.debugger.exchange.golden_derived import shortened
 from afk_es.debugger.exchange.golden_facts import BEGINNING, Fact, GoldenOutcome, Role
 from afk_es.debugger.exchange.golden_runs import PARTS, part_kind
 from afk_es.errors import RunNotFoundError, UsageError
+from afk_es.evals.golden_forks import flattened
 from afk_es.evals.golden_names import CallNames, Names
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, RunState
@@ -38,6 +40,8 @@ class Chosen(msgspec.Struct):
     Attributes:
         events: all of it.
         name, thread: its new ids.
+        seqs: the numbers of its events by those that they had.
+        taken_over: of a fork, the runs of subagents whose results it reused, by the ids under which it announced them.
         parent: the new id of the run that started it, and its new root.
     """
 
@@ -45,6 +49,8 @@ class Chosen(msgspec.Struct):
     role: Role
     name: str
     thread: str
+    seqs: dict[int, int]
+    taken_over: dict[str, str]
     parent: tuple[str, str] | None = None
 
     @property
@@ -63,72 +69,90 @@ async def chosen_runs(log: EventLog, run_id: str, *, thread: bool) -> list[Chose
         RunNotFoundError: there is no such run.
         UsageError: one of them cannot be replayed; the message says which, why, and what to do.
     """
-    main = await _whole(log, run_id)
+    reader = _Reader(log)
+    main = await reader.whole(run_id)
     if main is None:
         raise RunNotFoundError(f"{log.location} has no run {run_id!r}")
-    parent = main[0].data.get("parent")
+    parent = main.events[0].data.get("parent")
     if parent is not None:
         root = parent.get("root", parent["run_id"])
         raise UsageError(f"run {run_id} is a subagent's: record the run that it belongs to, {root}, which takes it along")
-    on_thread = await _on_thread(log, main, thread=thread)
     found: list[Chosen] = []
-    for number, (events, checked) in enumerate(on_thread, start=1):
-        if checked and (reason := unreplayable(events)) is not None:
-            raise UsageError(f"run {events[0].run_id} cannot be a golden: {reason}")
-        run = Chosen(events, "checked" if checked else "context", f"run_{number}", "thread_1")
+    for number, (run, checked) in enumerate(await reader.on_thread(main, thread=thread), start=1):
+        if checked and (reason := unreplayable(run.events)) is not None:
+            raise UsageError(f"run {run.run_id} cannot be a golden: {reason}")
+        run.role, run.name = "checked" if checked else "context", f"run_{number}"
         if checked:
-            await _add_children(log, run, run.name, found)
+            await reader.add_children(run, run.name, found)
         found.append(run)
     return found
 
 
-async def _whole(log: EventLog, run_id: str) -> list[AgentRunEvent] | None:
-    return await log.read(run_id) or None
+class _Reader:
+    """Reads runs and what belongs to them, each in one sequence."""
 
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._memory = ThreadMemory()
 
-async def _on_thread(log: EventLog, main: list[AgentRunEvent], *, thread: bool) -> list[tuple[list[AgentRunEvent], bool]]:
-    """The run and those before it on its thread, in their order there, and whether each is to be checked."""
-    known: dict[str, list[AgentRunEvent]] = {main[0].run_id: main}
-    waiting = [main]
-    while waiting:
-        for ref in waiting.pop()[0].data.get("history", []):
-            name = ref["run_id"]
-            if name in known:
+    async def whole(self, run_id: str) -> Chosen | None:
+        """The run, or None where there is none."""
+        events = await self._log.read(run_id)
+        if not events:
+            return None
+        seqs: dict[int, int] = {}
+        taken_over: dict[str, str] = {}
+        if any("forked_from" in event.data for event in events if event.type == "run_started"):
+            history = await self._memory.read(self._log, events[0].data.get("history", []))
+            events, seqs, taken_over = flattened(events, history)
+        return Chosen(events, "context", "", "thread_1", seqs, taken_over)
+
+    async def on_thread(self, main: Chosen, *, thread: bool) -> list[tuple[Chosen, bool]]:
+        """The run and those that it builds on, in the order of the thread, and whether each is to be checked."""
+        known: dict[str, Chosen] = {main.run_id: main}
+        waiting = [main]
+        while waiting:
+            for ref in waiting.pop().events[0].data.get("history", []):
+                name = ref["run_id"]
+                if name in known:
+                    continue
+                run = await self.whole(name)
+                if run is None:
+                    raise UsageError(
+                        f"run {main.run_id} builds on run {name}, which {self._log.location} does not have; record it where both are"
+                    )
+                known[name] = run
+                waiting.append(run)
+                _bound(known)
+        positions: dict[str, int] = {}
+        for name in known:
+            head = await self._log.head(name)
+            positions[name] = head.last_position if head is not None else 0
+        last = main.run_id
+        order = sorted(known, key=lambda name: (name == last, positions[name]))
+        return [(known[name], name == last or (thread and not _only_compacts(known[name].events))) for name in order]
+
+    async def add_children(self, parent: Chosen, root: str, found: list[Chosen]) -> None:
+        """The runs that its subagents made, and those below, each behind what it started."""
+        for event in parent.events:
+            if event.type != "subagent_started":
                 continue
-            events = await _whole(log, name)
-            if events is None:
-                raise UsageError(f"run {main[0].run_id} builds on run {name}, which {log.location} does not have; record it where both are")
-            known[name] = events
-            waiting.append(events)
-            _bound(known)
-    positions: dict[str, int] = {}
-    for name in known:
-        head = await log.head(name)
-        positions[name] = head.last_position if head is not None else 0
-    last = main[0].run_id
-    order = sorted(known, key=lambda name: (name == last, positions[name]))
-    return [(known[name], name == last or (thread and not _only_compacts(known[name]))) for name in order]
+            run_id = event.data["run_id"]
+            child = await self.whole(parent.taken_over.get(run_id, run_id))
+            # Announced, and never begun.
+            if child is None:
+                continue
+            if child.events[-1].type not in TERMINAL:
+                raise UsageError(f"run {child.run_id}, a subagent's of {parent.run_id}, has not ended: resume {parent.run_id} first")
+            child.role, child.name, child.parent = "subagent", child_name(parent.name, event), (parent.name, root)
+            child.thread = f"thread_{digest(child.name.encode())}"
+            await self.add_children(child, root, found)
+            found.append(child)
+            _bound(found)
 
 
 def _only_compacts(events: list[AgentRunEvent]) -> bool:
     return bool(events[0].data.get("agent", {}).get("retention", {}).get("alone"))
-
-
-async def _add_children(log: EventLog, parent: Chosen, root: str, found: list[Chosen]) -> None:
-    for event in parent.events:
-        if event.type != "subagent_started":
-            continue
-        events = await _whole(log, event.data["run_id"])
-        # Announced, and never begun.
-        if events is None:
-            continue
-        name = child_name(parent.name, event)
-        child = Chosen(events, "subagent", name, f"thread_{digest(name.encode())}", (parent.name, root))
-        if events[-1].type not in TERMINAL:
-            raise UsageError(f"run {events[0].run_id}, a subagent's of {parent.run_id}, has not ended: resume {parent.run_id} first")
-        await _add_children(log, child, root, found)
-        found.append(child)
-        _bound(found)
 
 
 def child_name(parent: str, started: AgentRunEvent) -> str:
@@ -154,12 +178,13 @@ class Recorder:
         self.models: dict[str, None] = {}
         self._runs = runs
         self._began = min(run.events[0].at for run in runs)
+        self._seqs = {run.run_id: run.seqs for run in runs if run.seqs}
         self._names = Names({run.run_id: run.name for run in runs}, {run.events[0].thread_id: run.thread for run in runs})
         self._names.order_letters(letter for run in runs for event in run.events if type(letter := event.data.get("letter")) is int)
         self._parts: dict[tuple[str, str], Fact] = {}
         self._ids: dict[tuple[str, bytes], str] = {}
-        self._calls: dict[str, str] = {}
-        """The new call ids of the subagents' runs, by their new names."""
+        self._announced: dict[str, dict[str, Any]] = {}
+        """Where a subagent's run was announced, as its `parent` has it, by its new name."""
 
     def facts(self) -> list[Fact]:
         """All facts of the golden: the parts first, then the runs. What the runs came to is left open; see `with_outcome`."""
@@ -184,7 +209,7 @@ class Recorder:
                 name = child_name(run.name, event)
                 self._names.runs[event.data["run_id"]] = name
                 self._names.found_in_texts(event.data["run_id"], name)
-                self._calls[name] = named.get("tool_call_id", "")
+                self._announced[name] = {"tool_call_id": named["tool_call_id"], "seq": event.seq} if "tool_call_id" in named else {}
             data = self._data(run, event, named)
             message = self._names.text(event.message)
             found.append(redacted_event(msgspec.structs.replace(event, data=data, message=message), self.redaction))
@@ -206,15 +231,13 @@ class Recorder:
     def _item(self, run: Chosen, event: AgentRunEvent, key: str, item: Any) -> Any:
         names = self._names
         match key:
-            case "history" | "up_to" if isinstance(item, list):
+            case "up_to" if isinstance(item, list):
                 return [{**ref, "run_id": names.runs.get(ref["run_id"], ref["run_id"])} for ref in item]
+            case "history" if isinstance(item, list):
+                return [self._ref(ref) for ref in item]
             case "parent" if run.parent is not None:
-                return {
-                    **item,
-                    "run_id": run.parent[0],
-                    "root": run.parent[1],
-                    "tool_call_id": self._calls.get(run.name, item["tool_call_id"]),
-                }
+                about = {key: place for key, place in self._announced.get(run.name, {}).items() if key in item}
+                return {**item, **about, "run_id": run.parent[0], **({"root": run.parent[1]} if "root" in item else {})}
             case "run_id" if isinstance(item, str):
                 return names.runs.get(item, item)
             case "thread_id" if isinstance(item, str):
@@ -232,6 +255,10 @@ class Recorder:
                 )
             case _:
                 return names.value(item)
+
+    def _ref(self, ref: dict[str, Any]) -> dict[str, Any]:
+        seqs = self._seqs.get(ref["run_id"], {})
+        return {**ref, "run_id": self._names.runs.get(ref["run_id"], ref["run_id"]), "seq": seqs.get(ref["seq"], ref["seq"])}
 
     def _moved(self, moment: str) -> str:
         try:

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from afk_es.debugger.exchange.golden_facts import GoldenError, header_of
+from afk_es.debugger.exchange.golden_facts import SUFFIX, GoldenError, header_of
 from afk_es.errors import ConfigurationError, UsageError
 from afk_es.evals.check_report import CheckReport
-from afk_es.evals.golden import SUFFIX, Golden
+from afk_es.evals.golden import Golden
 from afk_es.evals.golden_updates import (
     Update,
     UpdatePolicy,
