@@ -12,12 +12,13 @@ import msgspec
 
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.core import Runner, RunnerConfig
+from afk_es.debugger.exchange.golden_facts import SUFFIX
 from afk_es.errors import AfkError
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.check_text import report_lines, verdict_text
 from afk_es.evals.checking import RunnerFactory, check_golden
 from afk_es.evals.divergence import MatchMode
-from afk_es.evals.golden import SUFFIX, Golden
+from afk_es.evals.golden import Golden
 from afk_es.evals.golden_store import file_stem
 from afk_es.evals.golden_updates import check_may_update, in_ci, of_report
 from afk_es.evals.live_recording import Said, record_live, said_in
