@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     )
     from afk_es.evals.assertion_data import assertion_from, assertions_from, register_assertion
     from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
+    from afk_es.evals.check_text import report_lines
+    from afk_es.evals.checking import check_golden, check_golden_sync, compare_with_golden
     from afk_es.evals.criteria import Assertion, Scorer
     from afk_es.evals.datasets import load_cases
-    from afk_es.evals.divergence import Divergence, Place
+    from afk_es.evals.divergence import Divergence, DivergenceClass, MatchMode, Place
     from afk_es.evals.evidence import Evidence
     from afk_es.evals.golden import Golden
     from afk_es.evals.golden_store import GoldenStore
@@ -43,6 +45,7 @@ __all__ = [
     "CheckedRun",
     "Contains",
     "Divergence",
+    "DivergenceClass",
     "Equals",
     "EqualsExpected",
     "EvalBudget",
@@ -60,6 +63,7 @@ __all__ = [
     "GoldenStore",
     "JsonPathEquals",
     "LeftOver",
+    "MatchMode",
     "Matches",
     "MaxSteps",
     "NoTool",
@@ -77,10 +81,14 @@ __all__ = [
     "arun_suite",
     "assertion_from",
     "assertions_from",
+    "check_golden",
+    "check_golden_sync",
+    "compare_with_golden",
     "load_cases",
     "pass_all_k",
     "pass_at_k",
     "register_assertion",
+    "report_lines",
     "run_suite",
     "wilson_interval",
     "write_golden",
@@ -108,10 +116,16 @@ _HOMES = {
     "CheckReport": "afk_es.evals.check_report",
     "CheckedRun": "afk_es.evals.check_report",
     "LeftOver": "afk_es.evals.check_report",
+    "report_lines": "afk_es.evals.check_text",
+    "check_golden": "afk_es.evals.checking",
+    "check_golden_sync": "afk_es.evals.checking",
+    "compare_with_golden": "afk_es.evals.checking",
     "Assertion": "afk_es.evals.criteria",
     "Scorer": "afk_es.evals.criteria",
     "load_cases": "afk_es.evals.datasets",
     "Divergence": "afk_es.evals.divergence",
+    "DivergenceClass": "afk_es.evals.divergence",
+    "MatchMode": "afk_es.evals.divergence",
     "Place": "afk_es.evals.divergence",
     "Evidence": "afk_es.evals.evidence",
     "Golden": "afk_es.evals.golden",
