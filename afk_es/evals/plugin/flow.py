@@ -111,7 +111,7 @@ async def came_of(asked: Asked, update: frozenset[str]) -> Answer:
         if category == "representation" and category in update:
             return await _rewritten(asked, golden, report)
     except (AfkError, OSError) as error:
-        return _unusable(asked, str(error))
+        return _unusable(asked, str(error).replace(str(asked.path), asked.shown))
     return _answer(asked, report.outcome, report)
 
 

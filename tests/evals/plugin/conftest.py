@@ -57,7 +57,7 @@ INI = """
 [pytest]
 asyncio_mode = auto
 asyncio_default_fixture_loop_scope = function
-addopts = -p no:cacheprovider -p no:benchmark -p no:randomly
+addopts = -p no:cacheprovider -p no:benchmark -p no:hypothesispytest -p no:pytest_cov -p no:anyio
 """
 
 
