@@ -24,6 +24,8 @@ IMPORT_MAP = {
     "afk_es.core": "Runner RunnerConfig AgentResult AgentRunEvent AgentStreamEvent AgentRunHandle AgentStreamHandle",
     "afk_es.tools": "tool ToolContext prehook posthook middleware registry_middleware ToolResult ToolDeferredHandle ToolRegistry SandboxProfile",
     "afk_es.llms": "LLMBuilder LLMRequest LLMResponse ToolCall Usage",
+    "afk_es.evals": "run_suite EvalCase EvalBudget",
+    "afk_es.evals.models": "EvalCase EvalBudget",
     "afk_es.testing": "ScriptedModel",
 }
 """The rows of contract.md that this release has."""
@@ -35,8 +37,8 @@ EXPORTS = {
     """,
     "afk_es.core": """
         AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle AttachedRun CompactionResult
-        Edit EditDecision EditMessage EditToolResult EditedCall ForkPlan ForkStep Guard Leftover ModelMode ModelUse Receipt RecordedAgent
-        RecordedPeople Replayed RetentionPolicy Runner RunnerConfig SetInstructions SetModel StateSnapshot Stub SubagentExecutionRecord
+        Edit EditDecision EditMessage EditToolResult EditedCall ForkPlan ForkStep Guard Leftover ModelMode ModelUse Receipt RecordedAgent RecordedPeople
+        Replayed RetentionPolicy Runner RunnerConfig SetInstructions SetModel StateSnapshot Stub SubagentExecutionRecord
         ToolExecutionRecord ToolMode Unanswered recorded_agent
     """,
     "afk_es.interaction": """
@@ -52,8 +54,15 @@ EXPORTS = {
     "afk_es.debugger.plain": "COMMANDS Command Console Reply completions execute help_lines",
     "afk_es.debugger.exchange": "FORMS ImportReport Imported export_run export_text import_files",
     "afk_es.evals": """
-        CheckReport CheckedRun Divergence DivergenceClass Evidence Golden LeftOver MatchMode Place Verdict check_golden check_golden_sync
-        compare_with_golden report_lines
+        Assertion CallPattern CheckReport CheckedRun Claim Contains Divergence DivergenceClass Equals EqualsExpected EvalBudget
+        EvalCase EvalCaseResult EvalProgress EvalSuiteConfig EvalSuiteResult Evidence Golden GoldenError GoldenHeader
+        GoldenOutcome GoldenStore JsonLike JsonPathEquals Judgement LLMJudge LeftOver MatchMode Matches MaxSteps Mismatch
+        Missing NoTool NotContains Place Provenance RecordedCall RunChecks RunSelection Scorer Similarity StateIs ToolCalled
+        Trajectory TrajectoryMatch Update UpdateCategory UpdatePolicy UpdateRefusedError Verdict Within always arescore
+        arun_suite assertion_from assertions_from at_most call calls_of check_golden check_golden_sync checks
+        compare_with_golden eventually json_like load_cases match_trajectory never no_errors pass_all_k pass_at_k precedes
+        recorded_evidence recorded_result register_assertion report_lines rescore responds run_suite similarity wilson_interval
+        within
     """,
     "afk_es.telemetry": "ConsoleSink Delivery Exported JsonSink Redaction SINKS TelemetrySink export_run sink_of",
     "afk_es.llms": """
