@@ -56,7 +56,9 @@ def test_the_agent_is_found_by_the_name_that_the_log_has(
     assert "today's agent: golden test_sum (strict) passed" in result.stderr
 
 
-def test_an_agent_that_is_not_found_or_not_the_only_one_has_to_be_named(afk: Afk, ran: Callable[..., str], agents: str, place: Path) -> None:
+def test_an_agent_that_is_not_found_or_not_the_only_one_has_to_be_named(
+    afk: Afk, ran: Callable[..., str], agents: str, place: Path
+) -> None:
     run_id = ran()
     result = afk("export", run_id, "--to", "pytest")
     assert result.exit_code == 2
