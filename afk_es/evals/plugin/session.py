@@ -19,7 +19,7 @@ from afk_es.evals.plugin.uses import GoldenUse, Tally, packed
 _SENT = "afk_es_goldens"
 """What a test report, and what a worker sends at its end, have of goldens."""
 
-USES = pytest.StashKey[list[GoldenUse]]()
+USES: pytest.StashKey[list[GoldenUse]] = pytest.StashKey()
 """Of a test: what it asked for since its last report."""
 
 _NOTHING_RUNS = ("setuponly", "setupplan", "collectonly")
@@ -36,11 +36,11 @@ class GoldenSession:
     """
 
     def __init__(self, config: pytest.Config, update: frozenset[str]) -> None:
-        self.config = config
-        self.update = update
-        self.tally = Tally()
-        self.unused = Unused()
-        self.deleted = False
+        self.config: pytest.Config = config
+        self.update: frozenset[str] = update
+        self.tally: Tally = Tally()
+        self.unused: Unused = Unused()
+        self.deleted: bool = False
         self._tests: list[tuple[str, str, bool]] = []
         self._deselected = 0
         self._uncollected: list[str] = []
