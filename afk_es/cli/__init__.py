@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "context": ("afk_es.cli.context", "What the model was sent at a call, proved, and what was new."),
     "diff": ("afk_es.cli.diff", "What differs between two places of a run, or between two runs."),
     "check": ("afk_es.cli.check", "Check a run against rules, for CI."),
+    "policy": ("afk_es.cli.policy", "What another policy would have decided in the runs that are recorded."),
     "find": ("afk_es.cli.find", "Find events by a text or an expression."),
     "trace": ("afk_es.cli.trace", "Print expressions wherever something holds."),
     "stats": ("afk_es.cli.stats", "Count a run: events, tools, models, gaps, steps."),

@@ -9,14 +9,37 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from afk_es.evals.divergence import Divergence, Place
     from afk_es.evals.evidence import Evidence
+    from afk_es.evals.policy_changes import ChangedDecision, PolicyWhatIf, RunWhatIf, ToolWhatIf
+    from afk_es.evals.policy_trial import policy_what_if
+    from afk_es.evals.run_selection import RunSelection
+    from afk_es.evals.tried_policy import Decision
     from afk_es.evals.verdict import Verdict
 
-__all__ = ["Divergence", "Evidence", "Place", "Verdict"]
+__all__ = [
+    "ChangedDecision",
+    "Decision",
+    "Divergence",
+    "Evidence",
+    "Place",
+    "PolicyWhatIf",
+    "RunSelection",
+    "RunWhatIf",
+    "ToolWhatIf",
+    "Verdict",
+    "policy_what_if",
+]
 
 _HOMES = {
     "Divergence": "afk_es.evals.divergence",
     "Place": "afk_es.evals.divergence",
     "Evidence": "afk_es.evals.evidence",
+    "ChangedDecision": "afk_es.evals.policy_changes",
+    "Decision": "afk_es.evals.tried_policy",
+    "PolicyWhatIf": "afk_es.evals.policy_changes",
+    "RunSelection": "afk_es.evals.run_selection",
+    "RunWhatIf": "afk_es.evals.policy_changes",
+    "ToolWhatIf": "afk_es.evals.policy_changes",
+    "policy_what_if": "afk_es.evals.policy_trial",
     "Verdict": "afk_es.evals.verdict",
 }
 

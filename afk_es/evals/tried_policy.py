@@ -167,15 +167,13 @@ def _decoded(recorded: dict[str, Any] | str) -> dict[str, Any]:
 
 def _filled(value: Any, schema: Any, root: dict[str, Any], depth: int) -> Any:
     """The value with the defaults of its schema, at every level that says what it has."""
+    schema = _meant(value, schema, root, depth)
     if not depth or not isinstance(schema, dict):
         return value
-    reference = schema.get("$ref")
-    if isinstance(reference, str):
-        return _filled(value, _referred(reference, root), root, depth - 1)
     if isinstance(value, list):
         return [_filled(item, schema.get("items"), root, depth - 1) for item in value]
     properties = schema.get("properties")
-    if not isinstance(value, dict) or not isinstance(properties, dict) or not properties:
+    if not isinstance(value, dict) or not isinstance(properties, dict):
         return value
     filled = dict(value)
     for name, described in properties.items():
@@ -186,6 +184,24 @@ def _filled(value: Any, schema: Any, root: dict[str, Any], depth: int) -> Any:
             filled[name] = plain(described["default"])
     # In the order of the parameters, as a tool that validates gives them.
     return {name: filled[name] for name in (*(name for name in properties if name in filled), *(n for n in filled if n not in properties))}
+
+
+def _meant(value: Any, schema: Any, root: dict[str, Any], depth: int) -> Any:
+    """The schema behind references, and of several alternatives the one that fits, if it is only one."""
+    for _level in range(depth):
+        if not isinstance(schema, dict):
+            return None
+        if isinstance(reference := schema.get("$ref"), str):
+            schema = _referred(reference, root)
+            continue
+        given = next((schema[key] for key in ("anyOf", "oneOf", "allOf") if isinstance(schema.get(key), list)), None)
+        if given is None:
+            return schema
+        wanted = "object" if isinstance(value, dict) else "array"
+        behind = [_meant(value, each, root, depth - 1) for each in given]
+        fitting = [each for each in behind if isinstance(each, dict) and each.get("type") == wanted]
+        return fitting[0] if len(fitting) == 1 else None
+    return None
 
 
 def _referred(reference: str, root: dict[str, Any]) -> Any:
