@@ -35,7 +35,7 @@ EXPORTS = {
     """,
     "afk_es.core": """
         AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle AttachedRun CompactionResult
-        Edit EditDecision EditMessage EditToolResult EditedCall ForkPlan ForkStep ModelMode ModelUse Receipt RecordedAgent RetentionPolicy Runner
+        Edit EditDecision EditMessage EditToolResult EditedCall ForkPlan ForkStep Guard ModelMode ModelUse Receipt RecordedAgent RetentionPolicy Runner
         RunnerConfig SetInstructions SetModel StateSnapshot Stub SubagentExecutionRecord ToolExecutionRecord ToolMode
         recorded_agent
     """,

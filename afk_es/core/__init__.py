@@ -2,6 +2,7 @@
 
 from afk_es.core.config import RunnerConfig
 from afk_es.core.fork_plans import ForkPlan, ForkStep
+from afk_es.core.guard import Guard
 from afk_es.core.handle import AgentRunHandle, AgentStreamEvent, AgentStreamHandle
 from afk_es.core.outside import AttachedRun, Receipt
 from afk_es.core.recorded_agents import RecordedAgent, recorded_agent
@@ -38,6 +39,7 @@ __all__ = [
     "EditToolResult",
     "ForkPlan",
     "ForkStep",
+    "Guard",
     "ModelMode",
     "ModelUse",
     "Receipt",

@@ -17,6 +17,7 @@ import msgspec
 
 from afk_es.agents.inheritance import inherited_context
 from afk_es.clock import Clock
+from afk_es.core.guard import Guard
 from afk_es.core.handle import Stretch
 from afk_es.core.loop import Handlers, Loop
 from afk_es.core.places import CrowdedError, Place, Places
@@ -42,6 +43,7 @@ class ChildRun:
         root: the run that a caller started.
         place: the child's, which it lends out while its own subagents work.
         end: the reason to end it for good, where it is not to go on.
+        guard: the parent's, which watches its subagents as well.
     """
 
     run_id: str
@@ -52,6 +54,7 @@ class ChildRun:
     root: str
     place: Place | None = None
     end: str | None = None
+    guard: Guard | None = None
 
 
 Begin = Callable[[ChildRun], Awaitable[Stretch]]
@@ -187,6 +190,7 @@ class SubagentHandler:
             self._root,
             place,
             end,
+            self._parent().guard,
         )
 
     async def _lived(self, child: ChildRun) -> RunState:

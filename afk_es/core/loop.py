@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from afk_es.clock import Clock
+from afk_es.core.guard import Guard
 from afk_es.errors import InvariantError
 from afk_es.log import EventLog, Letter
 from afk_es.machine import AgentRunEvent, Draft, Effect, RunState, decide, endings, evolve, fold, initial_state, stamp
@@ -46,6 +47,7 @@ class Loop:
         room: waits until whoever consumes the events has caught up. Effects wait for it, and not the loop itself, which must be able to
             take in a deadline or a cancellation meanwhile.
         before_term: awaited before the term of a question to a person ends, so that an answer that waits outside is delivered first.
+        guard: may lay the run down before it makes its next call.
         always_replay: read the run back after each write, fold it from zero, and compare.
     """
 
@@ -59,6 +61,7 @@ class Loop:
         publish: Publish | None = None,
         room: Room | None = None,
         before_term: Room | None = None,
+        guard: Guard | None = None,
         history: Messages | None = None,
         always_replay: bool = False,
     ) -> None:
@@ -70,6 +73,7 @@ class Loop:
         self._publish = publish
         self._room = room
         self._before_term = before_term
+        self.guard: Guard | None = guard
         self._history = history
         self._always_replay = always_replay
         self._pending: list[AgentRunEvent] = []
@@ -153,6 +157,11 @@ class Loop:
         """Append what follows by itself, until only effects can bring anything new."""
         while True:
             decision = decide(self.state)
+            if self.guard is not None and decision.events and self.state.control is None:
+                reason = self.guard.objection(self.state, decision.events)
+                if reason is not None:
+                    self._add(Draft("control_requested", {"action": "interrupt", "reason": reason, "origin": "guard"}, reason))
+                    continue
             for draft in decision.events:
                 self._add(draft)
             if decision.events:
@@ -168,6 +177,8 @@ class Loop:
     def _add(self, draft: Draft) -> None:
         event = stamp(self.state, draft, self.now())
         self.state = evolve(self.state, event)
+        if self.guard is not None:
+            self.guard.note(event)
         self._pending.append(event)
 
     async def _flush(self) -> None:

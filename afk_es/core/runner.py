@@ -19,6 +19,7 @@ from afk_es.core.delegation import Children, ChildRun, SubagentHandler, root_of
 from afk_es.core.fork_answers import begun_as_fork, choices_of, had_no_code
 from afk_es.core.fork_plans import ForkPlan, plan_of
 from afk_es.core.forking import Forks
+from afk_es.core.guard import Guard
 from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Feed, StreamFeed, Stretch
 from afk_es.core.history import ThreadMemory
 from afk_es.core.inbox import Inbox
@@ -154,11 +155,22 @@ class Runner:
         return await (await _begun(self._start(agent, user_message, context, thread_id, None))).result_or_cancel()
 
     async def run_handle(
-        self, agent: Agent, *, user_message: UserMessage | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+        self,
+        agent: Agent,
+        *,
+        user_message: UserMessage | None = None,
+        context: dict[str, Any] | None = None,
+        thread_id: str | None = None,
+        guard: Guard | None = None,
     ) -> AgentRunHandle:
-        """Start a run in the background of this event loop. Its `run_started` is durable when this returns."""
+        """Start a run in the background of this event loop. Its `run_started` is durable when this returns.
+
+        Args:
+            guard: watches the run and its subagents, and may lay it down before its next call; it holds until the run ends or is laid
+                down, and is nothing to a later `resume`.
+        """
         feed = EventFeed()
-        return AgentRunHandle(await _begun(self._start(agent, user_message, context, thread_id, feed)), feed)
+        return AgentRunHandle(await _begun(self._start(agent, user_message, context, thread_id, feed, guard=guard)), feed)
 
     async def run_stream(
         self, agent: Agent, *, user_message: UserMessage | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
@@ -442,6 +454,7 @@ class Runner:
         feed: Feed | None,
         *,
         streamed: bool = False,
+        guard: Guard | None = None,
     ) -> Stretch:
         text, parts = content_of(user_message)
         if thread_id is not None:
@@ -465,7 +478,7 @@ class Runner:
                 data["user_parts"] = parts
             if refs:
                 data["history"] = refs
-            return await self._drive(binding, state, history, Draft("run_started", data), [], feed, streamed=streamed)
+            return await self._drive(binding, state, history, Draft("run_started", data), [], feed, streamed=streamed, guard=guard)
 
     async def _fork(
         self,
@@ -588,6 +601,7 @@ class Runner:
         child: ChildRun | None = None,
         root: str | None = None,
         reuse: Reuse | None = None,
+        guard: Guard | None = None,
     ) -> Stretch:
         """Claim the run, and let its loop go on in a task of its own; that of a fork answers from the record first."""
 
@@ -623,6 +637,7 @@ class Runner:
             publish=publish,
             room=feed.room if streamed and feed is not None else None,
             before_term=look,
+            guard=child.guard if child is not None else guard,
             history=history,
             always_replay=self._always_replay,
         )

@@ -7,39 +7,111 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from afk_es.evals.answers import (
+        Contains,
+        Equals,
+        EqualsExpected,
+        JsonPathEquals,
+        Matches,
+        MaxSteps,
+        NotContains,
+        NoTool,
+        StateIs,
+        ToolCalled,
+    )
+    from afk_es.evals.assertion_data import assertion_from, assertions_from, register_assertion
+    from afk_es.evals.criteria import Assertion, Scorer
+    from afk_es.evals.datasets import load_cases
     from afk_es.evals.divergence import Divergence, Place
     from afk_es.evals.evidence import Evidence
+    from afk_es.evals.models import EvalBudget, EvalCase, EvalCaseResult, EvalSuiteConfig, EvalSuiteResult
     from afk_es.evals.policy_changes import ChangedDecision, PolicyWhatIf, RunWhatIf, ToolWhatIf
     from afk_es.evals.policy_trial import policy_what_if
+    from afk_es.evals.repeats import pass_all_k, pass_at_k, wilson_interval
     from afk_es.evals.run_selection import RunSelection
+    from afk_es.evals.suite import EvalProgress, arun_suite, run_suite
     from afk_es.evals.tried_policy import Decision
     from afk_es.evals.verdict import Verdict
 
 __all__ = [
+    "Assertion",
     "ChangedDecision",
+    "Contains",
     "Decision",
     "Divergence",
+    "Equals",
+    "EqualsExpected",
+    "EvalBudget",
+    "EvalCase",
+    "EvalCaseResult",
+    "EvalProgress",
+    "EvalSuiteConfig",
+    "EvalSuiteResult",
     "Evidence",
+    "JsonPathEquals",
+    "Matches",
+    "MaxSteps",
+    "NoTool",
+    "NotContains",
     "Place",
     "PolicyWhatIf",
     "RunSelection",
     "RunWhatIf",
+    "Scorer",
+    "StateIs",
+    "ToolCalled",
     "ToolWhatIf",
     "Verdict",
+    "arun_suite",
+    "assertion_from",
+    "assertions_from",
+    "load_cases",
+    "pass_all_k",
+    "pass_at_k",
     "policy_what_if",
+    "register_assertion",
+    "run_suite",
+    "wilson_interval",
 ]
 
 _HOMES = {
+    "Contains": "afk_es.evals.answers",
+    "Equals": "afk_es.evals.answers",
+    "EqualsExpected": "afk_es.evals.answers",
+    "JsonPathEquals": "afk_es.evals.answers",
+    "Matches": "afk_es.evals.answers",
+    "MaxSteps": "afk_es.evals.answers",
+    "NoTool": "afk_es.evals.answers",
+    "NotContains": "afk_es.evals.answers",
+    "StateIs": "afk_es.evals.answers",
+    "ToolCalled": "afk_es.evals.answers",
+    "assertion_from": "afk_es.evals.assertion_data",
+    "assertions_from": "afk_es.evals.assertion_data",
+    "register_assertion": "afk_es.evals.assertion_data",
+    "Assertion": "afk_es.evals.criteria",
+    "Scorer": "afk_es.evals.criteria",
+    "load_cases": "afk_es.evals.datasets",
     "Divergence": "afk_es.evals.divergence",
     "Place": "afk_es.evals.divergence",
     "Evidence": "afk_es.evals.evidence",
+    "EvalBudget": "afk_es.evals.models",
+    "EvalCase": "afk_es.evals.models",
+    "EvalCaseResult": "afk_es.evals.models",
+    "EvalSuiteConfig": "afk_es.evals.models",
+    "EvalSuiteResult": "afk_es.evals.models",
     "ChangedDecision": "afk_es.evals.policy_changes",
-    "Decision": "afk_es.evals.tried_policy",
     "PolicyWhatIf": "afk_es.evals.policy_changes",
-    "RunSelection": "afk_es.evals.run_selection",
     "RunWhatIf": "afk_es.evals.policy_changes",
     "ToolWhatIf": "afk_es.evals.policy_changes",
     "policy_what_if": "afk_es.evals.policy_trial",
+    "pass_all_k": "afk_es.evals.repeats",
+    "pass_at_k": "afk_es.evals.repeats",
+    "wilson_interval": "afk_es.evals.repeats",
+    "RunSelection": "afk_es.evals.run_selection",
+    "EvalProgress": "afk_es.evals.suite",
+    "arun_suite": "afk_es.evals.suite",
+    "run_suite": "afk_es.evals.suite",
+    "Decision": "afk_es.evals.tried_policy",
     "Verdict": "afk_es.evals.verdict",
 }
 

@@ -1,15 +1,200 @@
-"""Cases, budgets and what suites come to, as data at the edge."""
+"""Cases, budgets and how a suite runs, as data at the edge; what a suite came to is in `outcomes`, and is found here as well."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, SkipValidation, field_validator, model_validator
+
+from afk_es.agents import Agent
+from afk_es.core.result import ResultState
+from afk_es.errors import ConfigurationError
+from afk_es.evals.criteria import AssertionLike, ScorerLike, require_assertion, require_scorer
+from afk_es.evals.divergence import MatchMode
+from afk_es.evals.outcomes import (
+    CaseStatistics,
+    EvalCaseResult,
+    EvalSuiteResult,
+    Outcome,
+    PassedBudget,
+    RepeatStatistics,
+    ScoreSummary,
+    TagSummary,
+)
+from afk_es.llms import UserMessage
+
+__all__ = [
+    "CaseStatistics",
+    "EvalBudget",
+    "EvalCase",
+    "EvalCaseResult",
+    "EvalSuiteConfig",
+    "EvalSuiteResult",
+    "ExecutionMode",
+    "Outcome",
+    "PassedBudget",
+    "RepeatStatistics",
+    "ScoreSummary",
+    "TagSummary",
+]
+
+ExecutionMode = Literal["adaptive", "sequential", "parallel"]
+"""How many cases run at once. sequential: one. parallel: `max_concurrency`. adaptive: one at first; each case that ends without the provider
+refusing or stalling it admits one more at once, up to `max_concurrency`; one that met a rate limit (429, 503, 529) or a timeout halves them."""
+
+
+def _listed(value: Any) -> Any:
+    """One criterion may stand for a list of one."""
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+Assertions = Annotated[tuple[SkipValidation[AssertionLike], ...], BeforeValidator(_listed)]
+Scorers = Annotated[tuple[SkipValidation[ScorerLike], ...], BeforeValidator(_listed)]
+
+
+class EvalBudget(BaseModel):
+    """What a run may use; default nothing is limited. It holds over a run and its subagents together, exactly, while the run goes on.
+
+    A reply that passes a budget is kept and counted; no further call is made, and the run is laid down (interrupted), so that it can be
+    looked at and gone on with. A run that passed its budget, or was cut by it, is a failed row, whatever it says.
+
+    Attributes:
+        max_duration_s: seconds from the run's start; also cuts a call in flight.
+        max_total_tokens: tokens of all model calls. One whose provider did not say how many cannot be counted, and fails the row.
+        max_total_cost_usd: costs of all model calls. One whose price is unknown fails the row, and no further call is made.
+        max_steps: steps of all agents of the run; the one after is not begun.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+
+    max_duration_s: float | None = Field(default=None, gt=0)
+    max_total_tokens: int | None = Field(default=None, ge=1)
+    max_total_cost_usd: float | None = Field(default=None, gt=0)
+    max_steps: int | None = Field(default=None, ge=1)
+
+    @property
+    def limits_anything(self) -> bool:
+        """Whether any of them is given."""
+        return any(getattr(self, name) is not None for name in type(self).model_fields)
 
 
 class EvalCase(BaseModel):
-    """One run of an agent, and what it has to come to."""
+    """One run of an agent, and what it has to come to.
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True)
+    Attributes:
+        name: tells it from the others of its suite.
+        agent: who runs.
+        user_message, context, thread_id: as for `Runner.run`.
+        tags: for the table by tag; default none.
+        budget: default, the suite's.
+        assertions: all of them have to pass, and those of the suite: functions of the result that answer a bool, or objects with `name`
+            and `check(evidence) -> Verdict`; sync (in a thread of their own, so that one that hangs is left behind) or async.
+        scorers: functions of the result that answer a number from 0 to 1, or objects with `name` and `score(evidence) -> Verdict`.
+        expected_state: the state the run has to end in, one of several, or "any"; default "completed".
+        expected_output: what criteria compare with, through `evidence.case`; refused where there is none that could. Default None.
+        metadata: JSON data of yours, for criteria and reports; default {}.
+        golden: a golden file, or a `Golden`, that the run is compared with; default None.
+        golden_mode: how strictly; default, as the golden says.
+        repeats: how often it runs; default, as the suite says.
+        timeout_s: seconds for one attempt, with its Runner and its criteria; default, as the suite says.
+    """
 
-    name: str
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False, defer_build=True
+    )
+
+    name: str = Field(min_length=1)
+    agent: InstanceOf[Agent]
+    user_message: SkipValidation[UserMessage | None] = None
+    context: dict[str, Any] | None = None
+    thread_id: str | None = Field(default=None, min_length=1)
+    tags: tuple[str, ...] = ()
+    budget: EvalBudget | None = None
+    assertions: Assertions = ()
+    scorers: Scorers = ()
+    expected_state: ResultState | Literal["any"] | tuple[ResultState, ...] = "completed"
+    expected_output: Any = None
+    metadata: dict[str, Any] = {}
+    golden: Any = None
+    golden_mode: MatchMode | None = None
+    repeats: int | None = Field(default=None, ge=1, le=10_000)
+    timeout_s: float | None = Field(default=None, gt=0)
+
+    @field_validator("name")
+    @classmethod
+    def _named(cls, name: str) -> str:
+        if not name.strip():
+            raise ConfigurationError("name is a non-empty string")
+        return name
+
+    @field_validator("assertions")
+    @classmethod
+    def _askable(cls, assertions: tuple[AssertionLike, ...]) -> tuple[AssertionLike, ...]:
+        for assertion in assertions:
+            require_assertion(assertion)
+        return assertions
+
+    @field_validator("scorers")
+    @classmethod
+    def _scoring(cls, scorers: tuple[ScorerLike, ...]) -> tuple[ScorerLike, ...]:
+        for scorer in scorers:
+            require_scorer(scorer)
+        return scorers
+
+    @model_validator(mode="after")
+    def _golden_first(self) -> EvalCase:
+        if self.golden_mode is not None and self.golden is None:
+            raise ConfigurationError("golden_mode says how strictly the run is compared with a golden, and there is none; give golden")
+        return self
+
+    def accepts(self, state: str) -> bool:
+        """Whether the run may end in this state."""
+        expected = self.expected_state
+        return expected == "any" or (state in expected if isinstance(expected, tuple) else state == expected)
+
+
+class EvalSuiteConfig(BaseModel):
+    """How a suite runs.
+
+    Attributes:
+        execution_mode: see `ExecutionMode`; default "adaptive". Rows are in the order of the cases in each.
+        max_concurrency: cases at once, at most; default 4.
+        fail_fast: after the first row that did not pass no further case starts; those under way come to their end. Default False.
+        timeout_per_case_s: seconds for one attempt, with its Runner and its criteria; default None, as long as it takes.
+        total_budget: for the whole suite. When it is used up no further case starts, and those under way are cut. `max_duration_s` is of
+            the suite's start, `max_steps` of all runs together.
+        assertions: for each case, besides its own.
+        scorers: the same.
+        budget: of a case that has none.
+        repeats: how often a case runs that does not say so; default 1.
+        min_pass_rate: of rows passed to rows in all, from which the suite is `ok`; default 1.0.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False, defer_build=True
+    )
+
+    execution_mode: ExecutionMode = "adaptive"
+    max_concurrency: int = Field(default=4, ge=1, le=1024)
+    fail_fast: bool = False
+    timeout_per_case_s: float | None = Field(default=None, gt=0)
+    total_budget: EvalBudget | None = None
+    assertions: Assertions = ()
+    scorers: Scorers = ()
+    budget: EvalBudget | None = None
+    repeats: int = Field(default=1, ge=1, le=10_000)
+    min_pass_rate: float = Field(default=1.0, ge=0, le=1)
+
+    @field_validator("assertions")
+    @classmethod
+    def _askable(cls, assertions: tuple[AssertionLike, ...]) -> tuple[AssertionLike, ...]:
+        for assertion in assertions:
+            require_assertion(assertion)
+        return assertions
+
+    @field_validator("scorers")
+    @classmethod
+    def _scoring(cls, scorers: tuple[ScorerLike, ...]) -> tuple[ScorerLike, ...]:
+        for scorer in scorers:
+            require_scorer(scorer)
+        return scorers

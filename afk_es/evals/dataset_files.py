@@ -1,0 +1,123 @@
+"""Reads the rows of a dataset file, each with the place where it stands. What a row means is not known here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import Any
+
+from afk_es.errors import ConfigurationError
+
+FORMATS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".yaml": "yaml", ".yml": "yaml"}
+"""By the ending of the file."""
+
+Row = tuple[str, Any]
+"""Where a row stands ("cases.jsonl:3", "cases.yaml: cases[2]"), and the row."""
+
+
+def rows_of(path: Path) -> Iterator[Row]:
+    """The rows, in their order. JSON Lines are read one by one, the others as a whole.
+
+    Raises:
+        ConfigurationError: the file cannot be read, is of no known format, or not what its ending says; the message names the place.
+    """
+    form = FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise ConfigurationError(f"{path}: a dataset ends in {', '.join(FORMATS)}")
+    if not path.is_file():
+        raise ConfigurationError(f"{path}: there is no such file")
+    return _guarded(path, {"json": _json_rows, "jsonl": _lines, "yaml": _yaml_rows}[form](path))
+
+
+def _guarded(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
+    try:
+        yield from rows
+    except OSError as error:
+        raise ConfigurationError(f"{path}: it cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: it is no UTF-8 at byte {error.start}; save it as UTF-8") from error
+
+
+def _lines(path: Path) -> Iterator[Row]:
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                place = f"{path}:{number}"
+                yield place, _json(line, place, number)
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    yield from _listed(path, _json(path.read_text(encoding="utf-8-sig"), str(path), None))
+
+
+def _json(text: str, place: str, line: int | None) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        where = place if line is not None else f"{place}:{error.lineno}"
+        raise ConfigurationError(f"{where}: column {error.colno}: it is no JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{place}: it is nested too deeply") from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{place}: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ConfigurationError(f"the key {key!r} stands twice in one object; leave one out")
+        found[key] = value
+    return found
+
+
+def _no_number(name: str) -> Any:
+    raise ConfigurationError(f"{name} is no JSON number; write null, or a number")
+
+
+def _yaml_rows(path: Path) -> Iterator[Row]:
+    import yaml
+
+    with path.open(encoding="utf-8-sig") as file:
+        try:
+            data = yaml.load(file, Loader=_unique_keys_loader())
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            where = f"{path}:{mark.line + 1}: column {mark.column + 1}" if mark is not None else str(path)
+            raise ConfigurationError(f"{where}: it is no YAML: {error.problem or error}") from error
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"{path}: it is no YAML: {error}") from error
+        except RecursionError as error:
+            raise ConfigurationError(f"{path}: it is nested too deeply") from error
+    yield from _listed(path, data)
+
+
+def _unique_keys_loader() -> Any:
+    """A SafeLoader that refuses a key that stands twice: YAML keeps the last, and says nothing."""
+    import yaml
+
+    def mapping(loader: Any, node: Any) -> dict[Any, Any]:
+        loader.flatten_mapping(node)
+        found: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            key = loader.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable) or key in found:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice, or is none", key_node.start_mark)
+            found[key] = loader.construct_object(value_node, deep=True)
+        return found
+
+    loader: Any = type("UniqueKeysLoader", (yaml.SafeLoader,), {})
+    # Dates would be no JSON; they stay the text that the file has.
+    loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node))
+    loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    return loader
+
+
+def _listed(path: Path, data: Any) -> Iterator[Row]:
+    if isinstance(data, dict) and set(data) == {"cases"}:
+        data = data["cases"]
+    if not isinstance(data, list):
+        raise ConfigurationError(f"{path}: a dataset is a list of cases, or an object whose only key is 'cases'")
+    for position, row in enumerate(data):
+        yield f"{path}: cases[{position}]", row
