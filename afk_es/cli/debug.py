@@ -12,7 +12,7 @@ import click
 from afk_es.cli import output
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.plain import Script, plain_options, run_plain
-from afk_es.cli.reading import Name, parse_name, reading
+from afk_es.cli.reading import GOLDEN, Name, opened, parse_name, reading
 from afk_es.debugger.naming import named_run
 from afk_es.errors import ConfigurationError, UsageError
 from afk_es.redaction import Redaction
@@ -106,7 +106,9 @@ def _open(
     from debugger.main import run_app
 
     run = None if name.whole_log and at is None else name.run
-    code = run_app(name.location, run, at, redaction=redaction, show_secrets=redaction is None, keys=keys, theme=theme, agent=agent)
+    # A golden is read into memory, where the app finds it as it finds a log that a program made.
+    log = asyncio.run(opened(name.location)) if name.location.endswith(GOLDEN) else name.location
+    code = run_app(log, run, at, redaction=redaction, show_secrets=redaction is None, keys=keys, theme=theme, agent=agent)
     if code:
         raise click.exceptions.Exit(code)
 

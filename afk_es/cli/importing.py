@@ -20,13 +20,13 @@ from afk_es.views import clipped
 _RUNS_SHOWN = 10
 
 
-@click.command("import", short_help="Read transcripts of other systems, or an exported run, into a log.")
+@click.command("import", short_help="Read transcripts of other systems, an exported run or a golden into a log.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option(
     "--as",
     "form",
-    type=click.Choice(["chat", "atif", "jsonl"]),
-    help="What the files are: OpenAI-style chat messages, ATIF trajectories, a run of `export --to jsonl`. Default: what is in them.",
+    type=click.Choice(["chat", "atif", "jsonl", "golden"]),
+    help="What the files are: OpenAI-style chat messages, ATIF trajectories, a run of `export --to jsonl`, a golden. Default: what is in them.",
 )
 @click.option(
     "--thread",
@@ -40,7 +40,7 @@ _RUNS_SHOWN = 10
 def import_(
     invocation: Invocation,
     files: tuple[str, ...],
-    form: Literal["chat", "atif", "jsonl"] | None,
+    form: Literal["chat", "atif", "jsonl", "golden"] | None,
     thread: str | None,
     instructions: str | None,
     tools: str | None,
@@ -65,7 +65,7 @@ def import_(
 async def _import(
     invocation: Invocation,
     files: tuple[str, ...],
-    form: Literal["chat", "atif", "jsonl"] | None,
+    form: Literal["chat", "atif", "jsonl", "golden"] | None,
     thread: str | None,
     instructions: str | None,
     tools: str | None,

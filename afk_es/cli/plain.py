@@ -19,11 +19,11 @@ import click
 
 from afk_es.cli import output
 from afk_es.cli.failures import INTERRUPTED, NEGATIVE, OK, exit_code
-from afk_es.cli.reading import Name
+from afk_es.cli.reading import Name, opened
 from afk_es.debugger.keyframe_file import KeyframeFile
 from afk_es.debugger.plain import Console, completions, execute
 from afk_es.errors import AfkError, ConfigurationError, InvariantError
-from afk_es.log import EventLog, open_log
+from afk_es.log import EventLog
 from afk_es.redaction import Redaction
 
 PROMPT = "(afk-es) "
@@ -103,8 +103,7 @@ def run_plain(
         raise ConfigurationError("a log in memory is gone with its process; name a file with --db")
     interactive = not script.batch and sys.stdin is not None and sys.stdin.isatty()
     with asyncio.Runner() as runner:
-        log = open_log(name.location, read_only=True)
-        runner.run(log.open())
+        log = runner.run(opened(name.location))
         try:
             console = runner.run(_opened(log, name.run, at or "start", redaction))
             face = _Face(runner, console)

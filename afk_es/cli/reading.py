@@ -17,6 +17,9 @@ from afk_es.machine.values import Messages
 PAGE = 1_000
 """Events read at once: a log of a million is shown without being held."""
 
+GOLDEN = ".golden.jsonl"
+"""What the name of a golden file ends with. It is read as a log in memory."""
+
 
 class Name(NamedTuple):
     """A run as the user named it.
@@ -75,12 +78,23 @@ async def reading(location: str) -> AsyncIterator[EventLog]:
     """
     if location == ":memory:":
         raise ConfigurationError("a log in memory is gone with its process; name a file with --db")
-    log = open_log(location, read_only=True)
-    await log.open()
+    log = await opened(location)
     try:
         yield log
     finally:
         await log.close()
+
+
+async def opened(location: str) -> EventLog:
+    """The log, open for reading only, for whoever closes it; see `reading`."""
+    if location.endswith(GOLDEN):
+        # Read whole: a golden is as large as what people review.
+        from afk_es.debugger.exchange.golden_runs import golden_log
+
+        return await golden_log(location)
+    log = open_log(location, read_only=True)
+    await log.open()
+    return log
 
 
 async def events_of(log: EventLog, run_id: str, *, after: int = 0) -> AsyncIterator[AgentRunEvent]:

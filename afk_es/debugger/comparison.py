@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from afk_es.debugger.changes import Change, changes
-from afk_es.debugger.entries import Entry, entries
+from afk_es.debugger.entries import Entry, Hear, entries
 from afk_es.debugger.recording import Progress, Recording
 from afk_es.debugger.state_diff import StateDiff, diff_runs
 from afk_es.views.timeline import Timeline
@@ -116,8 +116,8 @@ async def compare(a: Sequence[Recording], b: Sequence[Recording], *, progress: P
     record = _Record()
     if shared:
         record.skip(shared, a[0], b[0])
-    left, right = _Side(a, shared), _Side(b, shared)
-    async for kind, one, other in _aligned(left, right):
+    left, right = Side(a, shared), Side(b, shared)
+    async for kind, one, other in aligned(left, right):
         record.take(kind, one, other)
         if progress is not None and record.taken % 250 == 0:
             progress(min(left.read + right.read + 2 * shared, total), total)
@@ -138,7 +138,7 @@ async def compare(a: Sequence[Recording], b: Sequence[Recording], *, progress: P
 async def first_divergence(a: Sequence[Recording], b: Sequence[Recording]) -> Divergence | None:
     """Where two runs, or threads of runs, part first; None where they are equal. Reads no further than that."""
     shared = await shared_prefix(a[0], b[0]) if len(a) == len(b) == 1 else 0
-    left, right = _Side(a, shared), _Side(b, shared)
+    left, right = Side(a, shared), Side(b, shared)
     while True:
         await left.fill(1)
         await right.fill(1)
@@ -193,13 +193,20 @@ async def _lineage(rec: Recording) -> dict[str, int]:
 # ------------------------------------------------------------------------------------------------------------------------- alignment
 
 
-class _Side:
-    """One side's entries, of which as many are held as are looked at."""
+class Side:
+    """One side's entries, of which as many are held as are looked at.
 
-    def __init__(self, recordings: Sequence[Recording], after: int) -> None:
+    Args:
+        recordings: the runs, in order.
+        after: begin behind this seq of the first.
+        hear: is told every event when it is read, which may be before its entry's turn.
+        root: what the outermost agent is called here; default: its name.
+    """
+
+    def __init__(self, recordings: Sequence[Recording], after: int = 0, *, hear: Hear | None = None, root: str | None = None) -> None:
         self.held: deque[Entry] = deque()
         self.read = 0
-        self._stream = _joined(recordings, after)
+        self._stream = _joined(recordings, after, hear, root)
         self._over = False
 
     async def fill(self, size: int) -> None:
@@ -220,13 +227,17 @@ class _Side:
         return [self.held.popleft() for _ in range(count)]
 
 
-async def _joined(recordings: Sequence[Recording], after: int) -> AsyncIterator[Entry]:
+async def _joined(recordings: Sequence[Recording], after: int, hear: Hear | None, root: str | None) -> AsyncIterator[Entry]:
     for rec in recordings:
-        async for entry in entries(rec, after=after):
+        async for entry in entries(rec, after=after, hear=hear, root=root):
             yield entry
 
 
-async def _aligned(left: _Side, right: _Side) -> AsyncIterator[tuple[Kind, Entry | None, Entry | None]]:
+async def aligned(left: Side, right: Side) -> AsyncIterator[tuple[Kind, Entry | None, Entry | None]]:
+    """The entries of both sides in pairs, in order: the one alignment that comparisons of runs and checks of goldens go by.
+
+    Of an entry that one side alone has, the other is the one that stands in its place there, if any.
+    """
     while True:
         await left.fill(1)
         await right.fill(1)
@@ -242,7 +253,7 @@ async def _aligned(left: _Side, right: _Side) -> AsyncIterator[tuple[Kind, Entry
             yield pair
 
 
-def _resynchronised(left: _Side, right: _Side) -> Iterator[tuple[Kind, Entry | None, Entry | None]]:
+def _resynchronised(left: Side, right: Side) -> Iterator[tuple[Kind, Entry | None, Entry | None]]:
     """The pairs up to the last place in the two windows where both sides meet; where they do not, half of each window."""
     ones, others = list(islice(left.held, WINDOW)), list(islice(right.held, WINDOW))
     blocks = SequenceMatcher(None, [each.content for each in ones], [each.content for each in others], autojunk=False).get_matching_blocks()

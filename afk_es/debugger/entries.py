@@ -6,8 +6,8 @@ calls and not in that in which they finished; a subagent's run stands where it w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple
 
 from afk_es.debugger.recording import Recording
 from afk_es.errors import RunNotFoundError
@@ -60,6 +60,10 @@ _NEVER_THE_SAME: frozenset[str] = frozenset(
         "step",
     }
 )
+
+
+Hear = Callable[[Recording, AgentRunEvent], None]
+"""Told every event in the order of its log, before the entry that it becomes: for whoever folds a run beside comparing it."""
 
 
 class Entry:
@@ -121,25 +125,34 @@ def facts_of(event: AgentRunEvent) -> dict[str, Any]:
     return facts
 
 
-async def entries(rec: Recording, *, after: int = 0, subagents: bool = True, depth: int = 0) -> AsyncIterator[Entry]:
+async def entries(
+    rec: Recording, *, after: int = 0, subagents: bool = True, depth: int = 0, hear: Hear | None = None, root: str | None = None
+) -> AsyncIterator[Entry]:
     """The entries of a run.
 
     Args:
         after: begin behind this seq, which has to be the end of a step.
         subagents: put the runs of its subagents in where they are started.
+        hear: is told every event that is read, those of subagents' runs among them.
+        root: the name that the outermost agent goes by here, so that an agent and the same under another name can be compared.
     """
     agent = rec.first.data["agent"]
     path = (*agent.get("agent_path", ()), agent["agent_name"])
+    if root is not None:
+        path = (root, *path[1:])
+    below = _Below(subagents, depth, hear, root)
     calls: dict[str, tuple[int, str]] = {}
     """Per call id of the batch, its place and the digest of its arguments."""
     held: list[AgentRunEvent] = []
 
     async for page in rec.pages(after=after):
         for event in page:
+            if hear is not None:
+                hear(rec, event)
             if calls and event.type not in _IN_PLACE and len(held) < BATCH_KEPT:
                 held.append(event)
                 continue
-            async for entry in _in_order(rec, held, path, calls, subagents, depth):
+            async for entry in _in_order(rec, held, path, calls, below):
                 yield entry
             held.clear()
             if event.type in _BATCH_ENDS:
@@ -147,8 +160,17 @@ async def entries(rec: Recording, *, after: int = 0, subagents: bool = True, dep
             # Where a fork begins of its own is nothing that it does.
             if event.seq == 1 or "forked_from" not in event.data:
                 yield _entry(event, path, calls)
-    async for entry in _in_order(rec, held, path, calls, subagents, depth):
+    async for entry in _in_order(rec, held, path, calls, below):
         yield entry
+
+
+class _Below(NamedTuple):
+    """How the runs of subagents are read."""
+
+    followed: bool
+    depth: int
+    hear: Hear | None
+    root: str | None
 
 
 _BATCH_ENDS = frozenset({"step_started", "subagents_routed", "llm_called", "llm_completed"})
@@ -169,8 +191,7 @@ async def _in_order(
     held: list[AgentRunEvent],
     path: tuple[str, ...],
     calls: dict[str, tuple[int, str]],
-    subagents: bool,
-    depth: int,
+    below: _Below,
 ) -> AsyncIterator[Entry]:
     """The events of a batch by their calls; what is about none of them behind those."""
     last = len(calls)
@@ -182,12 +203,12 @@ async def _in_order(
 
     for event in sorted(held, key=place):
         yield _entry(event, path, calls)
-        if event.type == "subagent_started" and subagents and depth < DEEPEST:
+        if event.type == "subagent_started" and below.followed and below.depth < DEEPEST:
             try:
                 child = await Recording.open(rec.log, event.data["run_id"])
             except RunNotFoundError:
                 continue  # Announced, and the process died before it began.
-            async for entry in entries(child, depth=depth + 1):
+            async for entry in entries(child, depth=below.depth + 1, hear=below.hear, root=below.root):
                 yield entry
 
 

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from afk_es.debugger.exchange.golden_facts import GoldenError, GoldenHeader, GoldenOutcome, Provenance
     from afk_es.evals.answers import (
         Contains,
         Equals,
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
         ToolCalled,
     )
     from afk_es.evals.assertion_data import assertion_from, assertions_from, register_assertion
+    from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
     from afk_es.evals.criteria import Assertion, Scorer
     from afk_es.evals.datasets import load_cases
     from afk_es.evals.divergence import Divergence, Place
     from afk_es.evals.evidence import Evidence
+    from afk_es.evals.golden import Golden
+    from afk_es.evals.golden_store import GoldenStore
+    from afk_es.evals.golden_updates import Update, UpdateCategory, UpdatePolicy, UpdateRefusedError
     from afk_es.evals.models import EvalBudget, EvalCase, EvalCaseResult, EvalSuiteConfig, EvalSuiteResult
     from afk_es.evals.policy_changes import ChangedDecision, PolicyWhatIf, RunWhatIf, ToolWhatIf
     from afk_es.evals.policy_trial import policy_what_if
@@ -36,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Assertion",
     "ChangedDecision",
+    "CheckReport",
+    "CheckedRun",
     "Contains",
     "Decision",
     "Divergence",
@@ -48,19 +55,30 @@ __all__ = [
     "EvalSuiteConfig",
     "EvalSuiteResult",
     "Evidence",
+    "Golden",
+    "GoldenError",
+    "GoldenHeader",
+    "GoldenOutcome",
+    "GoldenStore",
     "JsonPathEquals",
+    "LeftOver",
     "Matches",
     "MaxSteps",
     "NoTool",
     "NotContains",
     "Place",
     "PolicyWhatIf",
+    "Provenance",
     "RunSelection",
     "RunWhatIf",
     "Scorer",
     "StateIs",
     "ToolCalled",
     "ToolWhatIf",
+    "Update",
+    "UpdateCategory",
+    "UpdatePolicy",
+    "UpdateRefusedError",
     "Verdict",
     "arun_suite",
     "assertion_from",
@@ -75,6 +93,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "GoldenError": "afk_es.debugger.exchange.golden_facts",
+    "GoldenHeader": "afk_es.debugger.exchange.golden_facts",
+    "GoldenOutcome": "afk_es.debugger.exchange.golden_facts",
+    "Provenance": "afk_es.debugger.exchange.golden_facts",
     "Contains": "afk_es.evals.answers",
     "Equals": "afk_es.evals.answers",
     "EqualsExpected": "afk_es.evals.answers",
@@ -88,12 +110,21 @@ _HOMES = {
     "assertion_from": "afk_es.evals.assertion_data",
     "assertions_from": "afk_es.evals.assertion_data",
     "register_assertion": "afk_es.evals.assertion_data",
+    "CheckReport": "afk_es.evals.check_report",
+    "CheckedRun": "afk_es.evals.check_report",
+    "LeftOver": "afk_es.evals.check_report",
     "Assertion": "afk_es.evals.criteria",
     "Scorer": "afk_es.evals.criteria",
     "load_cases": "afk_es.evals.datasets",
     "Divergence": "afk_es.evals.divergence",
     "Place": "afk_es.evals.divergence",
     "Evidence": "afk_es.evals.evidence",
+    "Golden": "afk_es.evals.golden",
+    "GoldenStore": "afk_es.evals.golden_store",
+    "Update": "afk_es.evals.golden_updates",
+    "UpdateCategory": "afk_es.evals.golden_updates",
+    "UpdatePolicy": "afk_es.evals.golden_updates",
+    "UpdateRefusedError": "afk_es.evals.golden_updates",
     "EvalBudget": "afk_es.evals.models",
     "EvalCase": "afk_es.evals.models",
     "EvalCaseResult": "afk_es.evals.models",

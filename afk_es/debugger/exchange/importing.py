@@ -7,7 +7,6 @@ import datetime as dt
 import os
 import re
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import msgspec
 
@@ -68,21 +67,21 @@ async def import_files(
     log: EventLog,
     paths: Sequence[str | os.PathLike[str]],
     *,
-    format: Literal["chat", "atif", "jsonl"] | None = None,
+    format: Format | None = None,
     thread: str | None = None,
     instructions: str | None = None,
     tools: str | os.PathLike[str] | None = None,
     clock: Clock | None = None,
     ids: Ids | None = None,
 ) -> ImportReport:
-    """Read transcripts of other systems, or our own export, into a log.
+    """Read transcripts of other systems, our own exports or goldens into a log.
 
     Args:
         log: open for writing, and left open.
         paths: the files; one conversation each, or several.
         format: what they are in; None to see it by what is in them.
         thread: the thread's id; `{n}` stands for the number of the conversation from 1, and `{name}` for what its file says under that
-            name, as in "tau-{task_id}-{trial}". None: a new id for each conversation. Our own exports keep theirs.
+            name, as in "tau-{task_id}-{trial}". None: a new id for each conversation. Our own exports and goldens keep theirs.
         instructions: the system text, for chat transcripts that leave it out.
         tools: a JSON file with the tools' schemas, for chat transcripts that leave them out.
         clock: where unknown times begin; default the system's.
@@ -110,6 +109,13 @@ async def import_files(
 
         ready = [_Ready(stretches, report) for source in sources for stretches, report in await exported_runs(log, source)]
         count = len(sources)
+    elif kind == "golden":
+        if thread is not None:
+            raise UsageError("a golden keeps its thread; leave --thread out")
+        if len(sources) > 1:
+            raise UsageError("goldens give their runs the same ids: import them one at a time, each into a log of its own with --db")
+        ready = await _of_golden(log, sources[0].name)
+        count = len(sources)
     else:
         conversations = [each for source in sources for each in _conversations(source, kind, instructions, given)]
         threads = await _threads(log, conversations, thread, ids or RandomIds())
@@ -118,6 +124,16 @@ async def import_files(
     await _append(log, ready)
     runs = tuple(each.report for each in ready)
     return ImportReport(log.location, kind, count, runs, sum(run.events for run in runs))
+
+
+async def _of_golden(log: EventLog, name: str) -> list[_Ready]:
+    from afk_es.debugger.exchange.golden_runs import golden_stretches
+
+    ready = []
+    for stretches, place in await golden_stretches(log, name):
+        last = stretches[-1][-1]
+        ready.append(_Ready(stretches, Imported(last.run_id, last.thread_id, place, last.state, last.seq)))
+    return ready
 
 
 def _conversations(source: Source, kind: Format, instructions: str | None, tools: tuple[ToolSpec, ...]) -> Iterator[Conversation]:

@@ -13,8 +13,8 @@ import msgspec
 from afk_es.debugger.exchange.transcript import Place, TranscriptError
 from afk_es.machine.values import plain
 
-Format = Literal["chat", "atif", "jsonl"]
-"""OpenAI-style chat transcripts, ATIF trajectories, our own export of a run."""
+Format = Literal["chat", "atif", "jsonl", "golden"]
+"""OpenAI-style chat transcripts, ATIF trajectories, our own export of a run, a golden."""
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """A file is read as a whole, and checked as a whole before anything is written."""
@@ -92,7 +92,7 @@ def _lines(name: str, content: bytes) -> Iterator[tuple[Place, Any]]:
 
 
 def _decoded(place: Place, content: bytes) -> Any:
-    if _too_deep(content):
+    if too_deep(content):
         raise place.wrong(f"it is nested deeper than {MAX_DEPTH} levels")
     try:
         return plain(msgspec.json.decode(content))
@@ -105,7 +105,8 @@ def _depth(content: bytes) -> int:
     return sum(1 if found in (b"[", b"{") else -1 if found in (b"]", b"}") else 0 for found in _BRACKETS.findall(content))
 
 
-def _too_deep(content: bytes) -> bool:
+def too_deep(content: bytes) -> bool:
+    """Whether lists and objects are nested deeper than `MAX_DEPTH`, without decoding them."""
     if content.count(b"[") + content.count(b"{") <= MAX_DEPTH:
         return False
     depth = 0
@@ -129,6 +130,8 @@ def guessed(source: Source) -> Format:
     place, first = source.values[0]
     if isinstance(first, dict):
         schema = first.get("schema") or first.get("schema_version")
+        if isinstance(schema, str) and schema.startswith("afk_es.golden/"):
+            return "golden"
         if isinstance(schema, str) and schema.startswith("afk_es."):
             return "jsonl"
         if isinstance(schema, str) and schema.upper().startswith("ATIF"):
@@ -142,8 +145,8 @@ def guessed(source: Source) -> Format:
     if isinstance(first, list) and all(isinstance(each, dict) for each in first):
         return "chat"
     raise place.wrong(
-        "this is no transcript that can be read: a list of chat messages, an object with `messages`, an ATIF trajectory, or a run that "
-        "`afk-es export --to jsonl` wrote"
+        "this is no transcript that can be read: a list of chat messages, an object with `messages`, an ATIF trajectory, a run that "
+        "`afk-es export --to jsonl` wrote, or a golden"
     )
 
 
