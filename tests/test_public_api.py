@@ -35,9 +35,9 @@ EXPORTS = {
     """,
     "afk_es.core": """
         AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle AttachedRun CompactionResult
-        Edit EditDecision EditMessage EditToolResult EditedCall ForkPlan ForkStep Guard ModelMode ModelUse Receipt RecordedAgent RetentionPolicy Runner
-        RunnerConfig SetInstructions SetModel StateSnapshot Stub SubagentExecutionRecord ToolExecutionRecord ToolMode
-        recorded_agent
+        Edit EditDecision EditMessage EditToolResult EditedCall ForkPlan ForkStep Guard Leftover ModelMode ModelUse Receipt RecordedAgent
+        RecordedPeople Replayed RetentionPolicy Runner RunnerConfig SetInstructions SetModel StateSnapshot Stub SubagentExecutionRecord
+        ToolExecutionRecord ToolMode Unanswered recorded_agent
     """,
     "afk_es.interaction": """
         ApprovalDecision ApprovalRequest InMemoryInteraction InputDecision InputRequest InteractionProvider PendingRequest

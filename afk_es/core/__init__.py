@@ -6,6 +6,7 @@ from afk_es.core.guard import Guard
 from afk_es.core.handle import AgentRunHandle, AgentStreamEvent, AgentStreamHandle
 from afk_es.core.outside import AttachedRun, Receipt
 from afk_es.core.recorded_agents import RecordedAgent, recorded_agent
+from afk_es.core.replays import RecordedPeople, Replayed
 from afk_es.core.result import AgentResult, StateSnapshot, SubagentExecutionRecord, ToolExecutionRecord
 from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.runner import Runner
@@ -21,6 +22,7 @@ from afk_es.handlers.edits import (
     Stub,
     ToolMode,
 )
+from afk_es.handlers.replaying import Leftover, Unanswered
 from afk_es.machine.events import AgentRunEvent
 from afk_es.views import ModelUse
 
@@ -40,10 +42,13 @@ __all__ = [
     "ForkPlan",
     "ForkStep",
     "Guard",
+    "Leftover",
     "ModelMode",
     "ModelUse",
     "Receipt",
     "RecordedAgent",
+    "RecordedPeople",
+    "Replayed",
     "RetentionPolicy",
     "Runner",
     "RunnerConfig",
@@ -54,5 +59,6 @@ __all__ = [
     "SubagentExecutionRecord",
     "ToolExecutionRecord",
     "ToolMode",
+    "Unanswered",
     "recorded_agent",
 ]

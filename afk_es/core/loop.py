@@ -11,7 +11,7 @@ import asyncio
 import datetime as dt
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from afk_es.clock import Clock
 from afk_es.core.guard import Guard
@@ -29,6 +29,19 @@ Handler = Callable[[Any, RunState], Awaitable[Draft]]
 Handlers = Mapping[type, Handler]
 Publish = Callable[[AgentRunEvent], None]
 Room = Callable[[], Awaitable[None]]
+
+
+class Pacing(Protocol):
+    """Lets time pass in place of the clock, as in a replay, where nobody really waits."""
+
+    async def wait(self, effect: Wait) -> None:
+        """Return when this wait is over."""
+        ...
+
+    def idle(self) -> None:
+        """The loop waits, and all that has come in is taken in."""
+        ...
+
 
 _INLINE = (EvaluatePolicy, ValidateOutput)
 """Effects that only compute: performed on the spot, without a commit before them and without a task."""
@@ -49,6 +62,7 @@ class Loop:
         before_term: awaited before the term of a question to a person ends, so that an answer that waits outside is delivered first.
         guard: may lay the run down before it makes its next call.
         always_replay: read the run back after each write, fold it from zero, and compare.
+        pacing: lets time pass in place of the clock.
     """
 
     def __init__(
@@ -64,6 +78,7 @@ class Loop:
         guard: Guard | None = None,
         history: Messages | None = None,
         always_replay: bool = False,
+        pacing: Pacing | None = None,
     ) -> None:
         self.state: RunState = state
         self.finished: bool = False
@@ -76,6 +91,7 @@ class Loop:
         self.guard: Guard | None = guard
         self._history = history
         self._always_replay = always_replay
+        self._pacing = pacing
         self._pending: list[AgentRunEvent] = []
         self._running: dict[str, asyncio.Task[None]] = {}
         self._inbox: list[tuple[str | None, Draft]] = []
@@ -90,6 +106,11 @@ class Loop:
     def now(self) -> dt.datetime:
         """The time by which this stretch goes."""
         return self._began_at + dt.timedelta(seconds=self._clock.monotonic() - self._began)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something has come in that was not taken in yet."""
+        return bool(self._inbox or self._letters) or self._broken is not None
 
     def post(self, draft: Draft) -> None:
         """Put in an event from outside, such as a control request."""
@@ -205,6 +226,8 @@ class Loop:
         """Wait until there is news, and take in all of it."""
         while not self._inbox and not self._letters and self._broken is None:
             self._wake.clear()
+            if self._pacing is not None:
+                self._pacing.idle()
             await self._wake.wait()
         self._take_in()
         if self._broken is not None:
@@ -247,7 +270,10 @@ class Loop:
 
     async def _answer(self, effect: Effect) -> Draft:
         if isinstance(effect, Wait):
-            await self._clock.sleep(max(0.0, (effect.until - self.now()).total_seconds()))
+            if self._pacing is not None:
+                await self._pacing.wait(effect)
+            else:
+                await self._clock.sleep(max(0.0, (effect.until - self.now()).total_seconds()))
             if self._before_term is not None and effect.id.startswith(TERM):
                 await self._before_term()
             return Draft("timer_fired", {"timer": effect.timer})

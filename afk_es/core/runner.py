@@ -28,6 +28,7 @@ from afk_es.core.outside import AttachedRun, Receipt, not_found
 from afk_es.core.pending import pending_requests
 from afk_es.core.places import Places
 from afk_es.core.recorded_agents import RecordedAgent, recorded_binding
+from afk_es.core.replays import Replayed, Replaying, Replays
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of, whole_result
 from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.session import Session
@@ -279,6 +280,49 @@ class Runner:
             rehearsed = (f"{run_id}:plan", f"{run_id}:plan")
             prepared = await self._forks(log).prepared(agent, run_id, at, chosen, rehearsed, rehearsal=True)
             return await plan_of(prepared, log, self._clock)
+
+    # ---------------------------------------------------------------------------------------------------------------------- replaying
+
+    async def replay(self, agent: Agent, *, run_id: str, thread_id: str | None = None) -> Replayed:
+        """Run today's agent on the answers that a recorded run was given: a new run in the same log, offline and free.
+
+        The k-th request to a model is given the k-th recorded answer, whatever is asked today, so that the two runs can be compared to
+        their ends. A tool or subagent is given what was recorded for the same call. Policies, output types, routers and instructions
+        functions are today's, and asked; models, tools, summarisers and people never are. What the recording has no answer to is held, and
+        the replay is interrupted with the reason once nothing else can go on. What people said, tickets came to and callers asked for comes
+        when it did; time is the recording's, and nobody waits for it. Usage and costs count as they were recorded, by limits too.
+
+        Subagents whose runs the log has are replayed as well. A run that was interrupted and resumed is interrupted and resumed where it
+        was. Where a process died in the middle, or a fork begins, the replay goes on without a break: see `handlers.tape`. A replay itself
+        cannot be resumed; replay again.
+
+        Args:
+            agent: today's; or what the log says of it (`recorded_agent`), whose policies and functions are then answered from the log too.
+            run_id: the recorded run, which has to have ended, or to have been laid down.
+            thread_id: the replay's thread; default: a new one. It begins with the history that the recorded run began with.
+
+        Returns:
+            The replay's run and result, with what was not asked for and what was not answered.
+
+        Raises:
+            RunNotFoundError: no such run in this log.
+            UsageError: a run that cannot be replayed; the message says why, and what to do instead. Nothing was written.
+        """
+        _check_id("run_id", run_id)
+        if thread_id is not None:
+            _check_id("thread_id", thread_id)
+
+        async def drive(
+            binding: Binding, state: RunState, history: Messages, started: Draft, notable: list[AgentRunEvent], replaying: Replaying
+        ) -> Stretch:
+            child = replaying.child
+            root = child.root if child is not None else None
+            return await _begun(self._drive(binding, state, history, started, notable, None, child=child, root=root, replaying=replaying))
+
+        async with self._session as log:
+            own = (self._ids.new("run"), thread_id or self._ids.new("thread"))
+            replays = Replays(log, self._clock, self._memory, self._bound, self._children.placed, drive)
+            return await replays.replay(agent, run_id, own)
 
     # ---------------------------------------------------------------------------------------------------------------------- threads
 
@@ -548,6 +592,11 @@ class Runner:
                 return _ended(state, await _result(log, binding, state, notable, whole=child is None), feed)
             if state.spec.retention is not None and state.spec.retention.alone:
                 raise UsageError(f"run {run_id} compacts thread {state.thread_id!r}; call compact_thread again, and it goes on with it")
+            if "replay_of" in first.data:
+                raise UsageError(
+                    f"run {run_id} replays run {first.data['replay_of']['run_id']}, and a replay is not resumed: it asks nobody, so replay "
+                    "that run again (Runner.replay)"
+                )
             if state.spec.agent_path:
                 # A subagent's run keeps its place in the family, and the limits that its parent left it.
                 binding = self._children.placed(binding, state)
@@ -601,9 +650,10 @@ class Runner:
         child: ChildRun | None = None,
         root: str | None = None,
         reuse: Reuse | None = None,
+        replaying: Replaying | None = None,
         guard: Guard | None = None,
     ) -> Stretch:
-        """Claim the run, and let its loop go on in a task of its own; that of a fork answers from the record first."""
+        """Claim the run, and let its loop go on in a task of its own; that of a fork, or of a replay, answers from the record first."""
 
         def publish(event: AgentRunEvent) -> None:
             if event.type in RESULT_EVENTS:
@@ -614,6 +664,8 @@ class Runner:
                 delivery.publish(event)
             if reuse is not None:
                 reuse.note(event)
+            if playback is not None:
+                playback.note(event)
 
         delivery = self._delivery
 
@@ -625,21 +677,28 @@ class Runner:
 
         place = child.place if child is not None else None
         log = self._session.log
-        subagents = SubagentHandler(self._children, binding, log, self._clock, root or state.run_id, place, lambda: loop)
+        playback = replaying.playback if replaying is not None else None
+        children = replaying.children if replaying is not None else self._children
+        clock = playback.clock if playback is not None else self._clock
+        subagents = SubagentHandler(children, binding, log, clock, root or state.run_id, place, lambda: loop)
         handlers: Handlers = {**self._handlers(binding, emit if streamed else None), **subagents.handlers()}
         if reuse is not None:
             handlers = reuse.over(handlers, binding, lambda: loop.state, lambda draft: loop.post(draft))
+        if playback is not None:
+            handlers = playback.over(handlers, lambda: loop.state, lambda draft: loop.post(draft), lambda: loop.busy)
         loop = Loop(
             state,
             log=log,
             handlers=handlers,
-            clock=self._clock,
+            clock=clock,
             publish=publish,
             room=feed.room if streamed and feed is not None else None,
-            before_term=look,
+            # Nobody has posted anything to a replay, and its questions are answered when they were.
+            before_term=look if playback is None else None,
             guard=child.guard if child is not None else guard,
             history=history,
             always_replay=self._always_replay,
+            pacing=playback,
         )
         try:
             await loop.open(started)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from afk_es.evals.golden_store import GoldenStore
     from afk_es.evals.golden_updates import Update, UpdateCategory, UpdatePolicy, UpdateRefusedError
     from afk_es.evals.models import EvalBudget, EvalCase, EvalCaseResult, EvalSuiteConfig, EvalSuiteResult
+    from afk_es.evals.pinning import AgentReference, write_golden, write_pinned
+    from afk_es.evals.plugin.fixture import GoldenFixture
     from afk_es.evals.policy_changes import ChangedDecision, PolicyWhatIf, RunWhatIf, ToolWhatIf
     from afk_es.evals.policy_trial import policy_what_if
     from afk_es.evals.repeats import pass_all_k, pass_at_k, wilson_interval
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from afk_es.evals.verdict import Verdict
 
 __all__ = [
+    "AgentReference",
     "Assertion",
     "ChangedDecision",
     "CheckReport",
@@ -57,6 +60,7 @@ __all__ = [
     "Evidence",
     "Golden",
     "GoldenError",
+    "GoldenFixture",
     "GoldenHeader",
     "GoldenOutcome",
     "GoldenStore",
@@ -90,6 +94,8 @@ __all__ = [
     "register_assertion",
     "run_suite",
     "wilson_interval",
+    "write_golden",
+    "write_pinned",
 ]
 
 _HOMES = {
@@ -130,6 +136,10 @@ _HOMES = {
     "EvalCaseResult": "afk_es.evals.models",
     "EvalSuiteConfig": "afk_es.evals.models",
     "EvalSuiteResult": "afk_es.evals.models",
+    "AgentReference": "afk_es.evals.pinning",
+    "write_golden": "afk_es.evals.pinning",
+    "write_pinned": "afk_es.evals.pinning",
+    "GoldenFixture": "afk_es.evals.plugin.fixture",
     "ChangedDecision": "afk_es.evals.policy_changes",
     "PolicyWhatIf": "afk_es.evals.policy_changes",
     "RunWhatIf": "afk_es.evals.policy_changes",

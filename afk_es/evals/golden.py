@@ -28,7 +28,7 @@ from afk_es.debugger.exchange.golden_runs import GoldenRuns, Places
 from afk_es.debugger.exchange.writing import replacing
 from afk_es.errors import UsageError
 from afk_es.evals.divergence import MatchMode
-from afk_es.evals.golden_recording import Recorder, chosen_runs, secrets_in, with_outcome
+from afk_es.evals.golden_recording import Recorder, chosen_runs, secrets_in, with_outcomes
 from afk_es.log import EventLog
 from afk_es.log.memory import MemoryEventLog
 from afk_es.machine import RunSpec, RunState, fold, initial_state
@@ -115,7 +115,7 @@ class Golden(msgspec.Struct, frozen=True):
         )
         facts = recorder.facts()
         states = await cls(header, tuple(facts)).states()
-        facts = [with_outcome(fact, states) for fact in facts]
+        facts = list(with_outcomes(facts, states))
         header = msgspec.structs.replace(header, models=tuple(recorder.models), digest=facts_digest(facts))
         return cls(header, tuple(facts))
 

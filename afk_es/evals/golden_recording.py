@@ -317,8 +317,8 @@ class Recorder:
         return part_id
 
 
-def outcome_of(state: RunState) -> GoldenOutcome:
-    """What a run in this state came to."""
+def outcome_of(state: RunState, calls: Iterable[Mapping[str, Any]]) -> GoldenOutcome:
+    """What a run in this state came to, having asked for these calls."""
     usage = state.usage
     return GoldenOutcome(
         state=state.status,
@@ -329,15 +329,23 @@ def outcome_of(state: RunState) -> GoldenOutcome:
         tool_calls=state.tool_calls,
         tokens=(usage.input_tokens, usage.output_tokens, usage.total_tokens),
         cost_usd=float(state.cost_usd) if state.cost_known else None,
+        calls=tuple({"tool_name": call["tool_name"], "arguments": call["arguments"]} for call in calls),
     )
 
 
-def with_outcome(fact: Fact, states: Mapping[str, RunState]) -> Fact:
-    """The fact, or for an outcome the one of the run that ended in this state."""
-    if fact.kind != "outcome":
-        return fact
-    run_id = fact.value["run"]
-    return Fact("outcome", {"run": run_id, **msgspec.to_builtins(outcome_of(states[run_id]))})
+def with_outcomes(facts: Iterable[Fact], states: Mapping[str, RunState]) -> Iterator[Fact]:
+    """The facts, with what each run came to that ended in its state."""
+    calls: list[dict[str, Any]] = []
+    for fact in facts:
+        if fact.kind == "run":
+            calls = []
+        elif fact.kind == "event" and fact.value["type"] == "llm_completed":
+            calls += fact.value["data"]["tool_calls"]
+        if fact.kind == "outcome":
+            run_id = fact.value["run"]
+            yield Fact("outcome", {"run": run_id, **msgspec.to_builtins(outcome_of(states[run_id], calls))})
+        else:
+            yield fact
 
 
 def _parents_first(runs: list[Chosen]) -> Iterator[Chosen]:

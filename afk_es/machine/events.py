@@ -135,6 +135,8 @@ class RunStarted(TypedDict):
     """The runs that it answers from, each with the last seq that there was when the fork began."""
     recorded_agent: NotRequired[bool]
     """In a stretch of a fork: of the agent there was only the log, so no tool was run."""
+    replay_of: NotRequired[RunRef]
+    """Of a replay: the run whose recorded answers it is given, and the last seq of it that there was."""
     untouched: NotRequired[list[int]]
     """In a resumed stretch of a fork: seqs of intents without a result that touched nothing, since their answers are not asked of the world."""
 
@@ -579,6 +581,8 @@ class EventType(msgspec.Struct, frozen=True):
         posted: whether anybody may leave it for the run as a letter, which the run's owner takes in when it fits.
         parts: keys of `data` that are stored once by content, however many events carry them.
         defaults: keys that are left out of the stored text where they have this value.
+        since: the version of afk_es that is the first to write the type. A golden of an older one has none, and is not blamed for it.
+        keys_since: the same for keys that were added to its shape later.
     """
 
     name: str
@@ -590,6 +594,8 @@ class EventType(msgspec.Struct, frozen=True):
     posted: bool = False
     parts: tuple[str, ...] = ()
     defaults: dict[str, Any] = {}
+    since: str = "0.1.0"
+    keys_since: dict[str, str] = {}
 
 
 _TABLE = (

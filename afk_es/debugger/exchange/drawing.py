@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from afk_es.debugger.exchange.axis import Axis
+from afk_es.debugger.exchange.document import PALETTE
 from afk_es.debugger.exchange.markup import element, inert
 from afk_es.debugger.exchange.phrases import totals
 from afk_es.debugger.exchange.report import Report
@@ -33,23 +34,13 @@ a:hover .bar,a:focus .bar{stroke:var(--ink);stroke-width:1.5}
 """
 """How the parts look; the colours are those of whatever the picture stands in."""
 
-LIGHT = (
-    "--ink:#1c2330;--quiet:#5d6778;--line:#d9dee7;--band:#f5f7fa;--paper:#ffffff;--on-bar:#ffffff;--model:#3866c9;--tools:#1b7f63;"
-    "--subagents:#7a4bc2;--people:#a86500;--good:#1a7f45;--bad:#c22f3d;--mark:#9a6400"
-)
-DARK = (
-    "--ink:#e4e9f1;--quiet:#97a3b6;--line:#323b4a;--band:#1b222d;--paper:#12161d;--on-bar:#0d1117;--model:#7ba7ff;--tools:#4fc3a1;"
-    "--subagents:#b795f5;--people:#e6ab4a;--good:#56c98a;--bad:#ff7b85;--mark:#e3b04b"
-)
-
 TONES = {"completed": "good", "failed": "bad", "crashed": "bad"}
 
 
 def drawing(report: Report) -> str:
     """The picture as a file of its own, in light and dark as the viewer likes it."""
-    style = f":root{{{LIGHT}}}@media(prefers-color-scheme:dark){{:root{{{DARK}}}}}{STYLE}"
     body, height = _picture(report, heading=True, linked=False)
-    inner = element("style", style) + f'<rect width="{WIDTH}" height="{height:g}" fill="var(--paper)"/>' + body
+    inner = element("style", PALETTE + STYLE) + f'<rect width="{WIDTH}" height="{height:g}" fill="var(--paper)"/>' + body
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:g}" viewBox="0 0 {WIDTH} {height:g}" role="img" '
         f'aria-label="{inert(f"Timeline of run {report.run_id}")}">{inner}</svg>\n'

@@ -115,6 +115,8 @@ class GoldenOutcome(msgspec.Struct, frozen=True):
     Attributes:
         state: completed, degraded, failed, cancelled or interrupted.
         final_text, final_structured, error: as in `AgentResult`.
+        calls: the tool calls that the model asked for, in order, each with `tool_name` and `arguments`; what the events say as well, so that an
+            edit of either contradicts the other. None in files that have no such list.
         tokens: input, output and total of all answers that said so.
         cost_usd: None where no answer carried a price.
     """
@@ -127,6 +129,7 @@ class GoldenOutcome(msgspec.Struct, frozen=True):
     tool_calls: int = 0
     tokens: tuple[int, int, int] = (0, 0, 0)
     cost_usd: float | None = None
+    calls: tuple[dict[str, Any], ...] | None = None
 
 
 # ------------------------------------------------------------------------------------------------------------------------------- writing

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 
-from afk_es.debugger.exchange.markup import cut
+from afk_es.debugger.exchange.fences import block, cell, code
 from afk_es.debugger.exchange.phrases import counted, figures_of, took
 from afk_es.debugger.exchange.report import Report
 from afk_es.debugger.exchange.story import Call, Turn
 from afk_es.debugger.figures import dollars, span
-from afk_es.views import since, visible
+from afk_es.views import since
 from afk_es.views.printable import parts_text
 
-_MOST_CHARACTERS = 20_000
 _SHORT = 160
-_TICKS = re.compile("`+")
 
 
 def markdown(report: Report) -> str:
     """The report."""
     parts = [
-        f"# {_code(report.agent_name)}: {report.status}",
-        _code(report.ending, 2_000),
+        f"# {code(report.agent_name)}: {report.status}",
+        code(report.ending, 2_000),
         _facts(report),
     ]
     if report.missing:
-        parts.append("Missing:\n\n" + "\n".join(f"* {_code(sentence)}" for sentence in report.missing))
+        parts.append("Missing:\n\n" + "\n".join(f"* {code(sentence)}" for sentence in report.missing))
     if report.imported is not None:
         parts.append(_imported(report.imported))
     parts.append("## Conversation")
@@ -37,27 +34,27 @@ def markdown(report: Report) -> str:
     parts += [_turn(turn, report) for turn in report.turns]
     parts.append(_calls(report))
     kept = "Secrets were kept back by name and shape." if report.redacted else "Nothing was redacted."
-    parts.append(f"---\n\nWritten by afk-es {_code(report.made_by['afk_es'])} from {_code(report.made_by['log'])}. {kept}")
+    parts.append(f"---\n\nWritten by afk-es {code(report.made_by['afk_es'])} from {code(report.made_by['log'])}. {kept}")
     return "\n\n".join(parts) + "\n"
 
 
 def _facts(report: Report) -> str:
     rows = [
-        ("run", _code(report.run_id)),
-        ("thread", _code(report.thread_id)),
-        ("models", ", ".join(map(_code, report.models))),
+        ("run", code(report.run_id)),
+        ("thread", code(report.thread_id)),
+        ("models", ", ".join(map(code, report.models))),
         ("started", report.started_at.strftime("%Y-%m-%d %H:%M:%S UTC")),
         ("took", took(report)),
         *figures_of(report),
     ]
-    rows += [(each.role, f"{_code(each.run_id)} ({each.state or 'not in the log'})") for each in report.relatives]
-    return "| | |\n|---|---|\n" + "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in rows)
+    rows += [(each.role, f"{code(each.run_id)} ({each.state or 'not in the log'})") for each in report.relatives]
+    return "| | |\n|---|---|\n" + "\n".join(f"| {cell(name)} | {cell(value)} |" for name, value in rows)
 
 
 def _imported(imported: dict[str, Any]) -> str:
-    sentences = [f"Imported from {_code(str(imported.get('source')))} ({imported.get('format')}); its times are {imported.get('times')}."]
+    sentences = [f"Imported from {code(str(imported.get('source')))} ({imported.get('format')}); its times are {imported.get('times')}."]
     notes = imported.get("notes")
-    sentences += [_code(str(note)) for note in notes] if isinstance(notes, list) else []
+    sentences += [code(str(note)) for note in notes] if isinstance(notes, list) else []
     return "\n".join(f"> {sentence}  " for sentence in sentences)
 
 
@@ -65,10 +62,10 @@ def _turn(turn: Turn, report: Report) -> str:
     at = since(turn.at - report.started_at)
     calls = "\n\n".join(map(_call, turn.calls))
     if turn.kind == "note":
-        return f"*seq {turn.seq}, {at}:* {_code(turn.text, 2_000)}" + (f"\n\n{calls}" if calls else "")
+        return f"*seq {turn.seq}, {at}:* {code(turn.text, 2_000)}" + (f"\n\n{calls}" if calls else "")
     told = [at, f"seq {turn.seq}"]
     if turn.model is not None:
-        told.append(_code(turn.model))
+        told.append(code(turn.model))
     if turn.usage is not None:
         told.append(f"{turn.usage['input_tokens']:,} in, {turn.usage['output_tokens']:,} out")
     if turn.cost_usd is not None:
@@ -76,16 +73,16 @@ def _turn(turn: Turn, report: Report) -> str:
     said = turn.text
     if turn.parts and (images := parts_text(turn.parts)):
         said = f"{said}\n{images}".strip()
-    parts = [f"### {turn.kind} ({', '.join(told)})", *([_block(said)] if said else []), *([calls] if calls else [])]
+    parts = [f"### {turn.kind} ({', '.join(told)})", *([block(said)] if said else []), *([calls] if calls else [])]
     return "\n\n".join(parts)
 
 
 def _call(call: Call) -> str:
     took = f", {span(call.took_s)}" if call.took_s else ""
-    head = f"**{_code(call.tool_name)}** {call.outcome}{took} (seq {call.seq})"
-    notes = "".join(f"\n* {_code(note, 2_000)}" for note in call.notes)
+    head = f"**{code(call.tool_name)}** {call.outcome}{took} (seq {call.seq})"
+    notes = "".join(f"\n* {code(note, 2_000)}" for note in call.notes)
     result = call.error if call.error is not None else call.output
-    return "\n\n".join([head + notes, _block(_json(call.arguments)), _block(_json(result))])
+    return "\n\n".join([head + notes, block(_json(call.arguments)), block(_json(result))])
 
 
 def _calls(report: Report) -> str:
@@ -96,31 +93,10 @@ def _calls(report: Report) -> str:
     for call in calls:
         result = call.error if call.error is not None else _json(call.output)
         took = span(call.took_s) if call.took_s else ""
-        cells = (str(call.seq), _code(call.tool_name), _code(_json(call.arguments), _SHORT), call.outcome, took, _code(result, _SHORT))
-        rows.append("| " + " | ".join(map(_cell, cells)) + " |")
+        cells = (str(call.seq), code(call.tool_name), code(_json(call.arguments), _SHORT), call.outcome, took, code(result, _SHORT))
+        rows.append("| " + " | ".join(map(cell, cells)) + " |")
     return "## Tool calls\n\n| seq | tool | arguments | outcome | took | result |\n|---|---|---|---|---|---|\n" + "\n".join(rows)
 
 
 def _json(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def _code(text: str, limit: int = 400) -> str:
-    """The text in one line as code, with more backticks around it than are in it."""
-    line = " ".join(visible(text[:limit], multiline=True).split()) + ("…" if len(text) > limit else "")
-    if not line:
-        return "` `"
-    fence = "`" * (max(map(len, _TICKS.findall(line)), default=0) + 1)
-    space = " " if line[0] == "`" or line[-1] == "`" else ""
-    return f"{fence}{space}{line}{space}{fence}"
-
-
-def _cell(text: str) -> str:
-    """For a table, in which a bar ends the cell, also within code."""
-    return text.replace("|", "\\|")
-
-
-def _block(text: str) -> str:
-    shown = visible(cut(text, _MOST_CHARACTERS), multiline=True)
-    fence = "`" * max(3, max(map(len, _TICKS.findall(shown)), default=0) + 1)
-    return f"{fence}text\n{shown}\n{fence}"

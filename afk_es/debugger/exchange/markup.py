@@ -20,7 +20,7 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}\n… {len(text) - limit:,} more characters"
 
 
-def element(name: str, content: str = "", **attributes: object) -> str:
+def element(name: str, content: str = "", /, **attributes: object) -> str:
     """An element of SVG or HTML. The content is markup; attributes are text, an underscore in a name is a hyphen, None leaves one out."""
     given = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{inert(_number(value) if isinstance(value, float) else str(value))}"'

@@ -1,20 +1,20 @@
 """A run as one page: no other file, no network, no script needed to read it. A small script filters and expands; the policy allows no other.
 
-Whatever stands in a log is text here. It goes through `inert`, the policy names the one style and the one script by their digests, and
-nothing of a log becomes an address: images are shown from their bytes alone, and addresses are written, not linked.
+Whatever stands in a log is text here. It goes through `inert`, and nothing of a log becomes an address: images are shown from their bytes
+alone, and addresses are written, not linked.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 from typing import Any
 
 import msgspec
 
-from afk_es.debugger.exchange.drawing import DARK, LIGHT, STYLE, TONES, inline_drawing
+from afk_es.debugger.exchange.document import document, section
+from afk_es.debugger.exchange.drawing import STYLE, TONES, inline_drawing
 from afk_es.debugger.exchange.markup import cut, inert
 from afk_es.debugger.exchange.page_assets import PAGE_STYLE, SCRIPT
 from afk_es.debugger.exchange.phrases import counted, figures_of, took
@@ -34,39 +34,19 @@ _SHORT = 240
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
-_CSS = f":root{{color-scheme:light dark;{LIGHT}}}@media(prefers-color-scheme:dark){{:root{{{DARK}}}}}{STYLE}{PAGE_STYLE}"
-
 
 def page(report: Report) -> str:
     """The page."""
-    title = inert(f"{report.agent_name}: {report.status} · {report.run_id}")
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{_sha256(_CSS)}'; script-src 'sha256-{_sha256(SCRIPT)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
     sections = [
         _header(report),
-        _section("Timeline", f'<div class="wide">{inline_drawing(report)}</div>', "where nothing happens, time is folded"),
-        _section("Conversation", _conversation(report)),
-        _section("Events", _events(report), f"{counted(len(report.events), 'event')}; each opens to its data"),
-        _section("The agent", _agent(report)),
+        section("Timeline", f'<div class="wide">{inline_drawing(report)}</div>', "where nothing happens, time is folded"),
+        section("Conversation", _conversation(report)),
+        section("Events", _events(report), f"{counted(len(report.events), 'event')}; each opens to its data"),
+        section("The agent", _agent(report)),
         _footer(report),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">\n'
-        f"<title>{title}</title>\n<style>{_CSS}</style></head>\n<body><main>\n{''.join(sections)}</main>\n<script>{SCRIPT}</script></body></html>\n"
-    )
-
-
-def _sha256(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _section(title: str, content: str, about: str = "") -> str:
-    told = f'<span class="about">{inert(about)}</span>' if about else ""
-    return f'<section id="{title.split()[-1].lower()}"><h2>{inert(title)} {told}</h2>\n{content}</section>\n'
+    title = f"{report.agent_name}: {report.status} · {report.run_id}"
+    return document(title, "".join(sections), style=STYLE + PAGE_STYLE, script=SCRIPT, images=True)
 
 
 # --------------------------------------------------------------------------------------------------------------------------- the head

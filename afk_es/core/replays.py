@@ -1,0 +1,344 @@
+"""Replays recorded runs: prepares them and drives their stretches. What a replay is answered stands in `handlers.replaying`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from dataclasses import replace as with_fields
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from afk_es.agents import Agent
+from afk_es.agents.transfer import transfer_tool
+from afk_es.clock import Clock
+from afk_es.core.delegation import Children, ChildRun
+from afk_es.core.handle import Stretch
+from afk_es.core.history import ThreadMemory
+from afk_es.core.outside import not_found
+from afk_es.core.places import Places
+from afk_es.core.recorded_agents import RecordedAgent, recorded_agent
+from afk_es.core.result import AgentResult
+from afk_es.core.wiring import check_same_agent
+from afk_es.errors import AgentMismatchError, UsageError
+from afk_es.handlers import Binding
+from afk_es.handlers.replaying import Leftover, Playback, Unanswered
+from afk_es.handlers.tape import Tape
+from afk_es.handlers.virtual_time import VirtualTime
+from afk_es.interaction import ApprovalDecision, ApprovalRequest, InputDecision, InputRequest
+from afk_es.log import EventLog
+from afk_es.machine import AgentRunEvent, Draft, RunSpec, RunState, initial_state
+from afk_es.machine.delegation import TRANSFER
+from afk_es.machine.events import TERMINAL
+from afk_es.machine.inquiries import inquiries
+from afk_es.machine.values import Messages, digest, plain
+from afk_es.tools import Tool
+
+_NO_LIMIT = 1 << 30
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What a replay came to.
+
+    Attributes:
+        run_id: the replay's.
+        result: what today's agent made of the recorded answers. Usage and costs are those of the recording.
+        served: recorded answers that were given, to subagents too; 0 says that the recording did not bear on this agent.
+        leftovers: recorded answers that nobody asked for.
+        unanswered: what was asked for and had no recorded answer; then the result is interrupted.
+    """
+
+    run_id: str
+    result: AgentResult
+    served: int
+    leftovers: tuple[Leftover, ...]
+    unanswered: tuple[Unanswered, ...]
+
+
+class RecordedPeople:
+    """An interaction provider for a Runner that only replays: what people said is in the recording, and nobody is ever asked."""
+
+    async def request_approval(self, request: ApprovalRequest) -> ApprovalDecision:
+        """Refuse: a run that is no replay has been given this provider."""
+        raise UsageError("RecordedPeople is for replays, which serve what people said from the record; give a live run a real provider")
+
+    async def request_input(self, request: InputRequest) -> InputDecision:
+        """Refuse: a run that is no replay has been given this provider."""
+        raise UsageError("RecordedPeople is for replays, which serve what people said from the record; give a live run a real provider")
+
+
+@dataclass(frozen=True, slots=True)
+class Replaying:
+    """What makes a stretch one of a replay.
+
+    Attributes:
+        children: begins the runs of subagents, as replays.
+        child: as its parent wants it, where it is a subagent's.
+    """
+
+    playback: Playback
+    children: Children
+    child: ChildRun | None = None
+
+
+Bind = Callable[[Agent], Awaitable[Binding]]
+Drive = Callable[[Binding, RunState, Messages, Draft, list[AgentRunEvent], Replaying], Awaitable[Stretch]]
+"""Claims a run and lets its loop go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replays:
+    """Replays runs of one log.
+
+    Args:
+        bind: binds an agent to the objects that run it.
+        placed: gives a binding the place in a family that a recorded state has.
+        drive: as the Runner drives its runs.
+    """
+
+    log: EventLog
+    clock: Clock
+    memory: ThreadMemory
+    bind: Bind
+    placed: Callable[[Binding, RunState], Binding]
+    drive: Drive
+
+    async def replay(self, agent: Agent, run_id: str, own: tuple[str, str]) -> Replayed:
+        """Replay a run to the end of its recording.
+
+        Args:
+            own: run id and thread id of the replay.
+
+        Raises:
+            RunNotFoundError, UsageError: nothing was written.
+        """
+        tapes: dict[str, Tape] = {}
+        events = await self.log.read(run_id)
+        if not events:
+            raise not_found(self.log, run_id)
+        _check_ended(events)
+        await self._read(events, 0, tapes)
+        first = events[0]
+        spec = spec_of(first)
+        binding = await self.bind(agent)
+        if isinstance(agent, RecordedAgent):
+            binding = await self._recorded_team(binding, agent.spec, tapes[run_id], tapes)
+        history = await self.memory.read(self.log, first.data.get("history", []))
+        state = initial_state(*own, history)
+        if spec.agent_path:
+            binding = self.placed(binding, replace(state, spec=spec))
+        family = _Family(self, tapes, VirtualTime(self.clock.now()), isinstance(agent, RecordedAgent))
+        member = family.member(binding, state, history, run_id)
+        result = await member.ended(await member.begin(self._started(first, len(events), binding)))
+        while result.state == "interrupted" and not family.stopped and member.playback.parts_left:
+            family.time.advance_to(member.playback.next_part())
+            result = await member.ended(await member.resume())
+        return family.told(member, result)
+
+    async def _read(self, events: Sequence[AgentRunEvent], base: int, tapes: dict[str, Tape]) -> None:
+        """The tapes of a run and of the runs of its subagents that the log has."""
+        _check_one_agent(events)
+        tape = tapes[events[0].run_id] = Tape(events, base)
+        for asked in tape.subagents:
+            child = await self.log.read(asked.child)
+            if child and asked.child not in tapes:
+                since = child[0].at - events[asked.seq - 1].at
+                await self._read(child, tape.moment(asked.seq) + max(round(since.total_seconds() * 1e6), 0), tapes)
+
+    async def _recorded_team(self, binding: Binding, spec: RunSpec, tape: Tape, tapes: dict[str, Tape]) -> Binding:
+        """The binding of an agent that is made of its log, with the subagents that the log has runs of.
+
+        People are asked as the recording says, whoever asks them here.
+        """
+        team: dict[str, Binding] = {}
+        tools: dict[str, Tool[..., Any]] = {}
+        for asked in tape.subagents:
+            below = tapes.get(asked.child)
+            if below is not None:
+                known = spec_of(below.events[0])
+                agent = recorded_agent(known)
+                team[known.agent_name] = await self._recorded_team(await self.bind(agent), known, below, tapes)
+                tools[TRANSFER + known.agent_name] = transfer_tool(agent)
+        return with_fields(binding, spec=spec, data=plain(msgspec.to_builtins(spec)), subagents=team, tools=tools)
+
+    def _started(self, first: AgentRunEvent, last: int, binding: Binding) -> Draft:
+        data: dict[str, Any] = {
+            "agent_name": binding.spec.agent_name,
+            "resumed": False,
+            "epoch": 1,
+            "owner": self.log.owner,
+            "agent": binding.data,
+            "user_message": first.data.get("user_message"),
+            "context": first.data.get("context", {}),
+            "replay_of": {"run_id": first.run_id, "seq": last},
+        }
+        for key in ("user_parts", "history"):
+            if key in first.data:
+                data[key] = first.data[key]
+        if isinstance(binding.agent, RecordedAgent):
+            data["recorded_agent"] = True
+        return Draft("run_started", data)
+
+
+@dataclass(slots=True)
+class _Family:
+    """The runs of one replay.
+
+    Attributes:
+        tapes: the recordings, by run id.
+        members: those that have begun, by their own run ids, in that order.
+    """
+
+    replays: Replays
+    tapes: dict[str, Tape]
+    time: VirtualTime
+    from_log: bool
+    members: dict[str, _Member] = field(default_factory=dict)
+    children: Children = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Their places are no matter of today: when each began is recorded.
+        self.children = Children(self.begin_child, Places(_NO_LIMIT, _NO_LIMIT, _NO_LIMIT))
+
+    def member(self, binding: Binding, state: RunState, history: Messages, recorded: str, child: ChildRun | None = None) -> _Member:
+        """A run that is to begin, at the first stretch of its recording."""
+        tape = self.tapes[recorded]
+        playback = Playback(tape, self.time, spec_of(tape.events[0]), from_log=self.from_log, has_child=self.tapes.__contains__)
+        self.time.advance_to(playback.next_part())
+        member = self.members[state.run_id] = _Member(self, playback, binding, state, history, child)
+        return member
+
+    async def begin_child(self, child: ChildRun) -> Stretch:
+        """The run of a subagent: from its start, or from where it was laid down."""
+        known = self.members.get(child.run_id)
+        if known is not None:
+            known.binding, known.child = child.binding, child
+            if known.state.ended and known.state.status != "interrupted":
+                return known.as_ended()
+            known.playback.next_part()
+            return await known.resume()
+        recorded, _seq = self.members[child.parent["run_id"]].playback.children[child.run_id]
+        state = initial_state(child.run_id, f"thread_{digest(child.run_id.encode())}")
+        member = self.member(child.binding, state, Messages(), recorded, child)
+        data: dict[str, Any] = {
+            "agent_name": child.binding.spec.agent_name,
+            "resumed": False,
+            "epoch": 1,
+            "owner": self.replays.log.owner,
+            "agent": child.binding.data,
+            "user_message": child.task,
+            # What an agent hands on of its context is its code's affair.
+            "context": self.tapes[recorded].events[0].data.get("context", {}) if self.from_log else child.context,
+            "parent": child.parent,
+            "replay_of": {"run_id": recorded, "seq": len(self.tapes[recorded].events)},
+        }
+        return await member.begin(Draft("run_started", data))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether any of them was laid down for want of an answer."""
+        return any(member.playback.stopped for member in self.members.values())
+
+    def told(self, root: _Member, result: AgentResult) -> Replayed:
+        """What came of it."""
+        playbacks = [member.playback for member in self.members.values()]
+        unanswered = [each for playback in playbacks for each in playback.unanswered]
+        if result.state == "interrupted" and not unanswered:
+            unanswered = [each for member in self.members.values() for each in member.open_questions()]
+        return Replayed(
+            result.run_id,
+            result,
+            sum(playback.served for playback in playbacks),
+            tuple([each for playback in playbacks for each in playback.leftovers()]),
+            tuple(unanswered),
+        )
+
+
+@dataclass(slots=True)
+class _Member:
+    """One run of the family, from stretch to stretch."""
+
+    family: _Family
+    playback: Playback
+    binding: Binding
+    initial: RunState
+    history: Messages
+    child: ChildRun | None
+    notable: list[AgentRunEvent] = field(default_factory=list)
+    stretch: Stretch | None = None
+
+    @property
+    def state(self) -> RunState:
+        """Where it stands."""
+        return self.initial if self.stretch is None else self.stretch.state
+
+    async def begin(self, started: Draft) -> Stretch:
+        """Drive it from this event on."""
+        replaying = Replaying(self.playback, self.family.children, self.child)
+        self.stretch = await self.family.replays.drive(self.binding, self.state, self.history, started, self.notable, replaying)
+        return self.stretch
+
+    async def resume(self) -> Stretch:
+        """Drive it on, where it was laid down."""
+        state = self.state
+        data: dict[str, Any] = {
+            "agent_name": self.binding.spec.agent_name,
+            "resumed": True,
+            "epoch": state.epoch + 1,
+            "owner": self.family.replays.log.owner,
+        }
+        if self.binding.spec != state.spec:
+            data["agent"] = self.binding.data
+        if self.child is not None:
+            data["parent"] = self.child.parent
+        return await self.begin(Draft("run_started", data))
+
+    async def ended(self, stretch: Stretch) -> AgentResult:
+        """The result of a stretch, once there is one. Cancelling the wait cancels the replay."""
+        return await stretch.result_or_cancel()
+
+    def as_ended(self) -> Stretch:
+        """The stretch of a run that had ended before."""
+        assert self.stretch is not None
+        there: asyncio.Future[AgentResult] = asyncio.get_running_loop().create_future()
+        there.set_result(self.stretch.task.result())
+        return Stretch(self.stretch.run_id, self.stretch.thread_id, there, None, self.stretch.state)
+
+    def open_questions(self) -> list[Unanswered]:
+        """Questions that the recording does not have, where they laid the run down by themselves."""
+        found: list[Unanswered] = []
+        for inquiry in inquiries(self.state):
+            if not self.playback.knows(inquiry.seq):
+                what = f"{inquiry.kind} for {inquiry.request['tool_name']}"
+                found.append(Unanswered(inquiry.run_id, inquiry.seq, what, f"nobody was asked for {what} in the recording"))
+        return found
+
+
+def spec_of(started: AgentRunEvent) -> RunSpec:
+    """The agent that a run began with."""
+    return msgspec.convert(started.data["agent"], RunSpec)
+
+
+def _check_ended(events: Sequence[AgentRunEvent]) -> None:
+    first, last = events[0], events[-1]
+    if first.data.get("agent", {}).get("retention", {}).get("alone"):
+        raise UsageError(f"run {first.run_id} compacts a thread and has nothing to replay; replay a run of an agent on that thread")
+    if last.type not in TERMINAL:
+        raise UsageError(
+            f"run {first.run_id} has not ended: it goes on, or its process died. Wait for it, or resume it (Runner.resume), then replay it"
+        )
+
+
+def _check_one_agent(events: Sequence[AgentRunEvent]) -> None:
+    spec = spec_of(events[0])
+    for event in events[1:]:
+        if event.type == "run_started" and "agent" in event.data:
+            try:
+                check_same_agent(spec, spec_of(event))
+            except AgentMismatchError as error:
+                raise UsageError(
+                    f"run {event.run_id} cannot be replayed by one agent, because it changed at seq {event.seq}: {error}. Replay the run that "
+                    "it was forked from, or fork this one from there (Runner.fork)"
+                ) from error

@@ -1,0 +1,251 @@
+"""What a check came to, as lines for people: the verdict, the first divergence as a diff, the others in a line each. Pure.
+
+Nothing that a model or a tool wrote reaches the terminal as it is: control characters are shown, lines are cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import unified_diff
+from typing import Any
+
+from afk_es.debugger.changes import Change, change_lines, changes
+from afk_es.debugger.figures import count
+from afk_es.evals.check_report import CheckReport
+from afk_es.evals.divergence import Divergence, Place
+from afk_es.views import clipped, columns, compact_json, visible
+from afk_es.views.printable import ELLIPSIS
+from afk_es.views.timeline import Tone
+
+Line = tuple[str, Tone]
+
+DIFF_LINES = 40
+"""Lines of the first divergence's diff; what is beyond is counted."""
+
+CONTEXT_LINES = 2
+SHORT = 60
+"""Columns up to which a text is shown whole on each side, and not as a diff."""
+
+OTHERS_SHOWN = 20
+NOTES_SHOWN = 10
+
+_LONGEST = 200_000
+"""Characters of a text that are compared line by line."""
+
+
+def report_lines(report: CheckReport, width: int = 100) -> tuple[Line, ...]:
+    """The report in lines of at most `width` columns, each with how it is meant."""
+    lines = [_verdict(report, width)]
+    if report.reason:
+        lines += [(text, "plain") for text in wrapped(f"  {report.reason}", width)]
+    if report.divergences:
+        lines += _first(report.divergences[0], width, len(report.runs) > 1)
+        lines += _others(report, width)
+    lines += _leftovers(report, width)
+    for note in report.notes[:NOTES_SHOWN]:
+        lines += [(text, "quiet") for text in wrapped(f"  note: {note}", width)]
+    if len(report.notes) > NOTES_SHOWN:
+        lines.append((f"  and {len(report.notes) - NOTES_SHOWN} more notes", "quiet"))
+    lines += _way_out(report, width)
+    return tuple(lines)
+
+
+def verdict_text(report: CheckReport) -> str:
+    """The verdict in one sentence."""
+    what = f"golden {report.name} ({report.mode})"
+    if report.outcome == "passed":
+        same = sum(run.same for run in report.runs)
+        served = f", {_number(report.served, 'answer')} served" if report.served else ""
+        return f"{what} passed: {_number(same, 'event')}{served}"
+    if report.outcome == "not_measurable":
+        return f"{what} is not measurable"
+    first = report.divergences[0]
+    more = len(report.divergences) + report.more - 1
+    return f"{what} diverged: {first.kind} {first.field}" + (f", and {count(more)} more" if more else "")
+
+
+def divergence_text(found: Divergence) -> str:
+    """A divergence in one line: its class, field and place, and both values."""
+    values = " -> ".join(_shorts(found.expected, found.actual))
+    return f"{found.kind} {found.field} {_where(found)}: {values}"
+
+
+_TONES: dict[str, Tone] = {"passed": "good", "diverged": "bad", "not_measurable": "mark"}
+
+
+def _verdict(report: CheckReport, width: int) -> Line:
+    return clipped(verdict_text(report), width), _TONES[report.outcome]
+
+
+# ------------------------------------------------------------------------------------------------------------- the first divergence
+
+
+def _first(found: Divergence, width: int, many: bool) -> list[Line]:
+    lines: list[Line] = [("", "plain"), (clipped(f"{found.kind}  {found.field}", width), "mark")]
+    lines += [(text, "plain") for text in wrapped(f"  {found.message}", width)]
+    for side, place in (("golden", found.recorded), ("today", found.today)):
+        if place is not None:
+            lines.append((clipped(f"  {side:<6} {f'{place.run_id} ' if many else ''}{_place(place)}", width), "quiet"))
+    lines += _difference(found, width)
+    return lines
+
+
+def _difference(found: Divergence, width: int) -> Iterator[Line]:
+    old, new = found.expected, found.actual
+    if isinstance(old, str) and isinstance(new, str) and _is_long(old, new, width):
+        yield from _text_diff(old, new, width)
+    elif isinstance(old, (dict, list)) and isinstance(new, (dict, list)):
+        yield from _value_diff(old, new, width)
+    else:
+        for mark, name, value, tone in (("-", "expected", old, "bad"), ("+", "actual", new, "good")):
+            for number, text in enumerate(_value_lines(value, width)):
+                yield clipped(f"  {mark} {name + ':' if not number else '':<10}{text}", width), tone  # type: ignore[misc]
+
+
+def _value_lines(value: Any, width: int) -> list[str]:
+    """A value on one side: one line where it fits, and as many as a diff may have at most."""
+    if value is None:
+        return ["nothing"]
+    text = visible(value if isinstance(value, str) else compact_json(value), multiline=True).expandtabs(4)
+    room = max(20, width - 14)
+    lines = [piece for line in (text.split("\n") if text else [""]) for piece in _pieces(line, room)]
+    return lines if len(lines) <= DIFF_LINES else [*lines[:DIFF_LINES], f"... and {len(lines) - DIFF_LINES} more lines"]
+
+
+def _is_long(old: str, new: str, width: int) -> bool:
+    return "\n" in old + new or max(len(old), len(new)) > min(SHORT, width - 14)
+
+
+def _text_diff(old: str, new: str, width: int) -> Iterator[Line]:
+    yield "  - expected  + actual", "quiet"
+    room = max(20, width - 4)
+    before, after = (_diffed_lines(text, room) for text in (old, new))
+    shown = 0
+    for text in list(unified_diff(before, after, lineterm="", n=CONTEXT_LINES))[2:]:
+        if shown >= DIFF_LINES:
+            yield "  ... and more", "quiet"
+            return
+        shown += 1
+        mark, rest = text[0], text[1:]
+        if mark == "@":
+            yield "  ...", "quiet"
+            continue
+        tone: Tone = "bad" if mark == "-" else "good" if mark == "+" else "plain"
+        yield clipped(f"  {mark} {rest}", width).rstrip(), tone
+
+
+def _diffed_lines(text: str, room: int) -> list[str]:
+    """A text as lines that fit, broken at words, so that one changed word in a long paragraph shows one changed line and not all of it."""
+    return [piece for line in visible(text[:_LONGEST], multiline=True).expandtabs(4).split("\n") for piece in _pieces(line, room)]
+
+
+def _pieces(line: str, room: int) -> list[str]:
+    pieces: list[str] = []
+    while columns(line) > room:
+        cut = line.rfind(" ", room // 2, room)
+        cut = cut + 1 if cut >= 0 else max(1, room // 2 if columns(line[:room]) > room else room)
+        pieces.append(line[:cut])
+        line = line[cut:]
+    return [*pieces, line]
+
+
+def _value_diff(old: Any, new: Any, width: int) -> Iterator[Line]:
+    found: list[Change] = []
+    for change in changes(old, new):
+        if len(found) >= DIFF_LINES:
+            break
+        found.append(change)
+    yield "  expected -> actual", "quiet"
+    for text, change in zip(change_lines(found, width - 2), found, strict=True):
+        tone: Tone = "bad" if change.kind == "removed" else "good" if change.kind == "added" else "mark"
+        yield f"  {text}", tone
+
+
+# ----------------------------------------------------------------------------------------------------------------------------- the rest
+
+
+def _others(report: CheckReport, width: int) -> list[Line]:
+    others = report.divergences[1:]
+    if not others:
+        return []
+    lines: list[Line] = [("", "plain"), ("then:", "plain")]
+    lines += [(clipped(f"  {divergence_text(found)}", width), "plain") for found in others[:OTHERS_SHOWN]]
+    left = len(others) - OTHERS_SHOWN + report.more if len(others) > OTHERS_SHOWN else report.more
+    if left > 0:
+        lines.append((f"  and {count(left)} more", "quiet"))
+    return lines
+
+
+def _leftovers(report: CheckReport, width: int) -> list[Line]:
+    if not report.leftovers:
+        return []
+    lines: list[Line] = [("", "plain"), ("recorded answers that nobody asked for:", "plain")]
+    lines += [(clipped(f"  {left.what}: {_place(left.recorded)}", width), "plain") for left in report.leftovers[:OTHERS_SHOWN]]
+    if len(report.leftovers) > OTHERS_SHOWN:
+        lines.append((f"  and {count(len(report.leftovers) - OTHERS_SHOWN)} more", "quiet"))
+    return lines
+
+
+def _way_out(report: CheckReport, width: int) -> list[Line]:
+    if report.ok:
+        return []
+    if report.outcome == "not_measurable":
+        text = "A check that measures nothing proves nothing: make it measurable, or record the golden anew."
+    else:
+        text = (
+            f"If this is meant: `pytest --golden-update={category(report)}`, or `afk-es golden update {report.name}`; see it step by step with "
+            "`afk-es debug`" + (f" {report.path}." if report.path else ".")
+        )
+    return [("", "plain"), *[(line, "quiet") for line in wrapped(text, width)]]
+
+
+def category(report: CheckReport) -> str:
+    """The category of update that would accept the report; see `afk_es.evals.golden_store`."""
+    only_written = bool(report.divergences) and not report.more and all(found.kind == "engine_version" for found in report.divergences)
+    return "representation" if only_written else "behaviour"
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The text in lines that fit, further ones indented as the first is."""
+    shown = visible(text)
+    indent = " " * (len(shown) - len(shown.lstrip()))
+    words, lines, line = shown.split(), [], ""
+    for word in words:
+        longer = f"{line} {word}" if line else f"{indent}{word}"
+        if columns(longer) > width and line:
+            lines.append(line)
+            longer = f"{indent}{word}"
+        line = longer
+    return [clipped(each, width) for each in [*lines, line]]
+
+
+def _place(place: Place) -> str:
+    path = f"{'/'.join(place.agent_path[1:])} " if len(place.agent_path) > 1 else ""
+    return f"@{place.seq} step {place.step} {path}{place.type} {place.text}".rstrip()
+
+
+def _where(found: Divergence) -> str:
+    place = found.today or found.recorded
+    if place is None:
+        return "the golden"
+    side = "" if found.today is not None else " of the golden"
+    return f"@{place.seq}{side} {place.tool_name}".rstrip()
+
+
+_ONE_SIDE = 32
+"""Columns of a value in a line that has both."""
+
+
+def _shorts(*values: Any) -> list[str]:
+    """Both values, each from shortly before they differ."""
+    texts = ["nothing" if value is None else compact_json(value) for value in values]
+    pairs = enumerate(zip(*texts, strict=False))
+    shared = next((index for index, (one, other) in pairs if one != other), min(map(len, texts)))
+    if max(map(len, texts)) > _ONE_SIDE and shared > _ONE_SIDE // 4:
+        begin = shared - _ONE_SIDE // 4
+        texts = [f"{ELLIPSIS}{text[begin:]}" for text in texts]
+    return [clipped(text, _ONE_SIDE) for text in texts]
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,258 @@
+"""Checks goldens: today's agent is run again on what was recorded, and what both runs did is compared. No model, tool or person is asked.
+
+What is compared, and in which class a difference is, stands in `differences`; what counts, in `modes`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+from afk_es.agents import Agent, PolicyEngine
+from afk_es.clock import SeededIds, SystemClock
+from afk_es.core import Leftover, Replayed, Runner, RunnerConfig, Unanswered
+from afk_es.core.replays import RecordedPeople
+from afk_es.debugger.recording import Recording
+from afk_es.errors import AfkError, UsageError
+from afk_es.evals.check_report import DIVERGENCES_KEPT, CheckedRun, CheckReport, LeftOver
+from afk_es.evals.contradictions import contradictions
+from afk_es.evals.differences import Compared, Differences, merged
+from afk_es.evals.divergence import Divergence, MatchMode, Place
+from afk_es.evals.golden import Golden
+from afk_es.evals.modes import Ignored, counts
+from afk_es.evals.recorded_config import recorded_config
+from afk_es.log import EventLog
+from afk_es.machine import AgentRunEvent
+from afk_es.views.timeline import Timeline
+
+AgentSource: TypeAlias = Agent | Callable[[], "Agent | Awaitable[Agent]"]
+"""Today's agent, or a function that makes it; one that cannot is a check that could not measure."""
+
+RunnerFactory: TypeAlias = Callable[[EventLog, RunnerConfig], Runner]
+"""Makes the Runner of a check, on this log and with this config: for policies, secrets or a summariser that are the caller's own."""
+
+
+async def check_golden(
+    golden: Golden,
+    agent: AgentSource,
+    *,
+    mode: MatchMode | None = None,
+    policy_engine: PolicyEngine | None = None,
+    config: RunnerConfig | None = None,
+    runner_factory: RunnerFactory | None = None,
+) -> CheckReport:
+    """Run today's agent on what a golden has recorded, and compare. Nothing is asked of the world, and nothing is written to a file.
+
+    Each run that is checked is replayed on the history that was recorded before it, so that a divergence in one does not run on into the next.
+
+    Args:
+        agent: today's.
+        mode: how much has to be the same; default: what the golden says.
+        policy_engine: today's, as the Runner would have it beside the agent's own.
+        config: today's; default: what was recorded.
+        runner_factory: makes the Runner, in place of the two above.
+
+    Returns:
+        What was found. A golden that cannot be replayed, an agent that cannot be made, and a replay that was given no recorded answer are
+        "not_measurable", and never an exception.
+
+    Raises:
+        UsageError: there is no agent to check.
+    """
+    if not isinstance(agent, Agent) and not callable(agent):
+        raise UsageError(f"a check needs today's agent, or a function that makes it, and not {agent!r:.80}")
+    clock = SystemClock()
+    began = clock.monotonic()
+    check = _Check(golden, mode or golden.mode)
+    try:
+        today = agent if isinstance(agent, Agent) else await _made(agent)
+        log = await golden.open_log()
+        settings = config if config is not None else recorded_config(golden)
+        if runner_factory is not None:
+            runner = runner_factory(log, settings)
+        else:
+            people = RecordedPeople() if settings.interaction_mode == "interactive" else None
+            runner = Runner(log=log, policy_engine=policy_engine, config=settings, interaction_provider=people, ids=SeededIds(0))
+        async with runner:
+            for run_id in golden.runs:
+                await check.replayed(log, run_id, await runner.replay(today, run_id=run_id))
+    except AfkError as error:
+        check.refused(str(error))
+    except Exception as error:  # noqa: BLE001 - the user's function, agent or runner: what it raises is what the check came to
+        check.refused(f"{type(error).__name__}: {error}")
+    return check.report(clock.monotonic() - began, served=True)
+
+
+async def compare_with_golden(golden: Golden, log: EventLog, run_id: str | Sequence[str], *, mode: MatchMode | None = None) -> CheckReport:
+    """Compare a run that really happened, such as one of production or one with a real model, with a golden.
+
+    Args:
+        log: open, and left open; it has the run.
+        run_id: the run, which is compared with the last one that the golden checks; or as many as that checks, in their order.
+        mode: how much has to be the same; default: what the golden says. In a run with a real model, texts hardly ever are.
+
+    Raises:
+        RunNotFoundError: the log has no such run.
+        UsageError: not as many runs as the golden has.
+    """
+    clock = SystemClock()
+    began = clock.monotonic()
+    run_ids = [run_id] if isinstance(run_id, str) else list(run_id)
+    pairs = list(zip(golden.runs[-1:] if isinstance(run_id, str) else golden.runs, run_ids, strict=False))
+    if not isinstance(run_id, str) and len(run_ids) != len(golden.runs):
+        raise UsageError(f"golden {golden.name} checks {len(golden.runs)} runs ({', '.join(golden.runs)}); these are {len(run_ids)}")
+    today = [await Recording.open(log, own) for _recorded, own in pairs]
+    check = _Check(golden, mode or golden.mode)
+    try:
+        recorded = await golden.open_log()
+        for (name, _own), rec in zip(pairs, today, strict=True):
+            await check.compare(await Recording.open(recorded, name), rec, 0)
+        await recorded.close()
+    except AfkError as error:
+        check.refused(str(error))
+    return check.report(clock.monotonic() - began, served=False)
+
+
+def check_golden_sync(
+    golden: Golden,
+    agent: AgentSource,
+    *,
+    mode: MatchMode | None = None,
+    policy_engine: PolicyEngine | None = None,
+    config: RunnerConfig | None = None,
+    runner_factory: RunnerFactory | None = None,
+) -> CheckReport:
+    """As `check_golden`, and waits for it.
+
+    Raises:
+        UsageError: called where an event loop is running already; use `await check_golden(...)` there.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        check = check_golden(golden, agent, mode=mode, policy_engine=policy_engine, config=config, runner_factory=runner_factory)
+        return asyncio.run(check)
+    raise UsageError("check_golden_sync cannot be called where an event loop is running; use `await check_golden(...)`")
+
+
+async def _made(agent: Callable[[], Agent | Awaitable[Agent]]) -> Agent:
+    made = agent()
+    found = await made if inspect.isawaitable(made) else made
+    if not isinstance(found, Agent):
+        raise UsageError(f"the function is to make an Agent, and made {type(found).__name__}")
+    return found
+
+
+class _Check:
+    """What a check has found so far."""
+
+    def __init__(self, golden: Golden, mode: MatchMode) -> None:
+        self._golden = golden
+        self._mode = mode
+        self._compared: list[Compared] = []
+        self._runs: list[CheckedRun] = []
+        self._leftovers: list[LeftOver] = []
+        self._reason = ""
+
+    async def replayed(self, log: EventLog, run_id: str, replay: Replayed) -> None:
+        """Take in the replay of a run."""
+        recorded, today = await Recording.open(log, run_id), await Recording.open(log, replay.run_id)
+        compared = await self.compare(recorded, today, replay.served)
+        await self._left(log, compared, replay)
+        if not replay.served:
+            self.refused(f"run {run_id} was given no recorded answer, so that nothing of it was measured")
+
+    async def compare(self, recorded: Recording, today: Recording, served: int) -> Compared:
+        """Take in two runs that are to be the same."""
+        differences = Differences(self._mode, self._golden.header.recorded.afk_es)
+        compared = await differences.of(recorded, today)
+        self._compared.append(compared)
+        self._runs.append(CheckedRun(recorded.run_id, today.run_id, compared.same, served))
+        return compared
+
+    def refused(self, reason: str) -> None:
+        """Note why something could not be measured; the first reason is told."""
+        self._reason = self._reason or reason
+
+    async def _left(self, log: EventLog, compared: Compared, replay: Replayed) -> None:
+        """Answers that nobody asked for, and what had none, where no divergence tells of them yet."""
+        for left in replay.leftovers:
+            place = _place(await _event(log, left.run_id, left.seq))
+            self._leftovers.append(LeftOver(place, left.what))
+            if not any(_tells_of(each.recorded, place) for each in compared.divergences):
+                _insert(compared.divergences, _leftover(left, place), lambda each: each.recorded, place)
+        for asked in replay.unanswered:
+            place = _place(await _event(log, asked.run_id, asked.seq))
+            if not any(_tells_of(each.today, place) for each in compared.divergences):
+                _insert(compared.divergences, _unanswered(asked, place), lambda each: each.today, place)
+
+    def report(self, duration_s: float, *, served: bool) -> CheckReport:
+        """All of it."""
+        ignored = Ignored(self._mode)
+        own: list[Divergence] = []
+        notes: list[str] = []
+        if self._golden.edited:
+            notes.append("the file was edited by hand since it was recorded: its digest is not that of its lines")
+        for finding, divergence in contradictions(self._golden):
+            if counts(finding, self._mode):
+                own.append(divergence)
+            else:
+                ignored.add(finding)
+        # What a golden says against itself is the cause of whatever else is found.
+        compared = merged([Compared(own, 0, 0, ignored.notes()), *self._compared])
+        found = compared.divergences
+        return CheckReport(
+            name=self._golden.name,
+            path=self._golden.path or "",
+            mode=self._mode,
+            outcome="diverged" if found else "not_measurable" if self._reason else "passed",
+            divergences=tuple(found[:DIVERGENCES_KEPT]),
+            more=compared.more + max(0, len(found) - DIVERGENCES_KEPT),
+            served=sum(run.served for run in self._runs),
+            leftovers=tuple(self._leftovers),
+            notes=(*notes, *compared.notes, *([self._reason] if found and self._reason else [])),
+            reason="" if found else self._reason,
+            duration_s=duration_s,
+            runs=tuple(self._runs),
+        )
+
+
+async def _event(log: EventLog, run_id: str, seq: int) -> AgentRunEvent:
+    (event,) = await log.read(run_id, after=seq - 1, limit=1)
+    return event
+
+
+def _place(event: AgentRunEvent) -> Place:
+    data = event.data
+    tool = data.get("tool_name") or data.get("subagent_name") or ""
+    text = Timeline().line(event).text
+    return Place(event.run_id, event.seq, event.step, (), event.type, text, tool, data.get("tool_call_id", ""))
+
+
+def _insert(found: list[Divergence], one: Divergence, side: Callable[[Divergence], Place | None], place: Place) -> None:
+    """Put it before the first of that side that comes later."""
+    for index, each in enumerate(found):
+        other = side(each)
+        if other is not None and other.run_id == place.run_id and other.seq > place.seq:
+            found.insert(index, one)
+            return
+    found.append(one)
+
+
+def _tells_of(told: Place | None, place: Place) -> bool:
+    """Whether a divergence is about that event, or about its call."""
+    if told is None or told.run_id != place.run_id:
+        return False
+    return told.seq == place.seq or (bool(place.tool_call_id) and (told.tool_call_id, told.step) == (place.tool_call_id, place.step))
+
+
+def _leftover(left: Leftover, place: Place) -> Divergence:
+    field, value = ("tool_name", place.tool_name) if place.tool_name else ("type", left.type)
+    return Divergence("missing", field, value, None, place, None, f"nobody asked for the recorded answer of {left.what} today")
+
+
+def _unanswered(asked: Unanswered, place: Place) -> Divergence:
+    field, value = ("tool_name", place.tool_name) if place.tool_name else ("type", place.type)
+    return Divergence("extra", field, None, value, None, place, f"{asked.what}: {asked.reason}")

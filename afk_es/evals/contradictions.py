@@ -1,0 +1,78 @@
+"""Where a golden contradicts itself: what its runs are said to have come to, and what their events say. One of them was edited.
+
+The events are what a check answers today's agent from, so an edit of one is in today's run as well, and no comparison of the two could find
+it. That is what the outcome of a run is held against its events for. It works on the lines of the file, so it finds an edit after which
+the events could not have happened, and nothing could be replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from afk_es.debugger.changes import changes
+from afk_es.debugger.exchange.golden_facts import GoldenOutcome
+from afk_es.evals.call_changes import Asked, CallLedger
+from afk_es.evals.divergence import Divergence, Place
+from afk_es.evals.finding import Finding
+from afk_es.evals.golden import Golden
+from afk_es.machine.events import TERMINAL
+
+Fact = dict[str, Any]
+
+
+def contradictions(golden: Golden) -> Iterator[tuple[Finding, Divergence]]:
+    """Each with the finding that it is, for whoever chooses by mode; expected is what the outcome says."""
+    for run_id, outcome in golden.outcomes.items():
+        events = [fact.value for fact in golden.facts if fact.kind == "event" and fact.value["run"] == run_id]
+        for finding, event, call in _of_run(outcome, events):
+            message = f"{finding.message}: the golden contradicts itself, so one of the two was edited (expected is by its outcome)"
+            place = None if event is None else _place(event, call)
+            yield finding, Divergence(finding.kind, finding.field, finding.expected, finding.actual, place, None, message)
+
+
+def _of_run(outcome: GoldenOutcome, events: list[Fact]) -> Iterator[tuple[Finding, Fact | None, Asked | None]]:
+    answers = [event for event in events if event["type"] == "llm_completed"]
+    if outcome.calls is not None:
+        ledger = CallLedger()
+        expected = [(call.get("tool_name", ""), call.get("arguments"), "", None) for call in outcome.calls]
+        found = [(call["tool_name"], call["arguments"], call["id"], event) for event in answers for call in event["data"]["tool_calls"]]
+        ledger.enter(_asked(expected), _asked(found))
+        for finding, old, new in ledger.findings("by its outcome", "by its events"):
+            yield finding, new.at if new is not None else _near(old, found), new
+    end = events[-1] if events and events[-1]["type"] in TERMINAL else None
+    state = None if end is None else end["data"].get("state") or end["type"].removeprefix("run_")
+    if state != outcome.state:
+        yield Finding("end", "result", "state", outcome.state, state, "the run ends in another state"), end, None
+    if state == outcome.state == "completed" and answers:
+        yield from _answer(outcome, events, answers[-1])
+
+
+def _answer(outcome: GoldenOutcome, events: list[Fact], last: Fact) -> Iterator[tuple[Finding, Fact | None, Asked | None]]:
+    text = last["data"]["text"]
+    if text != outcome.final_text:
+        yield Finding("answer", "result", "final_text", outcome.final_text, text, "the final answer is another one"), last, None
+    validated = next((event for event in reversed(events) if event["type"] == "output_validated"), None)
+    structured = last["data"].get("structured_response") if validated is None else validated["data"]["output"]
+    for change in changes(outcome.final_structured, structured, "final_structured"):
+        yield (
+            Finding("answer", "result", change.path, change.before, change.after, "the final answer is another one"),
+            validated or last,
+            None,
+        )
+
+
+def _asked(calls: Iterable[tuple[str, Any, str, Fact | None]]) -> list[Asked]:
+    return [Asked((), name, arguments, place, place, call_id, event) for place, (name, arguments, call_id, event) in enumerate(calls)]
+
+
+def _near(gone: Asked | None, found: list[tuple[str, Any, str, Fact]]) -> Fact | None:
+    """The answer in which a call that is not there should stand."""
+    if gone is None or not found:
+        return None
+    return found[min(gone.ordinal, len(found) - 1)][3]
+
+
+def _place(event: Fact, call: Asked | None) -> Place:
+    tool, call_id = (call.name, call.call_id) if call is not None else ("", "")
+    return Place(event["run"], event["seq"], event.get("step", 0), (), event["type"], event["type"], tool, call_id)

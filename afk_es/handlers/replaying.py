@@ -1,0 +1,564 @@
+"""Serves a recording in order: the k-th request to a model gets the k-th recorded answer, whatever is asked today.
+
+It stands before the table of live handlers, as `reusing` does for forks; but a fork answers what is asked the same, and a replay what is
+asked in the same place, so that the difference of one prompt does not hide all that follows. Policies, output types, routers and
+instructions functions are today's, and really asked. No model, tool, subagent without a recording, summariser or person ever is: what has
+no recorded answer is held, and once nothing else goes on, the run is laid down with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from afk_es.handlers.substitutes import MARKS, addressed, allowed
+from afk_es.handlers.tape import Asked, Part, Question, Tape
+from afk_es.handlers.virtual_time import UNRECORDED, Due, RunTime, VirtualTime
+from afk_es.machine import AgentRunEvent, Draft, Effect, RunState, decide
+from afk_es.machine.admission import refusal
+from afk_es.machine.effects import (
+    AskPerson,
+    CallModel,
+    CancelSubagent,
+    EvaluatePolicy,
+    ExecuteTool,
+    ResolveInstructions,
+    RouteSubagents,
+    RunSubagent,
+    Summarise,
+    ValidateOutput,
+    Wait,
+)
+from afk_es.machine.spec import RunSpec
+from afk_es.machine.values import ToolCall, digest_json
+
+LiveHandler = Callable[[Any, RunState], Awaitable[Draft]]
+_MICROSECOND = dt.timedelta(microseconds=1)
+
+
+class Unanswered(msgspec.Struct, frozen=True):
+    """Something that today's run asks for, and that the recording has no answer to. Nothing was run.
+
+    Attributes:
+        run_id, seq: the event of the replay that announces it.
+        what: what was asked for, such as "tool refund".
+        reason: why there is no answer.
+    """
+
+    run_id: str
+    seq: int
+    what: str
+    reason: str
+
+
+class Leftover(msgspec.Struct, frozen=True):
+    """A recorded answer that nobody asked for.
+
+    Attributes:
+        run_id, seq, type: the event of the recording.
+        what: what had been asked for, such as "tool refund".
+    """
+
+    run_id: str
+    seq: int
+    type: str
+    what: str
+
+
+class _Held:
+    """An effect that is not performed. One that came to nothing in the recording either is waited with until something ends it."""
+
+    __slots__ = ("hung", "unanswered")
+
+    def __init__(self, unanswered: Unanswered, hung: bool) -> None:
+        self.unanswered = unanswered
+        self.hung = hung
+
+
+class _Post:
+    """Something that was said to the recorded run, to be said to this one."""
+
+    __slots__ = ("due", "event", "said")
+
+    def __init__(self, event: AgentRunEvent, said: Callable[[RunState], Draft | None]) -> None:
+        self.event = event
+        self.said = said
+        self.due: Due | None = None
+
+
+class Playback:
+    """Serves one recorded run to one run of today.
+
+    Args:
+        tape: the recording.
+        time: the family's.
+        recorded: the agent as recorded, whose terms are compared with today's: waits of equal terms end when the recorded ones did.
+        from_log: there is no code of the agent: policies, output types, routers and instructions functions are answered from the record.
+        has_child: whether the log has that run of a subagent, so that it is replayed as well.
+
+    Attributes:
+        served: recorded answers that were given.
+        unanswered: what there was none for, in order.
+        stopped: whether the run was laid down for that.
+        children: per id of a subagent's run of today, the recorded one.
+    """
+
+    def __init__(
+        self, tape: Tape, time: VirtualTime, recorded: RunSpec, *, from_log: bool = False, has_child: Callable[[str], bool]
+    ) -> None:
+        self.tape = tape
+        self.time = time
+        self.served = 0
+        self.unanswered: list[Unanswered] = []
+        self.stopped = False
+        self.children: dict[str, tuple[str, int]] = {}
+        self._recorded = recorded
+        self._from_log = from_log
+        self._has_child = has_child
+        self._live: Mapping[type, LiveHandler] = {}
+        self._state: Callable[[], RunState] = _no_run
+        self._post: Callable[[Draft], None] | None = None
+        self._busy: Callable[[], bool] | None = None
+        self._asleep: set[str] = set()
+        self._held: dict[str, _Held] = {}
+        self._part: Part | None = None
+        self._begun = 0
+        self._asked: dict[str, int] = {"model": 0, "summary": 0, "instructions": 0, "route": 0, "output": 0}
+        self._policies_asked: dict[tuple[str, str], int] = {}
+        self._agenda: list[_Post] = []
+        self._posting = 0
+        self._opening = True
+        self._in_step = True
+        self._counterparts: dict[int, int] = {}
+        """Per seq of this run, that of the recorded event in its place, where they are not the same."""
+        self._digests: dict[int, str] = {}
+        """Per seq of a start of a tool, the digest of its arguments."""
+        self._questions: dict[int, Question] = {}
+        self.clock = RunTime(time, self._next_moment)
+
+    def over(
+        self,
+        live: Mapping[type, LiveHandler],
+        state: Callable[[], RunState],
+        post: Callable[[Draft], None],
+        busy: Callable[[], bool],
+    ) -> dict[type, LiveHandler]:
+        """The table that stands before this one.
+
+        Args:
+            state: where the run stands.
+            post: puts an event from outside into the run.
+            busy: whether something has come in that was not taken in yet.
+        """
+        self._live, self._state, self._post, self._busy = live, state, post, busy
+        return {
+            **live,
+            CallModel: self._model,
+            ExecuteTool: self._tool,
+            RunSubagent: self._subagent,
+            CancelSubagent: self._cancel,
+            EvaluatePolicy: self._policy,
+            ResolveInstructions: self._instructions,
+            RouteSubagents: self._route,
+            Summarise: self._summary,
+            ValidateOutput: self._output,
+            AskPerson: self._person,
+        }
+
+    # ------------------------------------------------------------------------------------------------------------------ its stretches
+
+    @property
+    def parts_left(self) -> bool:
+        """Whether the recorded run was resumed after the stretch that is served."""
+        return self._begun < len(self.tape.parts)
+
+    def next_part(self) -> int:
+        """Go on with the next recorded stretch, or with none where there is none; the moment at which it began."""
+        if self.parts_left:
+            self._part = self.tape.parts[self._begun]
+        else:
+            self._part = Part(len(self.tape.events) + 1)
+        self._begun += 1
+        self._opening = True
+        return self.tape.moment(self._part.first)
+
+    def note(self, event: AgentRunEvent) -> None:
+        """Take note that an event of the run is durable."""
+        kind = event.type
+        reused = event.data.get("reused")
+        if reused is not None and reused["seq"] != event.seq:
+            self._counterparts[event.seq] = reused["seq"]
+        if self._in_step:
+            events = self.tape.events
+            self._in_step = event.seq <= len(events) and events[event.seq - 1].type == kind
+        if kind == "run_started":
+            self._opened(event)
+        elif kind == "tool_started":
+            self._digests[event.seq] = event.data["arguments_hash"]
+        elif kind in ("approval_requested", "input_requested"):
+            self._asked_of(event)
+        elif kind == "tool_deferred":
+            self._deferred(event)
+        elif event.type in _ENDS:
+            self._ended()
+
+    def _opened(self, event: AgentRunEvent) -> None:
+        part = self._part
+        assert part is not None
+        self._opening = False
+        if part.first != event.seq:
+            self._counterparts[event.seq] = part.first
+        self.time.join(event.run_id, self)
+        for control in part.controls:
+            self._agenda.append(_Post(control, _as_said(control)))
+        # What had been said before the stretch began was taken in before anything else.
+        first = part.first + 1
+        for post in sorted(self._agenda, key=lambda each: each.event.seq):
+            if post.event.seq == first:
+                first += 1
+                self._say(post)
+            else:
+                self._schedule(post)
+
+    def _ended(self) -> None:
+        self.time.leave(self._state().run_id)
+        self._asleep.clear()
+        for post in self._agenda:
+            if post.due is not None:
+                post.due.cancelled = True
+                post.due = None
+
+    def knows(self, seq: int) -> bool:
+        """Whether the question that this event of the run puts was put in the recording."""
+        return seq in self._questions
+
+    def leftovers(self) -> Iterator[Leftover]:
+        """The recorded answers that nobody asked for, in order of kind and place."""
+        for kind, shelf in (
+            ("model", self.tape.models),
+            ("tool", self.tape.tools),
+            ("", self.tape.subagents),
+            ("summary", self.tape.summaries),
+        ):
+            for asked in shelf:
+                if not asked.given and asked.answer is not None:
+                    name = asked.name.replace("subagent:", "subagent ")
+                    yield Leftover(self.tape.run_id, asked.answer.seq, asked.answer.type, f"{kind} {name}".strip())
+        for question in self.tape.questions:
+            for answer in question.answers:
+                yield Leftover(self.tape.run_id, answer.seq, answer.type, f"{question.kind} for {question.name}")
+        for endings in self.tape.tickets.values():
+            for ending in endings:
+                yield Leftover(self.tape.run_id, ending.seq, ending.type, f"background tool {ending.data['tool_name']}")
+
+    # ---------------------------------------------------------------------------------------------------------------- kinds of effects
+
+    async def _model(self, effect: CallModel, state: RunState) -> Draft:
+        return await self._in_order("model", self.tape.models, effect, state, f"model {effect.model}")
+
+    async def _summary(self, effect: Summarise, state: RunState) -> Draft:
+        return await self._in_order("summary", self.tape.summaries, effect, state, "the summariser")
+
+    async def _in_order(self, kind: str, shelf: list[Asked], effect: CallModel | Summarise, state: RunState, what: str) -> Draft:
+        place = self._asked[kind]
+        self._asked[kind] = place + 1
+        if place >= len(shelf):
+            times = f"{len(shelf)} time{'' if len(shelf) == 1 else 's'}"
+            return await self._hold(effect, effect.seq, what, f"{what} was asked {times} in the recording, and is asked once more")
+        shelf[place].given = True
+        return await self._given(shelf[place], effect, effect.seq, state, what)
+
+    async def _tool(self, effect: ExecuteTool, state: RunState) -> Draft:
+        name = effect.call.tool_name
+        what = f"tool {name}"
+        asked = self.tape.call(name, self._digests.pop(effect.seq, ""), (effect.ordinal, effect.attempt))
+        if asked is None:
+            return await self._hold(effect, effect.seq, what, _unrecorded(what, effect.call))
+        return await self._given(asked, effect, effect.seq, state, what)
+
+    async def _subagent(self, effect: RunSubagent, state: RunState) -> Draft:
+        what = f"subagent {effect.subagent_name}"
+        if effect.run_id not in self.children:
+            asked = self.tape.call(f"subagent:{effect.subagent_name}", effect.task, (effect.ordinal, effect.attempt))
+            if asked is None:
+                return await self._hold(effect, effect.seq, what, _unrecorded(what, effect.call))
+            self._counterparts[effect.seq] = asked.seq
+            if not self._has_child(asked.child):
+                return await self._given(asked, effect, effect.seq, state, what)
+            self.children[effect.run_id] = (asked.child, asked.seq)
+            self.served += asked.answer is not None
+        draft = await self._live[RunSubagent](effect, state)
+        # Its siblings may have ended before it at the same moment.
+        ended = next((each for each in self.tape.subagents if each.seq == self.children[effect.run_id][1]), None)
+        if draft.type == "subagent_completed" and ended is not None and ended.answer is not None:
+            await self._until(ended.answer.seq, effect.id)
+        return draft
+
+    async def _cancel(self, effect: CancelSubagent, state: RunState) -> Draft:
+        if effect.run_id not in self.children:
+            asked = next((each for each in self.tape.subagents if each.seq == self._recorded_seq(effect.seq)), None)
+            if asked is not None and asked.answer is not None:
+                return await self._given(asked, effect, effect.seq, state, f"subagent {effect.subagent_name}")
+        return await self._live[CancelSubagent](effect, state)
+
+    async def _policy(self, effect: EvaluatePolicy, state: RunState) -> Draft:
+        if not self._from_log:
+            return await self._live[EvaluatePolicy](effect, state)
+        key = (effect.call.id, effect.call.tool_name) if effect.call is not None else ("", "")
+        place = self._policies_asked.get(key, 0)
+        self._policies_asked[key] = place + 1
+        recorded = self.tape.policies.get(key, ())
+        return self._copy(recorded[place], effect, state) if place < len(recorded) else allowed(effect, state)
+
+    async def _instructions(self, effect: ResolveInstructions, state: RunState) -> Draft:
+        return await self._function("instructions", self.tape.instructions, effect, state, "the instructions are a function")
+
+    async def _route(self, effect: RouteSubagents, state: RunState) -> Draft:
+        return await self._function("route", self.tape.routes, effect, state, "the router is a function")
+
+    async def _function(
+        self, kind: str, recorded: list[AgentRunEvent], effect: ResolveInstructions | RouteSubagents, state: RunState, what: str
+    ) -> Draft:
+        """A function of the user's own: asked where it is at hand, and its answer comes when the recorded one did."""
+        place = self._asked[kind]
+        self._asked[kind] = place + 1
+        answer = recorded[place] if place < len(recorded) else None
+        if self._from_log and answer is None:
+            return await self._hold(effect, state.seq, kind, f"{what}, and there is only its log: pass the agent")
+        draft = None if self._from_log else await self._live[type(effect)](effect, state)
+        if answer is not None:
+            await self._until(answer.seq, effect.id)
+            draft = draft or self._copy(answer, effect, state)
+        assert draft is not None
+        return draft
+
+    async def _output(self, effect: ValidateOutput, state: RunState) -> Draft:
+        place = self._asked["output"]
+        self._asked["output"] = place + 1
+        if self._from_log and place < len(self.tape.outputs):
+            return self._copy(self.tape.outputs[place], effect, state)
+        return await self._live[ValidateOutput](effect, state)
+
+    async def _person(self, effect: AskPerson, state: RunState) -> Draft:
+        """Nobody is asked: what people answered is posted when they did, however it came."""
+        what = f"{effect.kind} for {effect.request['tool_name']}"
+        question = self._questions.get(effect.seq)
+        if question is None:
+            return await self._hold(effect, effect.seq, what, f"nobody was asked for {what} in the recording")
+        return await self._hold(effect, effect.seq, what, f"nobody answered the question for {what} in the recording", hung=True)
+
+    # ------------------------------------------------------------------------------------------------------------------ what was said
+
+    def _asked_of(self, event: AgentRunEvent) -> None:
+        data = event.data
+        kind = event.type.removesuffix("_requested")
+        question = self.tape.question(kind, data["tool_name"], data.get("arguments_hash") or data["tool_name"])
+        if question is None:
+            return
+        self._questions[event.seq] = question
+        if question.seq != event.seq:
+            self._counterparts[event.seq] = question.seq
+        for answer in question.answers:
+            post = _Post(answer, _answering(answer, data))
+            self._agenda.append(post)
+            self._schedule(post)
+        question.answers = []
+
+    def _deferred(self, event: AgentRunEvent) -> None:
+        endings = self.tape.tickets.get(event.data["ticket_id"])
+        if endings:
+            post = _Post(endings[0], _ending(endings.pop(0), event.data["tool_call_id"]))
+            self._agenda.append(post)
+            self._schedule(post)
+
+    def _schedule(self, post: _Post) -> None:
+        """Have it said at its moment, where that is in this stretch."""
+        part = self._part
+        assert part is not None
+        if part.first <= post.event.seq <= part.last:
+            seq = post.event.seq
+            post.due = self.time.put(self.tape.moment(seq), Due(self, seq, lambda: self._let_say(post)))
+
+    def _let_say(self, post: _Post) -> None:
+        # Behind whoever was woken before it, in the order of the recording.
+        self._posting += 1
+        asyncio.get_running_loop().call_soon(self._say_due, post)
+
+    def _say_due(self, post: _Post) -> None:
+        self._posting -= 1
+        self._say(post)
+
+    def _say(self, post: _Post) -> None:
+        if post in self._agenda:
+            self._agenda.remove(post)
+        state = self._state()
+        draft = post.said(state)
+        assert self._post is not None
+        if draft is not None and not state.ended and refusal(state, draft) is None:
+            if post.event.type != "control_requested":
+                self.served += 1
+                draft.data["reused"] = {"run_id": self.tape.run_id, "seq": post.event.seq}
+            self._post(draft)
+        self.time.stir()
+
+    # ---------------------------------------------------------------------------------------------------------------------- waiting
+
+    async def wait(self, effect: Wait) -> None:
+        """Let a wait pass: until the recorded one ended, where it is the same, else until it is due today."""
+        due = (effect.until - self.time.start) // _MICROSECOND
+        kind, _, seq = effect.timer.partition(":")
+        fired = self.tape.timers.get(f"{kind}:{self._recorded_seq(int(seq))}")
+        place = UNRECORDED
+        if self._same_terms(kind):
+            if fired is not None:
+                due, place = self.tape.moment(fired.seq), fired.seq
+            elif self._in_step and self._part is not None:
+                # It was not over before the stretch was, whatever real clocks make of the last millisecond.
+                due = max(due, self.tape.moment(self._part.last) + 1)
+        await self._asleep_until(due, place, effect.id)
+
+    def idle(self) -> None:
+        """The run waits: time may go on."""
+        self.time.stir()
+
+    async def _until(self, seq: int, key: str) -> None:
+        await self._asleep_until(self.tape.moment(seq), seq, key)
+
+    async def _asleep_until(self, moment: int, seq: int, key: str) -> None:
+        self._asleep.add(key)
+        try:
+            await self.time.until(moment, self, seq, lambda: self._asleep.discard(key))
+        except asyncio.CancelledError:
+            self._asleep.discard(key)
+            raise
+
+    def _next_moment(self) -> int:
+        """When the recording has what is appended next, where that is a conclusion: it comes a little after what it is concluded from."""
+        if not self._in_step:
+            return 0
+        if self._opening:
+            return self.tape.moment(self._part.first) if self._part is not None else 0
+        seq = self._state().seq + 1
+        return 0 if seq in self.tape.came else self.tape.moment(seq)
+
+    def _recorded_seq(self, seq: int) -> int:
+        return self._counterparts.get(seq, seq)
+
+    def _same_terms(self, kind: str) -> bool:
+        before, today = self._recorded, self._state().spec
+        match kind:
+            case "wall_time":
+                return before.limits.max_wall_time_s == today.limits.max_wall_time_s
+            case "retry":
+                return before.retry == today.retry and [each.retry for each in before.models] == [each.retry for each in today.models]
+            case "answer":
+                return before.interaction == today.interaction
+            case "grace":
+                return before.background == today.background
+            case _:
+                return True
+
+    def settled(self) -> bool:
+        """Whether all that should be under way sleeps, is held, or is a subagent's run, which is looked at itself."""
+        assert self._busy is not None
+        state = self._state()
+        if self._posting or state.ended or self._busy():
+            return False
+        decision = decide(state)
+        return not decision.events and all(map(self._quiet, decision.effects))
+
+    def _quiet(self, effect: Effect) -> bool:
+        if effect.id in self._asleep or effect.id in self._held:
+            return True
+        return isinstance(effect, (RunSubagent, CancelSubagent)) and self.time.lives(effect.run_id)
+
+    def stopped_short(self) -> bool:
+        """Lay the run down where something is held that the recording never had, and nothing else goes on but terms."""
+        new = [held.unanswered for held in self._held.values() if not held.hung]
+        if not new or any(post.due is not None and post.event.type != "control_requested" for post in self._agenda):
+            return False
+        for effect in decide(self._state()).effects:
+            if effect.id not in self._held and not (isinstance(effect, Wait) and not effect.id.startswith("retry:")):
+                return False
+        return self._lay_down(new)
+
+    def give_up(self) -> bool:
+        """Lay the run down since nobody comes any more."""
+        effects = decide(self._state()).effects
+        if any(isinstance(effect, (RunSubagent, CancelSubagent)) and self.time.lives(effect.run_id) for effect in effects):
+            return False
+        held = [held.unanswered for held in self._held.values()]
+        state = self._state()
+        return self._lay_down(
+            held or [Unanswered(state.run_id, state.seq, "something from outside", "it waits for what the recording does not have")]
+        )
+
+    def _lay_down(self, unanswered: list[Unanswered]) -> bool:
+        self.stopped = True
+        self.unanswered += unanswered
+        reason = "; ".join(dict.fromkeys(each.reason for each in unanswered))
+        assert self._post is not None
+        self._post(Draft("control_requested", {"action": "interrupt", "reason": reason, "origin": "replay"}, reason))
+        return True
+
+    async def _hold(self, effect: Effect, seq: int, what: str, reason: str, *, hung: bool = False) -> Draft:
+        """Perform nothing, and never answer."""
+        self._held[effect.id] = _Held(Unanswered(self._state().run_id, seq, what, reason), hung)
+        self.time.stir()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._held.pop(effect.id, None)
+        raise AssertionError("what is held is never answered")
+
+    # ----------------------------------------------------------------------------------------------------------------- what is recorded
+
+    async def _given(self, asked: Asked, effect: Effect, seq: int, state: RunState, what: str) -> Draft:
+        answer = asked.answer
+        if answer is None:
+            return await self._hold(effect, seq, what, f"{what} had not answered when the recorded run ended", hung=True)
+        self.served += 1
+        await self._until(answer.seq, effect.id)
+        return self._copy(answer, effect, state)
+
+    def _copy(self, event: AgentRunEvent, effect: Effect, state: RunState) -> Draft:
+        """The recorded answer, addressed to this very effect."""
+        data = {key: value for key, value in event.data.items() if key not in MARKS}
+        since = self.time.start + dt.timedelta(microseconds=self.tape.moment(event.seq)) - event.at
+        draft = addressed(Draft(event.type, data, event.message), effect, state, since)
+        draft.data["reused"] = {"run_id": self.tape.run_id, "seq": event.seq}
+        return draft
+
+
+_ENDS = frozenset({"run_completed", "run_failed", "run_interrupted", "run_cancelled"})
+
+
+def _no_run() -> RunState:
+    raise AssertionError("the run has not begun")
+
+
+def _as_said(event: AgentRunEvent) -> Callable[[RunState], Draft | None]:
+    data = {key: value for key, value in event.data.items() if key not in MARKS}
+    return lambda state: Draft(event.type, dict(data), event.message)
+
+
+def _answering(answer: AgentRunEvent, asked: dict[str, Any]) -> Callable[[RunState], Draft | None]:
+    """A person's answer as one to this question."""
+    data = {key: value for key, value in answer.data.items() if key not in MARKS}
+    for key in ("request_id", "tool_call_id", "arguments_hash"):
+        if key in data and key in asked:
+            data[key] = asked[key]
+    return lambda state: Draft(answer.type, dict(data), answer.message)
+
+
+def _ending(ending: AgentRunEvent, call_id: str) -> Callable[[RunState], Draft | None]:
+    data = {key: value for key, value in ending.data.items() if key not in MARKS} | {"tool_call_id": call_id}
+    return lambda state: Draft(ending.type, dict(data), ending.message)
+
+
+def _unrecorded(what: str, call: ToolCall) -> str:
+    return f"{what} ({call.id}, arguments {digest_json(call.arguments)[:8]}) was not called like this, or not so often, in the recording"
