@@ -23,13 +23,18 @@ class Evidence:
         result: what it came to.
         log: the open log that holds it.
         case: the case that it was run for; None for a run that is looked at by itself.
+
+    Args:
+        events: all its events, where they were read already.
     """
 
-    def __init__(self, result: AgentResult, log: EventLog, case: EvalCase | None = None) -> None:
+    def __init__(
+        self, result: AgentResult, log: EventLog, case: EvalCase | None = None, *, events: list[AgentRunEvent] | None = None
+    ) -> None:
         self.result: AgentResult = result
         self.log: EventLog = log
         self.case: EvalCase | None = case
-        self._events: list[AgentRunEvent] | None = None
+        self._events: list[AgentRunEvent] | None = events
 
     @property
     def run_id(self) -> str:

@@ -116,7 +116,7 @@ async def _asked(
     verdict = meaning(name, answer)
     if verdict is None:
         return Verdict(name, False, f"it answered {answer!r:.80}, which is {_EXPECTED[meaning]}"), True
-    return verdict, False
+    return verdict, verdict.details.get("measurable") is False
 
 
 async def called(function: Callable[[], Any], deadline: float | None = None) -> Any:
@@ -193,7 +193,10 @@ def _of_bool(name: str, answer: Any) -> Verdict | None:
 
 def _of_score(name: str, answer: Any) -> Verdict | None:
     if isinstance(answer, Verdict):
-        return answer if answer.score is not None and _is_share(answer.score) else None
+        if answer.score is None:
+            # What could not be measured, or was not there to be, has no score, which would count as one in a mean.
+            return answer if not (answer.passed and answer.exercised) else None
+        return answer if _is_share(answer.score) else None
     if isinstance(answer, (bool, int, float)) and _is_share(answer):
         return Verdict(name, True, score=float(answer))
     return None

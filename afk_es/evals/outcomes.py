@@ -186,6 +186,8 @@ class EvalSuiteResult(BaseModel):
         started_at, duration_s: of the whole.
         total_tokens, total_cost_usd: of all runs; None where any is unknown.
         known_cost_usd: what is known of the cost.
+        judging_tokens, judging_cost_usd: what criteria have spent that ask models themselves, as `LLMJudge` does: `tokens` and `cost_usd` of
+            their verdicts' details. In none of the totals above; None where any is unknown.
         tags: by tag, sorted.
         scores: by scorer.
         not_exercised: criteria that no row exercised, though rows were asked: each passed only because nothing was there to be checked.
@@ -212,6 +214,8 @@ class EvalSuiteResult(BaseModel):
     total_tokens: int | None
     total_cost_usd: float | None
     known_cost_usd: float
+    judging_tokens: int | None = 0
+    judging_cost_usd: float | None = 0.0
     tags: dict[str, TagSummary]
     scores: dict[str, ScoreSummary]
     not_exercised: tuple[str, ...]

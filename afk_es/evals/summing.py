@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 from afk_es.evals.models import EvalSuiteConfig
 from afk_es.evals.outcomes import CaseStatistics, EvalCaseResult, EvalSuiteResult, ScoreSummary, TagSummary
 from afk_es.evals.repeats import case_statistics, suite_statistics
+
+N = TypeVar("N", int, float)
 
 
 def suite_result(
@@ -26,6 +29,7 @@ def suite_result(
     passed = sum(row.passed for row in ran)
     pass_rate = passed / len(rows) if rows else 0.0
     repeated = _repeated(ran)
+    judges = [verdict.details for row in ran for verdict in row.verdicts if "cost_usd" in verdict.details]
     return EvalSuiteResult(
         results=tuple(rows),
         total=len(rows),
@@ -43,6 +47,8 @@ def suite_result(
         total_tokens=_sum_of_known([row.tokens for row in ran]),
         total_cost_usd=_cost(ran) if all(row.cost_usd is not None for row in ran) else None,
         known_cost_usd=_cost(ran),
+        judging_tokens=_sum_of_known([details.get("tokens") for details in judges]),
+        judging_cost_usd=_sum_of_known([details["cost_usd"] for details in judges]),
         tags=_by_tag(rows),
         scores=_by_scorer(ran),
         not_exercised=_never_exercised(ran),
@@ -54,7 +60,7 @@ def suite_result(
     )
 
 
-def _sum_of_known(values: Sequence[int | None]) -> int | None:
+def _sum_of_known(values: Sequence[N | None]) -> N | None:
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
 

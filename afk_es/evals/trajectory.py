@@ -1,0 +1,356 @@
+"""Trajectories: the tool calls of a run against those of a reference, with the reason for every call that has no counterpart.
+
+| mode | a call may be missing | there may be others | order counts |
+|---|---|---|---|
+| exact | no | no | yes |
+| in_order | no | yes | yes |
+| unordered | no | no | no |
+| subset | yes | no | no |
+| superset | no | yes | no |
+
+The pairs are as many as there can be: a longest common subsequence where order counts, a maximum matching where it does not. A call is
+paired once: a reference that has `search` once allows it once.
+
+What is known to go wrong in such comparisons (langchain-ai/agentevals does each of these), and what is done here:
+
+| trap | here |
+|---|---|
+| `subset` compares the two sides the other way round and turns the modes of the arguments round as well | a call is compared with its pattern, never the pattern with the call, in all modes |
+| `unordered` looks both ways, so that arguments in `superset` have to be equal | the same |
+| the first call that fits is taken, and a pattern that only it could fit goes without | the largest pairing is looked for |
+| an empty reference passes for any run in `superset` | so it does in `superset` and `in_order`, as *not exercised*; in the other modes it says that there are no calls |
+| a run without calls passes any `subset` | so it does, as *not exercised* |
+| calls of one answer run side by side, and their order is an accident of the listing | `parallel="free"` lets them stand in any order; "listed" (default) does not |
+| arguments that are no JSON raise, and the row is lost | they fit what says so or ignores them, and are a reason otherwise |
+| arguments are compared as texts in `strict`, so that 1 and 1.0, or two orders of keys, differ | they are compared as values |
+| yes or no is all there is | a missing call has its nearest candidate and what differs, every other call its place |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import groupby
+from typing import Any, Literal, Protocol, TypeAlias, get_args
+
+import msgspec
+
+from afk_es.errors import UsageError
+from afk_es.evals.call_pattern import MATCHES, ArgumentMatch, CallPattern, Mismatch, call_text, patterns_of
+from afk_es.evals.calls import Counted, RecordedCall, calls_in, calls_of, check_counted
+from afk_es.evals.evidence import Evidence
+from afk_es.evals.pairing import Fits, Pairs, most_in_groups, most_in_order, most_pairs
+from afk_es.evals.verdict import Verdict
+from afk_es.log import EventLog
+from afk_es.machine.values import plain
+
+TrajectoryMode: TypeAlias = Literal["exact", "in_order", "unordered", "subset", "superset"]
+Parallel: TypeAlias = Literal["listed", "free"]
+ToolArguments: TypeAlias = ArgumentMatch | Sequence[str] | Mapping[str, Any] | Callable[[dict[str, Any], Any], object]
+"""How the arguments of one tool are compared: a mode; the names of those that count; a matcher for some of them, by name, the others as the
+trajectory says; or a function of a call's arguments and the reference's."""
+
+MODES: tuple[TrajectoryMode, ...] = get_args(TrajectoryMode)
+_MAY_LACK = frozenset({"subset"})
+_MAY_HAVE_MORE = frozenset({"in_order", "superset"})
+_ORDERED = frozenset({"exact", "in_order"})
+
+LARGEST = 4_000_000
+"""Pairs of an expected call and one that was made that are looked at, at most."""
+
+REASONS = 5
+"""Reasons that a message has; `details` has all, up to `LISTED` of each kind."""
+
+LISTED = 200
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """A call of the reference that was not made.
+
+    Attributes:
+        index: its place in the reference, from 0.
+        expected: the call, as a person would write it.
+        nearest: the place in the run's calls of the one that comes closest; None where there is none to that tool.
+        why: in what that one differs; empty where it would fit and stands elsewhere in the order, or is taken.
+        taken_by: the place in the reference of the call that `nearest` is paired with; None where it is free.
+    """
+
+    index: int
+    expected: str
+    nearest: int | None
+    why: tuple[Mismatch, ...]
+    taken_by: int | None
+
+
+class TrajectoryMatch(msgspec.Struct, frozen=True):
+    """What the comparison of a run's calls with a reference came to.
+
+    Attributes:
+        ok: whether the mode is content.
+        exercised: False for a vacuous pass.
+        pairs: places in the reference and in the run's calls.
+        missing: what the reference has and the run has not, whether the mode minds or not.
+        extra: places of the run's calls that the reference has not, whether the mode minds or not.
+        score: the share that is right, from 0 to 1: of the reference for `in_order` and `superset`, of the run's calls for `subset`, of
+            both for `exact` and `unordered`.
+    """
+
+    ok: bool
+    exercised: bool
+    pairs: tuple[tuple[int, int], ...]
+    missing: tuple[Missing, ...]
+    extra: tuple[int, ...]
+    score: float
+
+
+def match_trajectory(
+    reference: Sequence[CallPattern],
+    calls: Sequence[RecordedCall],
+    *,
+    mode: TrajectoryMode = "exact",
+    counted: Counted = "permitted",
+    parallel: Parallel = "listed",
+) -> TrajectoryMatch:
+    """Compare the calls of a run with a reference.
+
+    Args:
+        calls: as `calls_of` has them, in the order in which they were asked for.
+        counted: which calls these are, which says whose arguments are meant.
+
+    Raises:
+        UsageError: reference and run have more than `LARGEST` pairs of calls.
+    """
+    if len(reference) * len(calls) > LARGEST:
+        raise UsageError(f"{len(reference)} expected calls and {len(calls)} made ones are more than can be compared; check a part of them")
+
+    @cache
+    def fits(here: int, there: int) -> bool:
+        return reference[here].fits(calls[there], counted)
+
+    pairs = _paired(len(reference), calls, fits, mode, parallel)
+    held = dict(pairs)
+    extra = tuple(sorted(set(range(len(calls))) - set(held.values())))
+    missing = tuple(_missing(index, pattern, calls, counted, pairs, extra) for index, pattern in enumerate(reference) if index not in held)
+    ok = (mode in _MAY_LACK or not missing) and (mode in _MAY_HAVE_MORE or not extra)
+    vacuous = (mode in _MAY_HAVE_MORE and not reference) or (mode in _MAY_LACK and not calls)
+    return TrajectoryMatch(ok, not vacuous, tuple(pairs), missing, extra, _score(mode, len(reference), len(calls), len(pairs)))
+
+
+def _paired(expected: int, calls: Sequence[RecordedCall], fits: Fits, mode: TrajectoryMode, parallel: Parallel) -> Pairs:
+    if mode not in _ORDERED:
+        return most_pairs(expected, len(calls), fits)
+    if parallel == "listed":
+        return most_in_order(expected, len(calls), fits)
+    groups = [list(group) for _key, group in groupby(range(len(calls)), lambda there: (calls[there].member, calls[there].answer))]
+    return most_in_groups(expected, groups, fits)
+
+
+def _score(mode: TrajectoryMode, expected: int, made: int, paired: int) -> float:
+    match mode:
+        case "in_order" | "superset":
+            whole = expected
+        case "subset":
+            whole = made
+        case _:
+            whole, paired = expected + made, 2 * paired
+    return paired / whole if whole else 1.0
+
+
+def _missing(
+    index: int, pattern: CallPattern, calls: Sequence[RecordedCall], counted: Counted, pairs: Pairs, extra: Sequence[int]
+) -> Missing:
+    """With the nearest candidate: a free call before one that is taken, then the one with the fewest differences, then the closest by place."""
+    candidates = [there for there in extra if pattern.names(calls[there])]
+    if not candidates:
+        candidates = [there for _here, there in pairs if pattern.names(calls[there])]
+    if not candidates:
+        return Missing(index, str(pattern), None, (), None)
+    differences = {there: pattern.mismatches(calls[there], counted) for there in candidates}
+    nearest = min(candidates, key=lambda there: (len(differences[there]), abs(there - index)))
+    taken_by = next((here for here, there in pairs if there == nearest), None)
+    return Missing(index, str(pattern), nearest, tuple(differences[nearest]), taken_by)
+
+
+class Reference(Protocol):
+    """Recorded runs with a log of their own. A `Golden` is one."""
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Their ids, in order."""
+        ...
+
+    async def open_log(self) -> EventLog:
+        """The log, open."""
+        ...
+
+
+class Trajectory:
+    """An assertion and a scorer: the tool calls of a run are those of a reference.
+
+    Args:
+        reference: the calls in order, each as `CallPattern.of` takes it: a pattern, a tool's name for any arguments, or
+            `("refund", {"order": 7})`. `Trajectory.recorded` and `Trajectory.of_golden` take those of a run.
+        mode: see the table of this module.
+        arguments: how arguments are compared where a pattern and `tools` do not say: "exact", "superset", "subset" or "ignore".
+        tools: how those of single tools are, by name; see `ToolArguments`.
+        counted: which calls count; see `afk_es.evals.calls.Counted`.
+        subagents: those of its subagents' runs too, at every level.
+        parallel: whether the calls of one answer are in the order in which the model listed them, or in any.
+        threshold: from which score on `score` passes.
+
+    Raises:
+        UsageError: a mode that there is not, or a reference that is none.
+    """
+
+    def __init__(
+        self,
+        reference: Sequence[CallPattern | str | Mapping[str, Any] | Sequence[Any]],
+        *,
+        mode: TrajectoryMode = "exact",
+        arguments: ArgumentMatch = "exact",
+        tools: Mapping[str, ToolArguments] | None = None,
+        counted: Counted = "permitted",
+        subagents: bool = False,
+        parallel: Parallel = "listed",
+        threshold: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        for what, value, legal in (("mode", mode, MODES), ("arguments", arguments, MATCHES), ("parallel", parallel, get_args(Parallel))):
+            if value not in legal:
+                raise UsageError(f"{what}={value!r} is none of: {', '.join(legal)}")
+        if isinstance(reference, (str, Mapping)):
+            raise UsageError(f"a reference is a list of calls; for this one write [{reference!r:.80}]")
+        check_counted(counted)
+        self.name: str = name or f"trajectory {mode}"
+        self.reference: tuple[CallPattern, ...] = tuple(_said(CallPattern.of(each), arguments, tools or {}) for each in reference)
+        self.mode: TrajectoryMode = mode
+        self.counted: Counted = counted
+        self.subagents = subagents
+        self.parallel: Parallel = parallel
+        self.threshold = threshold
+
+    @classmethod
+    async def recorded(cls, log: EventLog, run_id: str, *more: str, **options: Any) -> Trajectory:
+        """One whose reference is the calls of a recorded run, or of several one after the other.
+
+        Args:
+            log: the open log that holds it.
+            options: as of `Trajectory`; `counted` and `subagents` say which calls of the reference count, too.
+        """
+        counted, subagents = options.get("counted", "permitted"), options.get("subagents", False)
+        calls = [call for each in (run_id, *more) for call in await calls_of(log, each, counted=counted, subagents=subagents)]
+        return cls(patterns_of(calls, counted=counted, agents=subagents), **options)
+
+    @classmethod
+    async def of_golden(cls, golden: Reference, **options: Any) -> Trajectory:
+        """One whose reference is the calls of a golden's runs, one after the other; options as of `recorded`."""
+        return await cls.recorded(await golden.open_log(), *golden.runs, **options)
+
+    async def check(self, evidence: Evidence) -> Verdict:
+        """Whether the run's calls are those of the reference."""
+        verdict = await self._verdict(evidence)
+        return msgspec.structs.replace(verdict, score=None)
+
+    async def score(self, evidence: Evidence) -> Verdict:
+        """How much of it is right, from 0 to 1; good enough from `threshold` on. At 1.0 that is what `check` says."""
+        verdict = await self._verdict(evidence)
+        good = verdict.passed if self.threshold >= 1.0 else (verdict.score or 0.0) >= self.threshold
+        return msgspec.structs.replace(verdict, passed=good)
+
+    async def _verdict(self, evidence: Evidence) -> Verdict:
+        calls = await calls_in(evidence, counted=self.counted, subagents=self.subagents)
+        try:
+            found = match_trajectory(self.reference, calls, mode=self.mode, counted=self.counted, parallel=self.parallel)
+        except UsageError as error:
+            return Verdict(self.name, False, str(error))
+        shown = found.extra if not found.ok else tuple(there for _here, there in found.pairs)
+        places = tuple(_place(calls[there], self.counted) for there in shown[:LISTED])
+        reasons = reasons_of(found, self.mode, calls, self.counted)
+        told = "; ".join([_summary(found, self.mode, len(self.reference), len(calls)), *reasons[:REASONS]])
+        more = f"; and {len(reasons) - REASONS} more" if len(reasons) > REASONS else ""
+        return Verdict(
+            self.name,
+            found.ok,
+            told + more,
+            found.exercised,
+            found.score,
+            places,
+            self._details(found, calls) if self.reference or calls else {},
+        )
+
+    def _details(self, found: TrajectoryMatch, calls: Sequence[RecordedCall]) -> dict[str, Any]:
+        return {
+            "mode": self.mode,
+            "counted": self.counted,
+            "reference": [str(pattern) for pattern in self.reference[:LISTED]],
+            "calls": [{"call": call_text(each, self.counted), "at": _place(each, self.counted)} for each in calls[:LISTED]],
+            "pairs": [list(pair) for pair in found.pairs[:LISTED]],
+            "missing": [plain(msgspec.to_builtins(each)) for each in found.missing[:LISTED]],
+            "extra": list(found.extra[:LISTED]),
+        }
+
+
+def _said(pattern: CallPattern, arguments: ArgumentMatch, tools: Mapping[str, ToolArguments]) -> CallPattern:
+    """The pattern with what the trajectory says of its tool."""
+    how = tools.get(pattern.tool)
+    if how is None:
+        return pattern.of_trajectory(arguments)
+    if isinstance(how, str):
+        if how not in MATCHES:
+            raise UsageError(f"tools[{pattern.tool!r}]={how!r} is none of: {', '.join(MATCHES)}")
+        return pattern.of_trajectory(how)
+    expected = pattern.arguments
+    if callable(how) and not isinstance(how, Mapping):
+        return replace(pattern, arguments=_Compared(how, expected))
+    if not isinstance(expected, Mapping):
+        return pattern.of_trajectory(arguments)
+    if isinstance(how, Mapping):
+        return replace(pattern, arguments={**expected, **how}, match=pattern.match or arguments)
+    return replace(pattern, arguments={name: expected[name] for name in how if name in expected}, match=pattern.match or "superset")
+
+
+class _Compared:
+    """A function of a call's arguments and the reference's, which waits for the first."""
+
+    def __init__(self, compare: Callable[[dict[str, Any], Any], object], expected: Any) -> None:
+        self._compare = compare
+        self._expected = expected
+        self.__name__ = getattr(compare, "__name__", "the comparison")
+
+    def __call__(self, actual: Any) -> object:
+        return self._compare(actual, self._expected)
+
+
+def _place(call: RecordedCall, counted: Counted) -> str:
+    return call.member.place(call.seq_as(counted))
+
+
+def _summary(found: TrajectoryMatch, mode: TrajectoryMode, expected: int, made: int) -> str:
+    if not found.exercised:
+        return f"nothing is required: the reference is empty, and {mode} allows other calls" if not expected else "no call was made"
+    paired = len(found.pairs)
+    return f"{paired} of {expected} expected calls were made" if expected else f"no call was expected, and {made or 'none'} made"
+
+
+def reasons_of(found: TrajectoryMatch, mode: TrajectoryMode, calls: Sequence[RecordedCall], counted: Counted = "permitted") -> list[str]:
+    """A sentence for each call that the mode minds: what is missing and why, then what is too much. None where all is well."""
+    reasons = []
+    if mode not in _MAY_LACK:
+        reasons += [_why_missing(each, mode, calls, counted) for each in found.missing]
+    if mode not in _MAY_HAVE_MORE:
+        reasons += [f"not expected: {call_text(calls[there], counted)} at {_place(calls[there], counted)}" for there in found.extra]
+    return reasons
+
+
+def _why_missing(each: Missing, mode: TrajectoryMode, calls: Sequence[RecordedCall], counted: Counted) -> str:
+    missed = f"expected call {each.index + 1}, {each.expected}, was not made"
+    if each.nearest is None:
+        return f"{missed}: no such tool was called"
+    nearest = calls[each.nearest]
+    there = f"{call_text(nearest, counted)} at {_place(nearest, counted)}"
+    if each.why:
+        return f"{missed}: nearest is {there}; {', '.join(map(str, each.why[:REASONS]))}"
+    if each.taken_by is not None:
+        return f"{missed}: {there} fits it, and is expected call {each.taken_by + 1}"
+    return f"{missed} there: {there} is it, in another order" if mode in _ORDERED else f"{missed}: nearest is {there}"
