@@ -66,8 +66,8 @@ _NEVER_THE_SAME: frozenset[str] = frozenset(
 )
 
 
-Hear = Callable[[Recording, AgentRunEvent], None]
-"""Told every event in the order of its log, before the entry that it becomes: for whoever folds a run beside comparing it."""
+Hear = Callable[[Recording, AgentRunEvent], bool]
+"""Told every event in the order of its log, for whoever folds a run beside comparing it; False leaves the event out of the entries."""
 
 
 class Entry:
@@ -137,7 +137,7 @@ async def entries(
     Args:
         after: begin behind this seq, which has to be the end of a step.
         subagents: put the runs of its subagents in where they are started.
-        hear: is told every event that is read, those of subagents' runs among them.
+        hear: is told every event that is read, those of subagents' runs among them, and may leave it out.
         root: the name that the outermost agent goes by here, so that an agent and the same under another name can be compared.
     """
     agent = rec.first.data["agent"]
@@ -151,8 +151,8 @@ async def entries(
 
     async for page in rec.pages(after=after):
         for event in page:
-            if hear is not None:
-                hear(rec, event)
+            if hear is not None and not hear(rec, event):
+                continue
             if calls and event.type not in _IN_PLACE and len(held) < BATCH_KEPT:
                 held.append(event)
                 continue

@@ -35,6 +35,9 @@ FINDINGS_KEPT = 500
 _OF_THE_AGENT = frozenset({"run_started", "instructions_resolved", "llm_called"})
 """Types that say again and again what an agent is; each difference is told once."""
 
+_INTENTS = frozenset({"llm_called", "tool_started", "compaction_started"})
+"""Types that a run which was taken over may have twice."""
+
 _CAUSES = frozenset({"limit_reached", "policy_decision", "llm_completed", "subagents_routed"})
 """Types that stand before others in the same place, as what these follow from."""
 
@@ -116,6 +119,7 @@ class Differences:
         """Of the entries that are looked at, by their id()."""
         self._more = 0
         self._any = False
+        self._doubted: tuple[set[tuple[str, int, str]], set[tuple[str, int, str]]] = (set(), set())
         self._ignored = Ignored(mode)
         self._position = 0
         self.same = 0
@@ -125,6 +129,7 @@ class Differences:
         old, new = Requests(), Requests()
         name = recorded.first.data["agent_name"]
         left, right = Side([recorded], hear=old.hear), Side([today], hear=new.hear, root=name)
+        self._doubted = old.doubted, new.doubted
         block: list[tuple[bool, Entry]] = []
         async for kind, one, other in aligned(left, right):
             if kind == "only_a" and one is not None:
@@ -140,9 +145,10 @@ class Differences:
             self._call(finding, gone, come)
         self._silence()
         self._found.sort(key=lambda each: each[0])
-        faults = {**old.faults, **new.faults}
+        faults, taken_over = {**old.faults, **new.faults}, old.taken_over | new.taken_over
         notes = [
             *self._ignored.notes(),
+            *[f"run {run_id} was taken over from a process that had died, which is not compared" for run_id in sorted(taken_over)],
             *[f"run {run_id} does not fold, so the rest of its requests was not compared: {fault}" for run_id, fault in faults.items()],
         ]
         return Compared([divergence for _rank, divergence in self._found], self._more, self.same, notes)
@@ -270,6 +276,7 @@ class Differences:
     def _unexplained(self, entries: list[Entry], recorded: bool) -> list[Entry]:
         """Those of them that are not the company of a call that is a finding of its own."""
         calls = self._recorded if recorded else self._today
+        doubted = self._doubted[0 if recorded else 1]
         left = []
         for entry in entries:
             event = entry.event
@@ -279,7 +286,8 @@ class Differences:
                 self._apart.add(event.data["run_id"])
             if event.type in ("llm_completed", "subagents_routed"):
                 self._answers(entry, None) if recorded else self._answers(None, entry)
-            if not calls.explains(entry):
+            again = event.type in _INTENTS and (event.run_id, event.step, event.data.get("tool_call_id", "")) in doubted
+            if not again and not calls.explains(entry):
                 left.append(entry)
         return left
 

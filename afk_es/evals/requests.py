@@ -20,6 +20,7 @@ from afk_es.evals.agent_changes import tool_changes
 from afk_es.evals.finding import Finding
 from afk_es.machine import AgentRunEvent, RunState, evolve, initial_state
 from afk_es.machine.requests import ModelRequest, model_request
+from afk_es.machine.state import ENDED
 from afk_es.machine.values import Message, digest_json
 
 ALIGNED_AT_MOST = 400
@@ -42,21 +43,27 @@ class Rebuilt(NamedTuple):
 class Requests:
     """The requests of all runs of one side. `hear` is for `entries` and `Side`.
 
+    It leaves out where a run was taken over because its process had died: that is nothing that the agent did.
+
     Attributes:
         faults: per run whose events do not fold, why not; from there on it has no requests.
+        taken_over: runs that were.
+        doubted: calls that a crash left in doubt, as run, step and call id ("" of a model's); they may have been started twice.
     """
 
     def __init__(self) -> None:
         self.faults: dict[str, InvariantError] = {}
+        self.taken_over: set[str] = set()
+        self.doubted: set[tuple[str, int, str]] = set()
         self._states: dict[str, RunState] = {}
         self._compactions: dict[str, int] = {}
         self._rebuilt: dict[tuple[str, int], Rebuilt] = {}
 
-    def hear(self, rec: Recording, event: AgentRunEvent) -> None:
-        """Take in the next event of a run."""
+    def hear(self, rec: Recording, event: AgentRunEvent) -> bool:
+        """Take in the next event of a run; False for one that is not to be compared."""
         run_id = rec.run_id
         if run_id in self.faults:
-            return
+            return True
         state = self._states.get(run_id)
         if state is None:
             state = initial_state(run_id, rec.thread_id, rec.history())
@@ -64,13 +71,20 @@ class Requests:
             after = evolve(state, event)
         except InvariantError as error:
             self.faults[run_id] = error
-            return
+            return True
         if event.type == "llm_called":
             request = model_request(state, event.data["model_index"])
             self._rebuilt[run_id, event.seq] = Rebuilt(request, self._compactions.get(run_id, 0), event.data["request_hash"])
         elif event.type == "thread_compacted" and "cut" in event.data:
             self._compactions[run_id] = self._compactions.get(run_id, 0) + 1
         self._states[run_id] = after
+        if event.type == "effect_in_doubt":
+            self.doubted.add((run_id, event.step, event.data.get("tool_call_id", "")))
+            return run_id not in self.taken_over
+        if event.type == "run_started" and event.seq > 1 and state.status not in ENDED and "agent" not in event.data:
+            self.taken_over.add(run_id)
+            return False
+        return True
 
     def take(self, run_id: str, seq: int) -> Rebuilt | None:
         """The request of that `llm_called`, once; None where the run does not fold up to there."""
