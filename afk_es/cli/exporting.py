@@ -34,7 +34,9 @@ _NAMES: dict[Target, str] = {"db": "{}.db", "golden": "{}.golden.jsonl", "pytest
     "-o", "--output", "target", metavar="FILE", help="Where to; default stdout, for db, golden and pytest a file named after the run."
 )
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
-@click.option("--agent", metavar="MODULE:AGENT", help="For pytest: the agent that the test runs; default the one here that has the run's name.")
+@click.option(
+    "--agent", metavar="MODULE:AGENT", help="For pytest: the agent that the test runs; default the one here that has the run's name."
+)
 @click.option("--mode", type=click.Choice(get_args(MatchMode)), help="For golden and pytest: how much has to be the same; default strict.")
 @common_options
 @click.pass_obj

@@ -21,7 +21,6 @@ from afk_es.cli.places import redacted, write_facts, write_lines
 from afk_es.cli.reading import Name, parse_name, reading
 from afk_es.cli.redacting import redaction_options
 from afk_es.clock import SystemClock
-from afk_es.debugger.expression import parse
 from afk_es.debugger.naming import named_run
 from afk_es.errors import ConfigurationError, UsageError
 from afk_es.evals.policy_changes import PolicyWhatIf, RunWhatIf
@@ -41,10 +40,8 @@ _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 @click.argument("target", metavar="MODULE:POLICY")
 @click.argument("names", metavar="[RUN]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All runs of the log: the default where no RUN is named.")
-@click.option(
-    "--agent", "agents", multiple=True, metavar="NAME", help="Only runs of this agent, or of agents that fit a glob; may be repeated."
-)
-@click.option("--state", "states", type=click.Choice(_STATES), multiple=True, help="Only runs in this state; may be repeated.")
+@click.option("--agent", metavar="NAME", help="Only runs of this agent, or of agents that fit a glob.")
+@click.option("--state", type=click.Choice(_STATES), help="Only runs in this state.")
 @click.option("--thread", "thread_id", metavar="ID", help="Only runs of this thread.")
 @click.option("--since", metavar="WHEN", help="Only runs that began then or later: a date, a time, or how long ago, such as 12h, 7d or 4w.")
 @click.option("--where", metavar="EXPR", help="Only runs in which this holds somewhere; see `afk-es find --names`.")
@@ -78,7 +75,7 @@ def policy(
     """
     selection = _selection(**chosen)
     location, wanted = _located(invocation, names)
-    if wanted and (everything or not selection.everything):
+    if wanted and (everything or selection != RunSelection(subagents=True)):
         raise UsageError("a RUN is named, so there is nothing to select; leave out the options, or the RUN")
     found = asyncio.run(_ask(invocation, location, _policy(target), wanted or selection, redaction))
     if invocation.format == "json":
@@ -102,12 +99,8 @@ def _plain(found: PolicyWhatIf) -> dict[str, Any]:
     return data
 
 
-def _selection(
-    agents: tuple[str, ...], states: tuple[str, ...], thread_id: str | None, since: str | None, where: str | None
-) -> RunSelection:
-    return RunSelection(
-        agents, states, thread_id, _moment(since) if since is not None else None, parse(where) if where is not None else None
-    )
+def _selection(since: str | None, **chosen: Any) -> RunSelection:
+    return RunSelection(**chosen, since=_moment(since) if since is not None else None, subagents=True)
 
 
 def _moment(text: str) -> dt.datetime:

@@ -58,7 +58,7 @@ async def policy_what_if(
     """
     trial = _Trial(log, TriedPolicy.of(policy), progress, on_run)
     if runs is None or isinstance(runs, RunSelection):
-        await trial.selected(runs or RunSelection())
+        await trial.selected(runs or RunSelection(subagents=True))
     else:
         await trial.named(runs)
     return trial.sums.answer(log.location)
@@ -80,16 +80,17 @@ class _Trial:
     async def selected(self, selection: RunSelection) -> None:
         """All runs of a selection. They come the newest first: forks before what they were forked from, children before their parents."""
         waiting: dict[str, set[str]] = {}
+        left = selection.newest
         async for record in all_runs(self.log, thread_id=selection.thread_id):
-            admitted = await selection.admits(self.log, record)
+            admitted = left != 0 and await selection.admits(self.log, record)
+            left = left - 1 if admitted and left is not None else left
             root = record.run_id if record.parent_run_id is None else await self._root(record.run_id)
-            if root != record.run_id:
-                if admitted and not selection.everything:
-                    waiting.setdefault(root, set()).add(record.run_id)
-                continue
-            wanted = waiting.pop(root, set()) | ({root} if admitted else set())
-            if wanted:
+            if admitted:
+                waiting.setdefault(root, set()).add(record.run_id)
+            if root == record.run_id and (wanted := waiting.pop(root, None)) is not None:
                 await self._family(root, wanted, await origins(self.log, root, record.thread_id, record.forked_from))
+            if left == 0 and not waiting:
+                return
         for root, wanted in waiting.items():
             await self._family(root, wanted)
 

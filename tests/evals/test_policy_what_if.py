@@ -28,7 +28,6 @@ from afk_es.agents import (
 )
 from afk_es.clock import SeededIds, SimulatedClock
 from afk_es.core import EditDecision, EditToolResult, Runner
-from afk_es.debugger.expression import parse
 from afk_es.errors import ConfigurationError, RunNotFoundError, UsageError
 from afk_es.evals import PolicyWhatIf, RunSelection, policy_what_if
 from afk_es.log.sqlite import SqliteEventLog
@@ -432,12 +431,14 @@ class TestWhichRuns:
             return (await what_if(runner, PolicyEngine(), runs=RunSelection(**given))).runs
 
         assert await runs() == 2
-        assert await runs(agents=("cl*",)) == 1
-        assert await runs(states=("failed", "crashed")) == 0
-        assert await runs(states=("completed",)) == 2
+        assert await runs(agent="cl*") == 1
+        assert await runs(state="failed") == 0
+        assert await runs(state="completed") == 2
         assert await runs(thread_id="t1") == 1
+        assert await runs(newest=1) == 1
+        assert await runs(newest=0) == 0
         assert await runs(since=now + dt.timedelta(seconds=1)) == 0
-        assert await runs(where=parse('tool = "pay"')) == 1
+        assert await runs(where='tool = "pay"') == 1
         assert (await what_if(runner, PolicyEngine(), runs=[first.run_id])).decisions == 8
         with pytest.raises(RunNotFoundError, match="run_nowhere"):
             await what_if(runner, PolicyEngine(), runs=["run_nowhere"])
@@ -450,8 +451,10 @@ class TestWhichRuns:
         result = await runner.run(agent(script, pay, name="boss", subagents=[below]), user_message="go")
         (child,) = [event.data["run_id"] for event in await runner.log.read(result.run_id) if event.type == "subagent_started"]
         assert (await what_if(runner, PolicyEngine(), runs=[result.run_id])).runs == 2
-        assert (await what_if(runner, PolicyEngine(), runs=RunSelection(agents=("boss",)))).runs == 2
-        for which in ([child], RunSelection(agents=("helper",)), RunSelection(thread_id=(await runner.log.read(child))[0].thread_id)):
+        assert (await what_if(runner, PolicyEngine(), runs=RunSelection(agent="boss"))).runs == 2
+        own_thread = (await runner.log.read(child))[0].thread_id
+        assert (await what_if(runner, PolicyEngine(), runs=RunSelection(agent="helper"))).runs == 0
+        for which in ([child], RunSelection(agent="helper", subagents=True), RunSelection(thread_id=own_thread, subagents=True)):
             seen = await what_if(runner, denying(of_tool("pay")), runs=which)
             assert (seen.runs, seen.decisions, seen.exact, seen.bounded) == (1, 3, 0, 3)
 

@@ -31,10 +31,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"accept what differs from goldens: {', '.join(MEANINGS)} (with commas), or all; never in CI, never with xdist",
     )
     group.addoption(
-        "--golden-report", metavar="PATH", help="write what came of the goldens to a file: .json, .html, .xml (JUnit), anything else as text"
+        "--golden-report",
+        metavar="PATH",
+        help="write what came of the goldens to a file: .json, .html, .xml (JUnit), anything else as text",
     )
     parser.addini("golden_dir", "directory of goldens, beside each test file (default: goldens)", default="goldens")
-    parser.addini("golden_mode", f"how goldens are compared: {', '.join(_MODES)} (default: as each was recorded, new ones strict)", default="")
+    parser.addini(
+        "golden_mode", f"how goldens are compared: {', '.join(_MODES)} (default: as each was recorded, new ones strict)", default=""
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
