@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from afk_es.evals.criteria import Assertion, Scorer
     from afk_es.evals.datasets import load_cases
     from afk_es.evals.divergence import Divergence, Place
+    from afk_es.evals.eval_suite import EvalSuite
     from afk_es.evals.evidence import Evidence
     from afk_es.evals.golden import Golden
     from afk_es.evals.golden_store import GoldenStore
@@ -55,6 +56,7 @@ __all__ = [
     "EvalCase",
     "EvalCaseResult",
     "EvalProgress",
+    "EvalSuite",
     "EvalSuiteConfig",
     "EvalSuiteResult",
     "Evidence",
@@ -124,6 +126,7 @@ _HOMES = {
     "load_cases": "afk_es.evals.datasets",
     "Divergence": "afk_es.evals.divergence",
     "Place": "afk_es.evals.divergence",
+    "EvalSuite": "afk_es.evals.eval_suite",
     "Evidence": "afk_es.evals.evidence",
     "Golden": "afk_es.evals.golden",
     "GoldenStore": "afk_es.evals.golden_store",
