@@ -51,6 +51,10 @@ EXPORTS = {
     "afk_es.redaction": "MARK MOST_VALUES Redaction SECRET_NAMES SHORTEST_VALUE redacted",
     "afk_es.debugger.plain": "COMMANDS Command Console Reply completions execute help_lines",
     "afk_es.debugger.exchange": "FORMS ImportReport Imported export_run export_text import_files",
+    "afk_es.evals": """
+        CheckReport CheckedRun Divergence DivergenceClass Evidence Golden LeftOver MatchMode Place Verdict check_golden check_golden_sync
+        compare_with_golden report_lines
+    """,
     "afk_es.telemetry": "ConsoleSink Delivery Exported JsonSink Redaction SINKS TelemetrySink export_run sink_of",
     "afk_es.llms": """
         BuiltModel ChatModel Failure Image LLMBuilder LLMCancelledError LLMCapabilityError LLMCircuitOpenError LLMConfigurationError LLMError

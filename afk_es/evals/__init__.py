@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     )
     from afk_es.evals.assertion_data import assertion_from, assertions_from, register_assertion
     from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
+    from afk_es.evals.check_text import report_lines
+    from afk_es.evals.checking import check_golden, check_golden_sync, compare_with_golden
     from afk_es.evals.criteria import Assertion, Scorer
     from afk_es.evals.datasets import load_cases
-    from afk_es.evals.divergence import Divergence, Place
+    from afk_es.evals.divergence import Divergence, DivergenceClass, MatchMode, Place
     from afk_es.evals.eval_suite import EvalSuite
     from afk_es.evals.evidence import Evidence
     from afk_es.evals.golden import Golden
@@ -50,6 +52,7 @@ __all__ = [
     "Contains",
     "Decision",
     "Divergence",
+    "DivergenceClass",
     "Equals",
     "EqualsExpected",
     "EvalBudget",
@@ -68,6 +71,7 @@ __all__ = [
     "GoldenStore",
     "JsonPathEquals",
     "LeftOver",
+    "MatchMode",
     "Matches",
     "MaxSteps",
     "NoTool",
@@ -89,11 +93,15 @@ __all__ = [
     "arun_suite",
     "assertion_from",
     "assertions_from",
+    "check_golden",
+    "check_golden_sync",
+    "compare_with_golden",
     "load_cases",
     "pass_all_k",
     "pass_at_k",
     "policy_what_if",
     "register_assertion",
+    "report_lines",
     "run_suite",
     "wilson_interval",
     "write_golden",
@@ -121,10 +129,16 @@ _HOMES = {
     "CheckReport": "afk_es.evals.check_report",
     "CheckedRun": "afk_es.evals.check_report",
     "LeftOver": "afk_es.evals.check_report",
+    "report_lines": "afk_es.evals.check_text",
+    "check_golden": "afk_es.evals.checking",
+    "check_golden_sync": "afk_es.evals.checking",
+    "compare_with_golden": "afk_es.evals.checking",
     "Assertion": "afk_es.evals.criteria",
     "Scorer": "afk_es.evals.criteria",
     "load_cases": "afk_es.evals.datasets",
     "Divergence": "afk_es.evals.divergence",
+    "DivergenceClass": "afk_es.evals.divergence",
+    "MatchMode": "afk_es.evals.divergence",
     "Place": "afk_es.evals.divergence",
     "EvalSuite": "afk_es.evals.eval_suite",
     "Evidence": "afk_es.evals.evidence",

@@ -169,9 +169,7 @@ class Differences:
             self._request(one, other, old, new)
 
     def _changed(self, one: Entry, other: Entry) -> None:
-        if one.event.type == "run_started":
-            self._agents(one, other)
-        told = False
+        told = one.event.type == "run_started" and self._agents(one, other)
         for finding in event_findings(one, other, self._version):
             told = True
             self._explain(one, other, finding)
@@ -192,16 +190,18 @@ class Differences:
         self._told.add(key)
         return True
 
-    def _agents(self, one: Entry, other: Entry) -> None:
+    def _agents(self, one: Entry, other: Entry) -> bool:
+        """Compare the agents that two runs begin with; whether they differ."""
         recorded, today = one.event.data.get("agent"), other.event.data.get("agent")
         if recorded is None or today is None:
-            return
+            return False
         for finding in agent_changes(recorded, today):
             if self._is_news(other, finding):
                 self._add(finding, one, other)
             if finding.field.startswith("models[") and finding.field.endswith((".model", ".provider")):
                 # Every request repeats it.
                 self._is_news(other, msgspec.structs.replace(finding, field=finding.field.rpartition(".")[2]))
+        return bool(recorded != today)
 
     def _explain(self, recorded: Entry, today: Entry, finding: Finding) -> None:
         """Note what follows from this finding, and is told of with it: a message that differs later, a call that is not let through."""

@@ -167,7 +167,9 @@ class Golden(msgspec.Struct, frozen=True):
         except (OSError, UsageError):
             return False
         same = msgspec.structs.replace(there.header, recorded=self.header.recorded, digest=self.header.digest)
-        return not there.edited and same == self.header and facts_digest(there.facts) == facts_digest(self.facts)
+        if there.edited or same != self.header or facts_digest(there.facts) != facts_digest(self.facts):
+            return False
+        return there.text().encode() == target.read_bytes()
 
     async def open_log(self) -> MemoryEventLog:
         """An open log in memory with all its runs, under the ids of the file. It is the caller's to close.

@@ -13,10 +13,11 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from afk_es.debugger.exchange.golden_facts import SUFFIX
 from afk_es.debugger.exchange.writing import replacing
 from afk_es.errors import UsageError
 from afk_es.evals.divergence import MatchMode
-from afk_es.evals.golden import SUFFIX, Golden
+from afk_es.evals.golden import Golden
 from afk_es.log import EventLog
 from afk_es.redaction import Redaction
 

@@ -12,17 +12,20 @@ import msgspec
 
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.core import Runner, RunnerConfig
+from afk_es.debugger.exchange.golden_facts import SUFFIX
 from afk_es.errors import AfkError
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.check_text import report_lines, verdict_text
 from afk_es.evals.checking import RunnerFactory, check_golden
 from afk_es.evals.divergence import MatchMode
-from afk_es.evals.golden import SUFFIX, Golden
+from afk_es.evals.golden import Golden
 from afk_es.evals.golden_store import file_stem
-from afk_es.evals.golden_updates import check_may_update, in_ci, of_report
+from afk_es.evals.golden_updates import UpdateCategory, check_may_update, in_ci, of_report
 from afk_es.evals.live_recording import Said, record_live, said_in
 from afk_es.evals.plugin.said import said_otherwise
 from afk_es.evals.plugin.uses import Came, GoldenUse
+from afk_es.evals.recorded_config import recorded_config
+from afk_es.evals.rewriting import rewritten
 from afk_es.log.memory import MemoryEventLog
 from afk_es.machine.events import SCHEMA_VERSION
 
@@ -100,14 +103,15 @@ async def came_of(asked: Asked, update: frozenset[str]) -> Answer:
         if _clashes(golden, asked):
             return _unusable(asked, f"it is the golden {golden.name!r}, which differs in upper and lower case only: rename one of them")
         report = await _checked(asked, golden)
-        category = of_report(report)
-        if category is not None and category[0] == "behaviour" and "behaviour" in update:
+        # What is written otherwise today is not looked for where nobody would write it anew.
+        category = _category(report, golden, asked) if update else None
+        if category == "behaviour" and category in update:
             said = [asked.said] if asked.said is not None else await said_in(golden)
-            return await _recorded(asked, asked.runner(golden.config()), said, golden.mode, "behaviour")
-        if report.ok and "representation" in update and _stale(golden, asked):
-            return _rewritten(asked, golden, report)
+            return await _recorded(asked, asked.runner(recorded_config(golden)), said, golden.mode, category)
+        if category == "representation" and category in update:
+            return await _rewritten(asked, golden, report)
     except (AfkError, OSError) as error:
-        return _unusable(asked, str(error))
+        return _unusable(asked, str(error).replace(str(asked.path), asked.shown))
     return _answer(asked, report.outcome, report)
 
 
@@ -139,17 +143,28 @@ async def _recorded(asked: Asked, runner: Runner, said: Sequence[Said], mode: Ma
     return _answer(asked, "new" if category == "new" else "updated", report, category=category, state=result.state)
 
 
-def _stale(golden: Golden, asked: Asked) -> bool:
-    """Whether the file would be written in another way today, though it says the same."""
-    if golden.edited or golden.name != asked.called or golden.header.recorded.event_schema < SCHEMA_VERSION:
-        return True
-    return golden.text().encode() != asked.path.read_bytes()
+def _category(report: CheckReport, golden: Golden, asked: Asked) -> UpdateCategory | None:
+    """In which category the golden is to be updated; None where it is not."""
+    found = of_report(report)
+    if found is not None:
+        return found[0]
+    stale = golden.edited or golden.name != asked.called or golden.header.recorded.event_schema < SCHEMA_VERSION
+    return "representation" if stale or golden.text().encode() != asked.path.read_bytes() else None
 
 
-def _rewritten(asked: Asked, golden: Golden, report: CheckReport) -> Answer:
+async def _rewritten(asked: Asked, golden: Golden, report: CheckReport) -> Answer:
+    """The same in today's writing: the file's own words where they pass, those of its replay where only the engine has others."""
     check_may_update(os.environ)
+    if not report.ok:
+        golden = await rewritten(
+            golden, asked.agent, policy_engine=asked.policy_engine, config=asked.config, runner_factory=asked.runner_factory
+        )
+        report = await _checked(asked, golden)
+        if not report.ok:
+            return _unusable(asked, "written anew, the golden would not say the same; record it anew with --golden-update=behaviour")
     header = msgspec.structs.replace(golden.header, name=asked.called)
-    msgspec.structs.replace(golden, header=header).write(asked.path)
+    golden = msgspec.structs.replace(golden, header=header)
+    golden.write(asked.path)
     return _answer(asked, "updated", report, category="representation")
 
 

@@ -64,7 +64,7 @@ def _write_failed(terminal: pytest.TerminalReporter, session: GoldenSession, fai
             rest = f" and {len(others) - _MOST_NAMES} more" if len(others) > _MOST_NAMES else ""
             terminal.write_line(f"  the same in {named}{rest}")
         for text, tone in use.lines:
-            terminal.write_line(f"  {text}", **_MARKUP.get(tone, {}))
+            terminal.write_line(f"  {text}".rstrip(), **_MARKUP.get(tone, {}))
         terminal.write_line("")
     if len(alike) > _MOST_DIVERGENCES:
         terminal.write_line(f"and {len(alike) - _MOST_DIVERGENCES} other divergences; --golden-report=PATH has them all")
