@@ -104,10 +104,12 @@ class CallNames:
         if "tool_call_ids" in data:
             found["tool_call_ids"] = [self.name(each) for each in data["tool_call_ids"]]
         if isinstance(call_id := data.get("tool_call_id"), str):
-            ticket = data.get("ticket_id")
-            found["tool_call_id"] = self._of_tickets.get(ticket, self.name(call_id)) if isinstance(ticket, str) else self.name(call_id)
+            found["tool_call_id"] = self.name(call_id)
             if event.type == "tool_deferred":
                 self._of_tickets[data["ticket_id"]] = found["tool_call_id"]
+            elif event.type in ("tool_background_resolved", "tool_background_failed"):
+                # It may be of a step long ago, and its id another call's by now.
+                found["tool_call_id"] = self._of_tickets.get(data["ticket_id"], found["tool_call_id"])
         return found
 
     def name(self, call_id: str) -> str:

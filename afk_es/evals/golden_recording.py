@@ -129,7 +129,7 @@ class _Reader:
             head = await self._log.head(name)
             positions[name] = head.last_position if head is not None else 0
         last = main.run_id
-        order = sorted(known, key=lambda name: (name == last, positions[name]))
+        order = _behind_what_they_follow(known, sorted(known, key=lambda name: (name == last, positions[name])))
         return [(known[name], name == last or (thread and not _only_compacts(known[name].events))) for name in order]
 
     async def add_children(self, parent: Chosen, root: str, found: list[Chosen]) -> None:
@@ -149,6 +149,24 @@ class _Reader:
             await self.add_children(child, root, found)
             found.append(child)
             _bound(found)
+
+
+def _behind_what_they_follow(known: dict[str, Chosen], order: list[str]) -> list[str]:
+    """The runs in this order, but each behind those whose turns it saw: one that was followed while it lay interrupted ended after its follower."""
+    found: dict[str, None] = {}
+    waiting = list(reversed(order))
+    opened: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        before = [ref["run_id"] for ref in known[name].events[0].data.get("history", []) if ref["run_id"] not in found]
+        if before and name not in opened:
+            opened.add(name)
+            waiting += [name, *reversed(before)]
+        else:
+            found[name] = None
+    return list(found)
 
 
 def _only_compacts(events: list[AgentRunEvent]) -> bool:
