@@ -177,15 +177,15 @@ class _Check:
         self._reason = self._reason or reason
 
     async def _left(self, log: EventLog, compared: Compared, replay: Replayed) -> None:
-        """Answers that nobody asked for, and what had none, where no divergence tells of them yet."""
+        """Answers that nobody asked for, and what had none, where no divergence of that class tells of them yet."""
         for left in replay.leftovers:
             place = _place(await _event(log, left.run_id, left.seq))
             self._leftovers.append(LeftOver(place, left.what))
-            if not any(_tells_of(each.recorded, place) for each in compared.divergences):
+            if not any(each.kind == "missing" and _tells_of(each.recorded, place) for each in compared.divergences):
                 _insert(compared.divergences, _leftover(left, place), lambda each: each.recorded, place)
         for asked in replay.unanswered:
             place = _place(await _event(log, asked.run_id, asked.seq))
-            if not any(_tells_of(each.today, place) for each in compared.divergences):
+            if not any(each.kind == "extra" and _tells_of(each.today, place) for each in compared.divergences):
                 _insert(compared.divergences, _unanswered(asked, place), lambda each: each.today, place)
 
     def report(self, duration_s: float, *, served: bool) -> CheckReport:

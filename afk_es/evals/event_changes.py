@@ -83,9 +83,11 @@ def _is_newer(one: str, other: str) -> bool:
 
 def is_quiet(entry: Entry) -> bool:
     """Whether the entry, where only one side has it, is the company of something else."""
-    if entry.event.type == "policy_decision":
-        return entry.event.data.get("event_type") == "llm_before_execute" and entry.event.data["action"] == "allow"
-    return entry.event.type in _QUIET
+    kind, data = entry.event.type, entry.event.data
+    if kind == "policy_decision":
+        return data.get("event_type") == "llm_before_execute" and data["action"] == "allow"
+    # A replay that has no answer to give lays its run down so.
+    return kind in _QUIET or (kind == "control_requested" and data.get("origin") == "replay")
 
 
 def event_findings(recorded: Entry, today: Entry, version: str) -> Iterator[Finding]:
@@ -163,7 +165,8 @@ def ended_as(entry: Entry) -> str:
 
 def limit_finding(recorded: Entry | None, today: Entry | None) -> Finding:
     """That a limit was hit on one side, or another one, or at another value."""
-    facts = [None if entry is None else {key: entry.facts.get(key) for key in ("limit", "maximum", "used")} for entry in (recorded, today)]
+    keys = ("limit", "maximum", "used")
+    facts = [None if entry is None else {key: entry.event.data.get(key) for key in keys} for entry in (recorded, today)]
     name = next(fact["limit"] for fact in reversed(facts) if fact is not None)
     message = f"the limit {name} is hit today, and was not" if recorded is None else f"the limit {name} was hit"
     return Finding("limit", "limit", f"limits.{name}", facts[0], facts[1], message)
