@@ -98,14 +98,17 @@ def _unique_keys_loader() -> Any:
     import yaml
 
     def mapping(loader: Any, node: Any) -> dict[Any, Any]:
-        loader.flatten_mapping(node)
-        found: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
+        own: set[Any] = set()
+        for key_node, _value in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = loader.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable) or key in found:
+            if not isinstance(key, Hashable) or key in own:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice, or is none", key_node.start_mark)
-            found[key] = loader.construct_object(value_node, deep=True)
-        return found
+            own.add(key)
+        # What a merge (<<) brings stands first, so that the mapping's own keys hold.
+        loader.flatten_mapping(node)
+        return {loader.construct_object(key, deep=True): loader.construct_object(value, deep=True) for key, value in node.value}
 
     loader: Any = type("UniqueKeysLoader", (yaml.SafeLoader,), {})
     # Dates would be no JSON; they stay the text that the file has.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from afk_es.evals.assertion_data import assertions_from
 from afk_es.evals.dataset_files import Row, rows_of
 from afk_es.evals.models import EvalCase
 from afk_es.evals.paths import MISSING, path_steps, value_at
+
+Source = tuple[str | int, ...] | list[str | tuple[str | int, ...]]
+"""Where a field stands in a row of another form: a path, or texts and paths that are joined."""
 
 FIELDS = (
     "name",
@@ -51,8 +55,9 @@ def load_cases(
 
     Args:
         agent: who runs the cases; or agents by name, of which each row names one as "agent".
-        fields: for rows of another form, where each field stands in them, as a path: `{"user_message": "traj[1].content"}`. What is not
-            named there is left alone; a field whose path leads nowhere is as if it were not there.
+        fields: for rows of another form, where each field stands in them, as a path: `{"user_message": "traj[1].content"}`; or a text
+            with paths in braces: `{"name": "{task_id}-{trial}"}`. What is not named there is left alone; a field whose path leads
+            nowhere is as if it were not there.
 
     Raises:
         ConfigurationError: the path or the arguments at once; a row that is no case when it is reached. The message names file, line or
@@ -64,9 +69,7 @@ def load_cases(
     return _cases(source, rows_of(source), agent, where)
 
 
-def _cases(
-    source: Path, rows: Iterator[Row], agent: Agent | Mapping[str, Agent], where: dict[str, tuple[str | int, ...]] | None
-) -> Iterator[EvalCase]:
+def _cases(source: Path, rows: Iterator[Row], agent: Agent | Mapping[str, Agent], where: dict[str, Source] | None) -> Iterator[EvalCase]:
     seen: dict[str, str] = {}
     for number, (place, row) in enumerate(rows, 1):
         if not isinstance(row, dict):
@@ -118,10 +121,10 @@ def _checked(place: str, row: dict[Any, Any], agent: Agent | Mapping[str, Agent]
     return dict(row)
 
 
-def _picked(row: dict[str, Any], where: dict[str, tuple[str | int, ...]]) -> dict[str, Any]:
-    found = {field: value_at(row, steps) for field, steps in where.items()}
+def _picked(row: dict[str, Any], where: dict[str, Source]) -> dict[str, Any]:
     data: dict[str, Any] = {}
-    for field, value in found.items():
+    for field, source in where.items():
+        value = _found(row, source)
         head, _dot, key = field.partition(".")
         if value is MISSING:
             continue
@@ -132,17 +135,31 @@ def _picked(row: dict[str, Any], where: dict[str, tuple[str | int, ...]]) -> dic
     return data
 
 
-def _mapping(fields: Mapping[str, str] | None) -> dict[str, tuple[str | int, ...]] | None:
+def _found(row: dict[str, Any], source: Source) -> Any:
+    if isinstance(source, tuple):
+        return value_at(row, source)
+    values = [part if isinstance(part, str) else value_at(row, part) for part in source]
+    return MISSING if any(value is MISSING for value in values) else "".join(map(str, values))
+
+
+def _source(path: str) -> Source:
+    if "{" not in path:
+        return path_steps(path)
+    # Of "{task_id}-{trial}", every second piece stood in braces.
+    return [piece if number % 2 == 0 else path_steps(piece) for number, piece in enumerate(re.split(r"\{([^{}]*)\}", path))]
+
+
+def _mapping(fields: Mapping[str, str] | None) -> dict[str, Source] | None:
     if fields is None:
         return None
-    where = {}
+    where: dict[str, Source] = {}
     for field, path in fields.items():
         head, dot, key = str(field).partition(".")
         if head not in (*FIELDS, "agent") or (dot and (head not in ("context", "metadata", "budget") or not key)):
             raise ConfigurationError(
                 f"fields: {field!r} is no field of a case; there are {', '.join(FIELDS)}, and keys as 'metadata.topic' or 'context.user'"
             )
-        where[str(field)] = path_steps(path)
+        where[str(field)] = _source(path)
     return where
 
 

@@ -459,7 +459,7 @@ class ControlRequested(TypedDict):
     action: Literal["pause", "resume", "cancel", "interrupt"]
     reason: str | None
     origin: str
-    """`handle`, or the name of whoever asked from outside."""
+    """`handle`, `guard`, or the name of whoever asked from outside."""
     letter: NotRequired[int]
 
 

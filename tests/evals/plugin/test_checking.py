@@ -58,7 +58,9 @@ def test_a_changed_prompt_fails_with_the_first_divergence_and_no_traceback(proje
 def test_a_missing_golden_fails_and_says_how_it_comes_to_be(project: Project) -> None:
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*there is no golden test_pays; record it by one live run: pytest --golden-update=new", "goldens: 1 missing"])
+    result.stdout.fnmatch_lines(
+        ["*there is no golden test_pays; record it by one live run: pytest --golden-update=new", "goldens: 1 missing"]
+    )
     assert (project.goldens(), project.asked) == ([], 0)
     project.write(test_desk=project_test("golden.check(agent)"))
     project.run(NEW).stdout.fnmatch_lines(["*afk-es golden record RUN -o goldens/test_desk/test_pays.golden.jsonl"])
@@ -137,7 +139,9 @@ def test_a_thread_and_a_secret_of_the_message_are_no_divergence(project: Project
 
 
 def test_an_agent_that_is_another_each_time_is_not_recorded(project: Project) -> None:
-    project.change('instructions="Be kind."', "instructions=lambda context: f'You have been asked {len(ASKED.read_text()) if ASKED.exists() else 0}'")
+    project.change(
+        'instructions="Be kind."', "instructions=lambda context: f'You have been asked {len(ASKED.read_text()) if ASKED.exists() else 0}'"
+    )
     result = project.run(NEW)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*was not recorded: offline, the agent does not do again what it has just done"])

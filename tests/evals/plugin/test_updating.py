@@ -40,7 +40,9 @@ def test_behaviour_is_recorded_anew_live_and_new_alone_does_not_accept_it(record
     assert (contents(recorded), recorded.asked) == (before, asked)
     result = recorded.run("--golden-update=behaviour")
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["updated (behaviour)  goldens/test_desk/test_pays.golden.jsonl, a run that completed", "goldens: 2 updated"])
+    result.stdout.fnmatch_lines(
+        ["updated (behaviour)  goldens/test_desk/test_pays.golden.jsonl, a run that completed", "goldens: 2 updated"]
+    )
     assert recorded.asked == 2 * asked
     changed = contents(recorded)
     assert all(b"Be rude." in changed[name] and b"Be kind." not in changed[name] for name in before)
@@ -79,7 +81,9 @@ def test_a_golden_that_went_along_with_its_renamed_test_gets_the_name(recorded: 
 
 
 def test_unused_goldens_are_named_and_deleted_when_that_is_asked_for(recorded: Project) -> None:
-    recorded.write(test_desk=TWO.replace("test_pays_more(golden)", "test_nothing()").replace("golden.run(agent, user_message=\"Hello, hello\")", "pass"))
+    recorded.write(
+        test_desk=TWO.replace("test_pays_more(golden)", "test_nothing()").replace('golden.run(agent, user_message="Hello, hello")', "pass")
+    )
     result = recorded.run()
     result.stdout.fnmatch_lines([
         "unused  goldens/test_desk/test_pays_more.golden.jsonl", "*--golden-update=unused deletes them", "goldens: 1 passed, 1 unused"
@@ -103,7 +107,9 @@ def test_goldens_of_a_module_that_is_gone_are_unused(recorded: Project) -> None:
 
 SKIPPED = TWO.replace("def test_pays_more", "import pytest\n\n@pytest.mark.skip\ndef test_pays_more")
 FAILING = TWO.replace('golden.run(agent, user_message="Hello, hello")', "assert False")
-BY_NAME = TWO.replace("test_pays_more(golden):\n", 'test_by_name(request):\n    assert False\n    golden = request.getfixturevalue("golden")\n')
+BY_NAME = TWO.replace(
+    "test_pays_more(golden):\n", 'test_by_name(request):\n    assert False\n    golden = request.getfixturevalue("golden")\n'
+)
 
 
 @pytest.mark.parametrize(
