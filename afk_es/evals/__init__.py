@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         ToolCalled,
     )
     from afk_es.evals.assertion_data import assertion_from, assertions_from, register_assertion
+    from afk_es.evals.call_pattern import CallPattern, Mismatch, call
+    from afk_es.evals.calls import RecordedCall, calls_of
     from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
     from afk_es.evals.check_text import report_lines
     from afk_es.evals.checking import check_golden, check_golden_sync, compare_with_golden
@@ -32,23 +34,32 @@ if TYPE_CHECKING:
     from afk_es.evals.golden import Golden
     from afk_es.evals.golden_store import GoldenStore
     from afk_es.evals.golden_updates import Update, UpdateCategory, UpdatePolicy, UpdateRefusedError
+    from afk_es.evals.judge import Judgement, LLMJudge
+    from afk_es.evals.likeness import JsonLike, Similarity, json_like, similarity
     from afk_es.evals.models import EvalBudget, EvalCase, EvalCaseResult, EvalSuiteConfig, EvalSuiteResult
     from afk_es.evals.pinning import AgentReference, write_golden, write_pinned
     from afk_es.evals.plugin.fixture import GoldenFixture
     from afk_es.evals.policy_changes import ChangedDecision, PolicyWhatIf, RunWhatIf, ToolWhatIf
     from afk_es.evals.policy_trial import policy_what_if
+    from afk_es.evals.recorded_results import recorded_evidence, recorded_result
     from afk_es.evals.repeats import pass_all_k, pass_at_k, wilson_interval
+    from afk_es.evals.rescoring import arescore, rescore
+    from afk_es.evals.run_checks import RunChecks, Within, checks, no_errors, within
     from afk_es.evals.run_selection import RunSelection
     from afk_es.evals.suite import EvalProgress, arun_suite, run_suite
+    from afk_es.evals.temporal import Claim, always, at_most, eventually, never, precedes, responds
+    from afk_es.evals.trajectory import Missing, Trajectory, TrajectoryMatch, match_trajectory
     from afk_es.evals.tried_policy import Decision
     from afk_es.evals.verdict import Verdict
 
 __all__ = [
     "AgentReference",
     "Assertion",
+    "CallPattern",
     "ChangedDecision",
     "CheckReport",
     "CheckedRun",
+    "Claim",
     "Contains",
     "Decision",
     "Divergence",
@@ -69,41 +80,70 @@ __all__ = [
     "GoldenHeader",
     "GoldenOutcome",
     "GoldenStore",
+    "JsonLike",
     "JsonPathEquals",
+    "Judgement",
+    "LLMJudge",
     "LeftOver",
     "MatchMode",
     "Matches",
     "MaxSteps",
+    "Mismatch",
+    "Missing",
     "NoTool",
     "NotContains",
     "Place",
     "PolicyWhatIf",
     "Provenance",
+    "RecordedCall",
+    "RunChecks",
     "RunSelection",
     "RunWhatIf",
     "Scorer",
+    "Similarity",
     "StateIs",
     "ToolCalled",
     "ToolWhatIf",
+    "Trajectory",
+    "TrajectoryMatch",
     "Update",
     "UpdateCategory",
     "UpdatePolicy",
     "UpdateRefusedError",
     "Verdict",
+    "Within",
+    "always",
+    "arescore",
     "arun_suite",
     "assertion_from",
     "assertions_from",
+    "at_most",
+    "call",
+    "calls_of",
     "check_golden",
     "check_golden_sync",
+    "checks",
     "compare_with_golden",
+    "eventually",
+    "json_like",
     "load_cases",
+    "match_trajectory",
+    "never",
+    "no_errors",
     "pass_all_k",
     "pass_at_k",
     "policy_what_if",
+    "precedes",
+    "recorded_evidence",
+    "recorded_result",
     "register_assertion",
     "report_lines",
+    "rescore",
+    "responds",
     "run_suite",
+    "similarity",
     "wilson_interval",
+    "within",
     "write_golden",
     "write_pinned",
 ]
@@ -126,6 +166,11 @@ _HOMES = {
     "assertion_from": "afk_es.evals.assertion_data",
     "assertions_from": "afk_es.evals.assertion_data",
     "register_assertion": "afk_es.evals.assertion_data",
+    "CallPattern": "afk_es.evals.call_pattern",
+    "Mismatch": "afk_es.evals.call_pattern",
+    "call": "afk_es.evals.call_pattern",
+    "RecordedCall": "afk_es.evals.calls",
+    "calls_of": "afk_es.evals.calls",
     "CheckReport": "afk_es.evals.check_report",
     "CheckedRun": "afk_es.evals.check_report",
     "LeftOver": "afk_es.evals.check_report",
@@ -148,6 +193,12 @@ _HOMES = {
     "UpdateCategory": "afk_es.evals.golden_updates",
     "UpdatePolicy": "afk_es.evals.golden_updates",
     "UpdateRefusedError": "afk_es.evals.golden_updates",
+    "Judgement": "afk_es.evals.judge",
+    "LLMJudge": "afk_es.evals.judge",
+    "JsonLike": "afk_es.evals.likeness",
+    "Similarity": "afk_es.evals.likeness",
+    "json_like": "afk_es.evals.likeness",
+    "similarity": "afk_es.evals.likeness",
     "EvalBudget": "afk_es.evals.models",
     "EvalCase": "afk_es.evals.models",
     "EvalCaseResult": "afk_es.evals.models",
@@ -162,13 +213,33 @@ _HOMES = {
     "RunWhatIf": "afk_es.evals.policy_changes",
     "ToolWhatIf": "afk_es.evals.policy_changes",
     "policy_what_if": "afk_es.evals.policy_trial",
+    "recorded_evidence": "afk_es.evals.recorded_results",
+    "recorded_result": "afk_es.evals.recorded_results",
     "pass_all_k": "afk_es.evals.repeats",
     "pass_at_k": "afk_es.evals.repeats",
     "wilson_interval": "afk_es.evals.repeats",
+    "arescore": "afk_es.evals.rescoring",
+    "rescore": "afk_es.evals.rescoring",
+    "RunChecks": "afk_es.evals.run_checks",
+    "Within": "afk_es.evals.run_checks",
+    "checks": "afk_es.evals.run_checks",
+    "no_errors": "afk_es.evals.run_checks",
+    "within": "afk_es.evals.run_checks",
     "RunSelection": "afk_es.evals.run_selection",
     "EvalProgress": "afk_es.evals.suite",
     "arun_suite": "afk_es.evals.suite",
     "run_suite": "afk_es.evals.suite",
+    "Claim": "afk_es.evals.temporal",
+    "always": "afk_es.evals.temporal",
+    "at_most": "afk_es.evals.temporal",
+    "eventually": "afk_es.evals.temporal",
+    "never": "afk_es.evals.temporal",
+    "precedes": "afk_es.evals.temporal",
+    "responds": "afk_es.evals.temporal",
+    "Missing": "afk_es.evals.trajectory",
+    "Trajectory": "afk_es.evals.trajectory",
+    "TrajectoryMatch": "afk_es.evals.trajectory",
+    "match_trajectory": "afk_es.evals.trajectory",
     "Decision": "afk_es.evals.tried_policy",
     "Verdict": "afk_es.evals.verdict",
 }

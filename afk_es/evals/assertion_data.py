@@ -146,5 +146,21 @@ _FORMS: dict[str, Build] = {
     "json_path": _json_path,
 }
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    name: f"afk_es.evals.assertion_forms:{name}_form"
+    for name in (
+        "always",
+        "at_most",
+        "checks",
+        "eventually",
+        "json_like",
+        "judge",
+        "never",
+        "precedes",
+        "responds",
+        "similarity",
+        "trajectory",
+        "within",
+    )
+}
 """Forms whose module is loaded when a dataset first has them: "module:function"."""

@@ -179,9 +179,9 @@ class CallPattern:
                 inside = shown(self.arguments)
             case Mapping() if self.match != "ignore":
                 loose = self.match in ("superset", "subset")
-                inside = ", ".join([*(f"{name}={_written(value)}" for name, value in self.arguments.items()), *(["..."] if loose else [])])
+                inside = ", ".join([*(f"{name}={_brief(value)}" for name, value in self.arguments.items()), *(["..."] if loose else [])])
             case _:
-                inside = "..." if self.match == "ignore" else describe(self.arguments)
+                inside = "..." if self.match == "ignore" else _brief(self.arguments)
         return f"{self.tool}({inside})"
 
 
@@ -228,6 +228,13 @@ def shown(value: Any) -> str:
     """A JSON value for a sentence."""
     text = canonical_json(value).decode()
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def _brief(expected: Any) -> str:
+    """What is expected, where it stands in a call: a function by its name alone."""
+    if not isinstance(expected, type) and callable(expected):
+        return getattr(expected, "__name__", type(expected).__name__)
+    return _written(expected)
 
 
 def _written(expected: Any) -> str:
@@ -320,14 +327,14 @@ def _of_data(data: Mapping[str, Any]) -> CallPattern:
         what = f"has no key {', '.join(sorted(map(repr, unknown)))}" if unknown else 'needs a "tool"'
         raise UsageError(f"a call of a reference {what}; its keys are: {', '.join(sorted(_KEYS))}")
     arguments = data.get("arguments")
-    return CallPattern(data["tool"], _matchers(arguments), data.get("match"), data.get("agent"))
+    return CallPattern(data["tool"], matchers_in(arguments), data.get("match"), data.get("agent"))
 
 
 def _anything(value: Any) -> bool:
     return True
 
 
-def _matchers(value: Any) -> Any:
+def matchers_in(value: Any) -> Any:
     """Data with `{"$type": ...}`, `{"$regex": ...}` and `{"$any": true}` made into what they mean."""
     match value:
         case {"$type": name, **rest} if not rest:
@@ -342,9 +349,9 @@ def _matchers(value: Any) -> Any:
         case {"$any": True, **rest} if not rest:
             return _anything
         case Mapping():
-            return {name: _matchers(inner) for name, inner in value.items()}
+            return {name: matchers_in(inner) for name, inner in value.items()}
         case list():
-            return [_matchers(inner) for inner in value]
+            return [matchers_in(inner) for inner in value]
         case _:
             return value
 

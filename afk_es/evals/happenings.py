@@ -67,6 +67,10 @@ class Happening(ABC):
     async def came_up(self, evidence: Evidence, family: Sequence[Member]) -> bool:
         """Whether what it speaks of came up at all, so that its being nowhere so says something; see `afk_es.evals.temporal`."""
 
+    @abstractmethod
+    def nothing(self) -> str:
+        """That it never came up, in words."""
+
     async def scope(self, evidence: Evidence, family: Sequence[Member]) -> list[Moment]:
         """The places at which it could be so, for a claim that it always is: all events."""
         return [_at(member, event) for member in family async for event in events_seen(evidence, member)]
@@ -115,6 +119,11 @@ class _Said(Happening):
                 return True
         return False
 
+    def nothing(self) -> str:
+        return (
+            f"there is no event at which {self._subject} is so" if self._subject.term != self._expression.term else f"{self} is so nowhere"
+        )
+
     @cached_property
     def _subject(self) -> Expression:
         """The part that says what the events are about; where all of it does, or none, that its names mean something there."""
@@ -159,6 +168,11 @@ class _Called(Happening):
                     return True
         return False
 
+    def nothing(self) -> str:
+        if self._pattern.arguments is not None:
+            return f"{self._pattern.tool} was not called"
+        return f"there is no tool {self._pattern.tool} that could have been called"
+
     def _offered(self, event: AgentRunEvent) -> bool:
         names = [tool["name"] for tool in event.data.get("agent", {}).get("tools", ())]
         return any(name == self._pattern.tool or fnmatchcase(name, self._pattern.tool) for name in names)
@@ -193,6 +207,9 @@ class _Picked(Happening):
 
     async def moments(self, evidence: Evidence, family: Sequence[Member]) -> list[Moment]:
         return [_at(member, event) for member in family async for event in events_seen(evidence, member) if self._answer(member, event)]
+
+    def nothing(self) -> str:
+        return "there was no event"
 
     async def came_up(self, evidence: Evidence, family: Sequence[Member]) -> bool:
         return True  # A function was asked about every event; what it speaks of, nobody knows.

@@ -19,7 +19,7 @@ from afk_es.machine.values import plain
 BY_CHARACTER = 2_000
 """Characters up to which two texts are compared by characters; longer ones are by words, whose comparison takes as long."""
 
-MOST_WORDS = 5_000
+MOST_WORDS = 2_000
 """Words of each text that are compared, the first ones."""
 
 TOLD = 5

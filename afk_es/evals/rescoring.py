@@ -7,9 +7,10 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from afk_es.clock import SystemClock
+from afk_es.core.result import ResultState
 from afk_es.debugger.naming import named_run
 from afk_es.errors import AfkError, RunNotFoundError, UsageError, text_of
 from afk_es.evals.criteria import AssertionLike, ScorerLike, require_assertion, require_scorer
@@ -18,7 +19,7 @@ from afk_es.evals.judging import Judgement, judged
 from afk_es.evals.models import EvalCase, EvalSuiteConfig
 from afk_es.evals.outcomes import EvalCaseResult, EvalSuiteResult, Outcome
 from afk_es.evals.recorded_results import recorded_evidence
-from afk_es.evals.run_selection import RunSelection
+from afk_es.evals.run_selection import RunSelection as RunSelection
 from afk_es.evals.summing import suite_result
 from afk_es.evals.verdict import Verdict
 from afk_es.log import EventLog, open_log
@@ -58,7 +59,6 @@ def rescore(
         UsageError: nothing to check by, a run that is not there, or an event loop that is running (use `await arescore(...)` there).
         LogError: the log cannot be opened.
         ConfigurationError: what is no assertion or scorer.
-        ExpressionError: a `where` that is no expression.
     """
     _check(assertions, scorers, cases)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from afk_es.debugger import parse
 from afk_es.debugger.checks import Checked, Checks, check
 from afk_es.debugger.figures import count, dollars, span
 from afk_es.errors import UsageError
@@ -44,11 +45,16 @@ def checks(wanted: Checks | None = None, /, *, name: str | None = None, **rules:
         unknown = set(rules) - set(Checks.__struct_fields__)
         if unknown:
             raise UsageError(f"there is no rule {', '.join(sorted(unknown))}; there are: {', '.join(Checks.__struct_fields__)}")
-        wanted = msgspec.convert({**_listed(rules)}, Checks) if rules else Checks()
+        try:
+            wanted = msgspec.convert(_listed(rules), Checks)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"a rule cannot have that value: {error}") from error
     elif rules:
         raise UsageError("give the rules as one Checks, or each by its name, not both")
     if wanted == Checks():
         raise UsageError("there is nothing to check: give at least one rule, such as no_errors=True or max_cost_usd=0.5")
+    for expression in wanted.never:
+        parse(expression)
     given = [field for field in Checks.__struct_fields__ if getattr(wanted, field) != getattr(Checks(), field)]
     return RunChecks(wanted, name or f"checks {', '.join(_rule(field, getattr(wanted, field)) for field in given)}")
 

@@ -95,7 +95,7 @@ class _AtMost(Claim):
         if found:
             return self._held(f"{self._what} is so {_counted(found)}", found)
         if self._where is None and not await self._what.came_up(evidence, family):
-            return self._vacuous(f"what {self._what} speaks of never came up")
+            return self._vacuous(self._what.nothing())
         return self._held(f"{self._what} is so nowhere")
 
 
@@ -111,9 +111,7 @@ class _Always(Claim):
         else:
             scope = await self._what.scope(evidence, family)
         if not scope:
-            return self._vacuous(
-                f"{self._where} is so nowhere" if self._where is not None else f"nothing came up of which {self._what} could be so"
-            )
+            return self._vacuous(f"{self._where} is so nowhere" if self._where is not None else self._what.nothing())
         broken, held = _split(scope, await self._what.moments(evidence, family))
         if not broken:
             return self._held(f"{self._what} is so at all {len(scope)} places", held)

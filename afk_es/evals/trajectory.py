@@ -28,9 +28,10 @@ What is known to go wrong in such comparisons (langchain-ai/agentevals does each
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
@@ -57,7 +58,13 @@ _MAY_HAVE_MORE = frozenset({"in_order", "superset"})
 _ORDERED = frozenset({"exact", "in_order"})
 
 LARGEST = 4_000_000
-"""Pairs of an expected call and one that was made that are looked at, at most."""
+"""Pairs of an expected call and one that was made that are looked at, at most: some seconds of work."""
+
+_QUICK = 10_000
+"""Such pairs that are looked at in the event loop, some 20 ms of work; more are in a thread."""
+
+_LARGEST_FREE = 20_000_000
+"""Expected calls, squared, times the made ones that share their answer with others, at most, for `parallel="free"`."""
 
 REASONS = 5
 """Reasons that a message has; `details` has all, up to `LISTED` of each kind."""
@@ -121,7 +128,8 @@ def match_trajectory(
     Raises:
         UsageError: reference and run have more than `LARGEST` pairs of calls.
     """
-    if len(reference) * len(calls) > LARGEST:
+    sharing = _sharing(calls) if parallel == "free" and mode in _ORDERED else 0
+    if len(reference) * len(calls) > LARGEST or len(reference) ** 2 * sharing > _LARGEST_FREE:
         raise UsageError(f"{len(reference)} expected calls and {len(calls)} made ones are more than can be compared; check a part of them")
 
     @cache
@@ -142,8 +150,16 @@ def _paired(expected: int, calls: Sequence[RecordedCall], fits: Fits, mode: Traj
         return most_pairs(expected, len(calls), fits)
     if parallel == "listed":
         return most_in_order(expected, len(calls), fits)
-    groups = [list(group) for _key, group in groupby(range(len(calls)), lambda there: (calls[there].member, calls[there].answer))]
-    return most_in_groups(expected, groups, fits)
+    return most_in_groups(expected, _answers(calls), fits)
+
+
+def _answers(calls: Sequence[RecordedCall]) -> list[list[int]]:
+    """The places of the calls, those of one answer together."""
+    return [list(group) for _answer, group in groupby(range(len(calls)), lambda there: (calls[there].member, calls[there].answer))]
+
+
+def _sharing(calls: Sequence[RecordedCall]) -> int:
+    return sum(len(group) for group in _answers(calls) if len(group) > 1)
 
 
 def _score(mode: TrajectoryMode, expected: int, made: int, paired: int) -> float:
@@ -260,12 +276,14 @@ class Trajectory:
 
     async def _verdict(self, evidence: Evidence) -> Verdict:
         calls = await calls_in(evidence, counted=self.counted, subagents=self.subagents)
+        compare = partial(match_trajectory, self.reference, calls, mode=self.mode, counted=self.counted, parallel=self.parallel)
         try:
-            found = match_trajectory(self.reference, calls, mode=self.mode, counted=self.counted, parallel=self.parallel)
+            found = await asyncio.to_thread(compare) if len(self.reference) * len(calls) > _QUICK else compare()
         except UsageError as error:
-            return Verdict(self.name, False, str(error))
-        shown = found.extra if not found.ok else tuple(there for _here, there in found.pairs)
-        places = tuple(_place(calls[there], self.counted) for there in shown[:LISTED])
+            return Verdict(self.name, False, str(error), score=0.0, details={"measurable": False})
+        places = tuple(_place(calls[there], self.counted) for there in _telling(found, self.mode)[:LISTED])
+        if not places and not found.ok:
+            places = (str(evidence.result.state_snapshot.seq),)
         reasons = reasons_of(found, self.mode, calls, self.counted)
         told = "; ".join([_summary(found, self.mode, len(self.reference), len(calls)), *reasons[:REASONS]])
         more = f"; and {len(reasons) - REASONS} more" if len(reasons) > REASONS else ""
@@ -289,6 +307,15 @@ class Trajectory:
             "missing": [plain(msgspec.to_builtins(each)) for each in found.missing[:LISTED]],
             "extra": list(found.extra[:LISTED]),
         }
+
+
+def _telling(found: TrajectoryMatch, mode: TrajectoryMode) -> list[int]:
+    """The calls that prove a match, or break it: what is too much, and what comes nearest to what is missing."""
+    if found.ok:
+        return [there for _here, there in found.pairs]
+    extra = [] if mode in _MAY_HAVE_MORE else list(found.extra)
+    nearest = [] if mode in _MAY_LACK else [each.nearest for each in found.missing if each.nearest is not None]
+    return sorted({*extra, *nearest})
 
 
 def _said(pattern: CallPattern, arguments: ArgumentMatch, tools: Mapping[str, ToolArguments]) -> CallPattern:

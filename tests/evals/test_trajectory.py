@@ -10,9 +10,11 @@ import pytest
 from afk_es.agents import PolicyEngine, PolicyRule
 from afk_es.core import Runner, RunnerConfig
 from afk_es.errors import UsageError
+from afk_es.evals import trajectory
 from afk_es.evals.call_pattern import CallPattern, call
 from afk_es.evals.calls import Counted, calls_of
 from afk_es.evals.evidence import Evidence
+from afk_es.evals.golden import Golden
 from afk_es.evals.trajectory import Parallel, Trajectory, TrajectoryMode
 from afk_es.evals.verdict import Verdict
 from afk_es.log.memory import MemoryEventLog
@@ -75,6 +77,9 @@ async def test_a_pass_names_the_calls_that_prove_it_and_a_failure_those_that_bre
     starts = [str(event.seq) for event in await evidence.events() if event.type == "tool_started"]
     assert (await verdict(evidence, *ORDERED)).positions == tuple(starts)
     assert (await verdict(evidence, *FEWER)).positions == (starts[1],)
+    assert (await verdict(evidence, ("look", {"order": 2}), mode="superset")).positions == (starts[0],)
+    end = str(evidence.result.state_snapshot.seq)
+    assert (await verdict(evidence, "delete", mode="superset")).positions == (end,)
 
 
 # --------------------------------------------------------------------------------------------------------------------- the known traps
@@ -302,6 +307,20 @@ async def test_many_reasons_are_counted() -> None:
     assert found.details["extra"] == list(range(9))
 
 
+async def test_more_than_can_be_compared_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trajectory, "LARGEST", 8)
+    found = await Trajectory(["look"] * 3, mode="superset").score(await shop())
+    assert (found.passed, found.details) == (False, {"measurable": False})
+    assert "more than can be compared" in found.message
+
+
+async def test_what_takes_long_is_compared_in_a_thread_with_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    evidence = await shop()
+    here = await verdict(evidence, *SWAPPED)
+    monkeypatch.setattr(trajectory, "_QUICK", 0)
+    assert await verdict(evidence, *SWAPPED) == here
+
+
 # -------------------------------------------------------------------------------------------------------------------------------- score
 
 
@@ -427,3 +446,12 @@ async def test_a_recorded_run_is_a_reference() -> None:
 def test_what_is_no_reference_is_wrong_usage_with_the_way_out(reference: Any, options: dict[str, Any], says_: str) -> None:
     with pytest.raises(UsageError, match=says_):
         Trajectory(reference, **options)
+
+
+async def test_a_golden_is_a_reference() -> None:
+    evidence = await shop()
+    golden = await Golden.of(evidence.log, evidence.run_id, name="shop")
+    assert (await (await Trajectory.of_golden(golden)).check(evidence)).passed
+    other = await calling((LOOK,), (LABEL,), (REFUND,))
+    assert not (await (await Trajectory.of_golden(golden)).check(other)).passed
+    assert (await (await Trajectory.of_golden(golden, mode="unordered")).check(other)).passed
