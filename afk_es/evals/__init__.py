@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from afk_es.evals.policy_trial import policy_what_if
     from afk_es.evals.recorded_results import recorded_evidence, recorded_result
     from afk_es.evals.repeats import pass_all_k, pass_at_k, wilson_interval
+    from afk_es.evals.reports import SuiteProgress, print_report, write_report
     from afk_es.evals.rescoring import arescore, rescore
     from afk_es.evals.run_checks import RunChecks, Within, checks, no_errors, within
     from afk_es.evals.run_selection import RunSelection
@@ -102,6 +103,7 @@ __all__ = [
     "Scorer",
     "Similarity",
     "StateIs",
+    "SuiteProgress",
     "ToolCalled",
     "ToolWhatIf",
     "Trajectory",
@@ -134,6 +136,7 @@ __all__ = [
     "pass_at_k",
     "policy_what_if",
     "precedes",
+    "print_report",
     "recorded_evidence",
     "recorded_result",
     "register_assertion",
@@ -146,6 +149,7 @@ __all__ = [
     "within",
     "write_golden",
     "write_pinned",
+    "write_report",
 ]
 
 _HOMES = {
@@ -218,6 +222,9 @@ _HOMES = {
     "pass_all_k": "afk_es.evals.repeats",
     "pass_at_k": "afk_es.evals.repeats",
     "wilson_interval": "afk_es.evals.repeats",
+    "SuiteProgress": "afk_es.evals.reports",
+    "print_report": "afk_es.evals.reports",
+    "write_report": "afk_es.evals.reports",
     "arescore": "afk_es.evals.rescoring",
     "rescore": "afk_es.evals.rescoring",
     "RunChecks": "afk_es.evals.run_checks",

@@ -7,10 +7,9 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 from afk_es.clock import SystemClock
-from afk_es.core.result import ResultState
 from afk_es.debugger.naming import named_run
 from afk_es.errors import AfkError, RunNotFoundError, UsageError, text_of
 from afk_es.evals.criteria import AssertionLike, ScorerLike, require_assertion, require_scorer

@@ -14,7 +14,7 @@ from afk_es.debugger.exchange.phrases import counted
 from afk_es.errors import ConfigurationError
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.outcomes import EvalCaseResult, EvalSuiteResult
-from afk_es.evals.reports.tables import Tone
+from afk_es.evals.reports.lines import Tone
 
 AccountOutcome = Literal["passed", "failed", "not_measurable"]
 """What all of it comes to. not_measurable: nothing failed, and something could not be judged, or there was nothing to judge."""
@@ -41,6 +41,9 @@ OUTCOME_TONES: dict[str, Tone] = {
 }
 
 
+_TROUBLE = frozenset({"failed", "error", "cancelled"})
+
+
 class GoldenCheck(NamedTuple):
     """A check of a golden, and of whose run: the row's label; "" for a check that stands by itself."""
 
@@ -56,13 +59,15 @@ class Account:
         title: what people call it.
         suite: what a suite came to; None where there was none.
         checks: goldens that were checked by themselves, in order. Those of a suite's rows are in the rows.
-        made_by: the version of afk_es.
+        made_by: the version of afk_es; "" where it is not installed.
+        redacted: whether secrets were kept back.
     """
 
     title: str
     suite: EvalSuiteResult | None
     checks: tuple[CheckReport, ...]
     made_by: str
+    redacted: bool = False
 
     @property
     def rows(self) -> tuple[EvalCaseResult, ...]:
@@ -72,12 +77,12 @@ class Account:
     @property
     def troubled(self) -> tuple[EvalCaseResult, ...]:
         """Rows that ran and did not pass, in the suite's order."""
-        return tuple(row for row in self.rows if row.outcome in ("failed", "error", "cancelled"))
+        return tuple(row for row in self.rows if row.outcome in _TROUBLE)
 
     @property
-    def quiet_passes(self) -> tuple[EvalCaseResult, ...]:
-        """Rows that passed though some of their criteria found nothing to check."""
-        return tuple(row for row in self.rows if row.passed and row.not_exercised)
+    def others(self) -> tuple[EvalCaseResult, ...]:
+        """The other rows: those that did not run, then those that passed."""
+        return tuple(sorted((row for row in self.rows if row.outcome not in _TROUBLE), key=lambda row: row.passed))
 
     @property
     def goldens(self) -> tuple[GoldenCheck, ...]:
@@ -167,7 +172,7 @@ def _version() -> str:
     try:
         return version("afk-es")
     except PackageNotFoundError:
-        return "unknown"
+        return ""
 
 
 def _of_suite(suite: EvalSuiteResult | None) -> list[str]:

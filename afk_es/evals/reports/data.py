@@ -3,9 +3,10 @@
 | key | what it holds |
 |---|---|
 | schema | "afk_es.evals/1"; keys may be added to it, none goes or changes its meaning within 1 |
-| afk_es | the version that wrote it |
+| afk_es | the version that wrote it; "" where it is not installed |
 | title | what people call it |
 | outcome, exit_code | "passed" 0, "failed" 1, "not_measurable" 3 |
+| redacted | whether secrets were kept back |
 | suite | `EvalSuiteResult` as JSON data, with its rows in `results`; null where there was no suite |
 | checks | `CheckReport`s as JSON data, of goldens that were checked by themselves; those of rows are in the rows, as `golden` |
 
@@ -64,4 +65,5 @@ def _head(account: Account) -> dict[str, Any]:
         "title": account.title,
         "outcome": account.outcome,
         "exit_code": account.exit_code,
+        "redacted": account.redacted,
     }
