@@ -7,7 +7,7 @@ stdout is data, stderr is notes. Exit codes: 0 ok, 1 a negative answer, 2 wrong 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -59,32 +59,38 @@ VERBS: dict[str, tuple[str, str]] = {
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
+    """A group whose commands are imported when they are called.
+
+    Attributes:
+        table: its verbs, as in `VERBS`.
+    """
+
+    table: ClassVar[dict[str, tuple[str, str]]] = VERBS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs, in the order a newcomer wants them."""
-        return list(VERBS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, or None."""
-        if cmd_name not in VERBS:
+        if cmd_name not in self.table:
             return None
-        command: click.Command = getattr(import_module(VERBS[cmd_name][0]), cmd_name)
+        command: click.Command = getattr(import_module(self.table[cmd_name][0]), cmd_name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that is meant, or wrong usage that says which may have been."""
-        if args[0] not in VERBS:
+        if args[0] not in self.table:
             import difflib
 
-            if close := difflib.get_close_matches(args[0], VERBS, n=1):
+            if close := difflib.get_close_matches(args[0], self.table, n=1):
                 ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verbs and their lines, from the table."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_module, line) in VERBS.items()])
+            formatter.write_dl([(name, line) for name, (_module, line) in self.table.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the verb; what goes wrong becomes one line on stderr and an exit code."""
