@@ -54,8 +54,8 @@ EXPORTS = {
     "afk_es.debugger.plain": "COMMANDS Command Console Reply completions execute help_lines",
     "afk_es.debugger.exchange": "FORMS ImportReport Imported export_run export_text import_files",
     "afk_es.evals.reports": """
-        Account AccountOutcome REPORT_FORMS ReportForm Reported SCHEMA SuiteProgress account_of kept_back print_report report_data
-        report_text write_report
+        Account AccountOutcome REPORT_FORMS ReportForm Reported SCHEMA SuiteProgress account_of form_of kept_back print_report
+        report_data report_text write_report
     """,
     "afk_es.telemetry": "ConsoleSink Delivery Exported JsonSink Redaction SINKS TelemetrySink export_run sink_of",
     "afk_es.llms": """

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from afk_es.evals.reports.data import SCHEMA, report_data
     from afk_es.evals.reports.keeping_back import kept_back
     from afk_es.evals.reports.progress import SuiteProgress
-    from afk_es.evals.reports.writing import REPORT_FORMS, ReportForm, report_text, write_report
+    from afk_es.evals.reports.writing import REPORT_FORMS, ReportForm, form_of, report_text, write_report
 
 __all__ = [
     "Account",
@@ -23,6 +23,7 @@ __all__ = [
     "SCHEMA",
     "SuiteProgress",
     "account_of",
+    "form_of",
     "kept_back",
     "print_report",
     "report_data",
@@ -42,6 +43,7 @@ _HOMES = {
     "SuiteProgress": "progress",
     "REPORT_FORMS": "writing",
     "ReportForm": "writing",
+    "form_of": "writing",
     "report_text": "writing",
     "write_report": "writing",
 }

@@ -23,6 +23,7 @@ import msgspec
 
 from afk_es.evals.reports.account import Account
 from afk_es.machine.values import plain
+from afk_es.views import visible_json
 
 SCHEMA = "afk_es.evals/1"
 
@@ -42,7 +43,7 @@ def report_data(account: Account) -> dict[str, Any]:
 
 def report_json(account: Account) -> str:
     """The document as text, for people to read as well."""
-    return msgspec.json.format(msgspec.json.encode(report_data(account)), indent=2).decode() + "\n"
+    return msgspec.json.format(visible_json(report_data(account)), indent=2).decode() + "\n"
 
 
 def json_lines(account: Account) -> Iterator[str]:
@@ -55,7 +56,7 @@ def json_lines(account: Account) -> Iterator[str]:
     facts += [{"kind": "row", **row} for row in rows]
     facts += [{"kind": "check", **check} for check in checks]
     for fact in facts:
-        yield msgspec.json.encode({"schema": SCHEMA, **fact}).decode() + "\n"
+        yield visible_json({"schema": SCHEMA, **fact}).decode() + "\n"
 
 
 def _head(account: Account) -> dict[str, Any]:

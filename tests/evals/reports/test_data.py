@@ -60,5 +60,6 @@ def test_any_text_is_json(account: Account) -> None:
     for form in ("json", "jsonl"):
         text = report_text(account, form)
         text.encode()
+        assert not any(character in text for character in "\x1b\x07\x00\u202e\u2066"), "a terminal may be shown it"
         for line in text.splitlines() if form == "jsonl" else [text]:
             json.loads(line)
