@@ -244,6 +244,8 @@ class Attempt:
         assertions = (*self.case.assertions, *self._config.assertions)
         scorers = (*self.case.scorers, *self._config.scorers)
         self._judgement = await judged(evidence, assertions, scorers, deadline)
+        for verdict in self._judgement.verdicts:
+            self.meter.count_judging(verdict.details)
 
     async def _compare(self, golden: Golden | None, runner: Runner, deadline: float | None) -> None:
         if golden is None or self._result is None:

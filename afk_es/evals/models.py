@@ -24,6 +24,7 @@ from afk_es.evals.outcomes import (
     TagSummary,
 )
 from afk_es.llms import UserMessage
+from afk_es.machine.values import plain
 
 __all__ = [
     "CaseStatistics",
@@ -74,11 +75,6 @@ class EvalBudget(BaseModel):
     max_total_cost_usd: float | None = Field(default=None, gt=0)
     max_steps: int | None = Field(default=None, ge=1)
 
-    @property
-    def limits_anything(self) -> bool:
-        """Whether any of them is given."""
-        return any(getattr(self, name) is not None for name in type(self).model_fields)
-
 
 class EvalCase(BaseModel):
     """One run of an agent, and what it has to come to.
@@ -86,7 +82,7 @@ class EvalCase(BaseModel):
     Attributes:
         name: tells it from the others of its suite.
         agent: who runs.
-        user_message, context, thread_id: as for `Runner.run`.
+        user_message, context, thread_id: as for `Runner.run`. Cases and attempts on one thread follow each other, in their order.
         tags: for the table by tag; default none.
         budget: default, the suite's.
         assertions: all of them have to pass, and those of the suite: functions of the result that answer a bool, or objects with `name`
@@ -145,6 +141,15 @@ class EvalCase(BaseModel):
             require_scorer(scorer)
         return scorers
 
+    @field_validator("metadata")
+    @classmethod
+    def _json(cls, metadata: dict[str, Any]) -> dict[str, Any]:
+        try:
+            data: dict[str, Any] = plain(metadata)
+        except (TypeError, RecursionError) as error:
+            raise ConfigurationError(f"metadata is JSON data, as it stands in reports: {error}") from error
+        return data
+
     @field_validator("golden")
     @classmethod
     def _readable(cls, golden: Any) -> Any:
@@ -173,7 +178,8 @@ class EvalSuiteConfig(BaseModel):
         fail_fast: after the first row that did not pass no further case starts; those under way come to their end. Default False.
         timeout_per_case_s: seconds for one attempt, with its Runner and its criteria; default None, as long as it takes.
         total_budget: for all cases together. Once it is used up no further case starts, and those under way are cut before their next call;
-            when `max_duration_s`, which counts from the suite's start, is over, they are cut at once and no longer judged.
+            when `max_duration_s`, which counts from the suite's start, is over, they are cut at once and no longer judged. What judges
+            spend counts too.
         assertions: for each case, besides its own.
         scorers: the same.
         budget: of a case that has none.

@@ -105,6 +105,8 @@ async def arun_suite(
 ) -> EvalSuiteResult:
     """As `run_suite`, in this event loop. Cancelling it cancels the runs, and that is in their logs before it ends.
 
+    A log that a Runner was given as an object is left open, as a Runner leaves it: whoever made it closes it.
+
     Raises:
         ConfigurationError: cases or arguments that cannot work; nothing was run.
     """

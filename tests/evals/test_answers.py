@@ -127,7 +127,7 @@ async def test_the_expected_output_is_the_cases_and_without_one_the_check_is_not
         ({}, "an assertion is an object with one key"),
         ({"contains": "a", "equals": "b"}, "an assertion is an object with one key"),
         ({"contain": "a"}, "did you mean 'contains'"),
-        ({"zzz": "a"}, "there are contains, equals"),
+        ({"zzz": "a"}, "there are always, at_most"),
         ({"contains": ""}, "contains takes a non-empty text"),
         ({"contains": {"txt": "a"}}, "contains has no 'txt'; it takes text, ignore_case"),
         ({"contains": {"ignore_case": True}}, "contains needs 'text'"),

@@ -105,6 +105,7 @@ def test_criteria_are_called_by_their_names() -> None:
         {"thread_id": ""},
         {"agent": "desk"},
         {"unknown": 1},
+        {"metadata": {"when": object()}},
     ],
 )
 def test_malformed_cases_are_refused(fields: dict[str, Any]) -> None:
