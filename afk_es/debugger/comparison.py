@@ -23,6 +23,9 @@ from afk_es.views.timeline import Timeline
 WINDOW = 400
 """Entries of each side in which equal ones are looked for."""
 
+AHEAD = 64
+"""Entries of each side that are read at once while both are equal."""
+
 PAIRS_KEPT = 2_000
 CHANGES_KEPT = 8
 
@@ -206,7 +209,8 @@ class Side:
     def __init__(self, recordings: Sequence[Recording], after: int = 0, *, hear: Hear | None = None, root: str | None = None) -> None:
         self.held: deque[Entry] = deque()
         self.read = 0
-        self._stream = _joined(recordings, after, hear, root)
+        one = recordings[0] if len(recordings) == 1 else None
+        self._stream = _joined(recordings, after, hear, root) if one is None else entries(one, after=after, hear=hear, root=root)
         self._over = False
 
     async def fill(self, size: int) -> None:
@@ -239,8 +243,10 @@ async def aligned(left: Side, right: Side) -> AsyncIterator[tuple[Kind, Entry | 
     Of an entry that one side alone has, the other is the one that stands in its place there, if any.
     """
     while True:
-        await left.fill(1)
-        await right.fill(1)
+        if not left.held:
+            await left.fill(AHEAD)
+        if not right.held:
+            await right.fill(AHEAD)
         one, other = left.head(), right.head()
         if one is None and other is None:
             return

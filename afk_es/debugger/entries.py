@@ -156,9 +156,10 @@ async def entries(
             if calls and event.type not in _IN_PLACE and len(held) < BATCH_KEPT:
                 held.append(event)
                 continue
-            async for entry in _in_order(rec, held, path, calls, below):
-                yield entry
-            held.clear()
+            if held:
+                async for entry in _in_order(rec, held, path, calls, below):
+                    yield entry
+                held.clear()
             if event.type in _BATCH_ENDS:
                 calls = _calls_of(event)
             # Where a fork begins of its own is nothing that it does.

@@ -47,7 +47,7 @@ def report_lines(report: CheckReport, width: int = 100) -> tuple[Line, ...]:
     if len(report.notes) > NOTES_SHOWN:
         lines.append((f"  and {len(report.notes) - NOTES_SHOWN} more notes", "quiet"))
     lines += _way_out(report, width)
-    return tuple(lines)
+    return tuple((clipped(text, width), tone) for text, tone in lines)
 
 
 def verdict_text(report: CheckReport) -> str:
@@ -192,10 +192,9 @@ def _way_out(report: CheckReport, width: int) -> list[Line]:
     if report.outcome == "not_measurable":
         text = "A check that measures nothing proves nothing: make it measurable, or record the golden anew."
     else:
-        text = (
-            f"If this is meant: `pytest --golden-update={category(report)}`, or `afk-es golden update {report.name}`; see it step by step with "
-            "`afk-es debug`" + (f" {report.path}." if report.path else ".")
-        )
+        text = f"If this is meant: `pytest --golden-update={category(report)}`, or `afk-es golden update {report.name}`."
+        if report.path:
+            text += f" The golden, step by step: `afk-es debug {report.path}`."
     return [("", "plain"), *[(line, "quiet") for line in wrapped(text, width)]]
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import SeededIds, SystemClock
@@ -23,6 +23,8 @@ from afk_es.evals.divergence import Divergence, MatchMode, Place
 from afk_es.evals.golden import Golden
 from afk_es.evals.modes import Ignored, counts
 from afk_es.evals.recorded_config import recorded_config
+from afk_es.evals.trajectory import Trajectory
+from afk_es.evals.trajectory_check import compare_trajectories
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent
 from afk_es.views.timeline import Timeline
@@ -42,6 +44,7 @@ async def check_golden(
     policy_engine: PolicyEngine | None = None,
     config: RunnerConfig | None = None,
     runner_factory: RunnerFactory | None = None,
+    trajectory: Mapping[str, Any] | None = None,
 ) -> CheckReport:
     """Run today's agent on what a golden has recorded, and compare. Nothing is asked of the world, and nothing is written to a file.
 
@@ -53,19 +56,21 @@ async def check_golden(
         policy_engine: today's, as the Runner would have it beside the agent's own.
         config: today's; default: what was recorded.
         runner_factory: makes the Runner, in place of the two above.
+        trajectory: how calls are compared in trajectory mode: keywords of `Trajectory`, such as `{"mode": "superset", "arguments": "ignore"}`;
+            default: they have to be the same calls in the same order, those of subagents too.
 
     Returns:
         What was found. A golden that cannot be replayed, an agent that cannot be made, and a replay that was given no recorded answer are
         "not_measurable", and never an exception.
 
     Raises:
-        UsageError: there is no agent to check.
+        UsageError: there is no agent to check; `trajectory` in another mode, or with an option that there is not.
     """
     if not isinstance(agent, Agent) and not callable(agent):
         raise UsageError(f"a check needs today's agent, or a function that makes it, and not {agent!r:.80}")
     clock = SystemClock()
     began = clock.monotonic()
-    check = _Check(golden, mode or golden.mode)
+    check = _Check(golden, mode or golden.mode, trajectory)
     try:
         today = agent if isinstance(agent, Agent) else await _made(agent)
         log = await golden.open_log()
@@ -85,17 +90,25 @@ async def check_golden(
     return check.report(clock.monotonic() - began, served=True)
 
 
-async def compare_with_golden(golden: Golden, log: EventLog, run_id: str | Sequence[str], *, mode: MatchMode | None = None) -> CheckReport:
+async def compare_with_golden(
+    golden: Golden,
+    log: EventLog,
+    run_id: str | Sequence[str],
+    *,
+    mode: MatchMode | None = None,
+    trajectory: Mapping[str, Any] | None = None,
+) -> CheckReport:
     """Compare a run that really happened, such as one of production or one with a real model, with a golden.
 
     Args:
         log: open, and left open; it has the run.
         run_id: the run, which is compared with the last one that the golden checks; or as many as that checks, in their order.
         mode: how much has to be the same; default: what the golden says. In a run with a real model, texts hardly ever are.
+        trajectory: see `check_golden`.
 
     Raises:
         RunNotFoundError: the log has no such run.
-        UsageError: not as many runs as the golden has.
+        UsageError: not as many runs as the golden has; `trajectory` as for `check_golden`.
     """
     clock = SystemClock()
     began = clock.monotonic()
@@ -104,7 +117,7 @@ async def compare_with_golden(golden: Golden, log: EventLog, run_id: str | Seque
     if not isinstance(run_id, str) and len(run_ids) != len(golden.runs):
         raise UsageError(f"golden {golden.name} checks {len(golden.runs)} runs ({', '.join(golden.runs)}); these are {len(run_ids)}")
     today = [await Recording.open(log, own) for _recorded, own in pairs]
-    check = _Check(golden, mode or golden.mode)
+    check = _Check(golden, mode or golden.mode, trajectory)
     try:
         recorded = await golden.open_log()
         for (name, _own), rec in zip(pairs, today, strict=True):
@@ -123,6 +136,7 @@ def check_golden_sync(
     policy_engine: PolicyEngine | None = None,
     config: RunnerConfig | None = None,
     runner_factory: RunnerFactory | None = None,
+    trajectory: Mapping[str, Any] | None = None,
 ) -> CheckReport:
     """As `check_golden`, and waits for it.
 
@@ -132,7 +146,8 @@ def check_golden_sync(
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        check = check_golden(golden, agent, mode=mode, policy_engine=policy_engine, config=config, runner_factory=runner_factory)
+        settings: dict[str, Any] = {"policy_engine": policy_engine, "config": config, "runner_factory": runner_factory}
+        check = check_golden(golden, agent, mode=mode, trajectory=trajectory, **settings)
         return asyncio.run(check)
     raise UsageError("check_golden_sync cannot be called where an event loop is running; use `await check_golden(...)`")
 
@@ -148,8 +163,13 @@ async def _made(agent: Callable[[], Agent | Awaitable[Agent]]) -> Agent:
 class _Check:
     """What a check has found so far."""
 
-    def __init__(self, golden: Golden, mode: MatchMode) -> None:
+    def __init__(self, golden: Golden, mode: MatchMode, trajectory: Mapping[str, Any] | None) -> None:
+        if trajectory is not None and mode != "trajectory":
+            raise UsageError(f"trajectory= says how calls are compared in trajectory mode, and this is {mode} mode; give mode='trajectory'")
+        if trajectory is not None:
+            Trajectory([], **trajectory)  # Refuses what it does not know, before anything is run.
         self._golden = golden
+        self._trajectory = trajectory
         self._mode = mode
         self._compared: list[Compared] = []
         self._runs: list[CheckedRun] = []
@@ -166,8 +186,10 @@ class _Check:
 
     async def compare(self, recorded: Recording, today: Recording, served: int) -> Compared:
         """Take in two runs that are to be the same."""
-        differences = Differences(self._mode, self._golden.header.recorded.afk_es)
-        compared = await differences.of(recorded, today)
+        if self._trajectory is not None:
+            compared = await compare_trajectories(recorded, today, self._trajectory)
+        else:
+            compared = await Differences(self._mode, self._golden.header.recorded.afk_es).of(recorded, today)
         self._compared.append(compared)
         self._runs.append(CheckedRun(recorded.run_id, today.run_id, compared.same, served))
         return compared

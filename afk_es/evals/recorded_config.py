@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from afk_es.core import RetentionPolicy, RunnerConfig
 from afk_es.errors import UsageError
-from afk_es.evals.golden import Golden
+from afk_es.evals.golden import Golden, config_of
 from afk_es.llms import LLMRequest, Message
 from afk_es.machine.spec import ModelSpec, Retention
 
@@ -17,10 +17,9 @@ def recorded_config(golden: Golden) -> RunnerConfig:
     Raises:
         GoldenError: the file tells of none.
     """
-    retention = golden.spec().retention
-    if retention is None:
-        return golden.config()
-    return golden.config().model_copy(update={"thread_retention": _policy(retention)})
+    spec = golden.spec()
+    config = config_of(spec)
+    return config if spec.retention is None else config.model_copy(update={"thread_retention": _policy(spec.retention)})
 
 
 def _policy(retention: Retention) -> RetentionPolicy:

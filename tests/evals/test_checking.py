@@ -140,7 +140,7 @@ async def test_a_tool_that_is_gone_is_told_of_before_what_follows(golden: Golden
 
 async def test_another_model_is_one_divergence(golden: Golden) -> None:
     described = agent()
-    described.model.model = "scripted-2"  # type: ignore[union-attr]
+    described.model.model = "scripted-2"
     report = await check_golden(golden, described, policy_engine=rules())
     assert found(report) == [("params", "models[0].model")]
 
