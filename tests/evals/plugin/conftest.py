@@ -56,6 +56,7 @@ def test_pays(golden):
 INI = """
 [pytest]
 asyncio_mode = auto
+pythonpath = .
 asyncio_default_fixture_loop_scope = function
 addopts = -p no:cacheprovider -p no:benchmark -p no:hypothesispytest -p no:pytest_cov -p no:anyio
 """
