@@ -15,6 +15,7 @@ from afk_es.cli.agents import called, load_agent, load_value, what_and_where
 from afk_es.cli.failures import INTERRUPTED
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.reading import parse_name, reading
+from afk_es.cli.redacting import redaction_options
 from afk_es.cli.reporting import Reports, report_options, tell
 from afk_es.core import Runner
 from afk_es.debugger.naming import named_run
@@ -27,6 +28,7 @@ from afk_es.evals.reports import Account, SuiteProgress, account_of
 from afk_es.evals.rescoring import arescore
 from afk_es.evals.run_selection import RunSelection
 from afk_es.evals.suite import EvalProgress, run_suite
+from afk_es.redaction import Redaction
 
 _FORM = "name a suite as MODULE:SUITE, such as shop.evals:suite or ./evals.py:suite, or a dataset with --agent MODULE:AGENT"
 _DATASETS = (".json", ".jsonl", ".yaml", ".yml")
@@ -52,6 +54,7 @@ _DATASETS = (".json", ".jsonl", ".yaml", ".yml")
 )
 @common_options
 @click.pass_obj
+@redaction_options
 @report_options
 def evaluate(
     invocation: Invocation,
@@ -61,6 +64,7 @@ def evaluate(
     tags: tuple[str, ...],
     recorded: tuple[str, ...],
     reports: Reports,
+    redaction: Redaction | None,
     **settings: Any,
 ) -> None:
     """Run the cases of a suite, and report what came of it.
@@ -85,7 +89,7 @@ def evaluate(
         with SuiteProgress() as progress:
             result = run_suite(runner_factory=factory, cases=suite.listed, config=suite.config, progress=progress)
     account = account_of(result, title=title)
-    tell(invocation, account, reports)
+    tell(invocation, account, reports, redaction)
     _leave(account, result)
 
 

@@ -8,10 +8,12 @@ import click
 
 from afk_es.cli.goldens import Agents, checked, golden_files, golden_options
 from afk_es.cli.invocation import Invocation, common_options
+from afk_es.cli.redacting import redaction_options
 from afk_es.cli.reporting import Reports, report_options, tell
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.divergence import MatchMode
 from afk_es.evals.reports import account_of
+from afk_es.redaction import Redaction
 
 
 @click.command("check", short_help="Run today's agents on what is recorded, offline, and compare.")
@@ -19,9 +21,16 @@ from afk_es.evals.reports import account_of
 @golden_options
 @common_options
 @click.pass_obj
+@redaction_options
 @report_options
 def check(
-    invocation: Invocation, names: tuple[str, ...], directory: str, agent: str | None, mode: MatchMode | None, reports: Reports
+    invocation: Invocation,
+    names: tuple[str, ...],
+    directory: str,
+    agent: str | None,
+    mode: MatchMode | None,
+    reports: Reports,
+    redaction: Redaction | None,
 ) -> None:
     """Check goldens: files, directories or names; default all below --dir. Offline and free.
 
@@ -35,6 +44,6 @@ def check(
         return [await checked(path, agents, mode) for path in golden_files(names, directory)]
 
     account = account_of(asyncio.run(checks()))
-    tell(invocation, account, reports)
+    tell(invocation, account, reports, redaction)
     if account.exit_code:
         raise click.exceptions.Exit(account.exit_code)

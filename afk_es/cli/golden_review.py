@@ -14,9 +14,11 @@ from afk_es.cli.failures import NEGATIVE, NOT_FOUND
 from afk_es.cli.golden_updating import Finding, found, updated
 from afk_es.cli.goldens import Agents, golden_files, golden_options
 from afk_es.cli.invocation import Invocation, common_options
-from afk_es.cli.places import write_lines
+from afk_es.cli.places import redacted, write_lines
+from afk_es.cli.redacting import redaction_options
 from afk_es.evals.check_text import report_lines
 from afk_es.evals.divergence import MatchMode
+from afk_es.redaction import Redaction
 from afk_es.views import visible
 
 
@@ -25,17 +27,20 @@ from afk_es.views import visible
 @golden_options
 @common_options
 @click.pass_obj
-def review(invocation: Invocation, names: tuple[str, ...], directory: str, agent: str | None, mode: MatchMode | None) -> None:
+@redaction_options
+def review(
+    invocation: Invocation, names: tuple[str, ...], directory: str, agent: str | None, mode: MatchMode | None, redaction: Redaction | None
+) -> None:
     """Go through the goldens that differ: files, directories or names; default all below --dir.
 
     Each is shown with its first divergence as a difference. At a terminal you say whether to accept it, skip it or quit; what was accepted is
     written at once, as by `afk-es golden update`. Elsewhere it only says what there would be to do. Exit codes as of `golden update`.
     """
     asking = invocation.format == "text" and at_terminal()
-    findings = _review(invocation, golden_files(names, directory), Agents(agent), mode, asking)
+    findings = _review(invocation, golden_files(names, directory), Agents(agent), mode, redaction, asking)
     if invocation.format != "text":
         write = output.write_json if invocation.format == "json" else output.write_json_line
-        differing = [finding for finding in findings if not finding.holds]
+        differing = [redacted(finding, redaction) for finding in findings if not finding.holds]
         write({"schema": "afk_es.golden_review/1", "goldens": len(findings), "differing": msgspec.to_builtins(differing)})
     left = [finding for finding in findings if not finding.done and not finding.holds]
     if any(finding.category is not None for finding in left):
@@ -49,14 +54,16 @@ def at_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _review(invocation: Invocation, files: tuple[Path, ...], agents: Agents, mode: MatchMode | None, asking: bool) -> list[Finding]:
+def _review(
+    invocation: Invocation, files: tuple[Path, ...], agents: Agents, mode: MatchMode | None, redaction: Redaction | None, asking: bool
+) -> list[Finding]:
     findings: list[Finding] = []
     for number, path in enumerate(files, start=1):
         # An event loop for each step: none goes on while a person thinks, and Ctrl-C ends the question.
         finding = asyncio.run(found(path, agents, mode))
         answer = ""
         if invocation.format == "text" and not finding.holds:
-            _show(finding, f"{number} of {len(files)}")
+            _show(redacted(finding, redaction), f"{number} of {len(files)}")
             answer = _asked() if asking and finding.category is not None else ""
         if answer == "a":
             finding = asyncio.run(updated(invocation, finding, agents))

@@ -14,9 +14,12 @@ from afk_es.cli.failures import NEGATIVE, NOT_FOUND
 from afk_es.cli.golden_updating import Finding, found, updated
 from afk_es.cli.goldens import Agents, golden_files, golden_options
 from afk_es.cli.invocation import Invocation, common_options
+from afk_es.cli.places import redacted
+from afk_es.cli.redacting import redaction_options
 from afk_es.errors import UsageError
 from afk_es.evals.divergence import MatchMode
 from afk_es.evals.golden_updates import UpdatePolicy, check_may_update
+from afk_es.redaction import Redaction
 from afk_es.views import visible
 
 
@@ -31,7 +34,16 @@ from afk_es.views import visible
 @golden_options
 @common_options
 @click.pass_obj
-def update(invocation: Invocation, names: tuple[str, ...], accept: str, directory: str, agent: str | None, mode: MatchMode | None) -> None:
+@redaction_options
+def update(
+    invocation: Invocation,
+    names: tuple[str, ...],
+    accept: str,
+    directory: str,
+    agent: str | None,
+    mode: MatchMode | None,
+    redaction: Redaction | None,
+) -> None:
     """Write goldens anew: files, directories or names; default all below --dir. Without --accept it says what there would be to do.
 
     \b
@@ -49,7 +61,7 @@ def update(invocation: Invocation, names: tuple[str, ...], accept: str, director
         _delete(invocation, names, directory)
         return
     findings = asyncio.run(_update(invocation, golden_files(names, directory), Agents(agent), mode, policy))
-    _tell(invocation, findings)
+    _tell(invocation, [redacted(finding, redaction) for finding in findings])
     _leave(findings)
 
 

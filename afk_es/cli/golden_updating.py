@@ -82,19 +82,19 @@ async def updated(invocation: Invocation, finding: Finding, agents: Agents) -> F
     try:
         agent = agents.of(golden)
         if finding.category == "behaviour":
-            return await _recorded_anew(invocation, finding, golden, agent)
+            return await _recorded_anew(invocation, finding, golden, agent, agents.reference(golden))
         made = golden if finding.report.ok else await rewritten(golden, agent)
         return await _written(finding, made, agent, None)
     except UsageError as error:
         return msgspec.structs.replace(finding, reason=str(error))
 
 
-async def _recorded_anew(invocation: Invocation, finding: Finding, golden: Golden, agent: Agent) -> Finding:
+async def _recorded_anew(invocation: Invocation, finding: Finding, golden: Golden, agent: Agent, reference: str | None) -> Finding:
     """A live run, written once its check against itself passes: a golden that differs each time is of no use to anybody."""
     said = await said_in(golden)
     output.note(f"golden {golden.name}: running {agent.name} live; models are asked and tools are run, which may cost", "mark")
     runner = runner_for(invocation.location, None, golden.spec().interaction)
-    recorded = await record_live(runner, agent, said, name=golden.name, mode=golden.mode, agent_ref=golden.header.agent)
+    recorded = await record_live(runner, agent, said, name=golden.name, mode=golden.mode, agent_ref=reference)
     cost = recorded.result.total_cost_usd
     output.note(f"golden {golden.name}: the live run {recorded.result.run_id} is {recorded.result.state}; it cost {dollars(cost)}")
     return await _written(finding, recorded.golden, agent, cost)

@@ -14,7 +14,9 @@ from afk_es.cli import output
 from afk_es.cli.invocation import Invocation
 from afk_es.errors import UsageError
 from afk_es.evals.reports import Account, ReportForm, print_report, report_text, write_report
+from afk_es.evals.reports.keeping_back import kept_back
 from afk_es.evals.reports.writing import form_of
+from afk_es.redaction import Redaction
 
 Reports = tuple[tuple[Path, ReportForm], ...]
 """Files to write, each with its form."""
@@ -50,15 +52,13 @@ def _reports(report: Iterable[str], junit: str | None, html: str | None) -> Repo
     return tuple(found)
 
 
-def tell(invocation: Invocation, account: Account, reports: Reports) -> None:
+def tell(invocation: Invocation, account: Account, reports: Reports, redaction: Redaction | None) -> None:
     """Write the report to stdout, in the format that was asked for, and into the files."""
+    shown = account if redaction is None else kept_back(account, redaction)
     for path, form in reports:
-        output.note(f"wrote {write_report(account, path, form)}")
-    match invocation.format:
-        case "text":
-            sys.stdout.flush()
-            print_report(account, width=None if sys.stdout.isatty() else output.WIDTH_WITHOUT_TERMINAL)
-        case "json":
-            click.echo(report_text(account, "json"), nl=False)
-        case "jsonl":
-            click.echo(report_text(account, "jsonl"), nl=False)
+        output.note(f"wrote {write_report(shown, path, form, redaction=None)}")
+    if invocation.format == "text":
+        sys.stdout.flush()
+        print_report(shown, width=None if sys.stdout.isatty() else output.WIDTH_WITHOUT_TERMINAL, redaction=None)
+    else:
+        click.echo(report_text(shown, invocation.format), nl=False)

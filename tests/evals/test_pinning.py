@@ -69,7 +69,9 @@ async def test_a_golden_alone(log: EventLog, run_id: str, tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == ["lost order.golden.jsonl"]
 
 
-@pytest.mark.parametrize("reference", ["desk", "desk:agent()", "a b:c", "desk:class", "desk:import os", ":agent", "desk:", "if:agent", "a-b.py:c"])
+@pytest.mark.parametrize(
+    "reference", ["desk", "desk:agent()", "a b:c", "desk:class", "desk:import os", ":agent", "desk:", "if:agent", "a-b.py:c"]
+)
 def test_what_does_not_name_an_agent_is_refused(reference: str) -> None:
     with pytest.raises(UsageError, match="does not name an agent"):
         AgentReference.of(reference)
@@ -113,7 +115,14 @@ changed = desk().model_copy(update={"instructions": "Be rude."})
 )
 @pytest.mark.parametrize("place", ["", "checks/deep"])
 async def test_it_passes_for_the_agent_of_the_run_and_for_no_other(
-    log: EventLog, run_id: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, reference: str, called: bool, outcome: str, place: str
+    log: EventLog,
+    run_id: str,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    reference: str,
+    called: bool,
+    outcome: str,
+    place: str,
 ) -> None:
     """In a process of its own, from any directory, offline; what fails says what was changed, and the golden stays as it is."""
     (tmp_path / "agents.py").write_text(AGENTS)

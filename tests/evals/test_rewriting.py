@@ -23,7 +23,9 @@ def of_another_afk_es(golden: Golden) -> Golden:
     facts = []
     for fact in golden.facts:
         found = fact.value.get("type") == "policy_decision"
-        facts.append(msgspec.structs.replace(fact, value={**fact.value, "data": {**fact.value["data"], "since_gone": 1}}) if found else fact)
+        facts.append(
+            msgspec.structs.replace(fact, value={**fact.value, "data": {**fact.value["data"], "since_gone": 1}}) if found else fact
+        )
     header = msgspec.structs.replace(golden.header, recorded=msgspec.structs.replace(golden.header.recorded, afk_es="0.0.1"))
     return msgspec.structs.replace(golden, header=header, facts=tuple(facts))
 
