@@ -28,6 +28,7 @@ def check(
     names: tuple[str, ...],
     directory: str,
     agent: str | None,
+    policy: str | None,
     mode: MatchMode | None,
     reports: Reports,
     redaction: Redaction | None,
@@ -38,7 +39,7 @@ def check(
     of each is shown as a difference. Exit code 0 where all hold, 1 where one has diverged, 3 where one could not be measured, because its
     file cannot be read, nothing of it was replayed, or nobody says whose agent it is.
     """
-    agents = Agents(agent)
+    agents = Agents(agent, policy)
 
     async def checks() -> list[CheckReport]:
         return [await checked(path, agents, mode) for path in golden_files(names, directory)]

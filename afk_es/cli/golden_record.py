@@ -13,16 +13,16 @@ import msgspec
 from afk_es.cli import output
 from afk_es.cli.agent_search import agents_named
 from afk_es.cli.agents import load_agent
-from afk_es.cli.goldens import DIRECTORY
+from afk_es.cli.goldens import DIRECTORY, policy_option
 from afk_es.cli.invocation import Invocation, common_options
+from afk_es.cli.policies import load_engine
 from afk_es.cli.reading import parse_name, reading
 from afk_es.cli.redacting import redaction_options
 from afk_es.debugger.exchange.golden_facts import SUFFIX
 from afk_es.debugger.naming import named_run
 from afk_es.errors import UsageError
-from afk_es.evals.check_report import CheckReport
 from afk_es.evals.check_text import verdict_text
-from afk_es.evals.checking import check_golden
+from afk_es.evals.checking import check_golden_sync
 from afk_es.evals.divergence import MatchMode
 from afk_es.evals.golden import Golden
 from afk_es.evals.golden_store import GoldenStore
@@ -37,6 +37,7 @@ from afk_es.redaction import Redaction
 @click.option("-o", "--output", "target", metavar="FILE", help=f"Where to; default, a file named after it in --dir. It ends with {SUFFIX}.")
 @click.option("--dir", "directory", default=DIRECTORY, show_default=True, metavar="DIRECTORY", help="Where goldens lie that are named.")
 @click.option("--agent", metavar="MODULE:AGENT", help="Whose golden it is; default, the agent here that has the run's name.")
+@policy_option
 @click.option("--mode", type=click.Choice(get_args(MatchMode)), default="strict", show_default=True, help="How much has to be the same.")
 @click.option("--thread", is_flag=True, help="Check the earlier runs of its thread as well, as one conversation.")
 @click.option("--force", is_flag=True, help="Replace a golden that is there.")
@@ -50,6 +51,7 @@ def record(
     target: str | None,
     directory: str,
     agent: str | None,
+    policy: str | None,
     mode: MatchMode,
     thread: bool,
     force: bool,
@@ -68,7 +70,11 @@ def record(
         )
     if agent is not None:
         load_agent(agent)
-    golden, report = asyncio.run(_record(invocation, run, path, called, agent, mode, thread, redaction))
+    engine = load_engine(policy) if policy is not None else None
+    golden, reference = asyncio.run(_record(invocation, run, path, called, agent, mode, thread, redaction))
+    report = None
+    if reference is not None:
+        report = check_golden_sync(golden, lambda: load_agent(reference), policy_engine=engine)
     if invocation.format != "text":
         data = {"name": golden.name, "path": str(path), "mode": golden.mode, "runs": golden.runs, "agent": golden.header.agent}
         write = output.write_json if invocation.format == "json" else output.write_json_line
@@ -98,15 +104,14 @@ async def _record(
     mode: MatchMode,
     thread: bool,
     redaction: Redaction | None,
-) -> tuple[Golden, CheckReport | None]:
+) -> tuple[Golden, str | None]:
     parsed = parse_name(run, invocation)
     async with reading(parsed.location) as log:
         run_id = await named_run(log, parsed.run)
         reference = agent if agent is not None else await _found(log, run_id)
         golden = await Golden.of(log, run_id, name=name, mode=mode, thread=thread, redaction=redaction, agent_ref=reference)
     path.parent.mkdir(parents=True, exist_ok=True)
-    written = golden.write(path)
-    return written, await check_golden(written, lambda: load_agent(reference)) if reference is not None else None
+    return golden.write(path), reference
 
 
 async def _found(log: EventLog, run_id: str) -> str | None:

@@ -29,7 +29,13 @@ from afk_es.views import visible
 @click.pass_obj
 @redaction_options
 def review(
-    invocation: Invocation, names: tuple[str, ...], directory: str, agent: str | None, mode: MatchMode | None, redaction: Redaction | None
+    invocation: Invocation,
+    names: tuple[str, ...],
+    directory: str,
+    agent: str | None,
+    policy: str | None,
+    mode: MatchMode | None,
+    redaction: Redaction | None,
 ) -> None:
     """Go through the goldens that differ: files, directories or names; default all below --dir.
 
@@ -37,7 +43,7 @@ def review(
     written at once, as by `afk-es golden update`. Elsewhere it only says what there would be to do. Exit codes as of `golden update`.
     """
     asking = invocation.format == "text" and at_terminal()
-    findings = _review(invocation, golden_files(names, directory), Agents(agent), mode, redaction, asking)
+    findings = _review(invocation, golden_files(names, directory), Agents(agent, policy), mode, redaction, asking)
     if invocation.format != "text":
         write = output.write_json if invocation.format == "json" else output.write_json_line
         differing = [redacted(finding, redaction) for finding in findings if not finding.holds]

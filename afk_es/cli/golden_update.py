@@ -41,6 +41,7 @@ def update(
     accept: str,
     directory: str,
     agent: str | None,
+    policy: str | None,
     mode: MatchMode | None,
     redaction: Redaction | None,
 ) -> None:
@@ -54,13 +55,13 @@ def update(
 
     Never in CI. Exit code 0 where all hold now, 1 where something is left to do, 3 where a golden could not be measured.
     """
-    policy = UpdatePolicy.parse(accept)
-    if policy.accepted:
+    accepted = UpdatePolicy.parse(accept)
+    if accepted.accepted:
         check_may_update(os.environ)
     if accept.strip().casefold() == "unused":
         _delete(invocation, names, directory)
         return
-    findings = asyncio.run(_update(invocation, golden_files(names, directory), Agents(agent), mode, policy))
+    findings = asyncio.run(_update(invocation, golden_files(names, directory), Agents(agent, policy), mode, accepted))
     _tell(invocation, [redacted(finding, redaction) for finding in findings])
     _leave(findings)
 
@@ -78,12 +79,12 @@ def _delete(invocation: Invocation, names: tuple[str, ...], directory: str) -> N
 
 
 async def _update(
-    invocation: Invocation, files: tuple[Path, ...], agents: Agents, mode: MatchMode | None, policy: UpdatePolicy
+    invocation: Invocation, files: tuple[Path, ...], agents: Agents, mode: MatchMode | None, accepted: UpdatePolicy
 ) -> list[Finding]:
     findings = []
     for path in files:
         finding = await found(path, agents, mode)
-        if finding.category is not None and policy.accepts(finding.category):
+        if finding.category is not None and accepted.accepts(finding.category):
             finding = await updated(invocation, finding, agents)
         findings.append(finding)
     return findings

@@ -19,10 +19,10 @@ from afk_es.evals.check_text import verdict_text
 from afk_es.evals.checking import check_golden
 from afk_es.evals.divergence import MatchMode
 from afk_es.evals.golden import Golden
-from afk_es.evals.golden_rewriting import rewritten
 from afk_es.evals.golden_store import staleness
 from afk_es.evals.golden_updates import UpdateCategory, check_may_update, of_report
 from afk_es.evals.live_recording import record_live, said_in
+from afk_es.evals.rewriting import rewritten
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -82,26 +82,26 @@ async def updated(invocation: Invocation, finding: Finding, agents: Agents) -> F
     try:
         agent = agents.of(golden)
         if finding.category == "behaviour":
-            return await _recorded_anew(invocation, finding, golden, agent, agents.reference(golden))
-        made = golden if finding.report.ok else await rewritten(golden, agent)
-        return await _written(finding, made, agent, None)
+            return await _recorded_anew(invocation, finding, golden, agent, agents)
+        made = golden if finding.report.ok else await rewritten(golden, agent, policy_engine=agents.policy_engine)
+        return await _written(finding, made, agent, agents, None)
     except UsageError as error:
         return msgspec.structs.replace(finding, reason=str(error))
 
 
-async def _recorded_anew(invocation: Invocation, finding: Finding, golden: Golden, agent: Agent, reference: str | None) -> Finding:
+async def _recorded_anew(invocation: Invocation, finding: Finding, golden: Golden, agent: Agent, agents: Agents) -> Finding:
     """A live run, written once its check against itself passes: a golden that differs each time is of no use to anybody."""
     said = await said_in(golden)
     output.note(f"golden {golden.name}: running {agent.name} live; models are asked and tools are run, which may cost", "mark")
-    runner = runner_for(invocation.location, None, golden.spec().interaction)
-    recorded = await record_live(runner, agent, said, name=golden.name, mode=golden.mode, agent_ref=reference)
+    runner = runner_for(invocation.location, None, golden.spec().interaction, agents.policy_engine)
+    recorded = await record_live(runner, agent, said, name=golden.name, mode=golden.mode, agent_ref=agents.reference(golden))
     cost = recorded.result.total_cost_usd
     output.note(f"golden {golden.name}: the live run {recorded.result.run_id} is {recorded.result.state}; it cost {dollars(cost)}")
-    return await _written(finding, recorded.golden, agent, cost)
+    return await _written(finding, recorded.golden, agent, agents, cost)
 
 
-async def _written(finding: Finding, golden: Golden, agent: Agent, cost: float | None) -> Finding:
-    report = await check_golden(golden, agent, mode=finding.report.mode)
+async def _written(finding: Finding, golden: Golden, agent: Agent, agents: Agents, cost: float | None) -> Finding:
+    report = await check_golden(golden, agent, mode=finding.report.mode, policy_engine=agents.policy_engine)
     if not report.ok:
         reason = f"it was not written, since offline the agent does not do again what it has just done: {verdict_text(report)}"
         return msgspec.structs.replace(finding, reason=reason, cost_usd=cost)

@@ -8,8 +8,9 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from afk_es.agents import Agent
+from afk_es.agents import Agent, PolicyEngine
 from afk_es.cli.agents import load_agent
+from afk_es.cli.policies import load_engine
 from afk_es.debugger.exchange.golden_facts import SUFFIX
 from afk_es.errors import RunNotFoundError, UsageError
 from afk_es.evals.check_report import CheckReport
@@ -29,15 +30,23 @@ class NoGoldenError(RunNotFoundError):
 
 
 def golden_options(command: F) -> F:
-    """Adds --dir, --agent and --mode."""
+    """Adds --dir, --agent, --policy and --mode."""
     command = click.option(
         "--mode", type=click.Choice(get_args(MatchMode)), help="How much has to be the same; default, as each golden says."
     )(command)
+    command = policy_option(command)
     command = click.option(
         "--agent", metavar="MODULE:AGENT", help="Today's agent; default, the one that each golden names in its first line."
     )(command)
     return click.option(
         "--dir", "directory", default=DIRECTORY, show_default=True, metavar="DIRECTORY", help="Where goldens lie that are named."
+    )(command)
+
+
+def policy_option(command: F) -> F:
+    """Adds --policy."""
+    return click.option(
+        "--policy", metavar="MODULE:POLICY", help="The Runner's PolicyEngine, beside the agents' own, if the runs had one."
     )(command)
 
 
@@ -71,16 +80,21 @@ def _files(name: str, directory: str) -> list[Path]:
 
 
 class Agents:
-    """Today's agents, each loaded once.
+    """Today's agents, each loaded once, and the policy that a Runner adds to theirs.
 
     Args:
         given: `MODULE:AGENT` that holds for all; None: what each golden says.
+        policy: `MODULE:POLICY` of the Runner; None for none.
+
+    Attributes:
+        policy_engine: that policy.
 
     Raises:
-        ConfigurationError: `given` names no agent.
+        ConfigurationError: one of them names none.
     """
 
-    def __init__(self, given: str | None) -> None:
+    def __init__(self, given: str | None, policy: str | None) -> None:
+        self.policy_engine: PolicyEngine | None = load_engine(policy) if policy is not None else None
         self._given = load_agent(given) if given is not None else None
         self._reference = given
         self._loaded: dict[str, Agent] = {}
@@ -112,4 +126,4 @@ async def checked(path: Path, agents: Agents, mode: MatchMode | None) -> CheckRe
         golden = Golden.read(path)
     except (UsageError, OSError) as error:
         return CheckReport(path.name.removesuffix(SUFFIX), str(path), mode or "strict", "not_measurable", reason=str(error))
-    return await check_golden(golden, lambda: agents.of(golden), mode=mode)
+    return await check_golden(golden, lambda: agents.of(golden), mode=mode, policy_engine=agents.policy_engine)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import inspect
 import re
 import sys
 from collections.abc import Callable
@@ -12,17 +11,16 @@ from typing import Any
 
 import click
 
-from afk_es.agents import Agent, PolicyEngine
 from afk_es.cli import output
-from afk_es.cli.agents import called, load_value
 from afk_es.cli.failures import NEGATIVE, NOT_FOUND
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.places import redacted, write_facts, write_lines
+from afk_es.cli.policies import load_policy
 from afk_es.cli.reading import Name, parse_name, reading
 from afk_es.cli.redacting import redaction_options
 from afk_es.clock import SystemClock
 from afk_es.debugger.naming import named_run
-from afk_es.errors import ConfigurationError, UsageError
+from afk_es.errors import UsageError
 from afk_es.evals.policy_changes import PolicyWhatIf, RunWhatIf
 from afk_es.evals.policy_text import policy_lines
 from afk_es.evals.policy_trial import policy_what_if
@@ -30,7 +28,6 @@ from afk_es.evals.run_selection import RunSelection
 from afk_es.evals.tried_policy import Policy
 from afk_es.redaction import Redaction
 
-_FORM = "name a policy as MODULE:POLICY, such as shop.policies:strict or ./policies.py:strict"
 _STATES = ("running", "paused", "completed", "degraded", "failed", "cancelled", "interrupted", "crashed")
 _SPAN = re.compile(r"(\d{1,6})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -77,7 +74,7 @@ def policy(
     location, wanted = _located(invocation, names)
     if wanted and (everything or selection != RunSelection(subagents=True)):
         raise UsageError("a RUN is named, so there is nothing to select; leave out the options, or the RUN")
-    found = asyncio.run(_ask(invocation, location, _policy(target), wanted or selection, redaction))
+    found = asyncio.run(_ask(invocation, location, load_policy(target), wanted or selection, redaction))
     if invocation.format == "json":
         write_facts(invocation, "policy_what_if", found)
     elif invocation.format == "jsonl":
@@ -111,36 +108,6 @@ def _moment(text: str) -> dt.datetime:
         return dt.datetime.fromisoformat(text.strip()).astimezone()
     except (ValueError, OverflowError) as error:
         raise UsageError(f"--since {text!r} is no time; write 2026-11-20, 2026-11-20T09:30, or how long ago: 90m, 12h, 7d, 4w") from error
-
-
-def _policy(target: str) -> Policy:
-    """The policy that `MODULE:POLICY` names.
-
-    Raises:
-        ConfigurationError: there is none.
-    """
-    value = load_value(target, "a policy", _FORM)
-    if not isinstance(value, (PolicyEngine, Agent)) and callable(value) and not _parameters(value, target):
-        value = called(value, target)
-    if isinstance(value, (PolicyEngine, Agent)):
-        return value
-    if callable(value) and _parameters(value, target) == 1:
-        decide: Policy = value
-        return decide
-    raise ConfigurationError(
-        f"{target} is a {type(value).__name__}, not a PolicyEngine, an Agent, a function of the event, or a function that gives one of these"
-    )
-
-
-def _parameters(function: Callable[..., Any], target: str) -> int:
-    """How many arguments a function has to be given."""
-    if inspect.iscoroutinefunction(function):
-        raise ConfigurationError(f"{target} is async, and a policy decides from the event alone")
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"the signature of {target} cannot be read; wrap it in a function") from error
-    return sum(each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters)
 
 
 async def _ask(

@@ -8,17 +8,19 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
 
+from afk_es.core import Runner
 from afk_es.evals import Golden
 from tests.cli.conftest import ROOT, Afk, Program
 
 SHOP = '''
-from afk_es import Agent, tool
+from afk_es import Agent, PolicyEngine, PolicyRule, tool
 from afk_es.llms import LLMResponse, ToolCall, Usage
 from afk_es.testing import ScriptedModel
 
@@ -31,6 +33,8 @@ def adding(request):
     if request.messages[-1].role == "tool":
         return LLMResponse(text="It is 3.", usage=Usage(10, 2, 12), cost_usd=0.25)
     return LLMResponse(tool_calls=(ToolCall("c1", "add", {"a": 1, "b": 2}),), usage=Usage(10, 2, 12), cost_usd=0.25)
+
+strict = PolicyEngine([PolicyRule(rule_id="no-adding", action="deny", condition=lambda event: event.tool_name == "add", reason="no")])
 
 adder = Agent(name="adder", model=ScriptedModel(adding), tools=[add], instructions="Add.")
 '''
@@ -198,6 +202,37 @@ class TestCheck:
         for words in (("check",), ("check", "--format", "json"), ("review",), ("review", "--format", "json"), ("update",)):
             result = recorded(*words)
             assert (result.exit_code, "hunter2" in result.output) == (1, False)
+
+
+class TestPolicy:
+    """A run of a Runner with a policy of its own is checked with it."""
+
+    @pytest.fixture
+    def denied(self, shop: Shop, log: Path) -> Shop:
+        """With a golden of a run in which that policy denied the call."""
+        sys.modules.pop("shop_for_goldens", None)
+        module = import_module("shop_for_goldens")
+        result = Runner(log=str(log), policy_engine=module.strict).run_sync(module.adder, user_message="1 and 2")
+        assert not result.tool_executions[0].success
+        words = ("record", "@last", "--name", "denied", "--policy", "shop_for_goldens:strict")
+        assert "passed" in shop(*words).stderr
+        return shop
+
+    def test_check(self, denied: Shop) -> None:
+        without = denied("check")
+        assert (without.exit_code, "policy" in without.stdout) == (1, True)
+        assert denied("check", "--policy", "shop_for_goldens:strict").exit_code == 0
+
+    def test_update(self, denied: Shop) -> None:
+        denied.edit('"Add."', '"Multiply."')
+        result = denied("update", "--accept", "behaviour", "--policy", "shop_for_goldens:strict")
+        assert result.exit_code == 0, result.output
+        assert "no-adding" in denied.golden("denied").read_text()
+
+    def test_what_a_runner_takes_for_no_policy(self, denied: Shop) -> None:
+        for name, says in (("adder", "is no PolicyEngine"), ("none", "has no 'none'")):
+            result = denied("check", "--policy", f"shop_for_goldens:{name}")
+            assert (result.exit_code, says in result.stderr) == (2, True), result.output
 
 
 class TestUpdate:
