@@ -39,7 +39,7 @@ def _modules(directory: Path, depth: int) -> Iterator[Path]:
         return
     for entry in entries:
         stem, extension = os.path.splitext(entry.name)
-        if extension == ".py" and stem.isidentifier() and not stem.startswith("test_") and not stem.endswith("_test") and entry.is_file():
+        if extension == ".py" and stem.isidentifier() and not stem.startswith("test_") and entry.is_file():
             yield Path(entry.path)
     if depth >= _DEEPEST:
         return

@@ -44,7 +44,7 @@ async def pin(
 
     name = parse_name(run, invocation)
     async with reading(name.location) as log:
-        run_id = await named_run(log, name.run)
+        run_id = await _head_of_family(log, await named_run(log, name.run))
         if not test:
             written = await write_golden(log, run_id, path or file_of(run_id, "golden"), mode=mode, redaction=redaction, force=force)
             output.note(f"wrote {written}")
@@ -60,6 +60,17 @@ async def pin(
         output.note(f"it runs {found}, which has the name of the run's agent; --agent MODULE:AGENT names another")
     report = await check_golden(Golden.read(golden), today)
     output.note(f"today's agent: {verdict_text(report)}", "plain" if report.ok else "mark")
+
+
+async def _head_of_family(log: EventLog, run_id: str) -> str:
+    """The run at the head of the family: a subagent runs again with the run that it belongs to, and not by itself."""
+    (first,) = await log.read(run_id, limit=1)
+    parent = first.data.get("parent")
+    if parent is None:
+        return run_id
+    head = str(parent.get("root", parent["run_id"]))
+    output.note(f"{run_id} is a subagent's run; what is written is {head}, which it belongs to")
+    return head
 
 
 async def _found(log: EventLog, run_id: str) -> str:

@@ -42,6 +42,10 @@ class Pacing(Protocol):
         """The loop waits, and all that has come in is taken in."""
         ...
 
+    def left(self) -> None:
+        """The stretch is over, and so are its effects."""
+        ...
+
 
 _INLINE = (EvaluatePolicy, ValidateOutput)
 """Effects that only compute: performed on the spot, without a commit before them and without a task."""
@@ -173,6 +177,8 @@ class Loop:
                 await self._leave()
             finally:
                 self._log.release(self.state.run_id)
+                if self._pacing is not None:
+                    self._pacing.left()
 
     async def _advance(self) -> tuple[Effect, ...]:
         """Append what follows by itself, until only effects can bring anything new."""

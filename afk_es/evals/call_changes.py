@@ -7,7 +7,7 @@ with the one that stands in its place, whose name then differs; and what is left
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
@@ -111,10 +111,12 @@ class CallLedger:
     def findings(self, then: str = "in the golden", now: str = "today") -> Iterator[Located]:
         """What all of it comes to, each with the calls that it is about; both sides by these words."""
         moved = self._moved()
+        apart: set[int] = set()
         for change in self._changes:
             rest = AnswerChange(
                 [call for call in change.gone if id(call) not in moved], [call for call in change.come if id(call) not in moved]
             )
+            apart.update(id(call) for call in (*rest.gone, *rest.come))
             pairs = counterparts(rest)
             for old, new in pairs:
                 yield from _pair(old, new, then, now)
@@ -127,7 +129,7 @@ class CallLedger:
                 if id(call) not in paired:
                     message = f"{call.name} is called {now}, and not {then}"
                     yield Finding("call", "extra", "tool_name", None, call.name, message), None, call
-        yield from self._orders(moved)
+        yield from self._orders(moved, apart)
 
     def _moved(self) -> dict[int, tuple[Asked, Asked]]:
         """The calls that are gone in one place and have come in another, by either one's id()."""
@@ -143,23 +145,45 @@ class CallLedger:
                     found[id(call)] = found[id(other)] = (call, other)
         return found
 
-    def _orders(self, moved: dict[int, tuple[Asked, Asked]]) -> Iterator[Located]:
-        told: set[int] = set()
-        for old, new in moved.values():
-            if id(old) in told:
-                continue
-            told.add(id(old))
-            place = min(old.ordinal, new.ordinal)
-            before, after = _at(self.recorded[old.path], place), _at(self.today[new.path], place)
-            message = "the same calls come in another order"
-            same_tool = before is not None and after is not None and before.name == after.name
-            field = "arguments" if same_tool else "tool_name"
-            expected, actual = (None if call is None else call.arguments if same_tool else call.name for call in (before, after))
-            yield Finding("call", "order", field, expected, actual, message), before, after
+    def _orders(self, moved: dict[int, tuple[Asked, Asked]], apart: set[int]) -> Iterator[Located]:
+        """Calls that come in another order, and where all come in the same one, that they come in other answers.
+
+        Args:
+            apart: calls without an equal on the other side, by their id().
+        """
+        for path in dict.fromkeys(old.path for old, _new in moved.values()):
+            before = [call for call in self.recorded[path] if id(call) not in apart]
+            after = [call for call in self.today[path] if id(call) not in apart]
+            reordered = list(_reordered(before, after))
+            yield from reordered
+            apart_in_answers = ((old, new) for old, new in zip(before, after, strict=False) if old.position != new.position)
+            if not reordered and (first := next(apart_in_answers, None)) is not None:
+                message = f"the same calls come in the same order, and in other answers of the model; the first is {first[0].name}"
+                yield Finding("event", "order", "position", first[0].position, first[1].position, message), *first
 
 
-def _at(calls: Sequence[Asked], place: int) -> Asked | None:
-    return calls[place] if place < len(calls) else None
+def _reordered(before: Sequence[Asked], after: Sequence[Asked]) -> Iterator[Located]:
+    """Two orders of the same calls: what stands in the places of those that have moved, each told where it is met first."""
+    met: Counter[str] = Counter()
+    matcher = SequenceMatcher(None, [call.identity for call in before], [call.identity for call in after], autojunk=False)
+    for tag, a, a_end, b, b_end in matcher.get_opcodes():
+        if tag == "equal":
+            continue
+        for side, calls in ((-1, before[a:a_end]), (1, after[b:b_end])):
+            for offset, call in enumerate(calls):
+                # Met on the other side before: told there.
+                known = met[call.identity] * side < 0
+                met[call.identity] += side
+                if not known:
+                    there, facing = (after, b) if side < 0 else (before, a)
+                    other = there[min(facing + offset, len(there) - 1)]
+                    yield _in_place(call, other) if side < 0 else _in_place(other, call)
+
+
+def _in_place(old: Asked, new: Asked) -> Located:
+    field = "arguments" if old.name == new.name else "tool_name"
+    expected, actual = (call.arguments if field == "arguments" else call.name for call in (old, new))
+    return Finding("call", "order", field, expected, actual, "the same calls come in another order"), old, new
 
 
 def _pair(old: Asked, new: Asked, then: str, now: str) -> Iterator[Located]:

@@ -17,6 +17,7 @@ from afk_es.debugger.exchange.golden_facts import (
     GOLDEN_SCHEMA,
     SUFFIX,
     Fact,
+    GoldenError,
     GoldenHeader,
     GoldenOutcome,
     Provenance,
@@ -114,7 +115,13 @@ class Golden(msgspec.Struct, frozen=True):
             update=f"afk-es golden update {name}",
         )
         facts = recorder.facts()
-        states = await cls(header, tuple(facts)).states()
+        try:
+            states = await cls(header, tuple(facts)).states()
+        except GoldenError as error:
+            # What it holds was possible where it happened, and is not under other names or in one sequence: of a fork, or of a log by hand.
+            raise UsageError(
+                f"run {run_id} cannot be a golden: {error.__cause__ or error}; run today's agent, and take that run"
+            ) from error
         facts = list(with_outcomes(facts, states))
         header = msgspec.structs.replace(header, models=tuple(recorder.models), digest=facts_digest(facts))
         return cls(header, tuple(facts))

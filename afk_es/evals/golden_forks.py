@@ -114,6 +114,7 @@ def _children(events: list[AgentRunEvent]) -> dict[str, str]:
 def _data(event: AgentRunEvent, seqs: dict[int, int], earlier: dt.timedelta, children: dict[str, str]) -> dict[str, Any]:
     changes: dict[str, Callable[[Any], Any]] = {
         "timer": lambda timer: timer_at(timer, seqs),
+        "untouched": lambda touched: [seqs.get(seq, seq) for seq in touched],
         "intent_seq": lambda seq: seqs.get(seq, seq),
         "up_to": lambda refs: [{**ref, "seq": seqs.get(ref["seq"], ref["seq"])} if ref["run_id"] == event.run_id else ref for ref in refs],
         "expires_at": lambda at: (dt.datetime.fromisoformat(at) - earlier).isoformat() if isinstance(at, str) else at,

@@ -29,7 +29,7 @@ from afk_es.views import redacted_event
 MOST_RUNS = 1_000
 """Runs of one golden. A log is data, perhaps somebody's that leads in a circle."""
 
-_OF_FORKS = frozenset({"forked_from", "forked_as", "fork", "answers_from", "recorded_agent", "untouched"})
+_OF_VARIATIONS = frozenset({"forked_from", "forked_as", "fork", "answers_from", "recorded_agent", "replay_of"})
 _MARKS = frozenset({"reused", "edited", "stubbed"})
 _MICROSECOND = dt.timedelta(microseconds=1)
 
@@ -223,6 +223,9 @@ class Recorder:
         found = []
         for event in run.events:
             named = calls.of(event)
+            if isinstance(ticket := event.data.get("ticket_id"), str):
+                # Before the texts of this event, which may name it as well.
+                self._names.ticket(ticket)
             if event.type == "subagent_started":
                 name = child_name(run.name, event)
                 self._names.runs[event.data["run_id"]] = name
@@ -236,7 +239,7 @@ class Recorder:
     def _data(self, run: Chosen, event: AgentRunEvent, named: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, item in event.data.items():
-            if key in _OF_FORKS or (key in _MARKS and event.type in EVENT_TYPES):
+            if key in _OF_VARIATIONS or (key in _MARKS and event.type in EVENT_TYPES):
                 continue
             if key == "tool_calls" and key in named:
                 found[key] = [{**self._names.value(call), "id": call["id"]} for call in named[key]]

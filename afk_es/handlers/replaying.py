@@ -33,6 +33,7 @@ from afk_es.machine.effects import (
     ValidateOutput,
     Wait,
 )
+from afk_es.machine.events import TERMINAL
 from afk_es.machine.spec import RunSpec
 from afk_es.machine.values import ToolCall, digest_json
 
@@ -203,8 +204,8 @@ class Playback:
             self._asked_of(event)
         elif kind == "tool_deferred":
             self._deferred(event)
-        elif event.type in _ENDS:
-            self._ended()
+        elif event.type in TERMINAL:
+            self._unschedule()
 
     def _opened(self, event: AgentRunEvent) -> None:
         part = self._part
@@ -216,7 +217,7 @@ class Playback:
         for control in part.controls:
             self._agenda.append(_Post(control, _as_said(control)))
         # What had been said before the stretch began was taken in before anything else.
-        first = part.first + 1
+        first = self.tape.behind_joints(part.first) + 1
         for post in sorted(self._agenda, key=lambda each: each.event.seq):
             if post.event.seq == first:
                 first += 1
@@ -224,9 +225,12 @@ class Playback:
             else:
                 self._schedule(post)
 
-    def _ended(self) -> None:
+    def left(self) -> None:
+        """The stretch is over. What it has asked of its subagents has been heard by now."""
         self.time.leave(self._state().run_id)
-        self._asleep.clear()
+        self._unschedule()
+
+    def _unschedule(self) -> None:
         for post in self._agenda:
             if post.due is not None:
                 post.due.cancelled = True
@@ -328,7 +332,8 @@ class Playback:
         self._asked[kind] = place + 1
         answer = recorded[place] if place < len(recorded) else None
         if self._from_log and answer is None:
-            return await self._hold(effect, state.seq, kind, f"{what}, and there is only its log: pass the agent")
+            # The recording ends here as well.
+            return await self._hold(effect, state.seq, kind, f"{what}, and there is only its log: pass the agent", hung=True)
         draft = None if self._from_log else await self._live[type(effect)](effect, state)
         if answer is not None:
             await self._until(answer.seq, effect.id)
@@ -399,7 +404,7 @@ class Playback:
         draft = post.said(state)
         assert self._post is not None
         if draft is not None and not state.ended and refusal(state, draft) is None:
-            if post.event.type != "control_requested":
+            if post.event.type not in _STATEMENTS:
                 self.served += 1
                 draft.data["reused"] = {"run_id": self.tape.run_id, "seq": post.event.seq}
             self._post(draft)
@@ -436,14 +441,16 @@ class Playback:
             self._asleep.discard(key)
             raise
 
-    def _next_moment(self) -> int:
-        """When the recording has what is appended next, where that is a conclusion: it comes a little after what it is concluded from."""
-        if not self._in_step:
-            return 0
-        if self._opening:
-            return self.tape.moment(self._part.first) if self._part is not None else 0
+    def _next_moment(self) -> int | None:
+        """When the recording has what is appended next: a conclusion comes a little after what it is concluded from, and what came together
+        with something later came before it."""
+        if not self._in_step or self._opening:
+            return None
         seq = self._state().seq + 1
-        return 0 if seq in self.tape.came else self.tape.moment(seq)
+        if seq > len(self.tape.events):
+            return None
+        moment = self.tape.moment(seq)
+        return moment if moment <= self.time.elapsed or seq not in self.tape.came else None
 
     def _recorded_seq(self, seq: int) -> int:
         return self._counterparts.get(seq, seq)
@@ -462,6 +469,10 @@ class Playback:
             case _:
                 return True
 
+    def together(self, seq: int) -> int:
+        """See `Tape.together`."""
+        return self.tape.together(seq)
+
     def settled(self) -> bool:
         """Whether all that should be under way sleeps, is held, or is a subagent's run, which is looked at itself."""
         assert self._busy is not None
@@ -474,12 +485,13 @@ class Playback:
     def _quiet(self, effect: Effect) -> bool:
         if effect.id in self._asleep or effect.id in self._held:
             return True
-        return isinstance(effect, (RunSubagent, CancelSubagent)) and self.time.lives(effect.run_id)
+        # One that is to be ended is never waited for: it hears of that and ends, whatever the time is.
+        return isinstance(effect, RunSubagent) and self.time.lives(effect.run_id)
 
     def stopped_short(self) -> bool:
         """Lay the run down where something is held that the recording never had, and nothing else goes on but terms."""
         new = [held.unanswered for held in self._held.values() if not held.hung]
-        if not new or any(post.due is not None and post.event.type != "control_requested" for post in self._agenda):
+        if not new or any(post.due is not None and post.event.type not in _STATEMENTS for post in self._agenda):
             return False
         for effect in decide(self._state()).effects:
             if effect.id not in self._held and not (isinstance(effect, Wait) and not effect.id.startswith("retry:")):
@@ -489,7 +501,7 @@ class Playback:
     def give_up(self) -> bool:
         """Lay the run down since nobody comes any more."""
         effects = decide(self._state()).effects
-        if any(isinstance(effect, (RunSubagent, CancelSubagent)) and self.time.lives(effect.run_id) for effect in effects):
+        if any(isinstance(effect, RunSubagent) and self.time.lives(effect.run_id) for effect in effects):
             return False
         held = [held.unanswered for held in self._held.values()]
         state = self._state()
@@ -534,7 +546,7 @@ class Playback:
         return draft
 
 
-_ENDS = frozenset({"run_completed", "run_failed", "run_interrupted", "run_cancelled"})
+_STATEMENTS = frozenset({"control_requested", "warning"})
 
 
 def _no_run() -> RunState:

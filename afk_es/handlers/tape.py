@@ -68,6 +68,7 @@ class Part:
         self.first = first
         self.last = first
         self.controls: list[AgentRunEvent] = []
+        """What callers asked of the run, and letters that it refused."""
 
 
 class Tape:
@@ -132,6 +133,18 @@ class Tape:
     def moment(self, seq: int) -> int:
         """The microsecond of the family's time at which this event stands; 0 for one that there is not."""
         return self._moments[seq - 1] if 0 < seq <= len(self._moments) else 0
+
+    def together(self, seq: int) -> int:
+        """The last of the events behind this one that came from outside with no conclusion of the run's own in between."""
+        while seq + 1 in self.came:
+            seq += 1
+        return seq
+
+    def behind_joints(self, seq: int) -> int:
+        """Where the run began in earnest that was taken over again before anything happened."""
+        while seq < len(self.events) and self.events[seq].type == "run_started":
+            seq += 1
+        return seq
 
     def call(self, name: str, digest: str, place: tuple[int, int]) -> Asked | None:
         """What came of a call of a tool or a subagent: of the one with these arguments, in this place if there is one, else in order; of none
@@ -264,15 +277,25 @@ class Tape:
             question.answers.append(event)
 
     def _warned(self, event: AgentRunEvent, data: dict[str, Any]) -> None:
+        if "letter" in data:
+            self._controlled(event, data)
+            return
         question = self._asking.get(data.get("tool_call_id", ""))
         if data["kind"] == "interaction_failed" and question is not None:
             self.came.add(event.seq)
             question.answers.append(event)
 
     def _ticket_ended(self, event: AgentRunEvent, data: dict[str, Any]) -> None:
-        if not data.get("expired"):
+        if not data.get("expired") or self._expired_in_joint(event):
             self.came.add(event.seq)
             self.tickets[data["ticket_id"]].append(event)
+
+    def _expired_in_joint(self, event: AgentRunEvent) -> bool:
+        """Whether its term passed while nobody ran the run, in time that a replay leaves out."""
+        seq = event.seq - 1
+        while self.events[seq - 1].type == "tool_background_failed":
+            seq -= 1
+        return self.events[seq - 1].type == "run_started" and seq > self.parts[-1].first
 
     def _controlled(self, event: AgentRunEvent, data: dict[str, Any]) -> None:
         self.came.add(event.seq)

@@ -20,6 +20,10 @@ UNRECORDED = 1 << 62
 class Waiting(Protocol):
     """A run of the family, as its time sees it."""
 
+    def together(self, seq: int) -> int:
+        """The last of the recorded events behind this one that came with nothing in between."""
+        ...
+
     def settled(self) -> bool:
         """Whether it does nothing before somebody who is due here comes, or something from outside."""
         ...
@@ -77,6 +81,7 @@ class VirtualTime:
         self.start = start
         self.elapsed = 0
         self._due: list[tuple[int, int, int, Due]] = []
+        self._places: dict[tuple[Waiting, int], Due] = {}
         self._order = itertools.count()
         self._runs: dict[str, Waiting] = {}
         self._stirring = False
@@ -101,6 +106,8 @@ class VirtualTime:
     def put(self, moment: int, due: Due) -> Due:
         """Let it come at that moment, or at once where it has passed."""
         heapq.heappush(self._due, (max(moment, self.elapsed), due.seq, next(self._order), due))
+        if due.seq != UNRECORDED:
+            self._places[due.run, due.seq] = due
         self.stir()
         return due
 
@@ -134,15 +141,31 @@ class VirtualTime:
         first = self._next()
         if first is None:
             return False
-        self.elapsed = max(self.elapsed, heapq.heappop(self._due)[0])
-        first.come()
-        # What stands in the recording without anything in between was taken in at once.
-        seq = first.seq
-        while (following := self._next()) is not None and following.run is first.run and following.seq == seq + 1:
-            self.elapsed = max(self.elapsed, heapq.heappop(self._due)[0])
+        seq, last = first.seq, self._last_with(first)
+        self._come(first)
+        while seq < last and (following := self._next()) is not None and following.run is first.run and following.seq == seq + 1:
             seq += 1
-            following.come()
+            self._come(following)
         return True
+
+    def _last_with(self, first: Due) -> int:
+        """The last of those that come at once, as they stand in the recording with nothing in between.
+
+        Where one of them is not there yet, it follows from another, and so did not come at once with that.
+        """
+        if first.seq == UNRECORDED:
+            return first.seq
+        last = first.run.together(first.seq)
+        for seq in range(first.seq + 1, last + 1):
+            due = self._places.get((first.run, seq))
+            if due is None or due.over:
+                return first.seq
+        return last
+
+    def _come(self, due: Due) -> None:
+        self.elapsed = max(self.elapsed, heapq.heappop(self._due)[0])
+        self._places.pop((due.run, due.seq), None)
+        due.come()
 
     def _next(self) -> Due | None:
         while self._due and self._due[0][3].over:
@@ -154,20 +177,24 @@ class RunTime:
     """The clock of one run of the family: the family's time, and within a moment the times that the recording has.
 
     Args:
-        recorded: the microsecond at which the recording has what this run appends next, or 0 where that does not say.
+        recorded: the microsecond at which the recording has what this run appends next, or None where that does not say.
     """
 
-    def __init__(self, time: VirtualTime, recorded: Callable[[], int]) -> None:
+    def __init__(self, time: VirtualTime, recorded: Callable[[], int | None]) -> None:
         self._time = time
         self._recorded = recorded
 
     def now(self) -> dt.datetime:
         """The time of day."""
-        return self._time.start + dt.timedelta(microseconds=max(self._time.elapsed, self._recorded()))
+        return self._time.start + dt.timedelta(microseconds=self._moment())
 
     def monotonic(self) -> float:
         """Seconds since the family's first event."""
-        return max(self._time.elapsed, self._recorded()) / 1e6
+        return self._moment() / 1e6
+
+    def _moment(self) -> int:
+        recorded = self._recorded()
+        return self._time.elapsed if recorded is None else recorded
 
     async def sleep(self, seconds: float) -> None:
         """Nobody sleeps by this clock: a replay's waits are those of its `Playback`."""

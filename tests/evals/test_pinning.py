@@ -35,6 +35,10 @@ async def run_id(log: EventLog) -> str:
     return await recorded(log)
 
 
+def _way(here: Path, there: Path) -> str:
+    return os.path.relpath(there, here)
+
+
 async def test_the_test_is_short_and_nothing_of_the_log_is_in_it(log: EventLog, run_id: str, tmp_path: Path) -> None:
     test, golden = await write_pinned(log, run_id, tmp_path / "test_it.py", agent=DESK)
     assert (test.name, golden.name) == ("test_it.py", "test_it.golden.jsonl")
@@ -42,7 +46,7 @@ async def test_the_test_is_short_and_nothing_of_the_log_is_in_it(log: EventLog, 
     assert len(source.splitlines()) < 25
     assert not any(said in source for said in (run_id, "alert", "Be kind", "Done", "thread_one", "helper"))
     strings = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    assert strings[1:] == [os.path.relpath(ROOT, tmp_path), "test_it.golden.jsonl"]
+    assert strings[1:] == [_way(tmp_path, ROOT), "test_it.golden.jsonl"]
     checked = Golden.read(golden)
     assert (checked.name, checked.header.agent) == ("test_it", "tests.debugger.exchange.family:desk")
     assert HOSTILE.split("\u202e")[0] in checked.outcomes[checked.runs[0]].final_text

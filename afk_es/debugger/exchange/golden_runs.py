@@ -22,7 +22,7 @@ from afk_es.log.upcast import UPCASTERS, upcast
 from afk_es.machine import AgentRunEvent, RunState, evolve, initial_state
 from afk_es.machine.events import EVENT_TYPES, SCHEMA_VERSION, validate
 from afk_es.machine.spec import RunSpec
-from afk_es.machine.values import Messages
+from afk_es.machine.values import Messages, plain
 
 PARTS: dict[str, str] = {"instructions": "instructions", "tools": "tool", "limits": "limits"}
 """Keys of a `RunSpec` that are facts of their own, and which."""
@@ -246,7 +246,8 @@ class GoldenRuns:
     def _event(self, fact: Fact, run: GoldenRun, state: RunState) -> AgentRunEvent:
         value = fact.value
         kind = value["type"]
-        data = self._with_parts(fact, kind, value.get("data", {}))
+        # As a log gives it back: what the model is shown of a tool's output has its keys in that order, whoever wrote them in which.
+        data = self._with_parts(fact, kind, plain(value.get("data", {})))
         version = self._version(fact)
         known = EVENT_TYPES.get(kind)
         if known is not None and version < SCHEMA_VERSION:
@@ -283,10 +284,10 @@ class GoldenRuns:
             return data
         found = dict(data)
         for key in parts:
-            found[key] = self._agent(fact, data[key]) if key == "agent" else self._part(fact, part_kind(key), data[key])
+            found[key] = self._agent(fact, data[key]) if key == "agent" else plain(self._part(fact, part_kind(key), data[key]))
         return found
 
-    def _agent(self, fact: Fact, reference: Any) -> dict[str, Any]:
+    def _agent(self, fact: Fact, reference: Any) -> Any:
         # One dict per agent: the machine decodes a spec once for all that share it.
         if isinstance(reference, str) and (known := self._agents.get(reference)) is not None:
             return known
@@ -304,8 +305,8 @@ class GoldenRuns:
                 whole[key] = [self._part(self._parts["agent", reference], kind, each) for each in references]
             else:
                 whole[key] = self._part(self._parts["agent", reference], kind, references)
-        self._agents[reference] = whole
-        return whole
+        self._agents[reference] = found = plain(whole)
+        return found
 
     def _part(self, fact: Fact, kind: str, reference: Any) -> Any:
         found = self._parts.get((kind, reference)) if isinstance(reference, str) else None

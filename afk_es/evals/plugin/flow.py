@@ -98,7 +98,7 @@ async def came_of(asked: Asked, update: frozenset[str]) -> Answer:
         if not asked.path.exists():
             if asked.said is None or "new" not in update:
                 return _missing(asked)
-            return await _recorded(asked, asked.runner(), [asked.said], asked.mode or "strict", "new")
+            return await _recorded(asked, asked.runner(), [asked.said], asked.mode or "strict")
         golden = Golden.read(asked.path)
         if _clashes(golden, asked):
             return _unusable(asked, f"it is the golden {golden.name!r}, which differs in upper and lower case only: rename one of them")
@@ -107,7 +107,7 @@ async def came_of(asked: Asked, update: frozenset[str]) -> Answer:
         category = _category(report, golden, asked) if update else None
         if category == "behaviour" and category in update:
             said = [asked.said] if asked.said is not None else await said_in(golden)
-            return await _recorded(asked, asked.runner(recorded_config(golden)), said, golden.mode, category)
+            return await _recorded(asked, asked.runner(recorded_config(golden)), said, golden.mode, golden)
         if category == "representation" and category in update:
             return await _rewritten(asked, golden, report)
     except (AfkError, OSError) as error:
@@ -129,10 +129,11 @@ async def _checked(asked: Asked, golden: Golden) -> CheckReport:
     return report if asked.said is None else await said_otherwise(report, golden, asked.said, asked.agent, asked.thread_id)
 
 
-async def _recorded(asked: Asked, runner: Runner, said: Sequence[Said], mode: MatchMode, category: str) -> Answer:
+async def _recorded(asked: Asked, runner: Runner, said: Sequence[Said], mode: MatchMode, old: Golden | None = None) -> Answer:
     """A live run, written as a golden once that has been checked against itself: one that differs each time is of no use to anybody."""
     check_may_update(os.environ)
-    golden, result = await record_live(runner, asked.agent, said, name=asked.called, mode=mode, thread_id=asked.thread_id)
+    ref = old.header.agent if old is not None else None
+    golden, result = await record_live(runner, asked.agent, said, name=asked.called, mode=mode, thread_id=asked.thread_id, agent_ref=ref)
     report = await _checked(asked, golden)
     if not report.ok:
         answer = _answer(asked, report.outcome, report)
@@ -140,7 +141,8 @@ async def _recorded(asked: Asked, runner: Runner, said: Sequence[Said], mode: Ma
         return replace(answer, use=replace(answer.use, lines=((why, "bad"), *answer.use.lines)))
     asked.path.parent.mkdir(parents=True, exist_ok=True)
     golden.write(asked.path)
-    return _answer(asked, "new" if category == "new" else "updated", report, category=category, state=result.state)
+    outcome: Came = "new" if old is None else "updated"
+    return _answer(asked, outcome, report, category="new" if old is None else "behaviour", state=result.state)
 
 
 def _category(report: CheckReport, golden: Golden, asked: Asked) -> UpdateCategory | None:
