@@ -20,6 +20,7 @@ from afk_es.evals.golden import Golden
 from afk_es.evals.judging import Judgement, Raised, TimeIsUp, called, judged, let_go, raised
 from afk_es.evals.models import EvalBudget, EvalCase, EvalSuiteConfig
 from afk_es.evals.outcomes import EvalCaseResult, Outcome, PassedBudget
+from afk_es.evals.rows import about_golden, about_state, error_of
 from afk_es.evals.verdict import Verdict
 
 RunnerFactory = Callable[[], Runner | Awaitable[Runner]]
@@ -139,7 +140,7 @@ class Attempt:
             llm_calls=meter.llm_calls,
             tool_calls=meter.tool_calls,
             output=result.final_text if result is not None else "",
-            error=_error_of(result, outcome, reasons),
+            error=error_of(result, outcome, reasons),
             passed_budget=meter.passed,
             tags=case.tags,
             metadata=case.metadata,
@@ -267,46 +268,11 @@ class Attempt:
             reasons.append(Verdict("budget", False, passed.message))
         # A run that its budget has cut is interrupted for that reason alone.
         if not case.accepts(result.state) and not (passed is not None and result.state == "interrupted"):
-            reasons.append(Verdict("state", False, _about_state(case, result)))
+            reasons.append(Verdict("state", False, about_state(case, result)))
         report = self._report
         if report is not None and not report.ok:
-            reasons.append(Verdict("golden", False, _about_golden(report)))
+            reasons.append(Verdict("golden", False, about_golden(report)))
         if judgement is not None:
             reasons += judgement.failed
         broken = (judgement is not None and judgement.raised) or (report is not None and report.outcome == "not_measurable")
         return self.row("passed" if not reasons else "error" if broken else "failed", *reasons)
-
-
-def not_run(case: EvalCase, number: int, reason: str) -> EvalCaseResult:
-    """The row of an attempt that was never started."""
-    expected = case.expected_state
-    return EvalCaseResult.model_construct(
-        name=case.name,
-        attempt=number,
-        outcome="not_run",
-        expected_state=expected if isinstance(expected, tuple) else (expected,),
-        reasons=(Verdict("not_run", False, f"not run: {reason}"),),
-        tags=case.tags,
-        metadata=case.metadata,
-    )
-
-
-def _about_state(case: EvalCase, result: AgentResult) -> str:
-    expected = case.expected_state
-    wanted = " or ".join(expected) if isinstance(expected, tuple) else expected
-    return f"the run is {result.state}, and was to be {wanted}" + (f": {result.error}" if result.error else "")
-
-
-def _about_golden(report: CheckReport) -> str:
-    first = report.first
-    if first is None:
-        return f"{report.name}: {report.reason}"
-    others = len(report.divergences) + report.more - 1
-    more = f" (and {others} more)" if others else ""
-    return f"{report.name}: {first.kind}, {first.field}: {first.message}{more}"
-
-
-def _error_of(result: AgentResult | None, outcome: Outcome, reasons: tuple[Verdict, ...]) -> str | None:
-    if result is not None and result.error is not None:
-        return result.error
-    return reasons[0].message if outcome == "error" and reasons else None
