@@ -11,8 +11,8 @@ import msgspec
 from pydantic import BaseModel
 
 from afk_es.errors import UsageError
-from afk_es.evals.call_pattern import MATCHES, ArgumentMatch, Mismatch, describe, shown, unlike
 from afk_es.evals.evidence import Evidence
+from afk_es.evals.expectations import MATCHES, ArgumentMatch, Mismatch, describe, shown, unlike
 from afk_es.evals.verdict import Verdict
 from afk_es.machine.values import plain
 

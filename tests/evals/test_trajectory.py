@@ -10,7 +10,7 @@ import pytest
 from afk_es.agents import PolicyEngine, PolicyRule
 from afk_es.core import Runner, RunnerConfig
 from afk_es.errors import UsageError
-from afk_es.evals import trajectory
+from afk_es.evals import trajectory, trajectory_match
 from afk_es.evals.call_pattern import CallPattern, call
 from afk_es.evals.calls import Counted, calls_of
 from afk_es.evals.evidence import Evidence
@@ -308,7 +308,7 @@ async def test_many_reasons_are_counted() -> None:
 
 
 async def test_more_than_can_be_compared_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trajectory, "LARGEST", 8)
+    monkeypatch.setattr(trajectory_match, "LARGEST", 8)
     found = await Trajectory(["look"] * 3, mode="superset").score(await shop())
     assert (found.passed, found.details) == (False, {"measurable": False})
     assert "more than can be compared" in found.message
