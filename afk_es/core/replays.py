@@ -20,9 +20,9 @@ from afk_es.core.history import ThreadMemory
 from afk_es.core.outside import not_found
 from afk_es.core.places import Places
 from afk_es.core.recorded_agents import RecordedAgent, recorded_agent
+from afk_es.core.replayability import unreplayable
 from afk_es.core.result import AgentResult
-from afk_es.core.wiring import check_same_agent
-from afk_es.errors import AgentMismatchError, UsageError
+from afk_es.errors import UsageError
 from afk_es.handlers import Binding
 from afk_es.handlers.replaying import Leftover, Playback, Unanswered
 from afk_es.handlers.tape import Tape
@@ -31,7 +31,6 @@ from afk_es.interaction import ApprovalDecision, ApprovalRequest, InputDecision,
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, Draft, RunSpec, RunState, initial_state
 from afk_es.machine.delegation import TRANSFER
-from afk_es.machine.events import TERMINAL
 from afk_es.machine.inquiries import inquiries
 from afk_es.machine.values import Messages, digest, plain
 from afk_es.tools import Tool
@@ -118,7 +117,7 @@ class Replays:
         events = await self.log.read(run_id)
         if not events:
             raise not_found(self.log, run_id)
-        _check_ended(events)
+        _check(events)
         await self._read(events, 0, tapes)
         first = events[0]
         spec = spec_of(first)
@@ -139,11 +138,11 @@ class Replays:
 
     async def _read(self, events: Sequence[AgentRunEvent], base: int, tapes: dict[str, Tape]) -> None:
         """The tapes of a run and of the runs of its subagents that the log has."""
-        _check_one_agent(events)
         tape = tapes[events[0].run_id] = Tape(events, base)
         for asked in tape.subagents:
             child = await self.log.read(asked.child)
             if child and asked.child not in tapes:
+                _check(child, part=True)
                 since = child[0].at - events[asked.seq - 1].at
                 await self._read(child, tape.moment(asked.seq) + max(round(since.total_seconds() * 1e6), 0), tapes)
 
@@ -321,24 +320,7 @@ def spec_of(started: AgentRunEvent) -> RunSpec:
     return msgspec.convert(started.data["agent"], RunSpec)
 
 
-def _check_ended(events: Sequence[AgentRunEvent]) -> None:
-    first, last = events[0], events[-1]
-    if first.data.get("agent", {}).get("retention", {}).get("alone"):
-        raise UsageError(f"run {first.run_id} compacts a thread and has nothing to replay; replay a run of an agent on that thread")
-    if last.type not in TERMINAL:
-        raise UsageError(
-            f"run {first.run_id} has not ended: it goes on, or its process died. Wait for it, or resume it (Runner.resume), then replay it"
-        )
-
-
-def _check_one_agent(events: Sequence[AgentRunEvent]) -> None:
-    spec = spec_of(events[0])
-    for event in events[1:]:
-        if event.type == "run_started" and "agent" in event.data:
-            try:
-                check_same_agent(spec, spec_of(event))
-            except AgentMismatchError as error:
-                raise UsageError(
-                    f"run {event.run_id} cannot be replayed by one agent, because it changed at seq {event.seq}: {error}. Replay the run that "
-                    "it was forked from, or fork this one from there (Runner.fork)"
-                ) from error
+def _check(events: Sequence[AgentRunEvent], *, part: bool = False) -> None:
+    reason = unreplayable(events, part=part)
+    if reason is not None:
+        raise UsageError(f"run {events[0].run_id} cannot be replayed: {reason}")

@@ -120,7 +120,7 @@ class Golden(msgspec.Struct, frozen=True):
         except GoldenError as error:
             # What it holds was possible where it happened, and is not under other names or in one sequence: of a fork, or of a log by hand.
             raise UsageError(
-                f"run {run_id} cannot be a golden: {error.__cause__ or error}; run today's agent, and take that run"
+                f"no golden can be made of run {run_id}: {error.__cause__ or error}; run today's agent, and take that run"
             ) from error
         facts = list(with_outcomes(facts, states))
         header = msgspec.structs.replace(header, models=tuple(recorder.models), digest=facts_digest(facts))
@@ -171,12 +171,34 @@ class Golden(msgspec.Struct, frozen=True):
     def _stands_in(self, target: Path) -> bool:
         try:
             there = Golden.read(target)
+            if there.edited or there.text().encode() != target.read_bytes():
+                return False
         except (OSError, UsageError):
             return False
         same = msgspec.structs.replace(there.header, recorded=self.header.recorded, digest=self.header.digest)
         if there.edited or same != self.header or facts_digest(there.facts) != facts_digest(self.facts):
             return False
         return there.text().encode() == target.read_bytes()
+
+    async def rewritten(self) -> Golden:
+        """The same golden as today's afk_es writes it: events of an older schema in today's, and outcomes that are what its events come to.
+
+        Raises:
+            GoldenError: see `open_log`.
+        """
+        log = await self.open_log()
+        try:
+            thread = len(self.runs) > 1
+            anew = await Golden.of(
+                log, self.runs[-1], name=self.name, mode=self.mode, thread=thread, redaction=None, agent_ref=self.header.agent
+            )
+        finally:
+            await log.close()
+        recorded = msgspec.structs.replace(
+            anew.header.recorded, at=self.header.recorded.at, run=self.header.recorded.run, log=self.header.recorded.log
+        )
+        header = msgspec.structs.replace(anew.header, recorded=recorded, redacted=self.header.redacted, update=self.header.update)
+        return msgspec.structs.replace(anew, header=header)
 
     async def open_log(self) -> MemoryEventLog:
         """An open log in memory with all its runs, under the ids of the file. It is the caller's to close.

@@ -80,7 +80,7 @@ async def chosen_runs(log: EventLog, run_id: str, *, thread: bool) -> list[Chose
     found: list[Chosen] = []
     for number, (run, checked) in enumerate(await reader.on_thread(main, thread=thread), start=1):
         if checked and (reason := unreplayable(run.events)) is not None:
-            raise UsageError(f"run {run.run_id} cannot be a golden: {reason}")
+            raise UsageError(f"no golden can be made of run {run.run_id}: {reason}")
         run.role, run.name = "checked" if checked else "context", f"run_{number}"
         if checked:
             await reader.add_children(run, run.name, found)

@@ -122,14 +122,15 @@ nobody: it is offline and free |
         self.directory.mkdir(parents=True, exist_ok=True)
         return golden.write(path)
 
-    def rewrite(self, name: str) -> Golden:
-        """Write a golden as today's afk_es does: in today's format, with the digest of what it holds.
+    async def rewrite(self, name: str) -> Golden:
+        """Write a golden as today's afk_es does: in today's format and event schema, with the digest of what it holds.
 
         Raises:
             GoldenError: it cannot be read.
             UpdateRefusedError: in CI, or in a parallel worker.
         """
-        return self.write(self.read(name))
+        check_may_update(self._environ)
+        return self.write(await self.read(name).rewritten())
 
     def delete(self, name: str) -> None:
         """Delete a golden; one that is gone is left alone.

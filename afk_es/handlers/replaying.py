@@ -221,6 +221,7 @@ class Playback:
         for post in sorted(self._agenda, key=lambda each: each.event.seq):
             if post.event.seq == first:
                 first += 1
+                self.time.advance_to(self.tape.moment(post.event.seq))
                 self._say(post)
             else:
                 self._schedule(post)

@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from afk_es.errors import UsageError
 from afk_es.machine import AgentRunEvent
 from afk_es.machine.events import TERMINAL
 
@@ -75,7 +74,7 @@ class Tape:
     """The answers of one recorded run.
 
     Args:
-        events: all of it.
+        events: all of it, of a run that can be replayed (`core.replayability`).
         base: the microsecond of the family's time at which its first event stands.
 
     Attributes:
@@ -87,9 +86,6 @@ class Tape:
         tickets: per ticket, how it ended, in order.
         timers: per name of a timer, the event with which it fired.
         parts: the stretches.
-
-    Raises:
-        UsageError: it cannot be replayed; the message says why, and what can be done instead.
     """
 
     def __init__(self, events: Sequence[AgentRunEvent], base: int = 0) -> None:
@@ -186,11 +182,6 @@ class Tape:
             self.parts.append(Part(event.seq))
             return
         before = self.events[event.seq - 2]
-        if before.type in TERMINAL and before.type != "run_interrupted":
-            raise UsageError(
-                f"run {self.run_id} cannot be replayed: it is a fork that goes on behind the end of another run. Replay that run, or fork from "
-                "an earlier position"
-            )
         if before.type in TERMINAL:
             self.parts.append(Part(event.seq))
             self._model = self._summary = None
@@ -324,11 +315,6 @@ class Tape:
             # Left behind by a stretch that was laid down: a replay lays it down as well, and finds the same.
             return
         effect, again = data["effect"], data["resolution"] in ("ask_again", "run_again")
-        if data["resolution"] == "ask":
-            raise UsageError(
-                f"run {self.run_id} cannot be replayed: a process died in the middle of tool {data['tool_name']!r}, and a person decided what "
-                "became of it. Fork it instead (Runner.fork), or record it again without the crash"
-            )
         if effect == "llm":
             self._dropped(self.models, data["intent_seq"], again)
             self._model = None

@@ -17,6 +17,8 @@ from afk_es.tools import tool
 from afk_es.views.verification import Verification
 from tests.core.scenario import asks, says
 
+BEGINNING = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
+
 
 @tool(read_only=True)
 def look(q: str) -> str:
@@ -37,9 +39,9 @@ def desk(*, looking: Any = look, **fields: Any) -> Agent:
     return Agent(name="desk", **given)
 
 
-async def ran(log: EventLog, agent: Agent, *, seed: int = 0, start: dt.datetime | None = None, **run: Any) -> str:
+async def ran(log: EventLog, agent: Agent, *, seed: int = 0, start: dt.datetime = BEGINNING, **run: Any) -> str:
     """A run of the agent in the log; its id."""
-    clock = SimulatedClock(**({} if start is None else {"start": start}))
+    clock = SimulatedClock(start)
     result = await Runner(log=log, clock=clock, ids=SeededIds(seed)).run(agent, **{"user_message": "Go.", **run})
     return result.run_id
 

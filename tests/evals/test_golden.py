@@ -63,6 +63,15 @@ async def test_the_same_run_gives_the_same_bytes_twice(stories: Stories) -> None
     assert texts[0] == texts[1]
 
 
+@pytest.mark.parametrize("name", ENDED)
+async def test_a_golden_of_the_runs_of_a_golden_says_the_same(stories: Stories, name: str) -> None:
+    log = open_log(str(stories.log), read_only=True)
+    await log.open()
+    golden = await Golden.of(log, stories.run_ids[name], name=name, thread=True)
+    await log.close()
+    assert (await golden.rewritten()).text() == golden.text()
+
+
 async def test_the_same_agent_on_the_same_answers_gives_the_same_facts_whatever_its_ids_and_whenever_it_ran() -> None:
     texts = []
     for seed, start in ((1, dt.datetime(2026, 3, 1, tzinfo=dt.UTC)), (2, dt.datetime(2031, 7, 9, 13, 37, tzinfo=dt.UTC))):
@@ -160,7 +169,9 @@ async def test_how_it_was_run_is_there_as_settings() -> None:
 async def test_a_run_that_cannot_be_replayed_is_refused_with_the_way_out(stories: Stories) -> None:
     log = open_log(str(stories.log), read_only=True)
     await log.open()
-    with pytest.raises(UsageError, match=r"it has not ended .*`afk-es resume run_crashed`"):
+    with pytest.raises(
+        UsageError, match=r"no golden can be made of run run_crashed: run run_crashed has not ended .*`afk-es resume run_crashed`"
+    ):
         await Golden.of(log, stories.run_ids["crashed"], name="crashed")
     children = [event.data["run_id"] for event in await log.read(stories.run_ids["team"]) if event.type == "subagent_started"]
     with pytest.raises(UsageError, match="is a subagent's: record the run that it belongs to, run_team"):

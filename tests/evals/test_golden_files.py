@@ -9,7 +9,7 @@ import multiprocessing
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -17,6 +17,7 @@ import pytest
 from afk_es.errors import UsageError
 from afk_es.evals import Golden, GoldenError
 from afk_es.log.memory import MemoryEventLog
+from afk_es.log.upcast import UPCASTERS, Upcaster
 from afk_es.tools import tool
 from tests.evals.recorded import check_whole, desk, look, ran, small
 
@@ -200,8 +201,6 @@ async def test_reformatting_is_no_edit(written: Path) -> None:
 
 
 async def test_an_event_of_an_older_schema_is_upcast(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from afk_es.debugger.exchange import golden_runs
-
     def older(data: dict[str, Any]) -> dict[str, Any]:
         return {**{key: item for key, item in data.items() if key != "number"}, "step": data["number"]}
 
@@ -210,7 +209,7 @@ async def test_an_event_of_an_older_schema_is_upcast(written: Path, monkeypatch:
         line["schema_version"] = 0
         line["data"]["number"] = line["data"].pop("step")
 
-    monkeypatch.setitem(golden_runs.UPCASTERS, ("step_started", 0), older)  # type: ignore[arg-type, index, unused-ignore]
+    monkeypatch.setitem(cast(dict[tuple[str, int], Upcaster], UPCASTERS), ("step_started", 0), older)
     log = await Golden.read(edited(written, change)).open_log()
     assert (await log.read("run_1"))[1].data["step"] == 1
 
