@@ -19,7 +19,7 @@ from afk_es.evals.reports.lines import Tone
 AccountOutcome = Literal["passed", "failed", "not_measurable"]
 """What all of it comes to. not_measurable: nothing failed, and something could not be judged, or there was nothing to judge."""
 
-OUTCOME_WORDS = {
+OUTCOME_WORDS: dict[str, str] = {
     "passed": "passed",
     "failed": "failed",
     "error": "error",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH_WITHOUT_TERMINAL = 120
-MARKS = {"good": "✓", "bad": "✗", "mark": "!", "quiet": "·"}
+MARKS: dict[str, str] = {"good": "✓", "bad": "✗", "mark": "!", "quiet": "·"}
 _STYLES = {"quiet": "dim", "good": "green", "bad": "red", "mark": "yellow", "strong": "bold"}
 
 _MOST_PASSED = 40

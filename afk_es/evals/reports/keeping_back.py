@@ -15,7 +15,7 @@ from afk_es.evals.reports.account import Account, check_of
 from afk_es.evals.verdict import Verdict
 from afk_es.redaction import MARK, Redaction
 
-STANDARD = Redaction()
+STANDARD: Redaction = Redaction()
 """What is kept back where nobody says otherwise: values of secret names, and texts in the shape of a secret."""
 
 _NAMES = re.compile(r"[^.\[\]]+")

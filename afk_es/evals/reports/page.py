@@ -199,8 +199,6 @@ def _check(report: CheckReport) -> str:
     if report.outcome == "not_measurable":
         parts.append(f'<ul class="reasons"><li>{inert(cut(report.reason, _LONGEST))}</li></ul>')
     parts.append(divergences_markup(report))
-    if report.outcome == "diverged":
-        parts.append(f'<p class="about">If this is meant: <code>pytest --golden-update={category(report)}</code></p>')
     if report.leftovers:
         lines = "".join(
             f'<li>{inert(cut(left.what, 1_000))} <span class="about">seq {left.recorded.seq}</span></li>' for left in report.leftovers
@@ -211,6 +209,8 @@ def _check(report: CheckReport) -> str:
     if report.notes:
         lines = "".join(f"<li>{inert(cut(note, 1_000))}</li>" for note in report.notes)
         parts.append(f"<details><summary>{counted(len(report.notes), 'note')}</summary><ul>{lines}</ul></details>")
+    if report.outcome == "diverged":
+        parts.append(f'<p class="about">If this is meant: <code>pytest --golden-update={category(report)}</code></p>')
     return "".join(parts)
 
 
