@@ -54,14 +54,16 @@ EXPORTS = {
     "afk_es.debugger.plain": "COMMANDS Command Console Reply completions execute help_lines",
     "afk_es.debugger.exchange": "FORMS ImportReport Imported export_run export_text import_files",
     "afk_es.evals": """
-        AgentReference Assertion CallPattern CheckReport CheckedRun Claim Contains Divergence DivergenceClass Equals EqualsExpected
-        EvalBudget EvalCase EvalCaseResult EvalProgress EvalSuiteConfig EvalSuiteResult Evidence Golden GoldenError GoldenFixture
-        GoldenHeader GoldenOutcome GoldenStore JsonLike JsonPathEquals Judgement LLMJudge LeftOver MatchMode Matches MaxSteps Mismatch
-        Missing NoTool NotContains Place Provenance RecordedCall RunChecks RunSelection Scorer Similarity StateIs ToolCalled Trajectory
-        TrajectoryMatch Update UpdateCategory UpdatePolicy UpdateRefusedError Verdict Within always arescore arun_suite assertion_from
-        assertions_from at_most call calls_of check_golden check_golden_sync checks compare_with_golden eventually json_like load_cases
-        match_trajectory never no_errors pass_all_k pass_at_k precedes recorded_evidence recorded_result register_assertion report_lines
-        rescore responds run_suite similarity wilson_interval within write_golden write_pinned
+        AgentReference Assertion CallPattern ChangedDecision CheckReport CheckedRun Claim Contains Decision Divergence
+        DivergenceClass Equals EqualsExpected EvalBudget EvalCase EvalCaseResult EvalProgress EvalSuite EvalSuiteConfig
+        EvalSuiteResult Evidence Golden GoldenError GoldenFixture GoldenHeader GoldenOutcome GoldenStore JsonLike
+        JsonPathEquals Judgement LLMJudge LeftOver MatchMode Matches MaxSteps Mismatch Missing NoTool NotContains Place
+        PolicyWhatIf Provenance RecordedCall RunChecks RunSelection RunWhatIf Scorer Similarity StateIs SuiteProgress
+        ToolCalled ToolWhatIf Trajectory TrajectoryMatch Update UpdateCategory UpdatePolicy UpdateRefusedError Verdict
+        Within always arescore arun_suite assertion_from assertions_from at_most call calls_of check_golden
+        check_golden_sync checks compare_with_golden eventually json_like load_cases match_trajectory never no_errors
+        pass_all_k pass_at_k policy_what_if precedes print_report recorded_evidence recorded_result register_assertion
+        report_lines rescore responds run_suite similarity wilson_interval within write_golden write_pinned write_report
     """,
     "afk_es.telemetry": "ConsoleSink Delivery Exported JsonSink Redaction SINKS TelemetrySink export_run sink_of",
     "afk_es.llms": """

@@ -60,6 +60,8 @@ LIBRARIES: tuple[Library, ...] = (
     Library("click", "8.1", None, "this command line"),
     Library("filelock", "3.16", None, "knowing who drives a run"),
     Library("litellm", "1.106", None, "models that are named by a string"),
+    Library("pyyaml", "6.0.2", None, "cases of evals in YAML"),
+    Library("rich", "14.2", None, "reports of evals at a terminal"),
     Library("textual", "8.2", None, "the debugger's app; `afk-es debug --plain` does without"),
     Library("textual-serve", "1.1", None, "the app in a browser"),
     Library("hypothesis", "6.150", "testing", "property tests of agents"),

@@ -21,7 +21,7 @@ from afk_es.errors import UsageError
 from afk_es.machine import EVENT_TYPES, AgentRunEvent
 from afk_es.machine.events import TERMINAL
 from afk_es.redaction import Redaction
-from afk_es.views import Timeline, heading, redacted_event, render_line
+from afk_es.views import Timeline, heading, redacted_event, render_line, visible_json
 
 AROUND = 5
 """Events before and after the one that --at names."""
@@ -142,7 +142,7 @@ async def _write_json(recording: Recording, wanted: Wanted, redaction: Redaction
 
 
 def _json(value: object) -> str:
-    return output.json_bytes(value).decode()
+    return visible_json(value).decode()
 
 
 async def _read(recording: Recording, wanted: Wanted) -> AsyncIterator[AgentRunEvent]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import re
 import shlex
 import shutil
 import sys
@@ -16,7 +15,7 @@ import msgspec
 
 from afk_es.debugger import figures
 from afk_es.machine.events import AgentRunEvent
-from afk_es.views import TicketRecord, compact_json, visible
+from afk_es.views import TicketRecord, compact_json, visible, visible_json
 from afk_es.views import table as table
 
 WIDTH_WITHOUT_TERMINAL = 120
@@ -59,23 +58,14 @@ def note(text: str, tone: str = "quiet") -> None:
     click.echo(toned(visible(text, multiline=True), tone), err=True)
 
 
-_OBEYED = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
-"""In UTF-8: what a terminal obeys, or reorders or breaks lines by, and JSON lets stand. See `afk_es.views.visible`."""
-
-
-def json_bytes(value: object) -> bytes:
-    """JSON in one line, for whoever reads it: what a terminal would obey stands in it as an escape, and is the same value to a program."""
-    return _OBEYED.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), msgspec.json.encode(value))
-
-
 def write_json(value: dict[str, Any]) -> None:
     """One JSON value, indented for people and whole for programs."""
-    click.echo(msgspec.json.format(json_bytes(value), indent=2))
+    click.echo(msgspec.json.format(visible_json(value), indent=2))
 
 
 def write_json_line(value: dict[str, Any]) -> None:
     """One JSON value in one line."""
-    click.echo(json_bytes(value))
+    click.echo(visible_json(value))
 
 
 def event_json(event: AgentRunEvent) -> dict[str, Any]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         ToolCalled,
     )
     from afk_es.evals.assertion_data import assertion_from, assertions_from, register_assertion
-    from afk_es.evals.call_pattern import CallPattern, Mismatch, call
+    from afk_es.evals.call_pattern import CallPattern, call
     from afk_es.evals.calls import RecordedCall, calls_of
     from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
     from afk_es.evals.check_text import report_lines
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from afk_es.evals.criteria import Assertion, Scorer
     from afk_es.evals.datasets import load_cases
     from afk_es.evals.divergence import Divergence, DivergenceClass, MatchMode, Place
+    from afk_es.evals.eval_suite import EvalSuite
     from afk_es.evals.evidence import Evidence
+    from afk_es.evals.expectations import Mismatch
     from afk_es.evals.golden import Golden
     from afk_es.evals.golden_store import GoldenStore
     from afk_es.evals.golden_updates import Update, UpdateCategory, UpdatePolicy, UpdateRefusedError
@@ -38,23 +40,30 @@ if TYPE_CHECKING:
     from afk_es.evals.models import EvalBudget, EvalCase, EvalCaseResult, EvalSuiteConfig, EvalSuiteResult
     from afk_es.evals.pinning import AgentReference, write_golden, write_pinned
     from afk_es.evals.plugin.fixture import GoldenFixture
+    from afk_es.evals.policy_changes import ChangedDecision, PolicyWhatIf, RunWhatIf, ToolWhatIf
+    from afk_es.evals.policy_trial import policy_what_if
     from afk_es.evals.recorded_results import recorded_evidence, recorded_result
     from afk_es.evals.repeats import pass_all_k, pass_at_k, wilson_interval
-    from afk_es.evals.rescoring import RunSelection, arescore, rescore
+    from afk_es.evals.reports import SuiteProgress, print_report, write_report
+    from afk_es.evals.rescoring import arescore, rescore
     from afk_es.evals.run_checks import RunChecks, Within, checks, no_errors, within
+    from afk_es.evals.run_selection import RunSelection
     from afk_es.evals.suite import EvalProgress, arun_suite, run_suite
     from afk_es.evals.temporal import Claim, always, at_most, eventually, never, precedes, responds
     from afk_es.evals.trajectory import Missing, Trajectory, TrajectoryMatch, match_trajectory
+    from afk_es.evals.tried_policy import Decision
     from afk_es.evals.verdict import Verdict
 
 __all__ = [
     "AgentReference",
     "Assertion",
     "CallPattern",
+    "ChangedDecision",
     "CheckReport",
     "CheckedRun",
     "Claim",
     "Contains",
+    "Decision",
     "Divergence",
     "DivergenceClass",
     "Equals",
@@ -63,6 +72,7 @@ __all__ = [
     "EvalCase",
     "EvalCaseResult",
     "EvalProgress",
+    "EvalSuite",
     "EvalSuiteConfig",
     "EvalSuiteResult",
     "Evidence",
@@ -85,14 +95,18 @@ __all__ = [
     "NoTool",
     "NotContains",
     "Place",
+    "PolicyWhatIf",
     "Provenance",
     "RecordedCall",
     "RunChecks",
     "RunSelection",
+    "RunWhatIf",
     "Scorer",
     "Similarity",
     "StateIs",
+    "SuiteProgress",
     "ToolCalled",
+    "ToolWhatIf",
     "Trajectory",
     "TrajectoryMatch",
     "Update",
@@ -121,7 +135,9 @@ __all__ = [
     "no_errors",
     "pass_all_k",
     "pass_at_k",
+    "policy_what_if",
     "precedes",
+    "print_report",
     "recorded_evidence",
     "recorded_result",
     "register_assertion",
@@ -134,6 +150,7 @@ __all__ = [
     "within",
     "write_golden",
     "write_pinned",
+    "write_report",
 ]
 
 _HOMES = {
@@ -155,7 +172,7 @@ _HOMES = {
     "assertions_from": "afk_es.evals.assertion_data",
     "register_assertion": "afk_es.evals.assertion_data",
     "CallPattern": "afk_es.evals.call_pattern",
-    "Mismatch": "afk_es.evals.call_pattern",
+    "Mismatch": "afk_es.evals.expectations",
     "call": "afk_es.evals.call_pattern",
     "RecordedCall": "afk_es.evals.calls",
     "calls_of": "afk_es.evals.calls",
@@ -173,6 +190,7 @@ _HOMES = {
     "DivergenceClass": "afk_es.evals.divergence",
     "MatchMode": "afk_es.evals.divergence",
     "Place": "afk_es.evals.divergence",
+    "EvalSuite": "afk_es.evals.eval_suite",
     "Evidence": "afk_es.evals.evidence",
     "Golden": "afk_es.evals.golden",
     "GoldenStore": "afk_es.evals.golden_store",
@@ -195,12 +213,19 @@ _HOMES = {
     "write_golden": "afk_es.evals.pinning",
     "write_pinned": "afk_es.evals.pinning",
     "GoldenFixture": "afk_es.evals.plugin.fixture",
+    "ChangedDecision": "afk_es.evals.policy_changes",
+    "PolicyWhatIf": "afk_es.evals.policy_changes",
+    "RunWhatIf": "afk_es.evals.policy_changes",
+    "ToolWhatIf": "afk_es.evals.policy_changes",
+    "policy_what_if": "afk_es.evals.policy_trial",
     "recorded_evidence": "afk_es.evals.recorded_results",
     "recorded_result": "afk_es.evals.recorded_results",
     "pass_all_k": "afk_es.evals.repeats",
     "pass_at_k": "afk_es.evals.repeats",
     "wilson_interval": "afk_es.evals.repeats",
-    "RunSelection": "afk_es.evals.rescoring",
+    "SuiteProgress": "afk_es.evals.reports",
+    "print_report": "afk_es.evals.reports",
+    "write_report": "afk_es.evals.reports",
     "arescore": "afk_es.evals.rescoring",
     "rescore": "afk_es.evals.rescoring",
     "RunChecks": "afk_es.evals.run_checks",
@@ -208,6 +233,7 @@ _HOMES = {
     "checks": "afk_es.evals.run_checks",
     "no_errors": "afk_es.evals.run_checks",
     "within": "afk_es.evals.run_checks",
+    "RunSelection": "afk_es.evals.run_selection",
     "EvalProgress": "afk_es.evals.suite",
     "arun_suite": "afk_es.evals.suite",
     "run_suite": "afk_es.evals.suite",
@@ -222,6 +248,7 @@ _HOMES = {
     "Trajectory": "afk_es.evals.trajectory",
     "TrajectoryMatch": "afk_es.evals.trajectory",
     "match_trajectory": "afk_es.evals.trajectory",
+    "Decision": "afk_es.evals.tried_policy",
     "Verdict": "afk_es.evals.verdict",
 }
 

@@ -8,8 +8,9 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from afk_es.errors import ConfigurationError, UsageError
-from afk_es.evals.call_pattern import CallPattern, matchers_in
+from afk_es.evals.call_pattern import CallPattern
 from afk_es.evals.calls import Counted
+from afk_es.evals.expectations import matchers_in
 from afk_es.evals.happenings import What
 from afk_es.evals.judge import LLMJudge
 from afk_es.evals.likeness import JsonLike, Similarity, json_like, similarity

@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
+
+import msgspec
 
 from afk_es.clock import SystemClock
 from afk_es.core import AgentResult, AgentRunHandle, Runner
 from afk_es.errors import AfkError, text_of
 from afk_es.evals.budgets import Meter
+from afk_es.evals.check_report import CheckReport
+from afk_es.evals.checking import compare_with_golden
 from afk_es.evals.evidence import Evidence
+from afk_es.evals.golden import Golden
 from afk_es.evals.judging import Judgement, Raised, TimeIsUp, called, judged, let_go, raised
 from afk_es.evals.models import EvalBudget, EvalCase, EvalSuiteConfig
 from afk_es.evals.outcomes import EvalCaseResult, Outcome, PassedBudget
+from afk_es.evals.rows import about_golden, about_state, error_of
 from afk_es.evals.verdict import Verdict
 
 RunnerFactory = Callable[[], Runner | Awaitable[Runner]]
@@ -64,12 +70,14 @@ class Attempt:
         self._handle: AgentRunHandle | None = None
         self._result: AgentResult | None = None
         self._log: str | None = None
-        self._golden: dict[str, Any] | None = None
+        self._report: CheckReport | None = None
         self._judgement: Judgement | None = None
         self._started_at: dt.datetime | None = None
         self._began = 0.0
         self._timed_out = False
-        self._ended = False
+        self._task: asyncio.Task[object] | None = None
+        self._running = False
+        self._cut_by: PassedBudget | None = None
 
     @property
     def crowded(self) -> bool:
@@ -79,22 +87,33 @@ class Attempt:
     async def run(self) -> EvalCaseResult:
         """Run it and judge it. Whatever users' code does is in the row; cancelling this cancels the run, and leaves nothing open."""
         self._started_at, self._began = _CLOCK.now(), _CLOCK.monotonic()
+        self._task = asyncio.current_task()
         deadline = None if self._timeout is None else asyncio.get_running_loop().time() + self._timeout
         try:
+            golden = await self._read_golden(deadline)
             runner = await self._runner(deadline)
-            await self._within(runner, deadline)
+            await self._within(runner, golden, deadline)
         except Cut as cut:
             return self.row(cut.outcome, cut.verdict)
+        except asyncio.CancelledError:
+            if self._cut_by is None or self._task is None or self._task.uncancel():
+                raise
+        if self._cut_by is not None:
+            return self.row("failed", Verdict("budget", False, self._cut_by.message))
         return self._judged_row()
 
     async def cut(self, passed: PassedBudget) -> None:
-        """End the run now: the suite's time is over."""
-        if self._ended:
+        """End it now, whatever it is doing: the suite's time is over. A run is laid down; nothing is judged any more."""
+        if self._cut_by is not None or self._task is None:
             return
+        self._cut_by = passed
         if self.meter.passed is None:
             self.meter.passed = passed
-        if self._handle is not None:
+        if self._handle is not None and self._running:
             await self._handle.interrupt(passed.message)
+            asyncio.get_running_loop().call_later(_LYING_DOWN_S, self._task.cancel)
+        else:
+            self._task.cancel()
 
     def row(self, outcome: Outcome, *reasons: Verdict) -> EvalCaseResult:
         """The row, with as much as is known by now."""
@@ -121,15 +140,30 @@ class Attempt:
             llm_calls=meter.llm_calls,
             tool_calls=meter.tool_calls,
             output=result.final_text if result is not None else "",
-            error=_error_of(result, outcome, reasons),
+            error=error_of(result, outcome, reasons),
             passed_budget=meter.passed,
             tags=case.tags,
             metadata=case.metadata,
-            golden=self._golden,
+            golden=msgspec.to_builtins(self._report) if self._report is not None else None,
             result=result,
         )
 
     # --------------------------------------------------------------------------------------------------------------------- the inside
+
+    async def _read_golden(self, deadline: float | None) -> Golden | None:
+        """The case's golden, before anything is spent on a run that could not be compared."""
+        golden = self.case.golden
+        if golden is None or isinstance(golden, Golden):
+            return golden
+        try:
+            read = await called(partial(Golden.read, golden), deadline)
+        except TimeIsUp:
+            self._timed_out = True
+            raise Cut("timeout", f"the golden was not read within {self._timeout:g} s") from None
+        if isinstance(read, Raised):
+            raise Cut("golden", read.text)
+        assert isinstance(read, Golden)
+        return read
 
     async def _runner(self, deadline: float | None) -> Runner:
         try:
@@ -146,14 +180,15 @@ class Attempt:
         self._opened(runner)
         return runner
 
-    async def _within(self, runner: Runner, deadline: float | None) -> None:
+    async def _within(self, runner: Runner, golden: Golden | None, deadline: float | None) -> None:
         """The run and its judgement, while the Runner's log is open."""
         try:
             async with runner:
                 self._log = runner.log.location
                 self._result = await self._run(runner, deadline)
-                if not self._timed_out:
+                if not self._timed_out and self._cut_by is None:
                     await self._judge(Evidence(self._result, runner.log, self.case), deadline)
+                    await self._compare(golden, runner, deadline)
         except (Cut, asyncio.CancelledError):
             raise
         except AfkError as error:
@@ -173,8 +208,7 @@ class Attempt:
         except TimeoutError:
             self._timed_out = True
             raise Cut("timeout", f"the run did not begin within {self._timeout:g} s") from None
-        if self.meter.passed is not None:
-            await handle.interrupt(self.meter.passed.message)
+        self._running = True
         ending = asyncio.ensure_future(handle.await_result())
         try:
             await self._until_it_ends(ending, handle, deadline)
@@ -185,7 +219,7 @@ class Attempt:
                 self._result = ending.result()
             raise
         finally:
-            self._ended = True
+            self._running = False
         if not ending.done():
             await let_go(ending)
             raise Cut("timeout", f"the run did not end within {_LYING_DOWN_S:g} s of being told to; it was left behind")
@@ -211,6 +245,18 @@ class Attempt:
         assertions = (*self.case.assertions, *self._config.assertions)
         scorers = (*self.case.scorers, *self._config.scorers)
         self._judgement = await judged(evidence, assertions, scorers, deadline)
+        for verdict in self._judgement.verdicts:
+            self.meter.count_judging(verdict.details)
+
+    async def _compare(self, golden: Golden | None, runner: Runner, deadline: float | None) -> None:
+        if golden is None or self._result is None:
+            return
+        comparing = compare_with_golden(golden, runner.log, self._result.run_id, mode=self.case.golden_mode)
+        try:
+            async with asyncio.timeout_at(deadline):
+                self._report = await comparing
+        except TimeoutError:
+            raise Cut("timeout", f"the comparison with golden {golden.name} did not end within {self._timeout:g} s") from None
 
     def _judged_row(self) -> EvalCaseResult:
         case, result, judgement = self.case, self._result, self._judgement
@@ -222,34 +268,11 @@ class Attempt:
             reasons.append(Verdict("budget", False, passed.message))
         # A run that its budget has cut is interrupted for that reason alone.
         if not case.accepts(result.state) and not (passed is not None and result.state == "interrupted"):
-            reasons.append(Verdict("state", False, _about_state(case, result)))
+            reasons.append(Verdict("state", False, about_state(case, result)))
+        report = self._report
+        if report is not None and not report.ok:
+            reasons.append(Verdict("golden", False, about_golden(report)))
         if judgement is not None:
             reasons += judgement.failed
-        broken = judgement is not None and judgement.raised
+        broken = (judgement is not None and judgement.raised) or (report is not None and report.outcome == "not_measurable")
         return self.row("passed" if not reasons else "error" if broken else "failed", *reasons)
-
-
-def not_run(case: EvalCase, number: int, reason: str) -> EvalCaseResult:
-    """The row of an attempt that was never started."""
-    expected = case.expected_state
-    return EvalCaseResult.model_construct(
-        name=case.name,
-        attempt=number,
-        outcome="not_run",
-        expected_state=expected if isinstance(expected, tuple) else (expected,),
-        reasons=(Verdict("not_run", False, f"not run: {reason}"),),
-        tags=case.tags,
-        metadata=case.metadata,
-    )
-
-
-def _about_state(case: EvalCase, result: AgentResult) -> str:
-    expected = case.expected_state
-    wanted = " or ".join(expected) if isinstance(expected, tuple) else expected
-    return f"the run is {result.state}, and was to be {wanted}" + (f": {result.error}" if result.error else "")
-
-
-def _error_of(result: AgentResult | None, outcome: Outcome, reasons: tuple[Verdict, ...]) -> str | None:
-    if result is not None and result.error is not None:
-        return result.error
-    return reasons[0].message if outcome == "error" and reasons else None

@@ -14,7 +14,7 @@ from afk_es.machine import AgentRunEvent, Draft, RunState
 CALLS = frozenset({"step_started", "llm_called", "tool_batch_started", "tool_started", "subagent_started", "compaction_started"})
 """Events that announce something which uses a budget. A run that has used one up may still come to its end by itself."""
 
-_SPENDING = frozenset({"llm_completed", "compaction_completed", "compaction_failed"})
+_SPENDING = frozenset({"llm_completed", "thread_compacted", "compaction_failed"})
 _CROWDED = frozenset({408, 429, 503, 504, 529})
 
 
@@ -44,7 +44,6 @@ class Meter:
         self._maximum_cost = None if self._budget.max_total_cost_usd is None else Decimal(repr(self._budget.max_total_cost_usd))
         self.tokens: int = 0
         self.cost: Decimal = Decimal(0)
-        self.answers: int = 0
         self.tokens_known: bool = True
         self.cost_known: bool = True
         self.steps: int = 0
@@ -94,6 +93,11 @@ class Meter:
         assert self.passed is not None
         return self.passed
 
+    def count_judging(self, details: dict[str, Any]) -> None:
+        """Count what a criterion has spent itself, by its verdict's details; the suite's total has it, and the run's own meter does not."""
+        if self._total is not None and "cost_usd" in details:
+            self._total._spend(details.get("tokens"), details["cost_usd"], details.get("model"))
+
     # --------------------------------------------------------------------------------------------------------------------- the inside
 
     def _count(self, event: AgentRunEvent) -> None:
@@ -105,24 +109,24 @@ class Meter:
         elif kind in ("tool_started", "subagent_started"):
             self.tool_calls += data.get("attempt", 1) == 1
         elif kind in _SPENDING:
-            self._spend(event)
+            self._count_answer(event.data)
         elif kind == "llm_failed":
             self.crowded = self.crowded or data.get("status_code") in _CROWDED or data["error_type"] == "LLMTimeoutError"
 
-    def _spend(self, event: AgentRunEvent) -> None:
-        data: dict[str, Any] = event.data
-        asked = event.type == "llm_completed" or data.get("model") is not None
-        if not asked:
+    def _count_answer(self, data: dict[str, Any]) -> None:
+        if "usage" not in data:
             return  # Turns were dropped, or a function summed them up: no model was asked.
-        self.answers += 1
-        usage, cost = data.get("usage"), data.get("cost_usd")
-        if usage is not None:
-            self.tokens += usage["total_tokens"]
+        usage = data["usage"]
+        self._spend(usage["total_tokens"] if usage is not None else None, data.get("cost_usd"), data.get("model"))
+
+    def _spend(self, tokens: int | None, cost: float | None, model: str | None) -> None:
+        if tokens is not None:
+            self.tokens += tokens
         if cost is not None:
             self.cost += Decimal(repr(cost))
-        self.tokens_known = self.tokens_known and usage is not None
+        self.tokens_known = self.tokens_known and tokens is not None
         self.cost_known = self.cost_known and cost is not None
-        self._check_spent(data.get("model"))
+        self._check_spent(model)
 
     def _check_spent(self, model: str | None) -> None:
         budget = self._budget

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import msgspec
+
 from afk_es.debugger.changes import changes
 from afk_es.debugger.exchange.golden_facts import GoldenOutcome
 from afk_es.evals.call_changes import Asked, CallLedger
@@ -19,6 +21,20 @@ from afk_es.evals.golden import Golden
 from afk_es.machine.events import TERMINAL
 
 Fact = dict[str, Any]
+
+
+class _Call(msgspec.Struct, frozen=True):
+    id: str
+    tool_name: str
+    arguments: Any
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """What is held of an `llm_completed`."""
+
+    text: str
+    tool_calls: list[_Call]
+    structured_response: Any = None
 
 
 def contradictions(golden: Golden) -> Iterator[tuple[Finding, Divergence]]:
@@ -32,28 +48,30 @@ def contradictions(golden: Golden) -> Iterator[tuple[Finding, Divergence]]:
 
 
 def _of_run(outcome: GoldenOutcome, events: list[Fact]) -> Iterator[tuple[Finding, Fact | None, Asked | None]]:
-    answers = [event for event in events if event["type"] == "llm_completed"]
+    try:
+        answers = [(event, msgspec.convert(event.get("data"), _Answer)) for event in events if event["type"] == "llm_completed"]
+    except msgspec.ValidationError:
+        return  # Whoever loads the file is told of the line.
     if outcome.calls is not None:
         ledger = CallLedger()
         expected = [(call.get("tool_name", ""), call.get("arguments"), "", None) for call in outcome.calls]
-        found = [(call["tool_name"], call["arguments"], call["id"], event) for event in answers for call in event["data"]["tool_calls"]]
+        found = [(call.tool_name, call.arguments, call.id, event) for event, answer in answers for call in answer.tool_calls]
         ledger.enter(_asked(expected), _asked(found))
         for finding, old, new in ledger.findings("by its outcome", "by its events"):
             yield finding, new.at if new is not None else _near(old, found), new
     end = events[-1] if events and events[-1]["type"] in TERMINAL else None
-    state = None if end is None else end["data"].get("state") or end["type"].removeprefix("run_")
+    state = None if end is None else end.get("data", {}).get("state") or end["type"].removeprefix("run_")
     if state != outcome.state:
         yield Finding("end", "result", "state", outcome.state, state, "the run ends in another state"), end, None
     if state == outcome.state == "completed" and answers:
-        yield from _answer(outcome, events, answers[-1])
+        yield from _answer(outcome, events, *answers[-1])
 
 
-def _answer(outcome: GoldenOutcome, events: list[Fact], last: Fact) -> Iterator[tuple[Finding, Fact | None, Asked | None]]:
-    text = last["data"]["text"]
-    if text != outcome.final_text:
-        yield Finding("answer", "result", "final_text", outcome.final_text, text, "the final answer is another one"), last, None
+def _answer(outcome: GoldenOutcome, events: list[Fact], last: Fact, answer: _Answer) -> Iterator[tuple[Finding, Fact | None, Asked | None]]:
+    if answer.text != outcome.final_text:
+        yield Finding("answer", "result", "final_text", outcome.final_text, answer.text, "the final answer is another one"), last, None
     validated = next((event for event in reversed(events) if event["type"] == "output_validated"), None)
-    structured = last["data"].get("structured_response") if validated is None else validated["data"]["output"]
+    structured = answer.structured_response if validated is None else validated.get("data", {}).get("output")
     for change in changes(outcome.final_structured, structured, "final_structured"):
         yield (
             Finding("answer", "result", change.path, change.before, change.after, "the final answer is another one"),

@@ -116,6 +116,10 @@ async def _asked(
     verdict = meaning(name, answer)
     if verdict is None:
         return Verdict(name, False, f"it answered {answer!r:.80}, which is {_EXPECTED[meaning]}"), True
+    try:
+        msgspec.to_builtins(verdict.details, str_keys=True)
+    except (TypeError, RecursionError) as error:
+        return Verdict(name, False, f"the details of its verdict are no JSON data: {text_of(error)}"), True
     return verdict, verdict.details.get("measurable") is False
 
 

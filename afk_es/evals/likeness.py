@@ -11,15 +11,15 @@ import msgspec
 from pydantic import BaseModel
 
 from afk_es.errors import UsageError
-from afk_es.evals.call_pattern import MATCHES, ArgumentMatch, Mismatch, describe, shown, unlike
 from afk_es.evals.evidence import Evidence
+from afk_es.evals.expectations import MATCHES, ArgumentMatch, Mismatch, describe, shown, unlike
 from afk_es.evals.verdict import Verdict
 from afk_es.machine.values import plain
 
 BY_CHARACTER = 2_000
 """Characters up to which two texts are compared by characters; longer ones are by words, whose comparison takes as long."""
 
-MOST_WORDS = 5_000
+MOST_WORDS = 2_000
 """Words of each text that are compared, the first ones."""
 
 TOLD = 5

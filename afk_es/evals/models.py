@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, SkipValidation, field_validator, model_validator
@@ -11,6 +12,7 @@ from afk_es.core.result import ResultState
 from afk_es.errors import ConfigurationError
 from afk_es.evals.criteria import AssertionLike, ScorerLike, require_assertion, require_scorer
 from afk_es.evals.divergence import MatchMode
+from afk_es.evals.golden import Golden
 from afk_es.evals.outcomes import (
     CaseStatistics,
     EvalCaseResult,
@@ -22,6 +24,7 @@ from afk_es.evals.outcomes import (
     TagSummary,
 )
 from afk_es.llms import UserMessage
+from afk_es.machine.values import plain
 
 __all__ = [
     "CaseStatistics",
@@ -72,11 +75,6 @@ class EvalBudget(BaseModel):
     max_total_cost_usd: float | None = Field(default=None, gt=0)
     max_steps: int | None = Field(default=None, ge=1)
 
-    @property
-    def limits_anything(self) -> bool:
-        """Whether any of them is given."""
-        return any(getattr(self, name) is not None for name in type(self).model_fields)
-
 
 class EvalCase(BaseModel):
     """One run of an agent, and what it has to come to.
@@ -84,16 +82,18 @@ class EvalCase(BaseModel):
     Attributes:
         name: tells it from the others of its suite.
         agent: who runs.
-        user_message, context, thread_id: as for `Runner.run`.
+        user_message, context, thread_id: as for `Runner.run`. Cases and attempts on one thread follow each other, in their order.
         tags: for the table by tag; default none.
         budget: default, the suite's.
         assertions: all of them have to pass, and those of the suite: functions of the result that answer a bool, or objects with `name`
-            and `check(evidence) -> Verdict`; sync (in a thread of their own, so that one that hangs is left behind) or async.
+            and `check(evidence) -> Verdict`; sync (in a thread of their own, so that one that hangs is left behind) or async, and then
+            they must not block the event loop.
         scorers: functions of the result that answer a number from 0 to 1, or objects with `name` and `score(evidence) -> Verdict`.
         expected_state: the state the run has to end in, one of several, or "any"; default "completed".
         expected_output: what criteria compare with, through `evidence.case`; refused where there is none that could. Default None.
         metadata: JSON data of yours, for criteria and reports; default {}.
-        golden: a golden file, or a `Golden`, that the run is compared with; default None.
+        golden: a golden file, or a `Golden`, that the run is compared with, as `compare_with_golden` does; default None. A file is read
+            before the run begins; one that is not there, or none, is a row that says so.
         golden_mode: how strictly; default, as the golden says.
         repeats: how often it runs; default, as the suite says.
         timeout_s: seconds for one attempt, with its Runner and its criteria; default, as the suite says.
@@ -115,7 +115,7 @@ class EvalCase(BaseModel):
     expected_state: ResultState | Literal["any"] | tuple[ResultState, ...] = "completed"
     expected_output: Any = None
     metadata: dict[str, Any] = {}
-    golden: Any = None
+    golden: SkipValidation[str | os.PathLike[str] | Golden | None] = None
     golden_mode: MatchMode | None = None
     repeats: int | None = Field(default=None, ge=1, le=10_000)
     timeout_s: float | None = Field(default=None, gt=0)
@@ -141,6 +141,22 @@ class EvalCase(BaseModel):
             require_scorer(scorer)
         return scorers
 
+    @field_validator("metadata")
+    @classmethod
+    def _json(cls, metadata: dict[str, Any]) -> dict[str, Any]:
+        try:
+            data: dict[str, Any] = plain(metadata)
+        except (TypeError, RecursionError) as error:
+            raise ConfigurationError(f"metadata is JSON data, as it stands in reports: {error}") from error
+        return data
+
+    @field_validator("golden")
+    @classmethod
+    def _readable(cls, golden: Any) -> Any:
+        if golden is not None and not isinstance(golden, (str, os.PathLike, Golden)):
+            raise ConfigurationError(f"golden is the path of a golden file, or a Golden, not {type(golden).__name__}")
+        return golden
+
     @model_validator(mode="after")
     def _golden_first(self) -> EvalCase:
         if self.golden_mode is not None and self.golden is None:
@@ -161,8 +177,9 @@ class EvalSuiteConfig(BaseModel):
         max_concurrency: cases at once, at most; default 4.
         fail_fast: after the first row that did not pass no further case starts; those under way come to their end. Default False.
         timeout_per_case_s: seconds for one attempt, with its Runner and its criteria; default None, as long as it takes.
-        total_budget: for the whole suite. When it is used up no further case starts, and those under way are cut. `max_duration_s` is of
-            the suite's start, `max_steps` of all runs together.
+        total_budget: for all cases together. Once it is used up no further case starts, and those under way are cut before their next call;
+            when `max_duration_s`, which counts from the suite's start, is over, they are cut at once and no longer judged. What judges
+            spend counts too.
         assertions: for each case, besides its own.
         scorers: the same.
         budget: of a case that has none.

@@ -104,7 +104,9 @@ def most_in_groups(expected: int, groups: Sequence[Sequence[int]], fits: Fits) -
     best: list[tuple[int, _Chain | None]] = [(0, None)] * (expected + 1)
     for group in groups:
         grown = list(best)
-        for begin in range(expected + 1):
+        if len(group) == 1:
+            _grow_by_one(grown, best, group[0], fits)
+        for begin in range(expected + 1 if len(group) > 1 else 0):
             # From further on with no more pairs there is less to have.
             if begin == 0 or best[begin][0] > best[begin - 1][0]:
                 _grow(grown, best[begin], begin, group, fits)
@@ -126,6 +128,14 @@ class _Chain:
     def __init__(self, pairs: Pairs, before: _Chain | None) -> None:
         self.pairs = pairs
         self.before = before
+
+
+def _grow_by_one(grown: list[tuple[int, _Chain | None]], best: list[tuple[int, _Chain | None]], there: int, fits: Fits) -> None:
+    """As `_grow` for all beginnings, for a group of one: the last expected thing before each end is the only one worth trying."""
+    for place in range(len(grown) - 1):
+        length, chain = best[place]
+        if length + 1 > grown[place + 1][0] and fits(place, there):
+            grown[place + 1] = (length + 1, _Chain([(place, there)], chain))
 
 
 def _grow(grown: list[tuple[int, _Chain | None]], so_far: tuple[int, _Chain | None], begin: int, group: Sequence[int], fits: Fits) -> None:

@@ -7,19 +7,20 @@ import datetime as dt
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from afk_es.agents import Agent
 from afk_es.clock import SystemClock
 from afk_es.core import Runner
-from afk_es.errors import ConfigurationError, UsageError
-from afk_es.evals.attempts import Attempt, RunnerFactory, not_run
+from afk_es.errors import UsageError
+from afk_es.evals.attempts import Attempt, RunnerFactory
 from afk_es.evals.budgets import Meter
-from afk_es.evals.datasets import load_cases
 from afk_es.evals.models import EvalCase, EvalSuiteConfig
 from afk_es.evals.outcomes import EvalCaseResult, EvalSuiteResult
+from afk_es.evals.planning import checked_config, checked_factory, listed, planned
+from afk_es.evals.rows import not_run
 from afk_es.evals.summing import suite_result
 from afk_es.evals.verdict import Verdict
 from afk_es.evals.widths import Width
@@ -105,6 +106,8 @@ async def arun_suite(
 ) -> EvalSuiteResult:
     """As `run_suite`, in this event loop. Cancelling it cancels the runs, and that is in their logs before it ends.
 
+    A log that a Runner was given as an object is left open, as a Runner leaves it: whoever made it closes it.
+
     Raises:
         ConfigurationError: cases or arguments that cannot work; nothing was run.
     """
@@ -128,15 +131,14 @@ class _Suite:
         *,
         whole: bool,
     ) -> None:
-        self._config = _checked_config(config)
-        self._factory = _checked_factory(factory)
-        planned = _planned(_listed(cases, agent), self._config)
-        self._plan: list[tuple[EvalCase, int]] = planned
+        self._config = checked_config(config)
+        self._factory = checked_factory(factory)
+        self._plan: list[tuple[EvalCase, int]] = planned(listed(cases, agent), self._config)
         self._progress = progress
         self._whole = whole
-        self._rows: list[EvalCaseResult | None] = [None] * len(planned)
+        self._rows: list[EvalCaseResult | None] = [None] * len(self._plan)
         self._finished = 0
-        self._queue: deque[int] = deque(range(len(planned)))
+        self._queue: deque[int] = deque(range(len(self._plan)))
         self._running: dict[asyncio.Task[EvalCaseResult], tuple[int, Attempt]] = {}
         self._threads: set[str] = set()
         self._width = Width(self._config.execution_mode, self._config.max_concurrency)
@@ -280,57 +282,3 @@ class _Suite:
             interrupted=self._interrupted,
             widest=self._widest,
         )
-
-
-def _listed(cases: Any, agent: Agent | None) -> list[EvalCase]:
-    if isinstance(cases, (str, os.PathLike)):
-        if agent is None:
-            raise ConfigurationError(f"cases is the dataset {os.fspath(cases)!r}, and a dataset has no agent: pass agent=")
-        return list(load_cases(cases, agent=agent))
-    if agent is not None:
-        raise ConfigurationError("agent is for the cases of a dataset; these cases have their own")
-    if isinstance(cases, EvalCase) or not isinstance(cases, Iterable):
-        raise ConfigurationError(f"cases is a sequence of EvalCase, or the path of a dataset, not {type(cases).__name__}")
-    return list(cases)
-
-
-def _planned(cases: list[EvalCase], config: EvalSuiteConfig) -> list[tuple[EvalCase, int]]:
-    """The attempts, in order.
-
-    Raises:
-        ConfigurationError: one is no case, two have the same name, or an expected output that nothing could compare.
-    """
-    seen: set[str] = set()
-    plan: list[tuple[EvalCase, int]] = []
-    for position, case in enumerate(cases):
-        if not isinstance(case, EvalCase):
-            raise ConfigurationError(f"cases[{position}] is {type(case).__name__}, and no EvalCase")
-        if case.name in seen:
-            raise ConfigurationError(f"two cases are named {case.name!r}; names tell rows apart, so give each its own")
-        seen.add(case.name)
-        if case.expected_output is not None and not (case.assertions or config.assertions or case.scorers or config.scorers):
-            raise ConfigurationError(
-                f"case {case.name!r} has an expected_output, and no assertion or scorer that could compare with it: "
-                "add one, such as `EqualsExpected()` of afk_es.evals"
-            )
-        repeats = case.repeats if case.repeats is not None else config.repeats
-        plan += [(case, number) for number in range(1, repeats + 1)]
-    return plan
-
-
-def _checked_config(config: Any) -> EvalSuiteConfig:
-    if config is None:
-        return EvalSuiteConfig()
-    if not isinstance(config, EvalSuiteConfig):
-        raise ConfigurationError(f"config is an EvalSuiteConfig or None, not {type(config).__name__}; write EvalSuiteConfig(...)")
-    return config
-
-
-def _checked_factory(factory: Any) -> RunnerFactory:
-    if isinstance(factory, Runner) or not callable(factory):
-        raise ConfigurationError(
-            f"runner_factory is a function that makes a Runner for each attempt, not {type(factory).__name__}; "
-            "write runner_factory=lambda: Runner(...)"
-        )
-    checked: RunnerFactory = factory
-    return checked

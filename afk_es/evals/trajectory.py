@@ -28,148 +28,56 @@ What is known to go wrong in such comparisons (langchain-ai/agentevals does each
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
-from itertools import groupby
-from typing import Any, Literal, Protocol, TypeAlias, get_args
+from functools import partial
+from typing import Any, Protocol, TypeAlias, get_args
 
 import msgspec
 
 from afk_es.errors import UsageError
-from afk_es.evals.call_pattern import MATCHES, ArgumentMatch, CallPattern, Mismatch, call_text, patterns_of
+from afk_es.evals.call_pattern import CallPattern, call_text, patterns_of
 from afk_es.evals.calls import Counted, RecordedCall, calls_in, calls_of, check_counted
 from afk_es.evals.evidence import Evidence
-from afk_es.evals.pairing import Fits, Pairs, most_in_groups, most_in_order, most_pairs
+from afk_es.evals.expectations import MATCHES, ArgumentMatch
+from afk_es.evals.trajectory_match import (
+    MODES,
+    REASONS,
+    Missing,
+    Parallel,
+    TrajectoryMatch,
+    TrajectoryMode,
+    match_trajectory,
+    place_of,
+    reasons_of,
+    telling,
+)
 from afk_es.evals.verdict import Verdict
 from afk_es.log import EventLog
 from afk_es.machine.values import plain
 
-TrajectoryMode: TypeAlias = Literal["exact", "in_order", "unordered", "subset", "superset"]
-Parallel: TypeAlias = Literal["listed", "free"]
+__all__ = [
+    "Missing",
+    "Parallel",
+    "Reference",
+    "ToolArguments",
+    "Trajectory",
+    "TrajectoryMatch",
+    "TrajectoryMode",
+    "match_trajectory",
+    "reasons_of",
+]
+
 ToolArguments: TypeAlias = ArgumentMatch | Sequence[str] | Mapping[str, Any] | Callable[[dict[str, Any], Any], object]
 """How the arguments of one tool are compared: a mode; the names of those that count; a matcher for some of them, by name, the others as the
 trajectory says; or a function of a call's arguments and the reference's."""
 
-MODES: tuple[TrajectoryMode, ...] = get_args(TrajectoryMode)
-_MAY_LACK = frozenset({"subset"})
-_MAY_HAVE_MORE = frozenset({"in_order", "superset"})
-_ORDERED = frozenset({"exact", "in_order"})
-
-LARGEST = 4_000_000
-"""Pairs of an expected call and one that was made that are looked at, at most."""
-
-REASONS = 5
-"""Reasons that a message has; `details` has all, up to `LISTED` of each kind."""
-
 LISTED = 200
+"""Calls of each kind that the details of a verdict have, the first ones."""
 
-
-class Missing(msgspec.Struct, frozen=True):
-    """A call of the reference that was not made.
-
-    Attributes:
-        index: its place in the reference, from 0.
-        expected: the call, as a person would write it.
-        nearest: the place in the run's calls of the one that comes closest; None where there is none to that tool.
-        why: in what that one differs; empty where it would fit and stands elsewhere in the order, or is taken.
-        taken_by: the place in the reference of the call that `nearest` is paired with; None where it is free.
-    """
-
-    index: int
-    expected: str
-    nearest: int | None
-    why: tuple[Mismatch, ...]
-    taken_by: int | None
-
-
-class TrajectoryMatch(msgspec.Struct, frozen=True):
-    """What the comparison of a run's calls with a reference came to.
-
-    Attributes:
-        ok: whether the mode is content.
-        exercised: False for a vacuous pass.
-        pairs: places in the reference and in the run's calls.
-        missing: what the reference has and the run has not, whether the mode minds or not.
-        extra: places of the run's calls that the reference has not, whether the mode minds or not.
-        score: the share that is right, from 0 to 1: of the reference for `in_order` and `superset`, of the run's calls for `subset`, of
-            both for `exact` and `unordered`.
-    """
-
-    ok: bool
-    exercised: bool
-    pairs: tuple[tuple[int, int], ...]
-    missing: tuple[Missing, ...]
-    extra: tuple[int, ...]
-    score: float
-
-
-def match_trajectory(
-    reference: Sequence[CallPattern],
-    calls: Sequence[RecordedCall],
-    *,
-    mode: TrajectoryMode = "exact",
-    counted: Counted = "permitted",
-    parallel: Parallel = "listed",
-) -> TrajectoryMatch:
-    """Compare the calls of a run with a reference.
-
-    Args:
-        calls: as `calls_of` has them, in the order in which they were asked for.
-        counted: which calls these are, which says whose arguments are meant.
-
-    Raises:
-        UsageError: reference and run have more than `LARGEST` pairs of calls.
-    """
-    if len(reference) * len(calls) > LARGEST:
-        raise UsageError(f"{len(reference)} expected calls and {len(calls)} made ones are more than can be compared; check a part of them")
-
-    @cache
-    def fits(here: int, there: int) -> bool:
-        return reference[here].fits(calls[there], counted)
-
-    pairs = _paired(len(reference), calls, fits, mode, parallel)
-    held = dict(pairs)
-    extra = tuple(sorted(set(range(len(calls))) - set(held.values())))
-    missing = tuple(_missing(index, pattern, calls, counted, pairs, extra) for index, pattern in enumerate(reference) if index not in held)
-    ok = (mode in _MAY_LACK or not missing) and (mode in _MAY_HAVE_MORE or not extra)
-    vacuous = (mode in _MAY_HAVE_MORE and not reference) or (mode in _MAY_LACK and not calls)
-    return TrajectoryMatch(ok, not vacuous, tuple(pairs), missing, extra, _score(mode, len(reference), len(calls), len(pairs)))
-
-
-def _paired(expected: int, calls: Sequence[RecordedCall], fits: Fits, mode: TrajectoryMode, parallel: Parallel) -> Pairs:
-    if mode not in _ORDERED:
-        return most_pairs(expected, len(calls), fits)
-    if parallel == "listed":
-        return most_in_order(expected, len(calls), fits)
-    groups = [list(group) for _key, group in groupby(range(len(calls)), lambda there: (calls[there].member, calls[there].answer))]
-    return most_in_groups(expected, groups, fits)
-
-
-def _score(mode: TrajectoryMode, expected: int, made: int, paired: int) -> float:
-    match mode:
-        case "in_order" | "superset":
-            whole = expected
-        case "subset":
-            whole = made
-        case _:
-            whole, paired = expected + made, 2 * paired
-    return paired / whole if whole else 1.0
-
-
-def _missing(
-    index: int, pattern: CallPattern, calls: Sequence[RecordedCall], counted: Counted, pairs: Pairs, extra: Sequence[int]
-) -> Missing:
-    """With the nearest candidate: a free call before one that is taken, then the one with the fewest differences, then the closest by place."""
-    candidates = [there for there in extra if pattern.names(calls[there])]
-    if not candidates:
-        candidates = [there for _here, there in pairs if pattern.names(calls[there])]
-    if not candidates:
-        return Missing(index, str(pattern), None, (), None)
-    differences = {there: pattern.mismatches(calls[there], counted) for there in candidates}
-    nearest = min(candidates, key=lambda there: (len(differences[there]), abs(there - index)))
-    taken_by = next((here for here, there in pairs if there == nearest), None)
-    return Missing(index, str(pattern), nearest, tuple(differences[nearest]), taken_by)
+_QUICK = 10_000
+"""Pairs of an expected call and one that was made that are looked at in the event loop, some 20 ms of work; more are in a thread."""
 
 
 class Reference(Protocol):
@@ -260,12 +168,14 @@ class Trajectory:
 
     async def _verdict(self, evidence: Evidence) -> Verdict:
         calls = await calls_in(evidence, counted=self.counted, subagents=self.subagents)
+        compare = partial(match_trajectory, self.reference, calls, mode=self.mode, counted=self.counted, parallel=self.parallel)
         try:
-            found = match_trajectory(self.reference, calls, mode=self.mode, counted=self.counted, parallel=self.parallel)
+            found = await asyncio.to_thread(compare) if len(self.reference) * len(calls) > _QUICK else compare()
         except UsageError as error:
-            return Verdict(self.name, False, str(error))
-        shown = found.extra if not found.ok else tuple(there for _here, there in found.pairs)
-        places = tuple(_place(calls[there], self.counted) for there in shown[:LISTED])
+            return Verdict(self.name, False, str(error), score=0.0, details={"measurable": False})
+        places = tuple(place_of(calls[there], self.counted) for there in telling(found, self.mode)[:LISTED])
+        if not places and not found.ok:
+            places = (str(evidence.result.state_snapshot.seq),)
         reasons = reasons_of(found, self.mode, calls, self.counted)
         told = "; ".join([_summary(found, self.mode, len(self.reference), len(calls)), *reasons[:REASONS]])
         more = f"; and {len(reasons) - REASONS} more" if len(reasons) > REASONS else ""
@@ -284,7 +194,7 @@ class Trajectory:
             "mode": self.mode,
             "counted": self.counted,
             "reference": [str(pattern) for pattern in self.reference[:LISTED]],
-            "calls": [{"call": call_text(each, self.counted), "at": _place(each, self.counted)} for each in calls[:LISTED]],
+            "calls": [{"call": call_text(each, self.counted), "at": place_of(each, self.counted)} for each in calls[:LISTED]],
             "pairs": [list(pair) for pair in found.pairs[:LISTED]],
             "missing": [plain(msgspec.to_builtins(each)) for each in found.missing[:LISTED]],
             "extra": list(found.extra[:LISTED]),
@@ -322,35 +232,8 @@ class _Compared:
         return self._compare(actual, self._expected)
 
 
-def _place(call: RecordedCall, counted: Counted) -> str:
-    return call.member.place(call.seq_as(counted))
-
-
 def _summary(found: TrajectoryMatch, mode: TrajectoryMode, expected: int, made: int) -> str:
     if not found.exercised:
         return f"nothing is required: the reference is empty, and {mode} allows other calls" if not expected else "no call was made"
     paired = len(found.pairs)
     return f"{paired} of {expected} expected calls were made" if expected else f"no call was expected, and {made or 'none'} made"
-
-
-def reasons_of(found: TrajectoryMatch, mode: TrajectoryMode, calls: Sequence[RecordedCall], counted: Counted = "permitted") -> list[str]:
-    """A sentence for each call that the mode minds: what is missing and why, then what is too much. None where all is well."""
-    reasons = []
-    if mode not in _MAY_LACK:
-        reasons += [_why_missing(each, mode, calls, counted) for each in found.missing]
-    if mode not in _MAY_HAVE_MORE:
-        reasons += [f"not expected: {call_text(calls[there], counted)} at {_place(calls[there], counted)}" for there in found.extra]
-    return reasons
-
-
-def _why_missing(each: Missing, mode: TrajectoryMode, calls: Sequence[RecordedCall], counted: Counted) -> str:
-    missed = f"expected call {each.index + 1}, {each.expected}, was not made"
-    if each.nearest is None:
-        return f"{missed}: no such tool was called"
-    nearest = calls[each.nearest]
-    there = f"{call_text(nearest, counted)} at {_place(nearest, counted)}"
-    if each.why:
-        return f"{missed}: nearest is {there}; {', '.join(map(str, each.why[:REASONS]))}"
-    if each.taken_by is not None:
-        return f"{missed}: {there} fits it, and is expected call {each.taken_by + 1}"
-    return f"{missed} there: {there} is it, in another order" if mode in _ORDERED else f"{missed}: nearest is {there}"

@@ -3,7 +3,18 @@
 from afk_es.views.ledger import CallRecord, ToolTally, call_records, tallied
 from afk_es.views.metrics import Meter, ModelMetrics, RunMetrics, ToolMetrics, run_metrics
 from afk_es.views.overview import LimitUse, Overview, limits_used, overview
-from afk_es.views.printable import arguments_text, clipped, columns, compact_json, message_text, padded, table, visible, without_bytes
+from afk_es.views.printable import (
+    arguments_text,
+    clipped,
+    columns,
+    compact_json,
+    message_text,
+    padded,
+    table,
+    visible,
+    visible_json,
+    without_bytes,
+)
 from afk_es.views.redaction import redacted_event
 from afk_es.views.requests import RebuiltRequest, request_at
 from afk_es.views.spans import Span, SpanEvent, SpanLink, SpanReader, spans
@@ -57,5 +68,6 @@ __all__ = [
     "usage_by_model",
     "Verification",
     "visible",
+    "visible_json",
     "without_bytes",
 ]

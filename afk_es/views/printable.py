@@ -6,10 +6,13 @@ CVE-2021-42574). Both are shown as escapes and do nothing.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
+
+import msgspec
 
 from afk_es.machine.content import Image, MultipartMessage, Text
 from afk_es.machine.values import Message, canonical_json, clean_text
@@ -84,6 +87,15 @@ def compact_json(value: Any) -> str:
     if isinstance(value, str):
         return value
     return canonical_json(value).decode()
+
+
+_OBEYED = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
+"""In UTF-8: what a terminal obeys, or reorders or breaks lines by, and JSON lets stand. See `visible`."""
+
+
+def visible_json(value: object) -> bytes:
+    """JSON in one line, for whoever reads it: what a terminal would obey stands in it as an escape, and is the same value to a program."""
+    return _OBEYED.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), msgspec.json.encode(value))
 
 
 def arguments_text(arguments: dict[str, Any] | str | None) -> str:

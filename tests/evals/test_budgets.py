@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from afk_es import Agent, Runner
-from afk_es.core import AgentResult
+from afk_es import Agent, FailSafeConfig, Runner, tool
+from afk_es.clock import SimulatedClock
+from afk_es.core import AgentResult, RetentionPolicy, RunnerConfig
+from afk_es.evals.evidence import Evidence
 from afk_es.evals.models import EvalBudget, EvalCase
+from afk_es.evals.verdict import Verdict
 from afk_es.llms import LLMResponse, ToolCall, Usage
 from afk_es.log import open_log
 from afk_es.testing import ScriptedModel
-from tests.evals.suites import COST, TOKENS, Tireless, agent, answer, hang, hang_in_a_thread, look, polite, ran, row_of, wants, why
+from afk_es.tools import Tool
+from tests.evals.suites import COST, LET_GO, TOKENS, Tireless, agent, answer, hang, hang_in_a_thread, look, polite, ran, row_of, wants, why
+
+
+async def _never(result: AgentResult) -> bool:
+    await asyncio.Event().wait()
+    return True
+
 
 TRANSFER = LLMResponse(
     tool_calls=(ToolCall("c1", "transfer_to_helper", {"task": "go"}),), usage=Usage(TOKENS - 10, 10, TOKENS), cost_usd=COST
@@ -59,16 +70,33 @@ def test_a_run_that_uses_its_budget_up_and_wants_no_more_passes() -> None:
     assert (row.outcome, row.passed_budget) == ("passed", None)
 
 
-@pytest.mark.parametrize("tool", [hang, hang_in_a_thread])
-def test_the_duration_also_cuts_a_call_in_flight(tool: object) -> None:
-    name = getattr(tool, "name", "")
-    case = EvalCase(name="slow", agent=agent(wants(name), tools=(tool,)), user_message="hi", budget=EvalBudget(max_duration_s=0.1))
+@pytest.mark.parametrize("hanging", [hang, hang_in_a_thread])
+def test_the_duration_also_cuts_a_call_in_flight(hanging: Tool[..., Any]) -> None:
+    case = EvalCase(
+        name="slow", agent=agent(wants(hanging.name), tools=(hanging,)), user_message="hi", budget=EvalBudget(max_duration_s=0.1)
+    )
     row = row_of(case)
     assert (row.outcome, row.state) == ("failed", "interrupted")
     assert row.passed_budget is not None
     assert (row.passed_budget.budget, row.passed_budget.limit) == ("max_duration_s", 0.1)
     assert row.passed_budget.used is not None
-    assert 0.1 <= row.passed_budget.used < 3
+    assert 0.1 <= row.passed_budget.used < 10
+
+
+def test_the_duration_is_the_runs_own_time() -> None:
+    """With simulated time, in which ten seconds pass in no time."""
+    clock = SimulatedClock()
+
+    @tool(name="look")
+    def slow() -> str:
+        clock.advance(10)
+        return "late"
+
+    described = agent(wants("look"), answer(), tools=(slow,), fail_safe=FailSafeConfig(max_wall_time_s=None))
+    case = EvalCase(name="slow", agent=described, user_message="hi", budget=EvalBudget(max_duration_s=9.5))
+    (row,) = ran(case, factory=lambda: Runner(log=":memory:", clock=clock)).results
+    assert (row.outcome, row.state, row.llm_calls) == ("failed", "interrupted", 1)
+    assert why(row) == [("budget", "max_duration_s: 10 of 9.5 used")]
 
 
 def test_a_cost_budget_with_an_unknown_price_fails_the_row_with_the_way_out_and_makes_no_further_call() -> None:
@@ -140,6 +168,33 @@ def test_a_total_budget_stops_the_suite_and_the_others_are_rows_that_say_so() ->
     assert not suite.ok
 
 
+def test_what_judges_spend_counts_for_the_total_budget_and_not_for_the_cases() -> None:
+    class Judge:
+        name = "judge"
+
+        def score(self, evidence: Evidence) -> Verdict:
+            return Verdict(self.name, True, score=1.0, details={"cost_usd": 0.5, "tokens": 900, "model": "judge-1"})
+
+    cases = [polite(f"case-{number}", budget=EvalBudget(max_total_tokens=TOKENS)) for number in range(3)]
+    suite = ran(*cases, scorers=Judge(), execution_mode="sequential", total_budget=EvalBudget(max_total_tokens=1_000))
+    assert [row.outcome for row in suite.results] == ["passed", "passed", "not_run"]
+    assert why(suite.results[2])[0][1].startswith("not run: total_budget.max_total_tokens: 1,020 of 1,000 used")
+    assert (suite.total_tokens, suite.judging_tokens, suite.judging_cost_usd) == (2 * TOKENS, 1_800, 1.0)
+
+
+def test_a_summary_of_the_conversation_is_paid_for_as_well() -> None:
+    """Four messages are summed up by a model before the second step; its answer uses the budget up, and the step is not begun."""
+    summariser = ScriptedModel([LLMResponse(text="They said hi.", usage=Usage(900, 100, 1_000), cost_usd=0.5)])
+    config = RunnerConfig(thread_retention=RetentionPolicy(max_messages=1, summariser=summariser))
+    tireless = Tireless()
+    case = EvalCase(name="long", agent=tireless.agent, user_message="hi", budget=EvalBudget(max_total_tokens=1_000))
+    (row,) = ran(case, factory=lambda: Runner(log=":memory:", config=config)).results
+    assert len(summariser.requests) == 1
+    assert (row.tokens, row.state) == (1_000 + tireless.asked * TOKENS, "interrupted")
+    assert row.result is not None
+    assert row.tokens == row.result.usage_aggregate.total_tokens
+
+
 def test_a_total_budget_cuts_those_under_way_before_their_next_call() -> None:
     one, other = Tireless(), Tireless()
     suite = ran(
@@ -156,10 +211,19 @@ def test_a_total_budget_cuts_those_under_way_before_their_next_call() -> None:
 
 def test_a_total_duration_cuts_hanging_cases_and_starts_no_other() -> None:
     cases = [EvalCase(name=f"hang-{n}", agent=agent(wants("hang"), tools=(hang,)), user_message="hi") for n in range(3)]
-    suite = ran(*cases, execution_mode="parallel", max_concurrency=2, total_budget=EvalBudget(max_duration_s=0.15))
+    suite = ran(*cases, execution_mode="parallel", max_concurrency=2, total_budget=EvalBudget(max_duration_s=0.5))
     assert [row.outcome for row in suite.results] == ["failed", "failed", "not_run"]
     assert why(suite.results[0])[0][1].startswith("total_budget.max_duration_s")
-    assert suite.duration_s < 5
+
+
+@pytest.mark.parametrize("assertion", [lambda result: LET_GO.wait(), _never])
+def test_a_total_duration_cuts_what_hangs_outside_of_runs_as_well(assertion: Any) -> None:
+    """Without a timeout of its own, a criterion or a factory that hangs would hold up the suite for good."""
+    suite = ran(polite(assertions=assertion), execution_mode="parallel", total_budget=EvalBudget(max_duration_s=0.5))
+    (row,) = suite.results
+    assert (row.outcome, row.state, why(row)[0][0]) == ("failed", "completed", "budget")
+    (hanging,) = ran(polite(), factory=lambda: LET_GO.wait(), total_budget=EvalBudget(max_duration_s=0.1)).results
+    assert (hanging.outcome, hanging.run_id, why(hanging)[0][0]) == ("failed", None, "budget")
 
 
 def test_a_case_without_a_budget_has_the_suites() -> None:

@@ -169,7 +169,9 @@ async def test_how_it_was_run_is_there_as_settings() -> None:
 async def test_a_run_that_cannot_be_replayed_is_refused_with_the_way_out(stories: Stories) -> None:
     log = open_log(str(stories.log), read_only=True)
     await log.open()
-    with pytest.raises(UsageError, match=r"no golden can be made of run run_crashed: run run_crashed has not ended .*`afk-es resume run_crashed`"):
+    with pytest.raises(
+        UsageError, match=r"no golden can be made of run run_crashed: run run_crashed has not ended .*`afk-es resume run_crashed`"
+    ):
         await Golden.of(log, stories.run_ids["crashed"], name="crashed")
     children = [event.data["run_id"] for event in await log.read(stories.run_ids["team"]) if event.type == "subagent_started"]
     with pytest.raises(UsageError, match="is a subagent's: record the run that it belongs to, run_team"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise, permutations, product
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afk_es.evals.pairing import Pairs, most_in_groups, most_in_order, most_pairs
@@ -44,6 +44,7 @@ def best_in_order(expected: int, come: list[int], fitting: set[tuple[int, int]])
     return max(without, both)
 
 
+@settings(deadline=None)
 @given(relations())
 def test_in_any_order_the_pairs_are_as_many_as_there_can_be(given_: tuple[int, int, set[tuple[int, int]]]) -> None:
     expected, come, fitting = given_
@@ -52,6 +53,7 @@ def test_in_any_order_the_pairs_are_as_many_as_there_can_be(given_: tuple[int, i
     assert len(pairs) == best_in_any_order(expected, come, fitting)
 
 
+@settings(deadline=None)
 @given(relations())
 def test_in_order_they_are_as_many_as_there_can_be_without_crossing(given_: tuple[int, int, set[tuple[int, int]]]) -> None:
     expected, come, fitting = given_
@@ -61,6 +63,7 @@ def test_in_order_they_are_as_many_as_there_can_be_without_crossing(given_: tupl
     assert len(pairs) == best_in_order(expected, list(range(come)), fitting)
 
 
+@settings(deadline=None)
 @given(relations(), st.data())
 def test_in_groups_the_best_listing_of_each_group_is_found(given_: tuple[int, int, set[tuple[int, int]]], data: st.DataObject) -> None:
     expected, come, fitting = given_

@@ -165,13 +165,21 @@ async def test_a_run_may_be_named_as_on_the_command_line() -> None:
         ({}, UsageError, "nothing to check by"),
         ({"assertions": [7]}, ConfigurationError, "is not an assertion"),
         ({"scorers": [Contains("x")]}, ConfigurationError, "is not a scorer"),
-        ({"runs": RunSelection(where="tool =="), "assertions": [NO_REFUND]}, ExpressionError, "tool"),
     ],
 )
 async def test_what_cannot_work_is_wrong_usage(options: dict[str, Any], error: type[Exception], says_: str) -> None:
     log, _ids = await shop()
     with pytest.raises(error, match=says_):
         await arescore(log, **options)
+
+
+def test_a_selection_that_cannot_be_is_wrong_usage() -> None:
+    with pytest.raises(ExpressionError):
+        RunSelection(where="tool ==")
+    with pytest.raises(UsageError, match="state='done' is none of: completed"):
+        RunSelection(state="done")
+    with pytest.raises(UsageError, match="newest is a number from 1"):
+        RunSelection(newest=0)
 
 
 def test_a_file_is_read_and_not_touched(tmp_path: Path) -> None:

@@ -126,22 +126,22 @@ async def _never(result: AgentResult) -> bool:
 
 @pytest.mark.parametrize("tool", [hang, hang_in_a_thread])
 def test_a_tool_that_hangs_is_cut_by_the_cases_timeout(tool: Any) -> None:
-    hanging = EvalCase(name="hanging", agent=agent(wants(tool.name), tools=(tool,)), user_message="hi", timeout_s=0.1)
+    hanging = EvalCase(name="hanging", agent=agent(wants(tool.name), tools=(tool,)), user_message="hi", timeout_s=0.5)
     suite = ran(hanging, polite())
     row = suite.results[0]
     assert (row.outcome, row.state, suite.results[1].passed) == ("error", "interrupted", True)
-    assert why(row) == [("timeout", "the run had not ended after 0.1 s, and was cut")]
+    assert why(row) == [("timeout", "the run had not ended after 0.5 s, and was cut")]
     assert row.run_id is not None
-    assert 0.1 <= row.duration_s < 3
+    assert 0.5 <= row.duration_s < 10
 
 
 @pytest.mark.parametrize("assertion", [_never, lambda result: LET_GO.wait()])
 def test_an_assertion_that_hangs_is_cut_by_the_suites_timeout_and_named(assertion: Any) -> None:
-    suite = ran(polite("hanging", assertions=[is_done, assertion]), polite(), timeout_per_case_s=0.2)
+    suite = ran(polite("hanging", assertions=[is_done, assertion]), polite(), timeout_per_case_s=0.5)
     row = suite.results[0]
     assert (row.outcome, row.state, suite.results[1].passed) == ("error", "completed", True)
     assert why(row) == [(assertion.__name__, "it did not answer in the time that was left of the case's timeout")]
-    assert row.duration_s < 3
+    assert row.duration_s < 10
 
 
 async def _no_runner() -> Runner:
@@ -301,6 +301,13 @@ def test_what_is_no_score_is_said_to_be_none(score: Any) -> None:
     row = row_of(polite(scorers=[lambda result: score]))
     assert row.outcome == "error"
     assert "a scorer answers a number from 0 to 1" in why(row)[0][1]
+
+
+def test_a_verdict_that_no_report_could_hold_is_said_to_be_none() -> None:
+    row = row_of(polite(assertions=[Named("odd", Verdict("odd", True, details={"when": object()}))]))
+    assert (row.outcome, why(row)[0][0]) == ("error", "odd")
+    assert "no JSON data" in why(row)[0][1]
+    json.dumps(row.model_dump(mode="json"))
 
 
 def test_functions_of_one_name_keep_their_scores_apart() -> None:

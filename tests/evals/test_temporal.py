@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afk_es.debugger import ExpressionError, Recording, find, parse
@@ -258,6 +258,7 @@ def at(seqs: set[int]) -> Callable[[AgentRunEvent], bool]:
 SEQS = st.sets(st.integers(1, 30), max_size=5)
 
 
+@settings(deadline=None)
 @given(SEQS, SEQS, st.integers(0, 4))
 def test_the_laws_of_the_quantifiers(a: set[int], b: set[int], most: int) -> None:
     """Each claim against its definition over the seqs of a run; the run is the same for all, so it is made once."""

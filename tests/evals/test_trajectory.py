@@ -10,6 +10,7 @@ import pytest
 from afk_es.agents import PolicyEngine, PolicyRule
 from afk_es.core import Runner, RunnerConfig
 from afk_es.errors import UsageError
+from afk_es.evals import trajectory, trajectory_match
 from afk_es.evals.call_pattern import CallPattern, call
 from afk_es.evals.calls import Counted, calls_of
 from afk_es.evals.evidence import Evidence
@@ -76,6 +77,9 @@ async def test_a_pass_names_the_calls_that_prove_it_and_a_failure_those_that_bre
     starts = [str(event.seq) for event in await evidence.events() if event.type == "tool_started"]
     assert (await verdict(evidence, *ORDERED)).positions == tuple(starts)
     assert (await verdict(evidence, *FEWER)).positions == (starts[1],)
+    assert (await verdict(evidence, ("look", {"order": 2}), mode="superset")).positions == (starts[0],)
+    end = str(evidence.result.state_snapshot.seq)
+    assert (await verdict(evidence, "delete", mode="superset")).positions == (end,)
 
 
 # --------------------------------------------------------------------------------------------------------------------- the known traps
@@ -301,6 +305,20 @@ async def test_many_reasons_are_counted() -> None:
     found = await verdict(evidence)
     assert found.message.endswith("; and 4 more")
     assert found.details["extra"] == list(range(9))
+
+
+async def test_more_than_can_be_compared_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trajectory_match, "LARGEST", 8)
+    found = await Trajectory(["look"] * 3, mode="superset").score(await shop())
+    assert (found.passed, found.details) == (False, {"measurable": False})
+    assert "more than can be compared" in found.message
+
+
+async def test_what_takes_long_is_compared_in_a_thread_with_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    evidence = await shop()
+    here = await verdict(evidence, *SWAPPED)
+    monkeypatch.setattr(trajectory, "_QUICK", 0)
+    assert await verdict(evidence, *SWAPPED) == here
 
 
 # -------------------------------------------------------------------------------------------------------------------------------- score

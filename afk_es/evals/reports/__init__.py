@@ -10,28 +10,24 @@ if TYPE_CHECKING:
     from afk_es.evals.reports.account import Account, AccountOutcome, Reported, account_of
     from afk_es.evals.reports.console import print_report
     from afk_es.evals.reports.data import SCHEMA, report_data
+    from afk_es.evals.reports.keeping_back import kept_back
     from afk_es.evals.reports.progress import SuiteProgress
-    from afk_es.evals.reports.tables import Column, Row, Table, table_data, table_lines, table_markdown
-    from afk_es.evals.reports.writing import REPORT_FORMS, ReportForm, report_text, write_report
+    from afk_es.evals.reports.writing import REPORT_FORMS, ReportForm, form_of, report_text, write_report
 
 __all__ = [
     "Account",
     "AccountOutcome",
-    "Column",
     "REPORT_FORMS",
     "ReportForm",
     "Reported",
-    "Row",
     "SCHEMA",
     "SuiteProgress",
-    "Table",
     "account_of",
+    "form_of",
+    "kept_back",
     "print_report",
     "report_data",
     "report_text",
-    "table_data",
-    "table_lines",
-    "table_markdown",
     "write_report",
 ]
 
@@ -43,15 +39,11 @@ _HOMES = {
     "print_report": "console",
     "SCHEMA": "data",
     "report_data": "data",
+    "kept_back": "keeping_back",
     "SuiteProgress": "progress",
-    "Column": "tables",
-    "Row": "tables",
-    "Table": "tables",
-    "table_data": "tables",
-    "table_lines": "tables",
-    "table_markdown": "tables",
     "REPORT_FORMS": "writing",
     "ReportForm": "writing",
+    "form_of": "writing",
     "report_text": "writing",
     "write_report": "writing",
 }

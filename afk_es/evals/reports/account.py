@@ -14,12 +14,12 @@ from afk_es.debugger.exchange.phrases import counted
 from afk_es.errors import ConfigurationError
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.outcomes import EvalCaseResult, EvalSuiteResult
-from afk_es.evals.reports.tables import Tone
+from afk_es.evals.reports.lines import Tone
 
 AccountOutcome = Literal["passed", "failed", "not_measurable"]
 """What all of it comes to. not_measurable: nothing failed, and something could not be judged, or there was nothing to judge."""
 
-OUTCOME_WORDS = {
+OUTCOME_WORDS: dict[str, str] = {
     "passed": "passed",
     "failed": "failed",
     "error": "error",
@@ -41,6 +41,9 @@ OUTCOME_TONES: dict[str, Tone] = {
 }
 
 
+_TROUBLE = frozenset({"failed", "error", "cancelled"})
+
+
 class GoldenCheck(NamedTuple):
     """A check of a golden, and of whose run: the row's label; "" for a check that stands by itself."""
 
@@ -56,13 +59,15 @@ class Account:
         title: what people call it.
         suite: what a suite came to; None where there was none.
         checks: goldens that were checked by themselves, in order. Those of a suite's rows are in the rows.
-        made_by: the version of afk_es.
+        made_by: the version of afk_es; "" where it is not installed.
+        redacted: whether secrets were kept back.
     """
 
     title: str
     suite: EvalSuiteResult | None
     checks: tuple[CheckReport, ...]
     made_by: str
+    redacted: bool = False
 
     @property
     def rows(self) -> tuple[EvalCaseResult, ...]:
@@ -72,12 +77,12 @@ class Account:
     @property
     def troubled(self) -> tuple[EvalCaseResult, ...]:
         """Rows that ran and did not pass, in the suite's order."""
-        return tuple(row for row in self.rows if row.outcome in ("failed", "error", "cancelled"))
+        return tuple(row for row in self.rows if row.outcome in _TROUBLE)
 
     @property
-    def quiet_passes(self) -> tuple[EvalCaseResult, ...]:
-        """Rows that passed though some of their criteria found nothing to check."""
-        return tuple(row for row in self.rows if row.passed and row.not_exercised)
+    def others(self) -> tuple[EvalCaseResult, ...]:
+        """The other rows: those that did not run, then those that passed."""
+        return tuple(sorted((row for row in self.rows if row.outcome not in _TROUBLE), key=lambda row: row.passed))
 
     @property
     def goldens(self) -> tuple[GoldenCheck, ...]:
@@ -89,6 +94,8 @@ class Account:
     def outcome(self) -> AccountOutcome:
         """What all of it comes to."""
         outcomes = {report.outcome for report in self.checks}
+        if self.rows and not any(map(_judged, self.rows)) and not self.checks:
+            return "not_measurable"
         if (self.suite is not None and self.suite.total and not self.suite.ok) or "diverged" in outcomes:
             return "failed"
         nothing = not self.checks and not self.rows
@@ -142,6 +149,13 @@ def _checks(reported: object) -> tuple[CheckReport, ...]:
     return found
 
 
+def _judged(row: EvalCaseResult) -> bool:
+    """Whether there was anything about the row to judge: a row that ran may be right in any state, and its criteria find nothing to check."""
+    if row.outcome != "passed":
+        return row.outcome != "not_run"
+    return row.expected_state != ("any",) or row.golden is not None or any(verdict.exercised for verdict in row.verdicts)
+
+
 def check_of(row: EvalCaseResult) -> CheckReport:
     """The check of the row's golden. It has one."""
     return msgspec.convert(row.golden, CheckReport)
@@ -158,7 +172,7 @@ def _version() -> str:
     try:
         return version("afk-es")
     except PackageNotFoundError:
-        return "unknown"
+        return ""
 
 
 def _of_suite(suite: EvalSuiteResult | None) -> list[str]:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, TextIO
+
+import msgspec
 
 from afk_es.debugger.exchange.phrases import counted
 from afk_es.debugger.figures import dollars, span
@@ -16,8 +19,10 @@ from afk_es.evals.check_text import report_lines
 from afk_es.evals.outcomes import EvalCaseResult
 from afk_es.evals.reports.account import OUTCOME_WORDS, Account, Reported, account_of, check_of, command_of
 from afk_es.evals.reports.figures import ended, figures_of, idle_criteria, repeats_table, scores_table, tags_table, tokens, tone_of
-from afk_es.evals.reports.lines import wrapped
-from afk_es.evals.reports.tables import Column, Row, StyledLine, Table, Tone, table_lines
+from afk_es.evals.reports.keeping_back import STANDARD, kept_back
+from afk_es.evals.reports.lines import StyledLine, Tone, wrapped
+from afk_es.evals.reports.tables import Column, Row, Table, table_lines
+from afk_es.redaction import Redaction
 from afk_es.views import clipped
 
 if TYPE_CHECKING:
@@ -25,22 +30,29 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH_WITHOUT_TERMINAL = 120
-MARKS = {"good": "✓", "bad": "✗", "mark": "!", "quiet": "·"}
+MARKS: dict[str, str] = {"good": "✓", "bad": "✗", "mark": "!", "quiet": "·"}
 _STYLES = {"quiet": "dim", "good": "green", "bad": "red", "mark": "yellow", "strong": "bold"}
 
 _MOST_PASSED = 40
 """Rows that passed, or did not run, that are listed; more are counted."""
 _MOST_TROUBLED = 200
 """Rows that did not pass that are listed."""
+_MOST_TABLED = 40
+"""Rows of one of the small tables."""
 _REASONS_SHOWN = 5
 _REASON_LINES = 6
 """Lines of one reason."""
 _INDENT = 4
-_ROOMY = 100
-"""Columns from which on a row says how its run ended beside its own outcome."""
 
 
-def print_report(reported: Reported, *, file: TextIO | None = None, width: int | None = None, title: str | None = None) -> None:
+def print_report(
+    reported: Reported,
+    *,
+    file: TextIO | None = None,
+    width: int | None = None,
+    title: str | None = None,
+    redaction: Redaction | None = STANDARD,
+) -> None:
     """Write the report to a terminal, or to whatever stands in for it, without colours there.
 
     Args:
@@ -48,11 +60,13 @@ def print_report(reported: Reported, *, file: TextIO | None = None, width: int |
         file: default stdout.
         width: columns; default the terminal's, 120 where there is none.
         title: default, as in `account_of`.
+        redaction: what is kept back; default, what looks like a secret by its name or its shape. None for nothing.
 
     Colours follow NO_COLOR and FORCE_COLOR.
     """
     console = console_of(file if file is not None else sys.stdout, width)
-    for line in console_lines(account_of(reported, title=title), console.width):
+    account = account_of(reported, title=title)
+    for line in console_lines(account if redaction is None else kept_back(account, redaction), console.width):
         print_line(console, line)
 
 
@@ -94,11 +108,10 @@ def _rows(account: Account, width: int) -> Iterator[StyledLine]:
     if not account.rows:
         return
     troubled = account.troubled[:_MOST_TROUBLED]
-    others = [row for row in account.rows if row not in account.troubled]
-    others.sort(key=lambda row: row.passed)
+    others = account.others
     shown = [*troubled, *others[:_MOST_PASSED]]
     columns = (Column("case", wide=True), Column("outcome"), Column("took", True), Column("tokens", True), Column("cost", True))
-    table = Table("", columns, tuple(_cells(row, width) for row in shown))
+    table = Table("", columns, tuple(_cells(row) for row in shown))
     head, *lines = table_lines(table, width)
     yield head
     for row, line in zip(shown, lines, strict=True):
@@ -110,12 +123,12 @@ def _rows(account: Account, width: int) -> Iterator[StyledLine]:
             yield ((f"  and {left:,} more that {what}", "quiet"),)
 
 
-def _cells(row: EvalCaseResult, width: int) -> Row:
+def _cells(row: EvalCaseResult) -> Row:
     tone = tone_of(row.outcome)
     ran = row.run_id is not None
     cells = (
         f"{MARKS[tone]} {row.label}",
-        ended(row) if width >= _ROOMY else OUTCOME_WORDS[row.outcome],
+        ended(row),
         span(row.duration_s) if row.started_at is not None else "",
         tokens(row.tokens) if ran else "",
         dollars(row.cost_usd) if ran else "",
@@ -163,7 +176,8 @@ def _goldens(account: Account, width: int) -> Iterator[StyledLine]:
     for report, line in zip(ordered, lines, strict=True):
         yield line
         if not report.ok:
-            yield from _difference(report, width)
+            # The line above is its verdict.
+            yield from islice(_difference(report, width), 1, None)
 
 
 def _golden_cells(report: CheckReport) -> Row:
@@ -197,7 +211,17 @@ def _tables(account: Account, width: int) -> Iterator[list[StyledLine]]:
     for table in () if suite is None else (repeats_table(suite), tags_table(suite), scores_table(suite)):
         if table is not None:
             about: StyledLine = (("  " + clipped(table.about, width - len(table.title) - 2), "quiet"),) if table.about else ()
-            yield [((table.title, "strong"), *about), *table_lines(table, width)]
+            left = len(table.rows) - _MOST_TABLED
+            more: list[StyledLine] = [((f"  and {left:,} more", "quiet"),)] if left > 0 else []
+            yield [((table.title, "strong"), *about), *table_lines(_shortened(table), width), *more]
+
+
+def _shortened(table: Table) -> Table:
+    """What a terminal has room for: what is worth a look first where there is more."""
+    if len(table.rows) <= _MOST_TABLED:
+        return table
+    rows = sorted(table.rows, key=lambda row: row.tone == "plain")
+    return msgspec.structs.replace(table, rows=tuple(rows[:_MOST_TABLED]))
 
 
 def _totals(account: Account, width: int) -> Iterator[StyledLine]:

@@ -3,9 +3,10 @@
 | key | what it holds |
 |---|---|
 | schema | "afk_es.evals/1"; keys may be added to it, none goes or changes its meaning within 1 |
-| afk_es | the version that wrote it |
+| afk_es | the version that wrote it; "" where it is not installed |
 | title | what people call it |
 | outcome, exit_code | "passed" 0, "failed" 1, "not_measurable" 3 |
+| redacted | whether secrets were kept back |
 | suite | `EvalSuiteResult` as JSON data, with its rows in `results`; null where there was no suite |
 | checks | `CheckReport`s as JSON data, of goldens that were checked by themselves; those of rows are in the rows, as `golden` |
 
@@ -22,6 +23,7 @@ import msgspec
 
 from afk_es.evals.reports.account import Account
 from afk_es.machine.values import plain
+from afk_es.views import visible_json
 
 SCHEMA = "afk_es.evals/1"
 
@@ -41,7 +43,7 @@ def report_data(account: Account) -> dict[str, Any]:
 
 def report_json(account: Account) -> str:
     """The document as text, for people to read as well."""
-    return msgspec.json.format(msgspec.json.encode(report_data(account)), indent=2).decode() + "\n"
+    return msgspec.json.format(visible_json(report_data(account)), indent=2).decode() + "\n"
 
 
 def json_lines(account: Account) -> Iterator[str]:
@@ -54,7 +56,7 @@ def json_lines(account: Account) -> Iterator[str]:
     facts += [{"kind": "row", **row} for row in rows]
     facts += [{"kind": "check", **check} for check in checks]
     for fact in facts:
-        yield msgspec.json.encode({"schema": SCHEMA, **fact}).decode() + "\n"
+        yield visible_json({"schema": SCHEMA, **fact}).decode() + "\n"
 
 
 def _head(account: Account) -> dict[str, Any]:
@@ -64,4 +66,5 @@ def _head(account: Account) -> dict[str, Any]:
         "title": account.title,
         "outcome": account.outcome,
         "exit_code": account.exit_code,
+        "redacted": account.redacted,
     }

@@ -8,7 +8,7 @@ from afk_es.debugger.exchange.markup import cut, inert
 from afk_es.debugger.exchange.phrases import counted
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.divergence import Divergence, Place
-from afk_es.evals.reports.differing import Part, beside, value_text
+from afk_es.evals.reports.differing import Beside, Part, beside, value_text
 
 _MOST_CHARACTERS = 20_000
 _MOST_SIDES = 10
@@ -35,12 +35,20 @@ def divergences_markup(report: CheckReport) -> str:
 
 
 def _divergence(each: Divergence) -> str:
-    sides = beside(*("" if value is None else value_text(value) for value in (each.expected, each.actual)))
+    sides = _sides(each)
     return (
         f'<div class="divergence"><p>{_said(each)}</p><div class="sides">'
         f"{_side('expected', each.expected is None, sides.expected, 'del', each.recorded)}"
         f"{_side('actual', each.actual is None, sides.actual, 'ins', each.today)}</div></div>"
     )
+
+
+def _sides(each: Divergence) -> Beside:
+    texts = ["" if value is None else value_text(value) for value in (each.expected, each.actual)]
+    if each.expected is None or each.actual is None:
+        # All of it differs, and to mark all of it tells nothing.
+        return Beside(*((Part(text),) for text in texts))
+    return beside(*texts)
 
 
 def _said(each: Divergence) -> str:

@@ -9,7 +9,8 @@ from afk_es.debugger.figures import dollars, span
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.outcomes import EvalCaseResult, EvalSuiteResult, RepeatStatistics
 from afk_es.evals.reports.account import OUTCOME_TONES, OUTCOME_WORDS, Account
-from afk_es.evals.reports.tables import Column, Row, Table, Tone
+from afk_es.evals.reports.lines import Tone
+from afk_es.evals.reports.tables import Column, Row, Table
 
 
 class Figure(NamedTuple):
@@ -81,9 +82,9 @@ def row_figures(row: EvalCaseResult) -> list[Figure]:
 
 
 def ended(row: EvalCaseResult) -> str:
-    """How a row ended: its outcome, and the run's state where that is another one than was expected."""
-    word = OUTCOME_WORDS[row.outcome]
-    return f"{word}, run {row.state}" if row.state not in (None, *row.expected_state) and "any" not in row.expected_state else word
+    """How a row ended: its outcome, or the run's state where the row failed by that."""
+    strange = row.state not in (None, *row.expected_state) and "any" not in row.expected_state
+    return f"run {row.state}" if strange and row.outcome == "failed" else OUTCOME_WORDS[row.outcome]
 
 
 def measured(report: CheckReport) -> str:

@@ -91,7 +91,7 @@ def _properties(account: Account) -> list[tuple[str, str]]:
     if suite is None:
         return []
     found: list[tuple[str, object]] = [
-        ("afk_es", account.made_by),
+        ("afk_es", account.made_by or None),
         ("started_at", suite.started_at.isoformat()),
         ("execution_mode", suite.execution_mode),
         ("rows", suite.total),

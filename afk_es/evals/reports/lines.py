@@ -1,10 +1,20 @@
-"""Text in lines of a terminal: as many columns as there are, and no more lines than wanted. It knows nothing of runs."""
+"""Lines of a terminal: what they are made of, and text in as many columns as there are, in no more lines than wanted. It knows nothing of runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from afk_es.views import clipped, columns, visible
+
+Tone = Literal["plain", "quiet", "good", "bad", "mark", "strong"]
+"""How something is meant; each form has a colour for it, or none."""
+
+Piece = tuple[str, Tone]
+"""A part of a line, and how it is meant. The text is harmless by now."""
+
+StyledLine = tuple[Piece, ...]
+"""A line of a terminal."""
 
 _LONGEST = 20_000
 """Characters that are looked at; an output may be megabytes."""
@@ -26,9 +36,11 @@ def wrapped(text: str, width: int, most: int) -> list[str]:
 
 
 def _broken(paragraph: str, width: int) -> Iterator[str]:
-    line = ""
-    for word in paragraph.split(" "):
-        longer = f"{line} {word}" if line else word
+    words = paragraph.lstrip().split(" ")
+    # What is indented stays so, unless that is all there would be room for.
+    line = " " * min(len(paragraph) - len(paragraph.lstrip()), width // 2)
+    for place, word in enumerate(words):
+        longer = f"{line} {word}" if place and line else f"{line}{word}"
         if columns(longer) <= width:
             line = longer
             continue

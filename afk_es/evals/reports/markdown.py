@@ -57,4 +57,5 @@ def _golden(report: CheckReport) -> str:
 
 
 def _difference(report: CheckReport) -> str:
-    return block("\n".join(text for text, _tone in report_lines(report, _WIDTH)), "diff")
+    # What is taken away and added stands at the beginning of a line, where Markdown's colours look for it.
+    return block("\n".join(text.removeprefix("  ") for text, _tone in report_lines(report, _WIDTH)), "diff")

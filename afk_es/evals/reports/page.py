@@ -12,6 +12,7 @@ from afk_es.debugger.exchange.markup import cut, inert
 from afk_es.debugger.exchange.phrases import counted
 from afk_es.debugger.figures import span
 from afk_es.evals.check_report import CheckReport
+from afk_es.evals.check_text import category
 from afk_es.evals.outcomes import EvalCaseResult
 from afk_es.evals.reports.account import OUTCOME_WORDS, Account, check_of, command_of
 from afk_es.evals.reports.differing import value_text
@@ -40,6 +41,10 @@ _MOST_OPEN = 20
 """Rows that are open when the page is opened."""
 _LONGEST = 20_000
 """Characters of one text."""
+_MOST_WHOLE = 100
+"""Rows whose texts may be so long; a page of a hundred megabytes opens nowhere."""
+_SHORTER = 2_000
+"""Characters of a text of any other row."""
 _MARKS = {"good": "✓", "bad": "✗", "mark": "!", "quiet": "·"}
 
 
@@ -78,16 +83,18 @@ def _fact(figure: Figure) -> str:
 def _rows(account: Account) -> str:
     if not account.rows:
         return ""
-    others = tuple(row for row in account.rows if row not in account.troubled)
-    ordered = [*account.troubled, *(row for row in others if not row.passed), *(row for row in others if row.passed)]
-    shown = "".join(_row(row, opened=place < min(_MOST_OPEN, len(account.troubled))) for place, row in enumerate(ordered[:_MOST_ROWS]))
+    ordered = (*account.troubled, *account.others)
+    troubled = len(account.troubled)
+    shown = "".join(_row(row, place, troubled) for place, row in enumerate(ordered[:_MOST_ROWS]))
     more = len(ordered) - _MOST_ROWS
     left_out = f'<p class="about">{counted(more, "more row")} that passed or did not run; the JSON has them.</p>' if more > 0 else ""
     about = "those that did not pass first; each opens" if account.troubled else "each opens"
     return section("Cases", f'<div class="rows">{shown}</div>{left_out}', about)
 
 
-def _row(row: EvalCaseResult, *, opened: bool) -> str:
+def _row(row: EvalCaseResult, place: int, troubled: int) -> str:
+    opened = place < min(_MOST_OPEN, troubled)
+    longest = _LONGEST if place < min(_MOST_WHOLE, troubled) else _SHORTER
     tone = tone_of(row.outcome)
     figures = {figure.name: figure.value for figure in row_figures(row)}
     numbers = [
@@ -101,7 +108,7 @@ def _row(row: EvalCaseResult, *, opened: bool) -> str:
     return (
         f'<details class="row {tone}"{" open" if opened else ""}><summary><span class="mark-of">{_MARKS[tone]}</span>'
         f'<span class="name">{inert(cut(row.label, 300))}{tags}</span><span class="outcome">{inert(ended(row))}</span>{cells}{why}</summary>'
-        f'<div class="body">{_body(row, figures)}</div></details>\n'
+        f'<div class="body">{_body(row, figures, longest)}</div></details>\n'
     )
 
 
@@ -110,19 +117,19 @@ def _why(row: EvalCaseResult) -> str:
     return f"{first.name}: {first.message}"
 
 
-def _body(row: EvalCaseResult, figures: dict[str, str]) -> str:
+def _body(row: EvalCaseResult, figures: dict[str, str], longest: int) -> str:
     parts = [_reasons(row.reasons)]
     if row.error and not any(row.error in reason.message for reason in row.reasons):
-        parts.append(f"<h3>error</h3><pre>{inert(cut(row.error, _LONGEST))}</pre>")
+        parts.append(f"<h3>error</h3><pre>{inert(cut(row.error, longest))}</pre>")
     parts.append(_look(row))
     if row.golden is not None:
         parts.append(f"<h3>golden</h3>{_check(check_of(row))}")
     if row.verdicts:
         parts.append(f'<h3>checks</h3><table class="checks"><tbody>{"".join(map(_verdict, row.verdicts))}</tbody></table>')
     if row.output:
-        parts.append(f"<h3>final text</h3><pre>{inert(cut(row.output, _LONGEST))}</pre>")
+        parts.append(f"<h3>final text</h3><pre>{inert(cut(row.output, longest))}</pre>")
     if row.metadata:
-        parts.append(f"<details><summary>metadata</summary><pre>{inert(cut(value_text(row.metadata), _LONGEST))}</pre></details>")
+        parts.append(f"<details><summary>metadata</summary><pre>{inert(cut(value_text(row.metadata), longest))}</pre></details>")
     told = " · ".join(f"{name} {value}" for name, value in figures.items())
     where = f"{row.run_id} · " if row.run_id is not None else ""
     parts.append(f'<p class="took">{inert(where + told) if told else "It did not start."}</p>')
@@ -202,6 +209,8 @@ def _check(report: CheckReport) -> str:
     if report.notes:
         lines = "".join(f"<li>{inert(cut(note, 1_000))}</li>" for note in report.notes)
         parts.append(f"<details><summary>{counted(len(report.notes), 'note')}</summary><ul>{lines}</ul></details>")
+    if report.outcome == "diverged":
+        parts.append(f'<p class="about">If this is meant: <code>pytest --golden-update={category(report)}</code></p>')
     return "".join(parts)
 
 
@@ -218,4 +227,5 @@ def _tables(account: Account) -> list[str]:
 
 
 def _footer(account: Account) -> str:
-    return f"<footer>Written by afk-es {inert(account.made_by)}. Nothing was redacted: it says what the runs said.</footer>\n"
+    kept = "Secrets were kept back by name and shape." if account.redacted else "Nothing was redacted."
+    return f"<footer>{inert(f'Written by afk-es {account.made_by}'.rstrip())}. {kept}</footer>\n"

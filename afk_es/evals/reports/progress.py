@@ -13,7 +13,7 @@ from afk_es.evals.outcomes import EvalCaseResult
 from afk_es.evals.reports.account import OUTCOME_WORDS
 from afk_es.evals.reports.console import MARKS, console_of, print_line, text_of
 from afk_es.evals.reports.figures import tone_of
-from afk_es.evals.reports.tables import Piece, StyledLine
+from afk_es.evals.reports.lines import Piece, StyledLine
 from afk_es.views import clipped
 
 if TYPE_CHECKING:

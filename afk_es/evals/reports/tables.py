@@ -1,25 +1,16 @@
-"""A table that every form can show: in a terminal, in a page, in Markdown, as data. Its cells are text of anybody; the forms make it harmless."""
+"""A table that every form can show: in a terminal, in a page, in Markdown. Its cells are text of anybody; the forms make it harmless."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
 
 import msgspec
 
 from afk_es.debugger.exchange.fences import cell, code
 from afk_es.debugger.exchange.markup import cut, inert
+from afk_es.evals.reports.lines import StyledLine, Tone
 from afk_es.views import clipped, columns, padded
-
-Tone = Literal["plain", "quiet", "good", "bad", "mark", "strong"]
-"""How something is meant; each form has a colour for it, or none."""
-
-Piece = tuple[str, Tone]
-"""A part of a line, and how it is meant. The text is harmless by now."""
-
-StyledLine = tuple[Piece, ...]
-"""A line of a terminal."""
 
 _LONGEST_CELL = 2_000
 """Characters of one cell in a page or in Markdown."""
@@ -29,7 +20,7 @@ class Column(msgspec.Struct, frozen=True):
     """A column.
 
     Attributes:
-        name: its heading, and its key in the JSON.
+        name: its heading.
         right: whether it holds numbers, which stand at the right.
         wide: whether it takes what room is left in a terminal; at least one column has to.
     """
@@ -116,9 +107,3 @@ _PLAIN = re.compile(r"[A-Za-z0-9 ,.%$()/·^-]*")
 def plain_or_code(text: str) -> str:
     """Figures and plain words as they are; whatever could be a link, a mention or markup as code."""
     return text if _PLAIN.fullmatch(text) and "www." not in text.lower() else code(text, _LONGEST_CELL)
-
-
-def table_data(table: Table) -> list[dict[str, Any]]:
-    """The rows as JSON data, by the names of the columns."""
-    names = [column.name for column in table.columns]
-    return [dict(zip(names, row.cells, strict=True)) for row in table.rows]

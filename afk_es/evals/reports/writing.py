@@ -11,6 +11,8 @@ from afk_es.debugger.exchange.writing import replacing
 from afk_es.errors import UsageError
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.reports.account import Account, Reported, account_of
+from afk_es.evals.reports.keeping_back import STANDARD, kept_back
+from afk_es.redaction import Redaction
 
 ReportForm = Literal["json", "jsonl", "junit", "html", "md"]
 
@@ -41,6 +43,7 @@ def write_report(
     *,
     checks: Iterable[CheckReport] = (),
     title: str | None = None,
+    redaction: Redaction | None = STANDARD,
 ) -> Path:
     """Write a report to a file, over what is there. Directories are made; a reader never sees half of it.
 
@@ -50,6 +53,7 @@ def write_report(
         form: one of `REPORT_FORMS`; default, what the path ends in: .json, .jsonl, .xml, .html, .md.
         checks: of goldens, beside a suite.
         title: what people call it; default "Evals" or "Golden checks".
+        redaction: what is kept back; default, what looks like a secret by its name or its shape. None for nothing.
 
     Returns:
         The path.
@@ -61,7 +65,8 @@ def write_report(
     """
     target = Path(path)
     chosen = form if form is not None else form_of(target)
-    text = report_text(account_of(reported, checks=checks, title=title), chosen)
+    account = account_of(reported, checks=checks, title=title)
+    text = report_text(account if redaction is None else kept_back(account, redaction), chosen)
     with replacing(target, force=True) as beside, beside.open("w", encoding="utf-8", errors="replace", newline="") as opened:
         opened.write(text)
         opened.flush()

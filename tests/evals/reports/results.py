@@ -20,6 +20,7 @@ from afk_es.evals.outcomes import (
     TagSummary,
 )
 from afk_es.evals.verdict import Verdict
+from afk_es.machine.values import plain
 
 START = dt.datetime(2026, 11, 21, 10, 30, tzinfo=dt.UTC)
 LOG = "/srv/evals/nightly.db"
@@ -241,7 +242,7 @@ def a_hostile_day() -> EvalSuiteResult:
         DIVERGED,
         name=HOSTILE,
         path=HOSTILE,
-        divergences=(msgspec.structs.replace(PROMPT, field=HOSTILE, expected=HOSTILE, actual={HOSTILE: HOSTILE}, message=HOSTILE),),
+        divergences=(msgspec.structs.replace(PROMPT, field=HOSTILE, expected=HOSTILE, actual=plain({HOSTILE: HOSTILE}), message=HOSTILE),),
         notes=(HOSTILE,),
     )
     return suite(
