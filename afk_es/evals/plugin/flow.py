@@ -149,7 +149,8 @@ def _category(report: CheckReport, golden: Golden, asked: Asked) -> UpdateCatego
     found = of_report(report)
     if found is not None:
         return found[0]
-    return "representation" if golden.name != asked.called or staleness(golden, asked.path) is not None else None
+    renamed = asked.name not in (None, golden.name)
+    return "representation" if renamed or staleness(golden, asked.path) is not None else None
 
 
 async def _rewritten(asked: Asked, golden: Golden, report: CheckReport) -> Answer:
@@ -164,9 +165,9 @@ async def _rewritten(asked: Asked, golden: Golden, report: CheckReport) -> Answe
         report = await _checked(asked, golden)
         if not report.ok:
             return _unusable(asked, "written anew, the golden would not say the same; record it anew with --golden-update=behaviour")
-    header = msgspec.structs.replace(golden.header, name=asked.called)
-    golden = msgspec.structs.replace(golden, header=header)
-    golden.write(asked.path)
+    name = asked.name or golden.name
+    header = msgspec.structs.replace(golden.header, name=name, update=golden.header.update.replace(golden.name, name))
+    msgspec.structs.replace(golden, header=header).write(asked.path)
     return _answer(asked, "updated", report, category="representation")
 
 
