@@ -54,7 +54,7 @@ async def test_a_run_that_goes_on_with_turns_of_which_nothing_is_checked_cannot_
 
 async def test_a_model_that_could_not_be_asked_is_no_behaviour_and_an_agent_that_fails_is() -> None:
     keyless = Agent(name="desk", model=ScriptedModel([LLMConfigurationError("no API key")]))
-    with pytest.raises(UsageError, match="its model could not be asked, so it is no golden: .*no API key"):
+    with pytest.raises(UsageError, match=r"its model could not be asked, so it is no golden: .*no API key"):
         await record_live(Runner(log=MemoryEventLog()), keyless, [Said("Hi")], name="x", mode="strict")
     limited = Agent(name="desk", model=ScriptedModel(lambda request: "Hello"), fail_safe=FailSafeConfig(max_llm_calls=1), tools=[lost])
     calling = limited.model_copy(update={"model": ScriptedModel([LLMResponse(tool_calls=(ToolCall("c1", "lost", {}),))])})
