@@ -115,7 +115,7 @@ class GoldenSession:
             output[_SENT] = {"tests": self._tests, "deselected": self._deselected}
             return
         self.tally.collected(self._tests)
-        covered = [self._given(argument) for argument in self.config.args]
+        covered = [self._given(argument.partition("::")[0]) for argument in self.config.args]
         self.unused = unused_goldens(self.tally.tests.values(), golden_dir=self.directory, covered=covered, doubts=self._doubts())
         if "unused" in self.update:
             delete(self.unused.files)
@@ -141,7 +141,7 @@ class GoldenSession:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def _given(self, argument: str) -> Path:
-        return Path(os.path.abspath(self.config.invocation_params.dir / argument.partition("::")[0]))
+        return Path(os.path.abspath(self.config.invocation_params.dir / argument))
 
     def _doubts(self) -> list[str]:
         """Why nothing can be said of what is unused: a test that did not run may have asked for it."""
@@ -151,7 +151,7 @@ class GoldenSession:
         if any("::" in argument for argument in self.config.args):
             doubts.append("single tests were asked for by their node ids")
         if self._deselected:
-            doubts.append(f"{self._deselected} tests were deselected (-k, -m, --last-failed)")
+            doubts.append(f"{self._deselected} of the tests were deselected, as by -k, -m or --last-failed")
         if self._uncollected:
             doubts.append(f"{self._uncollected[0]} could not be collected")
         return doubts
