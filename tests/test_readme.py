@@ -7,12 +7,12 @@ import re
 import shlex
 import subprocess
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.evals.plugin.conftest import entry_point_in
 from tests.support.openai_server import OpenAIServer
 from tests.support.stories import Stories
 
@@ -97,7 +97,7 @@ def test_a_command_that_looks_at_runs_works_on_the_demo_s(command: str, stories:
 GOLDENS = "From a bug to a golden"
 SHELL = """
 afk-es() {{ "{python}" -m afk_es.cli "$@"; }}
-pytest() {{ "{python}" -m pytest {options} "$@"; }}
+pytest() {{ "{python}" -m pytest -p no:cacheprovider -p no:benchmark "$@"; }}
 python() {{ "{python}" "$@"; }}
 set -o pipefail
 """
@@ -114,14 +114,15 @@ def test_the_way_from_a_bug_to_a_golden_can_be_gone_as_it_is_told(tmp_path: Path
         (tmp_path / text.split()[1]).write_text(text, encoding="utf-8")
     lines = [line.removeprefix("$ ") for kind, text in blocks if kind == "console" for line in text.splitlines()]
     assert sum(line.startswith("pytest ") for line in lines) == 7
-    # A source tree that is not installed has no entry point that pytest could find.
-    installed = any(point.name == "afk_es" for point in entry_points(group="pytest11"))
-    plugin = "" if installed else "-p afk_es.evals.plugin"
-    script = SHELL.format(python=sys.executable, options=f"-p no:cacheprovider -p no:benchmark {plugin}")
+    script = SHELL.format(python=sys.executable)
     script += "".join(f'{line}\necho "@@ $?"\n' for line in lines)
     for name in ("CI", "PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+    # A dozen processes; all but the first find bytecode.
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    (tmp_path / "site").mkdir()
+    path = os.pathsep.join([str(entry_point_in(tmp_path / "site")), str(ROOT)])
+    env = {**os.environ, "PYTHONPATH": path, "PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode"), "COLUMNS": "100"}
     done = subprocess.run(
         ["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=220, stdin=subprocess.DEVNULL
     )
