@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from afk_es import errors
 from afk_es.agents import Agent
 from afk_es.core import AgentResult, Runner
 from afk_es.errors import UsageError
@@ -46,18 +47,32 @@ async def record_live(
         agent_ref: `MODULE:AGENT`, for the golden's header.
 
     Raises:
-        UsageError: a run was laid down or cancelled, which says nothing of the agent; or it cannot be replayed.
+        UsageError: a run was laid down or cancelled, or its model could not be asked, which says nothing of the agent; or it cannot be
+            replayed.
     """
     async with runner:
         results: list[AgentResult] = []
         for each in said:
             result = await runner.run(agent, user_message=each.user_message, context=each.context, thread_id=thread_id)
-            if result.state in ("interrupted", "cancelled"):
-                raise UsageError(f"the live run was {result.state}, so it is no golden: {result.error or 'no reason was given'}")
+            await _check_worth(runner, result)
             thread_id = result.thread_id
             results.append(result)
         golden = await Golden.of(runner.log, results[-1].run_id, name=name, mode=mode, thread=len(said) > 1, agent_ref=agent_ref)
     return Recorded(golden, results[-1])
+
+
+async def _check_worth(runner: Runner, result: AgentResult) -> None:
+    """Refuse what would be green from now on, and says nothing of the agent: a missing key is no behaviour."""
+    if result.state in ("interrupted", "cancelled"):
+        raise UsageError(f"the live run was {result.state}, so it is no golden: {result.error or 'no reason was given'}")
+    if result.state != "failed":
+        return
+    head = await runner.log.head(result.run_id)
+    assert head is not None
+    (last,) = await runner.log.read(result.run_id, after=head.seq - 1)
+    kind = getattr(errors, last.data["error_type"], None)
+    if isinstance(kind, type) and issubclass(kind, errors.LLMError):
+        raise UsageError(f"the live run failed since its model could not be asked, so it is no golden: {result.error}")
 
 
 async def said_in(golden: Golden) -> list[Said]:

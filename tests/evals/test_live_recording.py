@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from afk_es.agents import Agent
+from afk_es.agents import Agent, FailSafeConfig
 from afk_es.core import Runner
-from afk_es.errors import UsageError
+from afk_es.errors import LLMConfigurationError, UsageError
 from afk_es.evals import Golden, check_golden
 from afk_es.evals.live_recording import Said, record_live, said_in
-from afk_es.llms import Image
+from afk_es.llms import Image, LLMResponse, ToolCall
 from afk_es.log.memory import MemoryEventLog
 from afk_es.testing import ScriptedModel
+from afk_es.tools import tool
+
+
+@tool(read_only=True)
+async def lost() -> str:
+    """Where the order is."""
+    return "nowhere"
+
 
 PIXEL = Image(url="https://example.org/a.png")
 
@@ -42,3 +50,13 @@ async def test_a_run_that_goes_on_with_turns_of_which_nothing_is_checked_cannot_
         golden = await Golden.of(runner.log, second.run_id, name="talk")
     with pytest.raises(UsageError, match="earlier turns that are not checked"):
         await said_in(golden)
+
+
+async def test_a_model_that_could_not_be_asked_is_no_behaviour_and_an_agent_that_fails_is() -> None:
+    keyless = Agent(name="desk", model=ScriptedModel([LLMConfigurationError("no API key")]))
+    with pytest.raises(UsageError, match=r"its model could not be asked, so it is no golden: .*no API key"):
+        await record_live(Runner(log=MemoryEventLog()), keyless, [Said("Hi")], name="x", mode="strict")
+    limited = Agent(name="desk", model=ScriptedModel(lambda request: "Hello"), fail_safe=FailSafeConfig(max_llm_calls=1), tools=[lost])
+    calling = limited.model_copy(update={"model": ScriptedModel([LLMResponse(tool_calls=(ToolCall("c1", "lost", {}),))])})
+    _golden, result = await record_live(Runner(log=MemoryEventLog()), calling, [Said("Hi")], name="x", mode="strict")
+    assert result.state == "failed"

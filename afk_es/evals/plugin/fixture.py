@@ -31,8 +31,8 @@ class GoldenFixture:
     """
 
     def __init__(self, name: str | None, path: Path, test: pytest.Item, session: GoldenSession) -> None:
-        self.name = name
-        self.path = path
+        self.name: str | None = name
+        self.path: Path = path
         self._test = test
         self._session = session
 

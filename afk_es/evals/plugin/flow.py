@@ -19,7 +19,7 @@ from afk_es.evals.check_text import report_lines, verdict_text
 from afk_es.evals.checking import RunnerFactory, check_golden
 from afk_es.evals.divergence import MatchMode
 from afk_es.evals.golden import Golden
-from afk_es.evals.golden_store import file_stem
+from afk_es.evals.golden_store import file_stem, staleness
 from afk_es.evals.golden_updates import UpdateCategory, check_may_update, in_ci, of_report
 from afk_es.evals.live_recording import Said, record_live, said_in
 from afk_es.evals.plugin.said import said_otherwise
@@ -27,7 +27,6 @@ from afk_es.evals.plugin.uses import Came, GoldenUse
 from afk_es.evals.recorded_config import recorded_config
 from afk_es.evals.rewriting import rewritten
 from afk_es.log.memory import MemoryEventLog
-from afk_es.machine.events import SCHEMA_VERSION
 
 WIDTH = 100
 """Columns of the text of a divergence. A worker of xdist has no terminal to ask."""
@@ -150,23 +149,25 @@ def _category(report: CheckReport, golden: Golden, asked: Asked) -> UpdateCatego
     found = of_report(report)
     if found is not None:
         return found[0]
-    stale = golden.edited or golden.name != asked.called or golden.header.recorded.event_schema < SCHEMA_VERSION
-    return "representation" if stale or golden.text().encode() != asked.path.read_bytes() else None
+    renamed = asked.name not in (None, golden.name)
+    return "representation" if renamed or staleness(golden, asked.path) is not None else None
 
 
 async def _rewritten(asked: Asked, golden: Golden, report: CheckReport) -> Answer:
     """The same in today's writing: the file's own words where they pass, those of its replay where only the engine has others."""
     check_may_update(os.environ)
-    if not report.ok:
+    if report.ok:
+        golden = await golden.rewritten()
+    else:
         golden = await rewritten(
             golden, asked.agent, policy_engine=asked.policy_engine, config=asked.config, runner_factory=asked.runner_factory
         )
         report = await _checked(asked, golden)
         if not report.ok:
             return _unusable(asked, "written anew, the golden would not say the same; record it anew with --golden-update=behaviour")
-    header = msgspec.structs.replace(golden.header, name=asked.called)
-    golden = msgspec.structs.replace(golden, header=header)
-    golden.write(asked.path)
+    name = asked.name or golden.name
+    header = msgspec.structs.replace(golden.header, name=name, update=golden.header.update.replace(golden.name, name))
+    msgspec.structs.replace(golden, header=header).write(asked.path)
     return _answer(asked, "updated", report, category="representation")
 
 

@@ -19,7 +19,7 @@ from afk_es.evals.plugin.uses import GoldenUse, Tally, packed
 _SENT = "afk_es_goldens"
 """What a test report, and what a worker sends at its end, have of goldens."""
 
-USES = pytest.StashKey[list[GoldenUse]]()
+USES: pytest.StashKey[list[GoldenUse]] = pytest.StashKey()
 """Of a test: what it asked for since its last report."""
 
 _NOTHING_RUNS = ("setuponly", "setupplan", "collectonly")
@@ -36,11 +36,11 @@ class GoldenSession:
     """
 
     def __init__(self, config: pytest.Config, update: frozenset[str]) -> None:
-        self.config = config
-        self.update = update
-        self.tally = Tally()
-        self.unused = Unused()
-        self.deleted = False
+        self.config: pytest.Config = config
+        self.update: frozenset[str] = update
+        self.tally: Tally = Tally()
+        self.unused: Unused = Unused()
+        self.deleted: bool = False
         self._tests: list[tuple[str, str, bool]] = []
         self._deselected = 0
         self._uncollected: list[str] = []
@@ -115,7 +115,7 @@ class GoldenSession:
             output[_SENT] = {"tests": self._tests, "deselected": self._deselected}
             return
         self.tally.collected(self._tests)
-        covered = [self._given(argument) for argument in self.config.args]
+        covered = [self._given(argument.partition("::")[0]) for argument in self.config.args]
         self.unused = unused_goldens(self.tally.tests.values(), golden_dir=self.directory, covered=covered, doubts=self._doubts())
         if "unused" in self.update:
             delete(self.unused.files)
@@ -141,7 +141,7 @@ class GoldenSession:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def _given(self, argument: str) -> Path:
-        return Path(os.path.abspath(self.config.invocation_params.dir / argument.partition("::")[0]))
+        return Path(os.path.abspath(self.config.invocation_params.dir / argument))
 
     def _doubts(self) -> list[str]:
         """Why nothing can be said of what is unused: a test that did not run may have asked for it."""
@@ -151,7 +151,7 @@ class GoldenSession:
         if any("::" in argument for argument in self.config.args):
             doubts.append("single tests were asked for by their node ids")
         if self._deselected:
-            doubts.append(f"{self._deselected} tests were deselected (-k, -m, --last-failed)")
+            doubts.append(f"{self._deselected} of the tests were deselected, as by -k, -m or --last-failed")
         if self._uncollected:
             doubts.append(f"{self._uncollected[0]} could not be collected")
         return doubts

@@ -17,7 +17,7 @@ Came = Literal["passed", "new", "updated", "diverged", "missing", "not_measurabl
 OUTCOMES: tuple[Came, ...] = get_args(Came)
 """What can come of a golden, in the order in which they are counted."""
 
-FAILED = frozenset({"diverged", "missing", "not_measurable"})
+FAILED: frozenset[Came] = frozenset({"diverged", "missing", "not_measurable"})
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ BY_NAME = TWO.replace(
 @pytest.mark.parametrize(
     ("tests", "arguments", "doubt"),
     [
-        (TWO, ["-k", "more"], "1 tests were deselected"),
+        (TWO, ["-k", "more"], "1 of the tests were deselected"),
         (TWO, ["test_desk.py::test_pays"], "single tests were asked for by their node ids"),
         (TWO, ["--setup-only"], "no test was run"),
         (SKIPPED, [], "test_desk.py::test_pays_more takes the fixture and has not passed"),
