@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         ToolCalled,
     )
     from afk_es.evals.assertion_data import assertion_from, assertions_from, register_assertion
-    from afk_es.evals.call_pattern import CallPattern, Mismatch, call
+    from afk_es.evals.call_pattern import CallPattern, call
     from afk_es.evals.calls import RecordedCall, calls_of
     from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
     from afk_es.evals.check_text import report_lines
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from afk_es.evals.divergence import Divergence, DivergenceClass, MatchMode, Place
     from afk_es.evals.eval_suite import EvalSuite
     from afk_es.evals.evidence import Evidence
+    from afk_es.evals.expectations import Mismatch
     from afk_es.evals.golden import Golden
     from afk_es.evals.golden_store import GoldenStore
     from afk_es.evals.golden_updates import Update, UpdateCategory, UpdatePolicy, UpdateRefusedError
@@ -171,7 +172,7 @@ _HOMES = {
     "assertions_from": "afk_es.evals.assertion_data",
     "register_assertion": "afk_es.evals.assertion_data",
     "CallPattern": "afk_es.evals.call_pattern",
-    "Mismatch": "afk_es.evals.call_pattern",
+    "Mismatch": "afk_es.evals.expectations",
     "call": "afk_es.evals.call_pattern",
     "RecordedCall": "afk_es.evals.calls",
     "calls_of": "afk_es.evals.calls",
