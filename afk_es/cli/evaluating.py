@@ -80,7 +80,9 @@ def evaluate(
     The table goes to stdout, progress to stderr. Exit code 0 where the suite passes, 1 where it does not, 2 for wrong usage, 3 where nothing
     was measured: no case ran, or nothing was there to be checked. Ctrl-C ends it with the table of what was done, and 130.
     """
-    suite = _suite(target, agent, names, tags, {name: value for name, value in settings.items() if value not in (None, False)})
+    # What was not said leaves the suite's own word; a pass rate of 0 is said.
+    said = {name: value for name, value in settings.items() if value is not None and value is not False}
+    suite = _suite(target, agent, names, tags, said)
     title = Path(target).name if agent is not None else target
     if recorded:
         result = _rescored(invocation, suite, recorded, redaction)

@@ -193,6 +193,7 @@ class TestOptions:
         found = report(afk, f"{suites}:suite", "--repeats", "3", "--mode", "sequential", "--max-concurrency", "2")["suite"]
         assert (found["total"], found["execution_mode"], found["max_concurrency"], found["widest"]) == (6, "sequential", 2, 1)
         assert report(afk, f"{suites}:suite", "--min-pass-rate", "0.9")["outcome"] == "failed"
+        assert report(afk, f"{suites}:bad", "--min-pass-rate", "0")["outcome"] == "passed"
         stopped = report(afk, f"{suites}:suite", "--fail-fast", "--mode", "sequential", "-k", "more")["suite"]
         assert (stopped["failed"], stopped["not_run"]) == (1, 1)
 
