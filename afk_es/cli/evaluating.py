@@ -80,13 +80,15 @@ def evaluate(
     The table goes to stdout, progress to stderr. Exit code 0 where the suite passes, 1 where it does not, 2 for wrong usage, 3 where nothing
     was measured: no case ran, or nothing was there to be checked. Ctrl-C ends it with the table of what was done, and 130.
     """
-    suite = _suite(target, agent, names, tags, {name: value for name, value in settings.items() if value not in (None, False)})
+    # What was not said leaves the suite's own word; a pass rate of 0 is said.
+    said = {name: value for name, value in settings.items() if value is not None and value is not False}
+    suite = _suite(target, agent, names, tags, said)
     title = Path(target).name if agent is not None else target
     if recorded:
-        result = _rescored(invocation, suite, recorded)
+        result = _rescored(invocation, suite, recorded, redaction)
     else:
         factory = suite.runner_factory or _factory(invocation.location)
-        with SuiteProgress() as progress:
+        with SuiteProgress(redaction=redaction) as progress:
             result = run_suite(runner_factory=factory, cases=suite.listed, config=suite.config, progress=progress)
     account = account_of(result, title=title)
     tell(invocation, account, reports, redaction)
@@ -158,7 +160,7 @@ def _of_cases(value: Any, target: str) -> EvalSuite:
         raise ConfigurationError(f"{target}: {error}") from error
 
 
-def _rescored(invocation: Invocation, suite: EvalSuite, recorded: tuple[str, ...]) -> EvalSuiteResult:
+def _rescored(invocation: Invocation, suite: EvalSuite, recorded: tuple[str, ...], redaction: Redaction | None) -> EvalSuiteResult:
     """What the criteria say of recorded runs. Each is taken for the case with its agent's name that said the same to it, if there is one."""
     names = [parse_name(name, invocation) for name in recorded if name != "all"]
     if names and len(names) < len(recorded):
@@ -166,13 +168,13 @@ def _rescored(invocation: Invocation, suite: EvalSuite, recorded: tuple[str, ...
     if len({name.location for name in names}) > 1:
         raise UsageError("the runs are of several logs; name runs of one")
     location = names[0].location if names else invocation.location
-    result = asyncio.run(_asked(location, suite, [name.run for name in names]))
+    result = asyncio.run(_asked(location, suite, [name.run for name in names], redaction))
     config = suite.config
     ok = bool(result.total) and result.pass_rate >= config.min_pass_rate
     return result.model_copy(update={"min_pass_rate": config.min_pass_rate, "ok": ok})
 
 
-async def _asked(location: str, suite: EvalSuite, names: list[str]) -> EvalSuiteResult:
+async def _asked(location: str, suite: EvalSuite, names: list[str], redaction: Redaction | None) -> EvalSuiteResult:
     config = suite.config
     async with reading(location) as log:
         run_ids = [await named_run(log, name) for name in names]
@@ -190,7 +192,7 @@ async def _asked(location: str, suite: EvalSuite, names: list[str]) -> EvalSuite
         output.note(f"{strangers} of {len(found)} runs fit no case, by agent and by what was said, and {left_out}", "mark")
     if not run_ids:
         raise NothingMeasured("no recorded run fits a case of the suite, by its agent's name and by what was said to it")
-    with SuiteProgress() as progress:
+    with SuiteProgress(redaction=redaction) as progress:
         told = _Told(progress, len(run_ids))
         # Of all runs the library knows which are a judge's, and leaves them out.
         runs = None if general and not names else run_ids

@@ -83,7 +83,7 @@ async def updated(invocation: Invocation, finding: Finding, agents: Agents) -> F
         agent = agents.of(golden)
         if finding.category == "behaviour":
             return await _recorded_anew(invocation, finding, golden, agent, agents)
-        made = golden if finding.report.ok else await rewritten(golden, agent, policy_engine=agents.policy_engine)
+        made = await golden.rewritten() if finding.report.ok else await rewritten(golden, agent, policy_engine=agents.policy_engine)
         return await _written(finding, made, agent, agents, None)
     except UsageError as error:
         return msgspec.structs.replace(finding, reason=str(error))

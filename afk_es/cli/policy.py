@@ -24,11 +24,10 @@ from afk_es.errors import UsageError
 from afk_es.evals.policy_changes import PolicyWhatIf, RunWhatIf
 from afk_es.evals.policy_text import policy_lines
 from afk_es.evals.policy_trial import policy_what_if
-from afk_es.evals.run_selection import RunSelection
+from afk_es.evals.run_selection import STATES, RunSelection
 from afk_es.evals.tried_policy import Policy
 from afk_es.redaction import Redaction
 
-_STATES = ("running", "paused", "completed", "degraded", "failed", "cancelled", "interrupted", "crashed")
 _SPAN = re.compile(r"(\d{1,6})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
@@ -38,7 +37,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 @click.argument("names", metavar="[RUN]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All runs of the log: the default where no RUN is named.")
 @click.option("--agent", metavar="NAME", help="Only runs of this agent, or of agents that fit a glob.")
-@click.option("--state", type=click.Choice(_STATES), help="Only runs in this state.")
+@click.option("--state", type=click.Choice(STATES), help="Only runs in this state.")
 @click.option("--thread", "thread_id", metavar="ID", help="Only runs of this thread.")
 @click.option("--since", metavar="WHEN", help="Only runs that began then or later: a date, a time, or how long ago, such as 12h, 7d or 4w.")
 @click.option("--where", metavar="EXPR", help="Only runs in which this holds somewhere; see `afk-es find --names`.")

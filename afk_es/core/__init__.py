@@ -22,7 +22,8 @@ from afk_es.handlers.edits import (
     Stub,
     ToolMode,
 )
-from afk_es.handlers.replaying import Leftover, Unanswered
+from afk_es.handlers.holding import Unanswered
+from afk_es.handlers.leftovers import Leftover
 from afk_es.machine.events import AgentRunEvent
 from afk_es.views import ModelUse
 

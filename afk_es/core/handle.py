@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
@@ -128,6 +129,13 @@ class Stretch:
         self._loop = loop
         self._ended = ended
 
+    @classmethod
+    def over(cls, state: RunState, result: AgentResult) -> Stretch:
+        """The stretch of a run that had ended before."""
+        there: asyncio.Future[AgentResult] = asyncio.get_running_loop().create_future()
+        there.set_result(result)
+        return cls(state.run_id, state.thread_id, there, None, state)
+
     @property
     def state(self) -> RunState:
         """Where the run stands."""
@@ -161,6 +169,22 @@ class Stretch:
                 self.ask("cancel", "the task that awaited the run was cancelled")
                 await self.result()
             raise
+
+
+async def begun(starting: Coroutine[Any, Any, Stretch]) -> Stretch:
+    """The stretch, begun whole or not at all: a start that is cancelled halfway would leave a run behind that nobody drives."""
+    task = asyncio.create_task(starting)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            # Cancelled again: that is still one cancellation of one run, and not one of its start.
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        stretch = await task
+        stretch.ask("cancel", "the task that started the run was cancelled")
+        await stretch.result()
+        raise
 
 
 class AgentRunHandle:

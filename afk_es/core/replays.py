@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
@@ -24,7 +23,9 @@ from afk_es.core.replayability import unreplayable
 from afk_es.core.result import AgentResult
 from afk_es.errors import UsageError
 from afk_es.handlers import Binding
-from afk_es.handlers.replaying import Leftover, Playback, Unanswered
+from afk_es.handlers.holding import Unanswered
+from afk_es.handlers.leftovers import Leftover
+from afk_es.handlers.replaying import Playback
 from afk_es.handlers.tape import Tape
 from afk_es.handlers.virtual_time import VirtualTime
 from afk_es.interaction import ApprovalDecision, ApprovalRequest, InputDecision, InputRequest
@@ -130,11 +131,12 @@ class Replays:
             binding = self.placed(binding, replace(state, spec=spec))
         family = _Family(self, tapes, VirtualTime(self.clock.now()), isinstance(agent, RecordedAgent))
         member = family.member(binding, state, history, run_id)
-        result = await member.ended(await member.begin(self._started(first, len(events), binding)))
+        stretch = await member.begin(self._started(first, len(events), binding))
+        result = await stretch.result_or_cancel()
         while result.state == "interrupted" and not family.stopped and member.playback.parts_left:
             family.time.advance_to(member.playback.next_part())
-            result = await member.ended(await member.resume())
-        return family.told(member, result)
+            result = await (await member.resume()).result_or_cancel()
+        return family.told(result)
 
     async def _read(self, events: Sequence[AgentRunEvent], base: int, tapes: dict[str, Tape]) -> None:
         """The tapes of a run and of the runs of its subagents that the log has."""
@@ -215,10 +217,11 @@ class _Family:
         if known is not None:
             known.binding, known.child = child.binding, child
             if known.state.ended and known.state.status != "interrupted":
-                return known.as_ended()
+                assert known.stretch is not None
+                return Stretch.over(known.state, known.stretch.task.result())
             known.playback.next_part()
             return await known.resume()
-        recorded, _seq = self.members[child.parent["run_id"]].playback.children[child.run_id]
+        recorded = self.members[child.parent["run_id"]].playback.children[child.run_id].child
         state = initial_state(child.run_id, f"thread_{digest(child.run_id.encode())}")
         member = self.member(child.binding, state, Messages(), recorded, child)
         data: dict[str, Any] = {
@@ -240,7 +243,7 @@ class _Family:
         """Whether any of them was laid down for want of an answer."""
         return any(member.playback.stopped for member in self.members.values())
 
-    def told(self, root: _Member, result: AgentResult) -> Replayed:
+    def told(self, result: AgentResult) -> Replayed:
         """What came of it."""
         playbacks = [member.playback for member in self.members.values()]
         unanswered = [each for playback in playbacks for each in playback.unanswered]
@@ -293,17 +296,6 @@ class _Member:
         if self.child is not None:
             data["parent"] = self.child.parent
         return await self.begin(Draft("run_started", data))
-
-    async def ended(self, stretch: Stretch) -> AgentResult:
-        """The result of a stretch, once there is one. Cancelling the wait cancels the replay."""
-        return await stretch.result_or_cancel()
-
-    def as_ended(self) -> Stretch:
-        """The stretch of a run that had ended before."""
-        assert self.stretch is not None
-        there: asyncio.Future[AgentResult] = asyncio.get_running_loop().create_future()
-        there.set_result(self.stretch.task.result())
-        return Stretch(self.stretch.run_id, self.stretch.thread_id, there, None, self.stretch.state)
 
     def open_questions(self) -> list[Unanswered]:
         """Questions that the recording does not have, where they laid the run down by themselves."""

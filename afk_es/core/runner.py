@@ -20,7 +20,7 @@ from afk_es.core.fork_answers import begun_as_fork, choices_of, had_no_code
 from afk_es.core.fork_plans import ForkPlan, plan_of
 from afk_es.core.forking import Forks
 from afk_es.core.guard import Guard
-from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Feed, StreamFeed, Stretch
+from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Feed, StreamFeed, Stretch, begun
 from afk_es.core.history import ThreadMemory
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Handlers, Loop
@@ -153,7 +153,7 @@ class Runner:
             UsageError: wrong arguments; nothing was written.
             LogError: the log cannot be used; what was appended is safe, and the run can be resumed.
         """
-        return await (await _begun(self._start(agent, user_message, context, thread_id, None))).result_or_cancel()
+        return await (await begun(self._start(agent, user_message, context, thread_id, None))).result_or_cancel()
 
     async def run_handle(
         self,
@@ -171,14 +171,14 @@ class Runner:
                 down, and is nothing to a later `resume`.
         """
         feed = EventFeed()
-        return AgentRunHandle(await _begun(self._start(agent, user_message, context, thread_id, feed, guard=guard)), feed)
+        return AgentRunHandle(await begun(self._start(agent, user_message, context, thread_id, feed, guard=guard)), feed)
 
     async def run_stream(
         self, agent: Agent, *, user_message: UserMessage | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
     ) -> AgentStreamHandle:
         """Start a run that streams: text as the model writes it, where the model can. Iterating the handle drives it."""
         feed = StreamFeed()
-        return AgentStreamHandle(await _begun(self._start(agent, user_message, context, thread_id, feed, streamed=True)), feed)
+        return AgentStreamHandle(await begun(self._start(agent, user_message, context, thread_id, feed, streamed=True)), feed)
 
     # ---------------------------------------------------------------------------------------------------------------- resuming a run
 
@@ -197,14 +197,14 @@ class Runner:
             RunOwnedError: a live process drives it.
             AgentMismatchError: the agent differs; the message names what.
         """
-        return await (await _begun(self._resume(agent, run_id, thread_id, allow_agent_change, None))).result_or_cancel()
+        return await (await begun(self._resume(agent, run_id, thread_id, allow_agent_change, None))).result_or_cancel()
 
     async def resume_handle(
         self, agent: Agent, *, run_id: str, thread_id: str | None = None, allow_agent_change: bool = False
     ) -> AgentRunHandle:
         """As `resume`, in the background of this event loop. The handle of a run that had ended has its result at once."""
         feed = EventFeed()
-        return AgentRunHandle(await _begun(self._resume(agent, run_id, thread_id, allow_agent_change, feed)), feed)
+        return AgentRunHandle(await begun(self._resume(agent, run_id, thread_id, allow_agent_change, feed)), feed)
 
     # ---------------------------------------------------------------------------------------------------------------------- forking
 
@@ -242,7 +242,7 @@ class Runner:
             RunNotFoundError: no such run in this log.
             UsageError: a position or an edit that does not fit the run; nothing was written.
         """
-        return await (await _begun(self._fork(agent, run_id, at, edits, tools, models, thread_id, None))).result_or_cancel()
+        return await (await begun(self._fork(agent, run_id, at, edits, tools, models, thread_id, None))).result_or_cancel()
 
     async def fork_handle(
         self,
@@ -257,7 +257,7 @@ class Runner:
     ) -> AgentRunHandle:
         """As `fork`, in the background of this event loop. The handle has the fork's own events, and not those that it shares."""
         feed = EventFeed()
-        return AgentRunHandle(await _begun(self._fork(agent, run_id, at, edits, tools, models, thread_id, feed)), feed)
+        return AgentRunHandle(await begun(self._fork(agent, run_id, at, edits, tools, models, thread_id, feed)), feed)
 
     async def plan_fork(
         self,
@@ -317,7 +317,7 @@ class Runner:
         ) -> Stretch:
             child = replaying.child
             root = child.root if child is not None else None
-            return await _begun(self._drive(binding, state, history, started, notable, None, child=child, root=root, replaying=replaying))
+            return await begun(self._drive(binding, state, history, started, notable, None, child=child, root=root, replaying=replaying))
 
         async with self._session as log:
             own = (self._ids.new("run"), thread_id or self._ids.new("thread"))
@@ -353,7 +353,7 @@ class Runner:
             )
 
         async def drive(binding: Binding, state: RunState, history: Messages, started: Draft) -> Stretch:
-            return await _begun(self._drive(binding, state, history, started, [], None))
+            return await begun(self._drive(binding, state, history, started, [], None))
 
         async with self._session as log:
             compactor = ThreadCompactor(self._memory, self.config, self._clock, self._ids, self._default_model, drive)
@@ -589,7 +589,9 @@ class Runner:
             state = fold(initial_state(run_id, first.thread_id, history), events)
             notable = [event for event in events if event.type in RESULT_EVENTS]
             if state.ended and state.status != "interrupted":
-                return _ended(state, await _result(log, binding, state, notable, whole=child is None), feed)
+                if feed is not None:
+                    feed.close()
+                return Stretch.over(state, await _result(log, binding, state, notable, whole=child is None))
             if state.spec.retention is not None and state.spec.retention.alone:
                 raise UsageError(f"run {run_id} compacts thread {state.thread_id!r}; call compact_thread again, and it goes on with it")
             if "replay_of" in first.data:
@@ -767,30 +769,6 @@ class Runner:
         if self._model_of_strings is None:
             self._model_of_strings = default_model()
         return self._model_of_strings
-
-
-async def _begun(starting: Coroutine[Any, Any, Stretch]) -> Stretch:
-    """The stretch, begun whole or not at all: a start that is cancelled halfway would leave a run behind that nobody drives."""
-    task = asyncio.create_task(starting)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            # Cancelled again: that is still one cancellation of one run, and not one of its start.
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        stretch = await task
-        stretch.ask("cancel", "the task that started the run was cancelled")
-        await stretch.result()
-        raise
-
-
-def _ended(state: RunState, result: AgentResult, feed: EventFeed | None) -> Stretch:
-    if feed is not None:
-        feed.close()
-    there: asyncio.Future[AgentResult] = asyncio.get_running_loop().create_future()
-    there.set_result(result)
-    return Stretch(state.run_id, state.thread_id, there, None, state)
 
 
 async def _result(log: EventLog, binding: Binding, state: RunState, notable: list[AgentRunEvent], *, whole: bool) -> AgentResult:

@@ -37,7 +37,7 @@ class Cut(Exception):
 
     def __init__(self, name: str, message: str, outcome: Outcome = "error") -> None:
         super().__init__(message)
-        self.verdict = Verdict(name, False, message)
+        self.verdict: Verdict = Verdict(name, False, message)
         self.outcome: Outcome = outcome
 
 

@@ -42,6 +42,8 @@ def report_lines(report: CheckReport, width: int = 100) -> tuple[Line, ...]:
         lines += _first(report.divergences[0], width, len(report.runs) > 1)
         lines += _others(report, width)
     lines += _leftovers(report, width)
+    if report.divergences and report.notes:
+        lines.append(("", "plain"))
     for note in report.notes[:NOTES_SHOWN]:
         lines += [(text, "quiet") for text in wrapped(f"  note: {note}", width)]
     if len(report.notes) > NOTES_SHOWN:
@@ -64,10 +66,10 @@ def verdict_text(report: CheckReport) -> str:
     return f"{what} diverged: {first.kind} {first.field}" + (f", and {count(more)} more" if more else "")
 
 
-def divergence_text(found: Divergence) -> str:
+def divergence_text(found: Divergence, width: int = 100) -> str:
     """A divergence in one line: its class, field and place, and both values."""
-    values = " -> ".join(_shorts(found.expected, found.actual))
-    return f"{found.kind} {found.field} {_where(found)}: {values}"
+    head = f"{found.kind} {found.field} {_where(found)}: "
+    return head + " -> ".join(_shorts(found.expected, found.actual, max(24, width - columns(visible(head)) - 4)))
 
 
 _TONES: dict[str, Tone] = {"passed": "good", "diverged": "bad", "not_measurable": "mark"}
@@ -169,7 +171,7 @@ def _others(report: CheckReport, width: int) -> list[Line]:
     if not others:
         return []
     lines: list[Line] = [("", "plain"), ("then:", "plain")]
-    lines += [(clipped(f"  {divergence_text(found)}", width), "plain") for found in others[:OTHERS_SHOWN]]
+    lines += [(clipped(f"  {divergence_text(found, width - 2)}", width), "plain") for found in others[:OTHERS_SHOWN]]
     left = len(others) - OTHERS_SHOWN + report.more if len(others) > OTHERS_SHOWN else report.more
     if left > 0:
         lines.append((f"  and {count(left)} more", "quiet"))
@@ -231,19 +233,18 @@ def _where(found: Divergence) -> str:
     return f"@{place.seq}{side} {place.tool_name}".rstrip()
 
 
-_ONE_SIDE = 32
-"""Columns of a value in a line that has both."""
-
-
-def _shorts(*values: Any) -> list[str]:
-    """Both values, each from shortly before they differ."""
-    texts = ["nothing" if value is None else compact_json(value) for value in values]
+def _shorts(old: Any, new: Any, room: int) -> tuple[str, str]:
+    """Both values in so many columns, each from shortly before they differ; the shorter one leaves the other what it does not need."""
+    texts = ["nothing" if value is None else compact_json(value) for value in (old, new)]
     pairs = enumerate(zip(*texts, strict=False))
     shared = next((index for index, (one, other) in pairs if one != other), min(map(len, texts)))
-    if max(map(len, texts)) > _ONE_SIDE and shared > _ONE_SIDE // 4:
-        begin = shared - _ONE_SIDE // 4
-        texts = [f"{ELLIPSIS}{text[begin:]}" for text in texts]
-    return [clipped(text, _ONE_SIDE) for text in texts]
+    lengths = list(map(len, texts))
+    if sum(lengths) > room and shared > room // 8:
+        texts = [f"{ELLIPSIS}{text[shared - room // 8 :]}" for text in texts]
+    half = room // 2
+    needed = [min(columns(visible(text[: room + 1])), room) for text in texts]
+    rooms = [half if needed[1 - side] > half else room - needed[1 - side] for side in (0, 1)]
+    return clipped(texts[0], max(rooms[0], 8)), clipped(texts[1], max(rooms[1], 8))
 
 
 def _number(number: int, noun: str) -> str:

@@ -21,6 +21,7 @@ from afk_es.evals.golden import Golden
 from afk_es.machine.events import TERMINAL
 
 Fact = dict[str, Any]
+"""An event as its line says it, with the number of the line."""
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -40,7 +41,7 @@ class _Answer(msgspec.Struct, frozen=True):
 def contradictions(golden: Golden) -> Iterator[tuple[Finding, Divergence]]:
     """Each with the finding that it is, for whoever chooses by mode; expected is what the outcome says."""
     for run_id, outcome in golden.outcomes.items():
-        events = [fact.value for fact in golden.facts if fact.kind == "event" and fact.value["run"] == run_id]
+        events = [{**fact.value, "line": fact.line} for fact in golden.facts if fact.kind == "event" and fact.value["run"] == run_id]
         for finding, event, call in _of_run(outcome, events):
             message = f"{finding.message}: the golden contradicts itself, so one of the two was edited (expected is by its outcome)"
             place = None if event is None else _place(event, call)
@@ -54,7 +55,7 @@ def _of_run(outcome: GoldenOutcome, events: list[Fact]) -> Iterator[tuple[Findin
         return  # Whoever loads the file is told of the line.
     if outcome.calls is not None:
         ledger = CallLedger()
-        expected = [(call.get("tool_name", ""), call.get("arguments"), "", None) for call in outcome.calls]
+        expected = [(str(call.get("tool_name", "")), call.get("arguments"), "", None) for call in outcome.calls]
         found = [(call.tool_name, call.arguments, call.id, event) for event, answer in answers for call in answer.tool_calls]
         ledger.enter(_asked(expected), _asked(found))
         for finding, old, new in ledger.findings("by its outcome", "by its events"):
@@ -93,4 +94,5 @@ def _near(gone: Asked | None, found: list[tuple[str, Any, str, Fact]]) -> Fact |
 
 def _place(event: Fact, call: Asked | None) -> Place:
     tool, call_id = (call.name, call.call_id) if call is not None else ("", "")
-    return Place(event["run"], event["seq"], event.get("step", 0), (), event["type"], event["type"], tool, call_id)
+    text = f"(line {event['line']} of the file)" if event["line"] else ""
+    return Place(event["run"], event["seq"], event.get("step", 0), (), event["type"], text, tool, call_id)

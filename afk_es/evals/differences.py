@@ -217,13 +217,14 @@ class Differences:
         return self._explained.setdefault(run_id, Explained(set(), set()))
 
     def _request(self, one: Entry, other: Entry, old: Requests, new: Requests) -> None:
+        if one.event.data.get("request_hash") == other.event.data.get("request_hash"):
+            return
         runs = one.event.run_id, other.event.run_id
         before, after = old.take(runs[0], one.event.seq), new.take(runs[1], other.event.seq)
-        if before is None or after is None:
-            return
-        for finding in self._requests.differences(runs, before, after, self._explained_of(runs[1])):
-            if self._is_news(other, finding):
-                self._add(finding, one, other)
+        if before is not None and after is not None:
+            for finding in self._requests.differences(runs, before, after, self._explained_of(runs[1])):
+                if self._is_news(other, finding):
+                    self._add(finding, one, other)
         # What a call id stands for changes with every answer.
         self._explained_of(runs[1]).calls.clear()
 

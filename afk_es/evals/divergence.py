@@ -11,23 +11,28 @@ DivergenceClass = Literal["prompt", "tool_schema", "params", "policy", "order", 
 
 | class | what differs | fields, for example |
 |---|---|---|
-| prompt | the instructions or a message that the model is sent | `instructions`, `messages[3].content` |
-| tool_schema | a tool as the model sees it: its name, description or parameters; one that is new or gone | `tools.refund.description` |
-| params | what a model or a tool is called with: model, parameters, a call's arguments, timeouts, hints | `arguments.amount`, `parameters.temperature` |
-| policy | a decision of the policy | `action`, `matched_rules` |
-| order | the same calls in another order | `tool_name` |
-| missing | what was recorded, and does not happen | `tool_name` |
-| extra | what happens, and was not recorded | `tool_name` |
-| result | what the run, a tool or the model came to: final text, structured answer, terminal state | `final_text`, `state` |
+| prompt | the instructions or a message that the model is sent | `instructions`, `messages[3].content`, `user_message` |
+| tool_schema | a tool as the model sees it; one that is new or gone; the order of all | `tools.refund.description`, `tools.refund`, `tools` |
+| params | what a model or a tool is called with: model, arguments, timeouts, hints | `arguments.amount`, `models[0].model`, `tools.refund.timeout_s` |
+| policy | a decision of the policy, or what a person or the fallback decided | `action`, `matched_rules`, `updated_tool_args.amount` |
+| order | the same calls in another order, or in other answers of the model | `tool_name`, `arguments` (of calls to one tool), `position` |
+| missing | what was recorded, and does not happen, or another tool in its place; an answer that nobody asks for | `tool_name`, `type` |
+| extra | what happens, and was not recorded; what is asked for and has no recorded answer | `tool_name`, `type` |
+| result | what the run, a tool or the model came to | `final_text`, `final_structured`, `state`, `output`, `outcome`, `error` |
 | limit | a limit of the agent, or that one was hit | `limits.max_steps` |
 | engine_version | what an afk_es of another version records in another way | `type`, `data.new_key` |
+
+A path is as the debugger's expressions write it: `arguments["user id"]`. What differs is told once, where it is first met: instructions of
+the agent and not of each request; a call and not its policy decision, its start and its result as well; an output and not the message that
+repeats it.
 """
 
 MatchMode = Literal["strict", "contract", "trajectory"]
 """How much of a golden has to be the same.
 
-strict: everything. contract: decisions, arguments, policy and terminal state; event types and keys that the golden does not know are
-ignored. trajectory: the tool calls.
+strict: everything. contract: the calls that are asked for with their arguments, what the policy decides (not the words of its reason),
+limits that are hit, and the state that the run ends in; prompts, texts, descriptions, and event types and keys that the golden does not
+know are ignored, and noted. trajectory: the tool calls.
 """
 
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 from afk_es.agents import Agent, FailSafeConfig
 from afk_es.core import AgentResult, Runner, RunnerConfig
 from afk_es.core.wiring import default_model, name_of
-from afk_es.errors import AfkError, UsageError
+from afk_es.errors import AfkError, UsageError, text_of
 from afk_es.evals.call_pattern import call_text
 from afk_es.evals.calls import calls_in
 from afk_es.evals.evidence import Evidence
@@ -109,7 +109,7 @@ class LLMJudge:
         timeout_s: float = 60.0,
         log: EventLog | None = None,
     ) -> None:
-        _check(rubric, threshold, votes, decision, max_chars, max_reasks)
+        _check(model, rubric, threshold, votes, decision, max_chars, max_reasks)
         self.name: str = name
         self.rubric: str = rubric
         self.threshold = threshold
@@ -138,10 +138,12 @@ class LLMJudge:
         context = {JUDGED: evidence.run_id, "judge": self.name, "temperature": self.temperature}
         try:
             async with runner:
-                votes = await asyncio.gather(*(runner.run(agent, user_message=message, context=context) for _ in range(self.votes)))
+                asked = (runner.run(agent, user_message=message, context=context) for _ in range(self.votes))
+                # All of them are waited for, also where one raises: none may go on in a log that is about to be closed.
+                votes = await asyncio.gather(*asked, return_exceptions=True)
+            return self._verdict([_or_raise(vote) for vote in votes])
         except AfkError as error:
-            return self._unmeasurable(f"{type(error).__name__}: {error}", {})
-        return self._verdict(votes)
+            return self._unmeasurable(f"{type(error).__name__}: {text_of(error)}", {})
 
     def _judge(self, mark: str) -> Agent:
         model = self._model
@@ -225,11 +227,19 @@ class _AtTemperature:
         return await self._inner.chat(request.model_copy(update={"temperature": self._temperature}))
 
 
+def _or_raise(vote: AgentResult | BaseException) -> AgentResult:
+    if isinstance(vote, BaseException):
+        raise vote
+    return vote
+
+
 def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
-def _check(rubric: object, threshold: float, votes: int, decision: str, max_chars: int, max_reasks: int) -> None:
+def _check(model: object, rubric: object, threshold: float, votes: int, decision: str, max_chars: int, max_reasks: int) -> None:
+    if isinstance(model, type) or not ((isinstance(model, str) and model) or isinstance(model, ChatModel)):
+        raise UsageError(f"a judge's model is a name or an object with provider_id and chat, not {model!r:.80}")
     if not isinstance(rubric, str) or not rubric.strip():
         raise UsageError("a judge needs a rubric: say in words what is good")
     if not 0 <= threshold <= 1:

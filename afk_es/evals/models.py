@@ -42,8 +42,11 @@ __all__ = [
 ]
 
 ExecutionMode = Literal["adaptive", "sequential", "parallel"]
-"""How many cases run at once. sequential: one. parallel: `max_concurrency`. adaptive: one at first; each case that ends without the provider
-refusing or stalling it admits one more at once, up to `max_concurrency`; one that met a rate limit (429, 503, 529) or a timeout halves them."""
+"""How many cases run at once.
+
+sequential: one. parallel: `max_concurrency`. adaptive: one at first; each case that ends without the provider refusing or stalling it admits one
+more, up to `max_concurrency`; one that met such a refusal (408, 429, 503, 504, 529, even if a retry mended it) or a timeout halves them.
+"""
 
 
 def _listed(value: Any) -> Any:

@@ -1,12 +1,14 @@
-"""The requests of two runs, rebuilt from their events while these are read, and compared facet by facet; every message is looked at once.
+"""The requests of two runs, rebuilt from their events and compared facet by facet; every message is looked at once.
 
-A run's conversation only grows, but where it is compacted. So what a request has that the one before it had not is all that is compared,
-and a run of any length costs as much as its messages. What makes a message differ and is found in an event of its own (what the model
-answered, what the user said, what a tool returned) is the finding of that event, and none of the request.
+Two requests of one hash are the same, and nothing is rebuilt. A run's conversation only grows, but where it is compacted. So what a request
+has that the one before it had not is all that is compared, and a run of any length costs as much as its messages. What makes a message differ
+and is found in an event of its own (what the model answered, what the user said, what a tool returned) is the finding of that event, and
+none of the request.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
@@ -18,9 +20,9 @@ from afk_es.debugger.recording import Recording
 from afk_es.errors import InvariantError
 from afk_es.evals.agent_changes import tool_changes
 from afk_es.evals.finding import Finding
-from afk_es.machine import AgentRunEvent, RunState, evolve, initial_state
+from afk_es.machine import AgentRunEvent, evolve, initial_state
+from afk_es.machine.events import TERMINAL
 from afk_es.machine.requests import ModelRequest, model_request
-from afk_es.machine.state import ENDED
 from afk_es.machine.values import Message, digest_json
 
 ALIGNED_AT_MOST = 400
@@ -32,12 +34,36 @@ class Rebuilt(NamedTuple):
 
     Attributes:
         compactions: of the conversation before it; the messages of two requests can be told apart by their numbers where it is the same.
-        recorded_hash: as the event has it.
     """
 
     request: ModelRequest
     compactions: int
-    recorded_hash: str
+
+
+class _Run:
+    """A run whose events are folded when one of its requests is wanted, and as far as that."""
+
+    def __init__(self, rec: Recording) -> None:
+        self.waiting: deque[AgentRunEvent] = deque()
+        self.last_type = ""
+        self.fault: InvariantError | None = None
+        self._state = initial_state(rec.run_id, rec.thread_id, rec.history())
+        self._compactions = 0
+
+    def request(self, seq: int) -> Rebuilt | None:
+        """The request of the `llm_called` at that seq, which was not asked for before; None where the events up to there do not fold."""
+        while self.waiting and self.fault is None:
+            event = self.waiting.popleft()
+            try:
+                before, self._state = self._state, evolve(self._state, event)
+            except InvariantError as error:
+                self.fault = error
+                break
+            if event.type == "thread_compacted" and "cut" in event.data:
+                self._compactions += 1
+            if event.seq == seq:
+                return Rebuilt(model_request(before, event.data["model_index"]), self._compactions)
+        return None
 
 
 class Requests:
@@ -46,49 +72,38 @@ class Requests:
     It leaves out where a run was taken over because its process had died: that is nothing that the agent did.
 
     Attributes:
-        faults: per run whose events do not fold, why not; from there on it has no requests.
         taken_over: runs that were.
         doubted: calls that a crash left in doubt, as run, step and call id ("" of a model's); they may have been started twice.
     """
 
     def __init__(self) -> None:
-        self.faults: dict[str, InvariantError] = {}
         self.taken_over: set[str] = set()
         self.doubted: set[tuple[str, int, str]] = set()
-        self._states: dict[str, RunState] = {}
-        self._compactions: dict[str, int] = {}
-        self._rebuilt: dict[tuple[str, int], Rebuilt] = {}
+        self._runs: dict[str, _Run] = {}
+
+    @property
+    def faults(self) -> dict[str, InvariantError]:
+        """Per run whose events do not fold, why not; from there on it has no requests."""
+        return {run_id: run.fault for run_id, run in self._runs.items() if run.fault is not None}
 
     def hear(self, rec: Recording, event: AgentRunEvent) -> bool:
         """Take in the next event of a run; False for one that is not to be compared."""
-        run_id = rec.run_id
-        if run_id in self.faults:
-            return True
-        state = self._states.get(run_id)
-        if state is None:
-            state = initial_state(run_id, rec.thread_id, rec.history())
-        try:
-            after = evolve(state, event)
-        except InvariantError as error:
-            self.faults[run_id] = error
-            return True
-        if event.type == "llm_called":
-            request = model_request(state, event.data["model_index"])
-            self._rebuilt[run_id, event.seq] = Rebuilt(request, self._compactions.get(run_id, 0), event.data["request_hash"])
-        elif event.type == "thread_compacted" and "cut" in event.data:
-            self._compactions[run_id] = self._compactions.get(run_id, 0) + 1
-        self._states[run_id] = after
+        run = self._runs.get(rec.run_id)
+        if run is None:
+            run = self._runs[rec.run_id] = _Run(rec)
+        run.waiting.append(event)
+        last, run.last_type = run.last_type, event.type
         if event.type == "effect_in_doubt":
-            self.doubted.add((run_id, event.step, event.data.get("tool_call_id", "")))
-            return run_id not in self.taken_over
-        if event.type == "run_started" and event.seq > 1 and state.status not in ENDED and "agent" not in event.data:
-            self.taken_over.add(run_id)
+            self.doubted.add((rec.run_id, event.step, event.data.get("tool_call_id", "")))
+            return rec.run_id not in self.taken_over
+        if event.type == "run_started" and last and last not in TERMINAL and "agent" not in event.data:
+            self.taken_over.add(rec.run_id)
             return False
         return True
 
     def take(self, run_id: str, seq: int) -> Rebuilt | None:
-        """The request of that `llm_called`, once; None where the run does not fold up to there."""
-        return self._rebuilt.pop((run_id, seq), None)
+        """The request of that `llm_called`; of each run in order. None where the run does not fold up to there."""
+        return self._runs[run_id].request(seq)
 
 
 class Explained(NamedTuple):

@@ -7,13 +7,18 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
+from typing import get_args
 
+from afk_es.core.result import ResultState
 from afk_es.debugger.expression import Expression, parse
 from afk_es.debugger.matching import Search
 from afk_es.debugger.naming import all_runs, status_of
 from afk_es.debugger.recording import Recording
 from afk_es.errors import UsageError
 from afk_es.log import EventLog, RunRecord
+
+STATES = (*get_args(ResultState), "running", "paused", "crashed")
+"""What a run may be; crashed: it has no end, and nobody drives it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +27,7 @@ class RunSelection:
 
     Attributes:
         agent: the agent's name, or a glob.
-        state: what the run is: completed, degraded, failed, cancelled, interrupted, running, paused; or crashed, where it has no end and
-            nobody drives it.
+        state: what the run is, one of `STATES`.
         thread_id: its thread.
         since: it began then or later; aware.
         where: an expression of the debugger's language that holds at one of its events.
@@ -31,8 +35,8 @@ class RunSelection:
         subagents: runs of subagents by themselves too; default False, since whoever looks at the run that started them may look at them.
 
     Raises:
-        UsageError: `since` has no time zone.
-        ExpressionError: when it is used, `where` is no expression.
+        UsageError: a state that there is not, fewer than one run, a time without a zone.
+        ExpressionError: `where` is no expression.
     """
 
     agent: str | None = None
@@ -44,8 +48,14 @@ class RunSelection:
     subagents: bool = False
 
     def __post_init__(self) -> None:
+        if self.state is not None and self.state not in STATES:
+            raise UsageError(f"state={self.state!r} is none of: {', '.join(STATES)}")
+        if self.newest is not None and self.newest < 1:
+            raise UsageError(f"newest is a number from 1, not {self.newest!r}")
         if self.since is not None and self.since.tzinfo is None:
             raise UsageError(f"since needs a time zone: {self.since.isoformat()} may be anywhere")
+        if self.where is not None:
+            parse(self.where)
 
     @cached_property
     def _condition(self) -> Expression | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from afk_es.evals.models import ExecutionMode
 
 
@@ -20,13 +18,7 @@ class Width:
     def __init__(self, mode: ExecutionMode, maximum: int) -> None:
         self._adaptive = mode == "adaptive"
         self._maximum = maximum
-        match mode:
-            case "sequential" | "adaptive":
-                self.now = 1
-            case "parallel":
-                self.now = maximum
-            case _:
-                assert_never(mode)
+        self.now: int = maximum if mode == "parallel" else 1
 
     def ended(self, *, crowded: bool) -> None:
         """A case has ended.

@@ -13,13 +13,13 @@ import datetime as dt
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
-import msgspec
-
+from afk_es.handlers.agenda import Agenda
+from afk_es.handlers.holding import Holding, Unanswered
+from afk_es.handlers.leftovers import Leftover, leftovers
 from afk_es.handlers.substitutes import MARKS, addressed, allowed
 from afk_es.handlers.tape import Asked, Part, Question, Tape
-from afk_es.handlers.virtual_time import UNRECORDED, Due, RunTime, VirtualTime
+from afk_es.handlers.virtual_time import UNRECORDED, RunTime, VirtualTime
 from afk_es.machine import AgentRunEvent, Draft, Effect, RunState, decide
-from afk_es.machine.admission import refusal
 from afk_es.machine.effects import (
     AskPerson,
     CallModel,
@@ -41,56 +41,6 @@ LiveHandler = Callable[[Any, RunState], Awaitable[Draft]]
 _MICROSECOND = dt.timedelta(microseconds=1)
 
 
-class Unanswered(msgspec.Struct, frozen=True):
-    """Something that today's run asks for, and that the recording has no answer to. Nothing was run.
-
-    Attributes:
-        run_id, seq: the event of the replay that announces it.
-        what: what was asked for, such as "tool refund".
-        reason: why there is no answer.
-    """
-
-    run_id: str
-    seq: int
-    what: str
-    reason: str
-
-
-class Leftover(msgspec.Struct, frozen=True):
-    """A recorded answer that nobody asked for.
-
-    Attributes:
-        run_id, seq, type: the event of the recording.
-        what: what had been asked for, such as "tool refund".
-    """
-
-    run_id: str
-    seq: int
-    type: str
-    what: str
-
-
-class _Held:
-    """An effect that is not performed. One that came to nothing in the recording either is waited with until something ends it."""
-
-    __slots__ = ("hung", "unanswered")
-
-    def __init__(self, unanswered: Unanswered, hung: bool) -> None:
-        self.unanswered = unanswered
-        self.hung = hung
-
-
-class _Post:
-    """Something that was said to the recorded run, to be said to this one."""
-
-    __slots__ = ("due", "event", "said")
-
-    def __init__(self, event: AgentRunEvent, said: Callable[[RunState], Draft | None]) -> None:
-        self.event = event
-        self.said = said
-        self.due: Due | None = None
-
-
 class Playback:
     """Serves one recorded run to one run of today.
 
@@ -102,10 +52,9 @@ class Playback:
         has_child: whether the log has that run of a subagent, so that it is replayed as well.
 
     Attributes:
-        served: recorded answers that were given.
         unanswered: what there was none for, in order.
         stopped: whether the run was laid down for that.
-        children: per id of a subagent's run of today, the recorded one.
+        children: per id of a subagent's run of today, the recorded call that it stands for.
     """
 
     def __init__(
@@ -113,10 +62,9 @@ class Playback:
     ) -> None:
         self.tape = tape
         self.time = time
-        self.served = 0
         self.unanswered: list[Unanswered] = []
         self.stopped = False
-        self.children: dict[str, tuple[str, int]] = {}
+        self.children: dict[str, Asked] = {}
         self._recorded = recorded
         self._from_log = from_log
         self._has_child = has_child
@@ -125,13 +73,13 @@ class Playback:
         self._post: Callable[[Draft], None] | None = None
         self._busy: Callable[[], bool] | None = None
         self._asleep: set[str] = set()
-        self._held: dict[str, _Held] = {}
+        self._held = Holding()
         self._part: Part | None = None
         self._begun = 0
         self._asked: dict[str, int] = {"model": 0, "summary": 0, "instructions": 0, "route": 0, "output": 0}
         self._policies_asked: dict[tuple[str, str], int] = {}
-        self._agenda: list[_Post] = []
-        self._posting = 0
+        self._given_answers = 0
+        self._agenda = Agenda(tape, time, self)
         self._opening = True
         self._in_step = True
         self._counterparts: dict[int, int] = {}
@@ -156,6 +104,7 @@ class Playback:
             busy: whether something has come in that was not taken in yet.
         """
         self._live, self._state, self._post, self._busy = live, state, post, busy
+        self._agenda.over(state, post)
         return {
             **live,
             CallModel: self._model,
@@ -171,6 +120,11 @@ class Playback:
         }
 
     # ------------------------------------------------------------------------------------------------------------------ its stretches
+
+    @property
+    def served(self) -> int:
+        """Recorded answers that were given."""
+        return self._given_answers + self._agenda.said
 
     @property
     def parts_left(self) -> bool:
@@ -205,7 +159,7 @@ class Playback:
         elif kind == "tool_deferred":
             self._deferred(event)
         elif event.type in TERMINAL:
-            self._unschedule()
+            self._agenda.close()
 
     def _opened(self, event: AgentRunEvent) -> None:
         part = self._part
@@ -214,51 +168,20 @@ class Playback:
         if part.first != event.seq:
             self._counterparts[event.seq] = part.first
         self.time.join(event.run_id, self)
-        for control in part.controls:
-            self._agenda.append(_Post(control, _as_said(control)))
-        # What had been said before the stretch began was taken in before anything else.
-        first = self.tape.behind_joints(part.first) + 1
-        for post in sorted(self._agenda, key=lambda each: each.event.seq):
-            if post.event.seq == first:
-                first += 1
-                self.time.advance_to(self.tape.moment(post.event.seq))
-                self._say(post)
-            else:
-                self._schedule(post)
+        self._agenda.open(part)
 
     def left(self) -> None:
         """The stretch is over. What it has asked of its subagents has been heard by now."""
         self.time.leave(self._state().run_id)
-        self._unschedule()
-
-    def _unschedule(self) -> None:
-        for post in self._agenda:
-            if post.due is not None:
-                post.due.cancelled = True
-                post.due = None
+        self._agenda.close()
 
     def knows(self, seq: int) -> bool:
         """Whether the question that this event of the run puts was put in the recording."""
         return seq in self._questions
 
     def leftovers(self) -> Iterator[Leftover]:
-        """The recorded answers that nobody asked for, in order of kind and place."""
-        for kind, shelf in (
-            ("model", self.tape.models),
-            ("tool", self.tape.tools),
-            ("", self.tape.subagents),
-            ("summary", self.tape.summaries),
-        ):
-            for asked in shelf:
-                if not asked.given and asked.answer is not None:
-                    name = asked.name.replace("subagent:", "subagent ")
-                    yield Leftover(self.tape.run_id, asked.answer.seq, asked.answer.type, f"{kind} {name}".strip())
-        for question in self.tape.questions:
-            for answer in question.answers:
-                yield Leftover(self.tape.run_id, answer.seq, answer.type, f"{question.kind} for {question.name}")
-        for endings in self.tape.tickets.values():
-            for ending in endings:
-                yield Leftover(self.tape.run_id, ending.seq, ending.type, f"background tool {ending.data['tool_name']}")
+        """The recorded answers that nobody asked for."""
+        return leftovers(self.tape)
 
     # ---------------------------------------------------------------------------------------------------------------- kinds of effects
 
@@ -294,21 +217,23 @@ class Playback:
             self._counterparts[effect.seq] = asked.seq
             if not self._has_child(asked.child):
                 return await self._given(asked, effect, effect.seq, state, what)
-            self.children[effect.run_id] = (asked.child, asked.seq)
-            self.served += asked.answer is not None
-        draft = await self._live[RunSubagent](effect, state)
-        # Its siblings may have ended before it at the same moment.
-        ended = next((each for each in self.tape.subagents if each.seq == self.children[effect.run_id][1]), None)
-        if draft.type == "subagent_completed" and ended is not None and ended.answer is not None:
-            await self._until(ended.answer.seq, effect.id)
-        return draft
+            self.children[effect.run_id] = asked
+            self._given_answers += asked.answer is not None
+        return await self._heard(await self._live[RunSubagent](effect, state), effect)
 
     async def _cancel(self, effect: CancelSubagent, state: RunState) -> Draft:
         if effect.run_id not in self.children:
             asked = next((each for each in self.tape.subagents if each.seq == self._recorded_seq(effect.seq)), None)
             if asked is not None and asked.answer is not None:
                 return await self._given(asked, effect, effect.seq, state, f"subagent {effect.subagent_name}")
-        return await self._live[CancelSubagent](effect, state)
+        return await self._heard(await self._live[CancelSubagent](effect, state), effect)
+
+    async def _heard(self, draft: Draft, effect: RunSubagent | CancelSubagent) -> Draft:
+        """The end of a subagent's run, when its parent heard of it: siblings may have ended before it at the same moment."""
+        recorded = self.children.get(effect.run_id)
+        if draft.type == "subagent_completed" and recorded is not None and recorded.answer is not None:
+            await self._until(recorded.answer.seq, effect.id)
+        return draft
 
     async def _policy(self, effect: EvaluatePolicy, state: RunState) -> Draft:
         if not self._from_log:
@@ -369,47 +294,13 @@ class Playback:
         if question.seq != event.seq:
             self._counterparts[event.seq] = question.seq
         for answer in question.answers:
-            post = _Post(answer, _answering(answer, data))
-            self._agenda.append(post)
-            self._schedule(post)
+            self._agenda.answer(answer, data)
         question.answers = []
 
     def _deferred(self, event: AgentRunEvent) -> None:
         endings = self.tape.tickets.get(event.data["ticket_id"])
         if endings:
-            post = _Post(endings[0], _ending(endings.pop(0), event.data["tool_call_id"]))
-            self._agenda.append(post)
-            self._schedule(post)
-
-    def _schedule(self, post: _Post) -> None:
-        """Have it said at its moment, where that is in this stretch."""
-        part = self._part
-        assert part is not None
-        if part.first <= post.event.seq <= part.last:
-            seq = post.event.seq
-            post.due = self.time.put(self.tape.moment(seq), Due(self, seq, lambda: self._let_say(post)))
-
-    def _let_say(self, post: _Post) -> None:
-        # Behind whoever was woken before it, in the order of the recording.
-        self._posting += 1
-        asyncio.get_running_loop().call_soon(self._say_due, post)
-
-    def _say_due(self, post: _Post) -> None:
-        self._posting -= 1
-        self._say(post)
-
-    def _say(self, post: _Post) -> None:
-        if post in self._agenda:
-            self._agenda.remove(post)
-        state = self._state()
-        draft = post.said(state)
-        assert self._post is not None
-        if draft is not None and not state.ended and refusal(state, draft) is None:
-            if post.event.type not in _STATEMENTS:
-                self.served += 1
-                draft.data["reused"] = {"run_id": self.tape.run_id, "seq": post.event.seq}
-            self._post(draft)
-        self.time.stir()
+            self._agenda.end_ticket(endings.pop(0), event.data["tool_call_id"])
 
     # ---------------------------------------------------------------------------------------------------------------------- waiting
 
@@ -478,24 +369,24 @@ class Playback:
         """Whether all that should be under way sleeps, is held, or is a subagent's run, which is looked at itself."""
         assert self._busy is not None
         state = self._state()
-        if self._posting or state.ended or self._busy():
+        if self._agenda.coming or state.ended or self._busy():
             return False
         decision = decide(state)
         return not decision.events and all(map(self._quiet, decision.effects))
 
     def _quiet(self, effect: Effect) -> bool:
-        if effect.id in self._asleep or effect.id in self._held:
+        if effect.id in self._asleep or self._held.has(effect.id):
             return True
         # One that is to be ended is never waited for: it hears of that and ends, whatever the time is.
         return isinstance(effect, RunSubagent) and self.time.lives(effect.run_id)
 
     def stopped_short(self) -> bool:
         """Lay the run down where something is held that the recording never had, and nothing else goes on but terms."""
-        new = [held.unanswered for held in self._held.values() if not held.hung]
-        if not new or any(post.due is not None and post.event.type not in _STATEMENTS for post in self._agenda):
+        new = self._held.new
+        if not new or self._agenda.answers_due:
             return False
         for effect in decide(self._state()).effects:
-            if effect.id not in self._held and not (isinstance(effect, Wait) and not effect.id.startswith("retry:")):
+            if not self._held.has(effect.id) and not (isinstance(effect, Wait) and not effect.id.startswith("retry:")):
                 return False
         return self._lay_down(new)
 
@@ -504,10 +395,10 @@ class Playback:
         effects = decide(self._state()).effects
         if any(isinstance(effect, RunSubagent) and self.time.lives(effect.run_id) for effect in effects):
             return False
-        held = [held.unanswered for held in self._held.values()]
         state = self._state()
         return self._lay_down(
-            held or [Unanswered(state.run_id, state.seq, "something from outside", "it waits for what the recording does not have")]
+            self._held.all
+            or [Unanswered(state.run_id, state.seq, "something from outside", "it waits for what the recording does not have")]
         )
 
     def _lay_down(self, unanswered: list[Unanswered]) -> bool:
@@ -520,13 +411,9 @@ class Playback:
 
     async def _hold(self, effect: Effect, seq: int, what: str, reason: str, *, hung: bool = False) -> Draft:
         """Perform nothing, and never answer."""
-        self._held[effect.id] = _Held(Unanswered(self._state().run_id, seq, what, reason), hung)
+        # Nobody has been asked yet whether all wait, with this among them.
         self.time.stir()
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            self._held.pop(effect.id, None)
-        raise AssertionError("what is held is never answered")
+        return await self._held.hold(effect.id, Unanswered(self._state().run_id, seq, what, reason), hung=hung)
 
     # ----------------------------------------------------------------------------------------------------------------- what is recorded
 
@@ -534,7 +421,7 @@ class Playback:
         answer = asked.answer
         if answer is None:
             return await self._hold(effect, seq, what, f"{what} had not answered when the recorded run ended", hung=True)
-        self.served += 1
+        self._given_answers += 1
         await self._until(answer.seq, effect.id)
         return self._copy(answer, effect, state)
 
@@ -547,30 +434,8 @@ class Playback:
         return draft
 
 
-_STATEMENTS = frozenset({"control_requested", "warning"})
-
-
 def _no_run() -> RunState:
     raise AssertionError("the run has not begun")
-
-
-def _as_said(event: AgentRunEvent) -> Callable[[RunState], Draft | None]:
-    data = {key: value for key, value in event.data.items() if key not in MARKS}
-    return lambda state: Draft(event.type, dict(data), event.message)
-
-
-def _answering(answer: AgentRunEvent, asked: dict[str, Any]) -> Callable[[RunState], Draft | None]:
-    """A person's answer as one to this question."""
-    data = {key: value for key, value in answer.data.items() if key not in MARKS}
-    for key in ("request_id", "tool_call_id", "arguments_hash"):
-        if key in data and key in asked:
-            data[key] = asked[key]
-    return lambda state: Draft(answer.type, dict(data), answer.message)
-
-
-def _ending(ending: AgentRunEvent, call_id: str) -> Callable[[RunState], Draft | None]:
-    data = {key: value for key, value in ending.data.items() if key not in MARKS} | {"tool_call_id": call_id}
-    return lambda state: Draft(ending.type, dict(data), ending.message)
 
 
 def _unrecorded(what: str, call: ToolCall) -> str:

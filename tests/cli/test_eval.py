@@ -109,7 +109,9 @@ class TestWhatItSays:
         assert [case.get("name") for case in ElementTree.parse(files[4]).iter("testcase")] == ["adds", "adds more"]
 
     def test_secrets_are_kept_back_and_shown_to_whoever_must_see_them(self, afk: Afk, suites: str) -> None:
-        assert "hunter2" not in afk("eval", f"{suites}:good", "--format", "json").stdout
+        for name in ("good", "bad"):
+            assert "hunter2" not in afk("eval", f"{suites}:{name}", "--format", "json").output
+            assert "hunter2" not in afk("eval", f"{suites}:{name}").output
         assert "hunter2" in afk("eval", f"{suites}:good", "--format", "json", "--show-secrets").stdout
 
     @pytest.mark.parametrize("name", ["idle", "empty"])
@@ -191,6 +193,7 @@ class TestOptions:
         found = report(afk, f"{suites}:suite", "--repeats", "3", "--mode", "sequential", "--max-concurrency", "2")["suite"]
         assert (found["total"], found["execution_mode"], found["max_concurrency"], found["widest"]) == (6, "sequential", 2, 1)
         assert report(afk, f"{suites}:suite", "--min-pass-rate", "0.9")["outcome"] == "failed"
+        assert report(afk, f"{suites}:bad", "--min-pass-rate", "0")["outcome"] == "passed"
         stopped = report(afk, f"{suites}:suite", "--fail-fast", "--mode", "sequential", "-k", "more")["suite"]
         assert (stopped["failed"], stopped["not_run"]) == (1, 1)
 

@@ -198,6 +198,12 @@ class TestRuns:
         result = afk("policy", f"{policies}:empty", str(stories.log), stories.location("looping"))
         assert (result.exit_code, "means all of its runs" in result.stderr) == (2, True)
 
+    def test_of_a_golden(self, afk: Afk, policies: str, stories: Stories, tmp_path: Path) -> None:
+        golden = tmp_path / "failing.golden.jsonl"
+        assert afk("export", stories.location("failing"), "--to", "golden", "-o", str(golden)).exit_code == 0
+        of_log, of_golden = (facts(afk, f"{policies}:strict", where) for where in (stories.location("failing"), str(golden)))
+        assert (of_golden["decisions"], of_golden["undone"]) == (of_log["decisions"], of_log["undone"])
+
     def test_secrets_in_arguments_are_kept_back(self, afk: Afk, policies: str, agents: str, ran: Callable[..., str]) -> None:
         Path(agents).write_text(
             Path(agents).read_text()

@@ -68,7 +68,7 @@ async def test_short_values_stand_one_above_the_other_and_the_rest_follows_in_a_
         "",
         "then:",
         "  result output @19 refund: refunded 20 for 7 -> refunded 50 for 7",
-        "  result final_text @24: Order 7 was lost; 20 EUR are on… -> Done.",
+        "  result final_text @24: Order 7 was lost; 20 EUR are on their way bac… -> Done.",
     ]
 
 

@@ -172,8 +172,14 @@ async def test_an_event_that_only_one_side_has_never_passes_in_silence(kind: str
     for one, other in ((rec, without), (without, rec)):
         found = await compared(one, other)
         assert found.divergences
-        # A start is no condition of a result; from anything else on, requests are not compared, and a note says so.
-        assert kind == "tool_started" or any("does not fold" in note for note in found.notes)
+
+
+async def test_requests_of_a_run_that_does_not_fold_are_not_compared_and_a_note_says_so() -> None:
+    rec = await run_of([[LOOK], [NOTIFY]])
+    other = await run_of([[LOOK], [NOTIFY]], instructions="Be rude.")
+    found = await compared(rec, await patched(other, drop="tool_batch_started"))
+    assert [each.field for each in found.divergences] == ["instructions"]
+    assert any("does not fold" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(

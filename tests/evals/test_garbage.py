@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from afk_es.evals import Golden, check_golden, report_lines
-from afk_es.evals.golden import GoldenError
+from afk_es.evals import Golden, GoldenError, check_golden, report_lines
 from tests.evals.desk import agent, edited, recorded, rules
 
 VALUES: tuple[Any, ...] = (None, True, -1, 0, 10**12, 1.5, "", "x", "\x1b[2J", [], {}, [1, "a"], {"a": {"b": []}})

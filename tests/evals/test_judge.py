@@ -219,6 +219,9 @@ async def test_a_judge_that_fails_makes_an_error_of_the_row_and_no_score_of_it()
     ("options", "says_"),
     [
         ({"rubric": " "}, "needs a rubric"),
+        ({"model": 7}, "a judge's model is a name or an object"),
+        ({"model": ""}, "a judge's model is a name or an object"),
+        ({"model": ScriptedModel}, "a judge's model is a name or an object"),
         ({"threshold": 7}, "threshold is a number from 0 to 1"),
         ({"votes": 0}, "votes is a number from 1 to 25"),
         ({"decision": "best"}, "decision='best' is none of: mean, majority"),

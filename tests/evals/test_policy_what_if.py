@@ -436,7 +436,6 @@ class TestWhichRuns:
         assert await runs(state="completed") == 2
         assert await runs(thread_id="t1") == 1
         assert await runs(newest=1) == 1
-        assert await runs(newest=0) == 0
         assert await runs(since=now + dt.timedelta(seconds=1)) == 0
         assert await runs(where='tool = "pay"') == 1
         assert (await what_if(runner, PolicyEngine(), runs=[first.run_id])).decisions == 8

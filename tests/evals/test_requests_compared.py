@@ -32,7 +32,7 @@ def rebuilt(*messages: Message, compactions: int = 0, **changed: Any) -> Rebuilt
     }
     whole = digest_json([fields[name] for name in ("model", "instructions", "parameters", "output_schema")])
     described = digest_json([[tool.name, tool.description] for tool in fields["tools"]])
-    return Rebuilt(ModelRequest(**fields, hash=whole + described + fields["messages"].digest()), compactions, "")
+    return Rebuilt(ModelRequest(**fields, hash=whole + described + fields["messages"].digest()), compactions)
 
 
 def said(text: str, role: Any = "user", **more: Any) -> Message:
