@@ -45,7 +45,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "resolve": ("afk_es.cli.background", "Say what a background tool of a run came to."),
     "fail": ("afk_es.cli.background", "Say that a background tool of a run failed."),
     "telemetry": ("afk_es.cli.telemetry", "Tell a telemetry sink of a run that has happened."),
-    "import": ("afk_es.cli.importing", "Read transcripts of other systems, or an exported run, into a log."),
+    "import": ("afk_es.cli.importing", "Read transcripts of other systems, an exported run or a golden into a log."),
     "export": ("afk_es.cli.exporting", "Write a run as a page, a report, a picture, a test, a log or a trajectory."),
     "fork": ("afk_es.cli.fork", "Try a change: a run that shares another's beginning."),
     "doctor": ("afk_es.cli.doctor", "Check interpreter, libraries, log, terminal and clock."),

@@ -6,6 +6,7 @@ The format is told in `afk_es.debugger.exchange.golden_facts`, which also says h
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from afk_es.redaction import Redaction
 _REDACTED = "secrets by name, by shape and by value, before ids and hashes were made anew"
 
 
-class Golden(msgspec.Struct, frozen=True):
+class Golden(msgspec.Struct, frozen=True, dict=True):
     """Recorded runs, and what they are expected to come to.
 
     Attributes:
@@ -204,7 +205,7 @@ class Golden(msgspec.Struct, frozen=True):
         Raises:
             GoldenError: a fact cannot be; the message names the line.
         """
-        return await self._loaded().open_log()
+        return await self._loaded.open_log()
 
     async def states(self) -> dict[str, RunState]:
         """The state in which each of its runs ended, by its id.
@@ -217,7 +218,7 @@ class Golden(msgspec.Struct, frozen=True):
         log = await self.open_log()
         memory = ThreadMemory()
         found: dict[str, RunState] = {}
-        for run_id in self._loaded().runs:
+        for run_id in self._loaded.runs:
             events = await log.read(run_id)
             history = await memory.read(log, events[0].data.get("history", []))
             found[run_id] = fold(initial_state(run_id, events[0].thread_id, history), events)
@@ -227,12 +228,12 @@ class Golden(msgspec.Struct, frozen=True):
     @property
     def places(self) -> Places:
         """Where in the file its events stand."""
-        return self._loaded().places
+        return self._loaded.places
 
     @property
     def outcomes(self) -> dict[str, GoldenOutcome]:
         """What each run is expected to come to, by its id."""
-        return {run_id: run.outcome for run_id, run in self._loaded().runs.items() if run.outcome is not None}
+        return {run_id: run.outcome for run_id, run in self._loaded.runs.items() if run.outcome is not None}
 
     def spec(self, run_id: str | None = None) -> RunSpec:
         """The agent of a run as it was recorded; default: of the first that is checked.
@@ -240,7 +241,7 @@ class Golden(msgspec.Struct, frozen=True):
         Raises:
             GoldenError: the file tells of none.
         """
-        return self._loaded().spec(run_id if run_id is not None else self.runs[0])
+        return self._loaded.spec(run_id if run_id is not None else self.runs[0])
 
     def config(self) -> RunnerConfig:
         """How the first checked run was run, as far as its record says: people, background tools, rendering, effects in doubt.
@@ -249,6 +250,7 @@ class Golden(msgspec.Struct, frozen=True):
         """
         return config_of(self.spec())
 
+    @cached_property
     def _loaded(self) -> GoldenRuns:
         return GoldenRuns(self.path or f"{self.name}{SUFFIX}", self.header, list(self.facts))
 
