@@ -2,7 +2,9 @@
 
 It is read from the events alone, once and without folding them. A *joint* is where a run was taken over without having ended a stretch: a
 process died, or a fork begins. What was under way there and was asked again has the later answer; what was reported to the model as unknown
-has that as its answer; the time in which nobody ran the run is left out.
+has that as its answer; the time in which nobody ran the run is left out, and a ticket that expired in it is told of where that was. So a replay
+of a run with joints has fewer events: not the `run_started` of the joint, the `effect_in_doubt` behind it, or the start in doubt of what was
+asked again, which limits of calls then count once. What was under way when a run was taken over to be cancelled is cut, and not unknown.
 """
 
 from __future__ import annotations
