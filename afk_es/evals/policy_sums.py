@@ -27,8 +27,17 @@ class PolicySums:
     """The numbers of a `PolicyWhatIf`, and the first of what they count."""
 
     def __init__(self) -> None:
-        self.runs = self.unchanged = self.changed = self.carried = self.others = 0
-        self.decisions = self.exact = self.copied = self.edited = self.raised_before = self.raised = 0
+        self.runs: int = 0
+        self.unchanged: int = 0
+        self.changed: int = 0
+        self.carried: int = 0
+        self.others: int = 0
+        self.decisions: int = 0
+        self.exact: int = 0
+        self.copied: int = 0
+        self.edited: int = 0
+        self.raised_before: int = 0
+        self.raised: int = 0
         self._changed_exact = self._changed_bounded = self._undone = self._undone_writes = 0
         self._raised_first: ChangedDecision | None = None
         self._tools: dict[str | None, _OfTool] = {}

@@ -36,14 +36,14 @@ class Asked:
     __slots__ = ("answer", "child", "digest", "doubted", "given", "name", "place", "seq")
 
     def __init__(self, seq: int, name: str = "", digest: str = "", place: tuple[int, int] = (0, 0), child: str = "") -> None:
-        self.seq = seq
-        self.name = name
-        self.digest = digest
-        self.place = place
-        self.child = child
+        self.seq: int = seq
+        self.name: str = name
+        self.digest: str = digest
+        self.place: tuple[int, int] = place
+        self.child: str = child
         self.answer: AgentRunEvent | None = None
-        self.given = False
-        self.doubted = False
+        self.given: bool = False
+        self.doubted: bool = False
 
 
 class Question:
@@ -52,12 +52,12 @@ class Question:
     __slots__ = ("answers", "digest", "kind", "name", "seq", "taken")
 
     def __init__(self, seq: int, kind: str, name: str, digest: str) -> None:
-        self.seq = seq
-        self.kind = kind
-        self.name = name
-        self.digest = digest
+        self.seq: int = seq
+        self.kind: str = kind
+        self.name: str = name
+        self.digest: str = digest
         self.answers: list[AgentRunEvent] = []
-        self.taken = False
+        self.taken: bool = False
 
 
 class Part:
@@ -66,8 +66,8 @@ class Part:
     __slots__ = ("controls", "first", "last")
 
     def __init__(self, first: int) -> None:
-        self.first = first
-        self.last = first
+        self.first: int = first
+        self.last: int = first
         self.controls: list[AgentRunEvent] = []
         """What callers asked of the run, and letters that it refused."""
 
@@ -91,8 +91,8 @@ class Tape:
     """
 
     def __init__(self, events: Sequence[AgentRunEvent], base: int = 0) -> None:
-        self.run_id = events[0].run_id
-        self.events = events
+        self.run_id: str = events[0].run_id
+        self.events: Sequence[AgentRunEvent] = events
         self.models: list[Asked] = []
         self.summaries: list[Asked] = []
         self.tools: list[Asked] = []
