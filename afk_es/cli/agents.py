@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 import traceback
@@ -19,6 +20,9 @@ from afk_es.errors import ConfigurationError, text_of
 _NAMED = 12
 """Names of a module that are told where the one that was meant is not among them."""
 
+_RAISED = (Exception, SystemExit)
+"""What users' code may raise: a module that exits, as a script does, must not choose the exit code of a check."""
+
 AGENT_FORM = "name an agent as MODULE:AGENT, such as shop.support:agent or ./support.py:agent"
 
 
@@ -32,6 +36,8 @@ def load_agent(target: str) -> Agent:
     if not isinstance(value, Agent) and callable(value):
         value = called(value, target)
     if not isinstance(value, Agent):
+        if inspect.iscoroutine(value):
+            value.close()
         raise ConfigurationError(f"{target} is a {type(value).__name__}, not an Agent or a function that gives one")
     return value
 
@@ -69,7 +75,7 @@ def called(function: Callable[[], Any], target: str) -> Any:
     """
     try:
         return function()
-    except Exception as error:
+    except _RAISED as error:
         raise ConfigurationError(f"{target} raised {what_and_where(error)}") from error
 
 
@@ -82,7 +88,7 @@ def _module(name: str, form: str) -> ModuleType:
                 f"there is no module {error.name!r} here ({os.getcwd()}) or among the installed ones; {form}"
             ) from error
         raise ConfigurationError(f"importing {name} failed: {what_and_where(error)}") from error
-    except Exception as error:
+    except _RAISED as error:
         raise ConfigurationError(f"importing {name} failed: {what_and_where(error)}") from error
 
 
@@ -100,7 +106,7 @@ def _file(path: Path, form: str) -> ModuleType:
     sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except _RAISED as error:
         del sys.modules[path.stem]
         raise ConfigurationError(f"importing {path} failed: {what_and_where(error)}") from error
     return module

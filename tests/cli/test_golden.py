@@ -183,6 +183,20 @@ class TestCheck:
         recorded.edit('"Add."', '"Multiply."')
         assert recorded("check").exit_code == 1, "a divergence weighs more"
 
+    @pytest.mark.parametrize("body", ["raise SystemExit(0)", "def adder():\n    raise SystemExit(0)"], ids=["module", "function"])
+    def test_a_module_that_exits_is_no_check_that_passed(self, recorded: Shop, body: str) -> None:
+        """A script without a guard exits with 0, and 0 is what a check says whose goldens hold."""
+        recorded.file.write_text(body + "\n")
+        result = recorded("check", "--agent", "shop_for_goldens:adder")
+        assert (result.exit_code, "SystemExit: 0" in result.stderr) == (2, True)
+        # Named by the golden itself, it is one agent of many.
+        assert recorded("check").exit_code == 3
+
+    def test_a_coroutine_is_no_agent_and_is_not_left_behind(self, recorded: Shop) -> None:
+        recorded.file.write_text("async def adder():\n    pass\n")
+        result = recorded("check", "--agent", "shop_for_goldens:adder")
+        assert (result.exit_code, "is a coroutine, not an Agent" in result.stderr) == (2, True)
+
     def test_what_a_given_agent_is_not_is_wrong_usage(self, recorded: Shop) -> None:
         result = recorded("check", "--agent", "shop_for_goldens:add")
         assert result.exit_code == 2
