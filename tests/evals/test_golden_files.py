@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import json
 import multiprocessing
 import random
@@ -63,6 +64,22 @@ async def test_only_golden_files_are_written(tmp_path: Path) -> None:
         (await small()).write(tmp_path / "small.json")
 
 
+async def test_a_full_disk_names_the_file_and_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system names no file then, and otherwise the one beside it, of which nobody knows."""
+    target = tmp_path / NAME
+    target.write_text("what was there")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        (await small()).write(target)
+    assert raised.value.filename == str(target)
+    assert [each.name for each in tmp_path.iterdir()] == [NAME]
+    assert target.read_text() == "what was there"
+
+
 async def test_a_file_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(GoldenError, match="there is no such file; record it first"):
         Golden.read(tmp_path / NAME)
@@ -74,6 +91,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "a list": (b"[1]\n", r":1: a line is an object"),
     "no golden": (b'{"schema":"afk_es.export/1"}\n', r":1: the first line of a golden has the schema afk_es.golden/1"),
     "of a newer version": (b'{"schema":"afk_es.golden/2"}\n', r":1: it has the schema 'afk_es.golden/2'.*upgrade afk_es"),
+    "of an older version": (b'{"schema":"afk_es.golden/0"}\n', r":1: it has the schema 'afk_es.golden/0'.*record the golden anew"),
     "a header of nothing": (b'{"schema":"afk_es.golden/1"}\n', r":1: the header makes no sense: .*name"),
     "nested too deeply": (b'{"a":' + b"[" * 5_000 + b"]" * 5_000 + b"}\n", r":1: it is nested deeper than 200 levels"),
     "a merge conflict": (b"<<<<<<< HEAD\n", r":1: a merge conflict"),

@@ -274,7 +274,8 @@ def _header(name: str, number: int, value: dict[str, Any]) -> GoldenHeader:
     schema = value.get("schema")
     if schema != GOLDEN_SCHEMA:
         if isinstance(schema, str) and schema.startswith(_SCHEMA_STEM):
-            raise wrong(name, number, f"it has the schema {shown(schema)}, this afk_es reads {GOLDEN_SCHEMA}; upgrade afk_es to read it")
+            way = "record the golden anew" if schema == f"{_SCHEMA_STEM}0" else "upgrade afk_es to read it"
+            raise wrong(name, number, f"it has the schema {shown(schema)}, this afk_es reads {GOLDEN_SCHEMA}; {way}")
         raise wrong(name, number, f"the first line of a golden has the schema {GOLDEN_SCHEMA}, and not {shown(schema)}; it is no golden")
     try:
         header = msgspec.convert(value, GoldenHeader)

@@ -31,6 +31,7 @@ def replacing(target: Path, *, force: bool) -> Iterator[Path]:
 
     Raises:
         UsageError: there is something at the target already, or it is a directory.
+        OSError: it cannot be written; it names the target.
     """
     if target.is_dir():
         raise UsageError(f"{target} is a directory; name a file in it")
@@ -38,7 +39,10 @@ def replacing(target: Path, *, force: bool) -> Iterator[Path]:
         raise UsageError(f"{target} is there already; name another file with -o, or replace it with --force")
     target.parent.mkdir(parents=True, exist_ok=True)
     # Private, as a log is: it holds what a log holds.
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise _of_target(error, target) from error
     os.close(handle)
     beside = Path(name)
     try:
@@ -53,9 +57,19 @@ def replacing(target: Path, *, force: bool) -> Iterator[Path]:
                 raise UsageError(f"{target} is there already; name another file with -o, or replace it with --force") from None
             except OSError:
                 beside.replace(target)
+    except OSError as error:
+        # A full disk names no file at all.
+        if error.errno is None or error.filename not in (None, name, beside):
+            raise
+        raise _of_target(error, target) from error
     finally:
         with suppress(FileNotFoundError):
             beside.unlink()
+
+
+def _of_target(error: OSError, target: Path) -> OSError:
+    """The error as one of the file that was asked for, and not of the one beside it, whose name nobody knows."""
+    return OSError(error.errno, error.strerror, str(target))
 
 
 async def write_text(target: Path, pieces: AsyncIterator[str], *, force: bool) -> None:
