@@ -13,6 +13,7 @@ from afk_es.debugger.changes import Change, change_lines, changes
 from afk_es.debugger.figures import count
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.divergence import Divergence, Place
+from afk_es.evals.golden_updates import of_report
 from afk_es.views import clipped, columns, compact_json, visible
 from afk_es.views.printable import ELLIPSIS
 from afk_es.views.timeline import Tone
@@ -202,8 +203,8 @@ def _way_out(report: CheckReport, width: int) -> list[Line]:
 
 def category(report: CheckReport) -> str:
     """The category of update that would accept the report; see `afk_es.evals.golden_store`."""
-    only_written = bool(report.divergences) and not report.more and all(found.kind == "engine_version" for found in report.divergences)
-    return "representation" if only_written else "behaviour"
+    update = of_report(report)
+    return update[0] if update is not None else "behaviour"
 
 
 def wrapped(text: str, width: int) -> list[str]:

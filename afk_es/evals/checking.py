@@ -17,7 +17,7 @@ from afk_es.core.replays import RecordedPeople
 from afk_es.debugger.recording import Recording
 from afk_es.errors import AfkError, UsageError
 from afk_es.evals.check_report import DIVERGENCES_KEPT, CheckedRun, CheckReport, LeftOver
-from afk_es.evals.contradictions import contradictions
+from afk_es.evals.contradictions import contradictions, edited_states
 from afk_es.evals.differences import Compared, Differences, merged
 from afk_es.evals.divergence import Divergence, MatchMode, Place
 from afk_es.evals.golden import Golden
@@ -87,7 +87,7 @@ async def check_golden(
         check.refused(str(error))
     except Exception as error:  # noqa: BLE001 - the user's function, agent or runner: what it raises is what the check came to
         check.refused(f"{type(error).__name__}: {error}")
-    return check.report(clock.monotonic() - began, served=True)
+    return await check.report(clock.monotonic() - began)
 
 
 async def compare_with_golden(
@@ -125,7 +125,7 @@ async def compare_with_golden(
         await recorded.close()
     except AfkError as error:
         check.refused(str(error))
-    return check.report(clock.monotonic() - began, served=False)
+    return await check.report(clock.monotonic() - began)
 
 
 def check_golden_sync(
@@ -210,14 +210,14 @@ class _Check:
             if not any(each.kind == "extra" and _tells_of(each.today, place) for each in compared.divergences):
                 _insert(compared.divergences, _unanswered(asked, place), lambda each: each.today, place)
 
-    def report(self, duration_s: float, *, served: bool) -> CheckReport:
+    async def report(self, duration_s: float) -> CheckReport:
         """All of it."""
         ignored = Ignored(self._mode)
         own: list[Divergence] = []
         notes: list[str] = []
         if self._golden.edited:
             notes.append("the file was edited by hand since it was recorded: its digest is not that of its lines")
-        for finding, divergence in contradictions(self._golden):
+        for finding, divergence in contradictions(self._golden, await edited_states(self._golden)):
             if counts(finding, self._mode):
                 own.append(divergence)
             else:

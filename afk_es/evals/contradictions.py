@@ -7,18 +7,22 @@ the events could not have happened, and nothing could be replayed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from afk_es.debugger.changes import changes
-from afk_es.debugger.exchange.golden_facts import GoldenOutcome
+from afk_es.debugger.exchange.golden_facts import GoldenError, GoldenOutcome
 from afk_es.evals.call_changes import Asked, CallLedger
 from afk_es.evals.divergence import Divergence, Place
 from afk_es.evals.finding import Finding
 from afk_es.evals.golden import Golden
+from afk_es.evals.golden_recording import outcome_of
+from afk_es.machine import RunState
 from afk_es.machine.events import TERMINAL
+
+_SUMMED = ("final_text", "final_structured", "error", "llm_calls", "tool_calls", "tokens", "cost_usd")
 
 Fact = dict[str, Any]
 """An event as its line says it, with the number of the line."""
@@ -38,12 +42,28 @@ class _Answer(msgspec.Struct, frozen=True):
     structured_response: Any = None
 
 
-def contradictions(golden: Golden) -> Iterator[tuple[Finding, Divergence]]:
-    """Each with the finding that it is, for whoever chooses by mode; expected is what the outcome says."""
+async def edited_states(golden: Golden) -> dict[str, RunState]:
+    """The states that the runs of an edited file end in; of one that was not, or that cannot be, none."""
+    try:
+        return await golden.states() if golden.edited else {}
+    except GoldenError:
+        # Whoever replays it is told of the line.
+        return {}
+
+
+def contradictions(golden: Golden, states: Mapping[str, RunState]) -> Iterator[tuple[Finding, Divergence]]:
+    """Each with the finding that it is, for whoever chooses by mode; expected is what the outcome says.
+
+    Args:
+        states: see `edited_states`.
+    """
     for run_id, outcome in golden.outcomes.items():
         events = [{**fact.value, "line": fact.line} for fact in golden.facts if fact.kind == "event" and fact.value["run"] == run_id]
-        for finding, event, call in _of_run(outcome, events):
-            message = f"{finding.message}: the golden contradicts itself, so one of the two was edited (expected is by its outcome)"
+        found = list(_of_run(outcome, events))
+        if not found and run_id in states:
+            found = [(finding, events[-1], None) for finding in _of_state(outcome, states[run_id])]
+        for finding, event, call in found:
+            message = f"{finding.message}: the golden contradicts itself, so one of the two was edited (expected is by its outcome); restore the file"
             place = None if event is None else _place(event, call)
             yield finding, Divergence(finding.kind, finding.field, finding.expected, finding.actual, place, None, message)
 
@@ -66,6 +86,15 @@ def _of_run(outcome: GoldenOutcome, events: list[Fact]) -> Iterator[tuple[Findin
         yield Finding("end", "result", "state", outcome.state, state, "the run ends in another state"), end, None
     if state == outcome.state == "completed" and answers:
         yield from _answer(outcome, events, *answers[-1])
+
+
+def _of_state(outcome: GoldenOutcome, state: RunState) -> Iterator[Finding]:
+    """What the lines do not show by themselves: errors, counts, tokens and costs are what all events together come to."""
+    actual = outcome_of(state, ())
+    for name in _SUMMED:
+        before, after = getattr(outcome, name), getattr(actual, name)
+        if before != after:
+            yield Finding("answer", "result", name, before, after, f"the run comes to another {name}")
 
 
 def _answer(outcome: GoldenOutcome, events: list[Fact], last: Fact, answer: _Answer) -> Iterator[tuple[Finding, Fact | None, Asked | None]]:

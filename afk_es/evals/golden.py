@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from pydantic import ValidationError
 
 from afk_es.core import RunnerConfig
 from afk_es.debugger.exchange.golden_facts import (
@@ -256,7 +257,11 @@ class Golden(msgspec.Struct, frozen=True, dict=True):
 
 
 def config_of(spec: RunSpec) -> RunnerConfig:
-    """The settings of a Runner that has recorded a run of this agent, as far as the record says."""
+    """The settings of a Runner that has recorded a run of this agent, as far as the record says.
+
+    Raises:
+        UsageError: no Runner can have had them, as in a file that was edited.
+    """
     asked, shown = spec.interaction, spec.rendering
     settings: dict[str, Any] = {
         "interaction_mode": asked.mode,
@@ -278,7 +283,12 @@ def config_of(spec: RunSpec) -> RunnerConfig:
             "background_tool_interrupt_on_resolve": background.interrupt_on_resolve,
             "background_tool_at_end": background.at_end,
         }
-    return RunnerConfig(**settings)
+    try:
+        return RunnerConfig(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"the recorded {where} cannot be ({first['msg']}); restore the file, or give the check today's config") from error
 
 
 def _version() -> str:

@@ -30,6 +30,7 @@ from tests.evals.desk import (
     asks,
     edited,
     events_in,
+    facts_in,
     look,
     notify,
     ran,
@@ -301,6 +302,42 @@ async def test_a_file_that_cannot_have_happened_measures_nothing_where_nothing_c
     report = await check_golden(edited(golden, tmp_path, cut), agent(), policy_engine=rules())
     assert report.outcome == "not_measurable"
     assert "lost-order.golden.jsonl:" in report.reason
+
+
+OUTCOMES: dict[str, tuple[str, Any]] = {
+    "an error": ("error", "the desk is closed"),
+    "calls of the model": ("llm_calls", 7),
+    "calls of tools": ("tool_calls", 7),
+    "a price": ("cost_usd", 9.5),
+    "tokens": ("tokens", [1, 2, 3]),
+}
+
+
+@pytest.mark.parametrize("change", OUTCOMES.values(), ids=OUTCOMES.keys())
+async def test_an_outcome_that_no_line_shows_is_held_against_all_of_them(golden: Golden, tmp_path: Path, change: tuple[str, Any]) -> None:
+    """Somebody edits what the run is said to have come to, in the file."""
+    name, value = change
+    wrong = edited(golden, tmp_path, lambda lines: facts_in(lines, "outcome")[0].update({name: value}))
+    report = await check_golden(wrong, agent(), policy_engine=rules())
+    assert found(report) == [("result", name)]
+    assert report.first is not None
+    assert report.first.message.endswith("; restore the file")
+    assert (await check_golden(wrong, agent(), mode="contract", policy_engine=rules())).ok
+
+
+async def test_a_price_that_an_event_tells_otherwise_contradicts_the_outcome(golden: Golden, tmp_path: Path) -> None:
+    dearer = edited(golden, tmp_path, lambda lines: events_in(lines, "llm_completed")[0]["data"].update(cost_usd=5.0))
+    assert found(await check_golden(dearer, agent(), policy_engine=rules())) == [("result", "cost_usd")]
+
+
+async def test_settings_that_no_runner_takes_are_told_in_a_sentence(golden: Golden, tmp_path: Path) -> None:
+    def negative(lines: list[dict[str, Any]]) -> None:
+        facts_in(lines, "agent")[0]["value"]["rendering"] = {"max_chars": -1}
+
+    report = await check_golden(edited(golden, tmp_path, negative), agent(), policy_engine=rules())
+    assert report.outcome == "not_measurable"
+    assert report.reason.startswith("the recorded tool_output_max_chars cannot be (")
+    assert report.reason.endswith("; restore the file, or give the check today's config")
 
 
 async def test_a_run_that_is_not_there_is_the_callers_mistake(golden: Golden) -> None:

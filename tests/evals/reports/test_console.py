@@ -83,7 +83,8 @@ def test_nothing_of_a_log_drives_the_terminal() -> None:
     assert not any(character in text for character in "\x1b\x07\x00\r\n\u202e\u2066")
 
 
-def test_colours_are_for_terminals() -> None:
+def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
     terminal, pipe = Terminal(), io.StringIO()
     print_report(EVERYTHING, file=terminal, width=100)
     print_report(EVERYTHING, file=pipe, width=100)

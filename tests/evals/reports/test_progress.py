@@ -77,6 +77,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(monkeypatch: pytest.M
 
 def test_colours_that_are_forced_do_not_move_the_cursor_of_what_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on CI, whose logs know colours and nothing else."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")
     stream = io.StringIO()
     with SuiteProgress(file=stream, width=80) as progress:
