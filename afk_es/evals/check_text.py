@@ -5,6 +5,7 @@ Nothing that a model or a tool wrote reaches the terminal as it is: control char
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from difflib import unified_diff
 from typing import Any
@@ -195,9 +196,10 @@ def _way_out(report: CheckReport, width: int) -> list[Line]:
     if report.outcome == "not_measurable":
         text = "A check that measures nothing proves nothing: make it measurable, or record the golden anew."
     else:
-        text = f"If this is meant: `pytest --golden-update={category(report)}`, or `afk-es golden update {report.name}`."
+        accepted, which = category(report), shlex.quote(report.path or report.name)
+        text = f"If this is meant: `pytest --golden-update={accepted}`, or `afk-es golden update {which} --accept {accepted}`."
         if report.path:
-            text += f" The golden, step by step: `afk-es debug {report.path}`."
+            text += f" The golden, step by step: `afk-es debug {shlex.quote(report.path)}`."
     return [("", "plain"), *[(line, "quiet") for line in wrapped(text, width)]]
 
 

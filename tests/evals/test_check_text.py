@@ -53,7 +53,7 @@ async def test_instructions_that_differ_are_a_diff_of_their_lines() -> None:
         "  + Be very brief, and never promise a date.",
         "",
         "If this is meant: `pytest --golden-update=behaviour`, or `afk-es golden update",
-        "lost-order`.",
+        "lost-order --accept behaviour`.",
     ]
 
 
@@ -82,8 +82,8 @@ async def test_values_that_are_data_differ_by_their_paths() -> None:
         "  + new      true",
         "",
         "If this is meant: `pytest --golden-update=behaviour`, or `afk-es golden update",
-        "lost-order`. The golden, step by step: `afk-es debug",
-        "tests/goldens/lost-order.golden.jsonl`.",
+        "tests/goldens/lost-order.golden.jsonl --accept behaviour`. The golden, step by",
+        "step: `afk-es debug tests/goldens/lost-order.golden.jsonl`.",
     ]
 
 
