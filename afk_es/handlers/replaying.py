@@ -19,6 +19,7 @@ from afk_es.handlers.leftovers import Leftover, leftovers
 from afk_es.handlers.substitutes import MARKS, addressed, allowed
 from afk_es.handlers.tape import Asked, Part, Question, Tape
 from afk_es.handlers.virtual_time import UNRECORDED, RunTime, VirtualTime
+from afk_es.handlers.withholding import Withholding
 from afk_es.machine import AgentRunEvent, Draft, Effect, RunState, decide
 from afk_es.machine.effects import (
     AskPerson,
@@ -55,7 +56,10 @@ class Playback:
         unanswered: what there was none for, in order.
         stopped: whether the run was laid down for that.
         children: per id of a subagent's run of today, the recorded call that it stands for.
+        withholding: what the recording kept back, of what live code answers as well; None for nothing.
     """
+
+    withholding: Withholding | None = None
 
     def __init__(
         self, tape: Tape, time: VirtualTime, recorded: RunSpec, *, from_log: bool = False, has_child: Callable[[str], bool]
@@ -231,18 +235,28 @@ class Playback:
     async def _heard(self, draft: Draft, effect: RunSubagent | CancelSubagent) -> Draft:
         """The end of a subagent's run, when its parent heard of it: siblings may have ended before it at the same moment."""
         recorded = self.children.get(effect.run_id)
+        draft = self._kept_back(draft, recorded.answer if recorded is not None else None)
         if draft.type == "subagent_completed" and recorded is not None and recorded.answer is not None:
             await self._until(recorded.answer.seq, effect.id)
         return draft
 
     async def _policy(self, effect: EvaluatePolicy, state: RunState) -> Draft:
-        if not self._from_log:
+        if not self._from_log and self.withholding is None:
             return await self._live[EvaluatePolicy](effect, state)
         key = (effect.call.id, effect.call.tool_name) if effect.call is not None else ("", "")
         place = self._policies_asked.get(key, 0)
         self._policies_asked[key] = place + 1
-        recorded = self.tape.policies.get(key, ())
-        return self._copy(recorded[place], effect, state) if place < len(recorded) else allowed(effect, state)
+        shelf = self.tape.policies.get(key, ())
+        recorded = shelf[place] if place < len(shelf) else None
+        if self._from_log:
+            return self._copy(recorded, effect, state) if recorded is not None else allowed(effect, state)
+        draft = await self._live[EvaluatePolicy](effect, state)
+        if recorded is not None and effect.call is not None:
+            call = effect.call
+            same = self._recorded.tool(call.tool_name) == state.spec.tool(call.tool_name)
+            if same and self._judges_marks(draft, recorded, "tool_failed", call.arguments):
+                return self._copy(recorded, effect, state)
+        return self._kept_back(draft, recorded)
 
     async def _instructions(self, effect: ResolveInstructions, state: RunState) -> Draft:
         return await self._function("instructions", self.tape.instructions, effect, state, "the instructions are a function")
@@ -265,14 +279,29 @@ class Playback:
             await self._until(answer.seq, effect.id)
             draft = draft or self._copy(answer, effect, state)
         assert draft is not None
-        return draft
+        return self._kept_back(draft, answer)
 
     async def _output(self, effect: ValidateOutput, state: RunState) -> Draft:
         place = self._asked["output"]
         self._asked["output"] = place + 1
-        if self._from_log and place < len(self.tape.outputs):
-            return self._copy(self.tape.outputs[place], effect, state)
-        return await self._live[ValidateOutput](effect, state)
+        recorded = self.tape.outputs[place] if place < len(self.tape.outputs) else None
+        if self._from_log and recorded is not None:
+            return self._copy(recorded, effect, state)
+        draft = await self._live[ValidateOutput](effect, state)
+        if recorded is not None and self._recorded.output_schema == state.spec.output_schema:
+            answer = effect.structured if effect.structured is not None else effect.text
+            if self._judges_marks(draft, recorded, "output_rejected", answer):
+                return self._copy(recorded, effect, state)
+        return self._kept_back(draft, recorded)
+
+    def _kept_back(self, draft: Draft, recorded: AgentRunEvent | None) -> Draft:
+        return draft if self.withholding is None else self.withholding.draft(draft, recorded)
+
+    def _judges_marks(self, draft: Draft, recorded: AgentRunEvent, refusal: str, given: Any) -> bool:
+        """Whether today's validation and the recorded one differ, and today's was of marks in the place of what was really given."""
+        if self.withholding is None or refusal not in (draft.type, recorded.type):
+            return False
+        return self.withholding.holds_mark(given)
 
     async def _person(self, effect: AskPerson, state: RunState) -> Draft:
         """Nobody is asked: what people answered is posted when they did, however it came."""

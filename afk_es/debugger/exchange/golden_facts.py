@@ -85,6 +85,8 @@ class GoldenHeader(msgspec.Struct, frozen=True):
         agent: `MODULE:AGENT` of the code, where it was told.
         models: the models that were asked, by name.
         redacted: what was kept back before anything was written, in a sentence; None for an exact copy.
+        secret_names: names whose values were kept back beside those that every redaction knows.
+        secret_values: whether values were kept back that only whoever recorded it knew. They are never told, nor a hash of them.
         update: how to record it anew.
         digest: over all other lines; "" while it is not known.
     """
@@ -97,6 +99,8 @@ class GoldenHeader(msgspec.Struct, frozen=True):
     agent: str | None = None
     models: tuple[str, ...] = ()
     redacted: str | None = None
+    secret_names: tuple[str, ...] = ()
+    secret_values: bool = False
     update: str = ""
     digest: str = ""
 
@@ -140,6 +144,10 @@ def golden_text(header: GoldenHeader, facts: Iterable[Fact]) -> str:
     facts = list(facts)
     lines = [_line({"fact": fact.kind, **_ordered(fact)}) for fact in facts]
     first = msgspec.to_builtins(msgspec.structs.replace(header, digest=facts_digest(facts)))
+    for key in ("secret_names", "secret_values"):
+        # Headers from before there were these stay as they are.
+        if not first[key]:
+            del first[key]
     return "".join([_line(first), *lines])
 
 
