@@ -36,6 +36,7 @@ class Withholding:
     def __init__(self, redaction: Redaction) -> None:
         self.redaction = redaction
         self._known: set[str] = set()
+        self._names: set[str] = set()
         self._bound: dict[int, tuple[Binding, Binding]] = {}
 
     def binding(self, binding: Binding, recorded: Mapping[str, Any]) -> Binding:
@@ -50,6 +51,7 @@ class Withholding:
         known = self._bound.get(id(binding))
         if known is not None:
             return known[1]
+        self.spare(names_in(binding.data))
         data = self.data("run_started", {"agent": binding.data}, {"agent": recorded})["agent"]
         kept = binding
         if data != binding.data:
@@ -84,9 +86,13 @@ class Withholding:
             kept = redacted_data(event_type, kept, self.redaction)
         return kept
 
+    def spare(self, names: Iterable[str]) -> None:
+        """Take no secret for one that reads like these."""
+        self._names.update(names)
+
     def learn(self, values: Iterable[str]) -> bool:
-        """Keep these back as well; whether any of them is new."""
-        found = sorted(set(values) - self._known)
+        """Keep these back as well, but for what reads like the name of an agent, a model or a tool; whether any of them is new."""
+        found = sorted(_no_names(set(values) - self._known, self._names))
         if found:
             self._known.update(found)
             self.redaction = self.redaction.with_values(found)
@@ -111,11 +117,16 @@ def secrets_of(events: Iterable[AgentRunEvent], redaction: Redaction) -> list[st
     for event in events:
         found.update(named_secrets(event.data, redaction))
         if event.type == "run_started" and isinstance(agent := event.data.get("agent"), dict):
-            names.update(_names(agent))
-    return sorted(value for value in found if not any(value in name for name in names))
+            names.update(names_in(agent))
+    return sorted(_no_names(found, names))
 
 
-def _names(agent: Mapping[str, Any]) -> Iterator[str]:
+def _no_names(values: set[str], names: set[str]) -> set[str]:
+    return {value for value in values if not any(value in name for name in names)}
+
+
+def names_in(agent: Mapping[str, Any]) -> Iterator[str]:
+    """The names of an agent, its models and its tools, of a spec as data."""
     yield agent["agent_name"]
     yield from (model["model"] for model in agent.get("models", ()))
     yield from (tool["name"] for tool in agent.get("tools", ()))
@@ -130,13 +141,21 @@ def named_secrets(value: Any, redaction: Redaction, level: int = 0) -> Iterator[
             yield from named_secrets(item, redaction, level + 1)
     elif isinstance(value, dict):
         for key, item in value.items():
-            # What stands under a name in a JSON Schema describes it.
-            if key == "properties":
-                continue
-            if not isinstance(item, str):
+            if key == "properties" and isinstance(item, dict):
+                yield from _named_defaults(item, redaction, level + 1)
+            elif not isinstance(item, str):
                 yield from named_secrets(item, redaction, level + 1)
             elif _is_odd(item) and MARK not in item and redaction.is_secret_name(key):
                 yield item
+
+
+def _named_defaults(properties: Mapping[str, Any], redaction: Redaction, level: int) -> Iterator[str]:
+    """Of the properties of a JSON Schema: what stands under a name there describes it, but for a value that it has by itself."""
+    for name, described in properties.items():
+        if isinstance(described, dict):
+            for key in ("default", "const"):
+                yield from named_secrets({name: described.get(key)}, redaction, level)
+            yield from named_secrets(described, redaction, level)
 
 
 def _is_odd(text: str) -> bool:
