@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from tests.support.million import Recorded
     from tests.support.stories import Stories
 
+pytest_plugins = ("pytester",)
+"""For the tests of our pytest plugin. Only a conftest at the top may ask for a plugin."""
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts its background jobs like this (`bash .ci/test &`), children inherit it, and a Ctrl-C of a test would never arrive.
     signal.signal(signal.SIGINT, signal.default_int_handler)

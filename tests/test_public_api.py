@@ -53,21 +53,17 @@ EXPORTS = {
     "afk_es.redaction": "MARK MOST_VALUES Redaction SECRET_NAMES SHORTEST_VALUE redacted",
     "afk_es.debugger.plain": "COMMANDS Command Console Reply completions execute help_lines",
     "afk_es.debugger.exchange": "FORMS ImportReport Imported export_run export_text import_files",
-    "afk_es.evals.reports": """
-        Account AccountOutcome REPORT_FORMS ReportForm Reported SCHEMA SuiteProgress account_of form_of kept_back print_report
-        report_data report_text write_report
-    """,
     "afk_es.evals": """
-        always arescore arun_suite Assertion assertion_from assertions_from at_most call CallPattern calls_of
-        check_golden check_golden_sync CheckedRun CheckReport checks Claim compare_with_golden Contains
-        Divergence DivergenceClass Equals EqualsExpected EvalBudget EvalCase EvalCaseResult EvalProgress
-        EvalSuiteConfig EvalSuiteResult eventually Evidence Golden GoldenError GoldenHeader GoldenOutcome
-        GoldenStore json_like JsonLike JsonPathEquals Judgement LeftOver LLMJudge load_cases match_trajectory
-        Matches MatchMode MaxSteps Mismatch Missing never no_errors NotContains NoTool pass_all_k pass_at_k
-        Place precedes print_report Provenance recorded_evidence recorded_result RecordedCall
-        register_assertion report_lines rescore responds run_suite RunChecks RunSelection Scorer Similarity
-        similarity StateIs SuiteProgress ToolCalled Trajectory TrajectoryMatch Update UpdateCategory
-        UpdatePolicy UpdateRefusedError Verdict wilson_interval Within within write_report
+        AgentReference Assertion CallPattern ChangedDecision CheckReport CheckedRun Claim Contains Decision Divergence
+        DivergenceClass Equals EqualsExpected EvalBudget EvalCase EvalCaseResult EvalProgress EvalSuite EvalSuiteConfig
+        EvalSuiteResult Evidence Golden GoldenError GoldenFixture GoldenHeader GoldenOutcome GoldenStore JsonLike
+        JsonPathEquals Judgement LLMJudge LeftOver MatchMode Matches MaxSteps Mismatch Missing NoTool NotContains Place
+        PolicyWhatIf Provenance RecordedCall RunChecks RunSelection RunWhatIf Scorer Similarity StateIs SuiteProgress
+        ToolCalled ToolWhatIf Trajectory TrajectoryMatch Update UpdateCategory UpdatePolicy UpdateRefusedError Verdict
+        Within always arescore arun_suite assertion_from assertions_from at_most call calls_of check_golden
+        check_golden_sync checks compare_with_golden eventually json_like load_cases match_trajectory never no_errors
+        pass_all_k pass_at_k policy_what_if precedes print_report recorded_evidence recorded_result register_assertion
+        report_lines rescore responds run_suite similarity wilson_interval within write_golden write_pinned write_report
     """,
     "afk_es.telemetry": "ConsoleSink Delivery Exported JsonSink Redaction SINKS TelemetrySink export_run sink_of",
     "afk_es.llms": """

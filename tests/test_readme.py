@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from tests.evals.plugin.conftest import entry_point_in
 from tests.support.openai_server import OpenAIServer
 from tests.support.stories import Stories
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+EXAMPLES = [block for block in BLOCKS if not block.startswith("# test_")]
 
 
 def run(code: str, directory: Path, **environment: str) -> str:
@@ -90,3 +92,44 @@ def test_a_command_that_looks_at_runs_works_on_the_demo_s(command: str, stories:
     done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode in (0, 1), done.stderr  # 1 is a negative answer: two runs differ, nothing is found.
     assert done.stdout.strip() or done.returncode
+
+
+GOLDENS = "From a bug to a golden"
+SHELL = """
+afk-es() {{ "{python}" -m afk_es.cli "$@"; }}
+pytest() {{ "{python}" -m pytest -p no:cacheprovider -p no:benchmark "$@"; }}
+python() {{ "{python}" "$@"; }}
+set -o pipefail
+"""
+SETTINGS = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
+
+
+@pytest.mark.timeout(240)
+def test_the_way_from_a_bug_to_a_golden_can_be_gone_as_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one shell; every command passes, but those of which it is said that they fail."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", SECTIONS[GOLDENS], re.DOTALL | re.MULTILINE)
+    tests = [text for kind, text in blocks if kind == "python"]
+    (tmp_path / "pytest.ini").write_text(SETTINGS)
+    for text in tests:
+        (tmp_path / text.split()[1]).write_text(text, encoding="utf-8")
+    lines = [line.removeprefix("$ ") for kind, text in blocks if kind == "console" for line in text.splitlines()]
+    assert sum(line.startswith("pytest ") for line in lines) == 7
+    script = SHELL.format(python=sys.executable)
+    script += "".join(f'{line}\necho "@@ $?"\n' for line in lines)
+    for name in ("CI", "PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
+    # A dozen processes; all but the first find bytecode.
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    (tmp_path / "site").mkdir()
+    path = os.pathsep.join([str(entry_point_in(tmp_path / "site")), str(ROOT)])
+    env = {**os.environ, "PYTHONPATH": path, "PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode"), "COLUMNS": "100"}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=220, stdin=subprocess.DEVNULL
+    )
+    codes = [int(line.removeprefix("@@ ")) for line in done.stdout.splitlines() if line.startswith("@@ ")]
+    assert codes == [int("# fails" in line) for line in lines], done.stdout + done.stderr
+    (shown,) = (text for kind, text in blocks if not kind)
+    assert [line.strip() for line in shown.splitlines() if line.strip() not in done.stdout] == []
+    assert sorted(path.name for path in tmp_path.glob("goldens/test_shop/*")) == [
+        "double_charge.golden.jsonl", "test_a_double_charge_is_refunded.golden.jsonl"
+    ]  # fmt: skip

@@ -7,7 +7,7 @@ stdout is data, stderr is notes. Exit codes: 0 ok, 1 a negative answer, 2 wrong 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -18,6 +18,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("afk_es.cli.demo", "See an agent killed in the middle of a refund, and go on without paying twice."),
     "debug": ("afk_es.cli.debug", "Step through a run, both ways; find out why it failed."),
     "run": ("afk_es.cli.run", "Run an agent."),
+    "eval": ("afk_es.cli.evaluating", "Run a suite of cases, and report what came of it."),
+    "golden": ("afk_es.cli.golden", "Record, check and update goldens: recorded runs that today's agent has to keep to."),
     "resume": ("afk_es.cli.resume", "Go on with a run that was interrupted or whose process died."),
     "compact": ("afk_es.cli.compact", "Sum up or drop older turns of a thread; the log keeps them."),
     "runs": ("afk_es.cli.runs", "List runs, the newest first."),
@@ -29,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "context": ("afk_es.cli.context", "What the model was sent at a call, proved, and what was new."),
     "diff": ("afk_es.cli.diff", "What differs between two places of a run, or between two runs."),
     "check": ("afk_es.cli.check", "Check a run against rules, for CI."),
+    "policy": ("afk_es.cli.policy", "What another policy would have decided in the runs that are recorded."),
     "find": ("afk_es.cli.find", "Find events by a text or an expression."),
     "trace": ("afk_es.cli.trace", "Print expressions wherever something holds."),
     "stats": ("afk_es.cli.stats", "Count a run: events, tools, models, gaps, steps."),
@@ -46,7 +49,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "fail": ("afk_es.cli.background", "Say that a background tool of a run failed."),
     "telemetry": ("afk_es.cli.telemetry", "Tell a telemetry sink of a run that has happened."),
     "import": ("afk_es.cli.importing", "Read transcripts of other systems, an exported run or a golden into a log."),
-    "export": ("afk_es.cli.exporting", "Write a run as a page, a report, a picture, a test, a log or a trajectory."),
+    "export": ("afk_es.cli.exporting", "Write a run as a page, a report, a picture, a test, a golden, a log or a trajectory."),
     "fork": ("afk_es.cli.fork", "Try a change: a run that shares another's beginning."),
     "doctor": ("afk_es.cli.doctor", "Check interpreter, libraries, log, terminal and clock."),
     "spec": ("afk_es.cli.spec", "Print this command line as JSON."),
@@ -56,32 +59,38 @@ VERBS: dict[str, tuple[str, str]] = {
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
+    """A group whose commands are imported when they are called.
+
+    Attributes:
+        table: its verbs, as in `VERBS`.
+    """
+
+    table: ClassVar[dict[str, tuple[str, str]]] = VERBS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs, in the order a newcomer wants them."""
-        return list(VERBS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, or None."""
-        if cmd_name not in VERBS:
+        if cmd_name not in self.table:
             return None
-        command: click.Command = getattr(import_module(VERBS[cmd_name][0]), cmd_name)
+        command: click.Command = getattr(import_module(self.table[cmd_name][0]), cmd_name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that is meant, or wrong usage that says which may have been."""
-        if args[0] not in VERBS:
+        if args[0] not in self.table:
             import difflib
 
-            if close := difflib.get_close_matches(args[0], VERBS, n=1):
+            if close := difflib.get_close_matches(args[0], self.table, n=1):
                 ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verbs and their lines, from the table."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_module, line) in VERBS.items()])
+            formatter.write_dl([(name, line) for name, (_module, line) in self.table.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the verb; what goes wrong becomes one line on stderr and an exit code."""

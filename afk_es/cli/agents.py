@@ -8,6 +8,7 @@ import importlib.util
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,10 @@ from typing import Any
 from afk_es.agents import Agent
 from afk_es.errors import ConfigurationError, text_of
 
-_FORM = "name an agent as MODULE:AGENT, such as shop.support:agent or ./support.py:agent"
+_NAMED = 12
+"""Names of a module that are told where the one that was meant is not among them."""
+
+AGENT_FORM = "name an agent as MODULE:AGENT, such as shop.support:agent or ./support.py:agent"
 
 
 def load_agent(target: str) -> Agent:
@@ -24,47 +28,67 @@ def load_agent(target: str) -> Agent:
     Raises:
         ConfigurationError: there is none; the message says what is missing, or what the module raised and where.
     """
-    module_name, colon, attribute = target.rpartition(":")
-    if not colon or not module_name or not attribute:
-        raise ConfigurationError(f"{target!r} does not name an agent; {_FORM}")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    module = _file(Path(module_name).expanduser()) if module_name.endswith(".py") else _module(module_name)
-    value: Any = module
-    for part in attribute.split("."):
-        if not hasattr(value, part):
-            raise ConfigurationError(f"{module_name} has no {attribute!r}; {_instead(module, attribute)}")
-        value = getattr(value, part)
-    return _agent(value, target)
-
-
-def _agent(value: Any, target: str) -> Agent:
+    value = load_value(target, "an agent", AGENT_FORM)
     if not isinstance(value, Agent) and callable(value):
-        try:
-            value = value()
-        except Exception as error:
-            raise ConfigurationError(f"{target} raised {_what_and_where(error)}") from error
+        value = called(value, target)
     if not isinstance(value, Agent):
         raise ConfigurationError(f"{target} is a {type(value).__name__}, not an Agent or a function that gives one")
     return value
 
 
-def _module(name: str) -> ModuleType:
+def load_value(target: str, kind: str, form: str) -> Any:
+    """Whatever `MODULE:NAME` names. MODULE is a module or a .py file; NAME a name in it, or a path of attributes.
+
+    Args:
+        target: as the user wrote it.
+        kind: what was wanted, for messages.
+        form: how to write it, for messages.
+
+    Raises:
+        ConfigurationError: there is nothing of that name; the message says what is missing, or what the module raised and where.
+    """
+    module_name, colon, attribute = target.rpartition(":")
+    if not colon or not module_name or not attribute:
+        raise ConfigurationError(f"{target!r} does not name {kind}; {form}")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    module = _file(Path(module_name).expanduser(), form) if module_name.endswith(".py") else _module(module_name, form)
+    value: Any = module
+    for part in attribute.split("."):
+        if not hasattr(value, part):
+            raise ConfigurationError(f"{module_name} has no {attribute!r}; {_instead(module, attribute, kind)}")
+        value = getattr(value, part)
+    return value
+
+
+def called(function: Callable[[], Any], target: str) -> Any:
+    """What the user's function gives.
+
+    Raises:
+        ConfigurationError: it raised; the message says what and where.
+    """
+    try:
+        return function()
+    except Exception as error:
+        raise ConfigurationError(f"{target} raised {what_and_where(error)}") from error
+
+
+def _module(name: str, form: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise ConfigurationError(
-                f"there is no module {error.name!r} here ({os.getcwd()}) or among the installed ones; {_FORM}"
+                f"there is no module {error.name!r} here ({os.getcwd()}) or among the installed ones; {form}"
             ) from error
-        raise ConfigurationError(f"importing {name} failed: {_what_and_where(error)}") from error
+        raise ConfigurationError(f"importing {name} failed: {what_and_where(error)}") from error
     except Exception as error:
-        raise ConfigurationError(f"importing {name} failed: {_what_and_where(error)}") from error
+        raise ConfigurationError(f"importing {name} failed: {what_and_where(error)}") from error
 
 
-def _file(path: Path) -> ModuleType:
+def _file(path: Path, form: str) -> ModuleType:
     if not path.is_file():
-        raise ConfigurationError(f"there is no file {path}; {_FORM}")
+        raise ConfigurationError(f"there is no file {path}; {form}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ConfigurationError(f"{path} is not a Python file")
@@ -78,20 +102,27 @@ def _file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[path.stem]
-        raise ConfigurationError(f"importing {path} failed: {_what_and_where(error)}") from error
+        raise ConfigurationError(f"importing {path} failed: {what_and_where(error)}") from error
     return module
 
 
-def _instead(module: ModuleType, attribute: str) -> str:
-    own = {name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__}
-    agents = [name for name, value in vars(module).items() if isinstance(value, Agent)]
-    close = difflib.get_close_matches(attribute, own.union(agents), n=1)
-    if close:
+def _instead(module: ModuleType, attribute: str, kind: str) -> str:
+    own = _own_names(module)
+    if close := difflib.get_close_matches(attribute, own, n=1):
         return f"did you mean {close[0]!r}?"
+    if kind != "an agent":
+        return f"it has: {', '.join(own[:_NAMED]) or 'nothing'}"
+    agents = [name for name, value in vars(module).items() if isinstance(value, Agent)]
     return f"its agents are: {', '.join(agents)}" if agents else "there is no agent in it, but a function that gives one may be named"
 
 
-def _what_and_where(error: BaseException) -> str:
+def _own_names(module: ModuleType) -> list[str]:
+    """What a module defines, without what it imports from others."""
+    named = {name: value for name, value in vars(module).items() if not name.startswith("_") and not isinstance(value, ModuleType)}
+    return sorted(name for name, value in named.items() if not hasattr(value, "__qualname__") or value.__module__ == module.__name__)
+
+
+def what_and_where(error: BaseException) -> str:
     """The exception, and the innermost line of the user's own code: the import machinery's frames say nothing to anybody."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
     last = frames[-1] if frames else None

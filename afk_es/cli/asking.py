@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from afk_es.agents import PolicyEngine
 from afk_es.core import Runner, RunnerConfig
 from afk_es.machine.spec import Interaction
 
@@ -28,12 +29,15 @@ def asking_options(command: F) -> F:
     return interactive(external(command))
 
 
-def runner_for(location: str, asking: Mode | None, recorded: Interaction | None = None) -> Runner:
+def runner_for(
+    location: str, asking: Mode | None, recorded: Interaction | None = None, policy_engine: PolicyEngine | None = None
+) -> Runner:
     """A Runner that asks as is wished, or as the run's record has it.
 
     Args:
         recorded: how the run that is resumed asked so far. Where that was at a terminal, nobody is asked at this one unbidden: the run is
             laid down with what is open.
+        policy_engine: of the Runner; default None.
 
     Raises:
         ConfigurationError: interactive, and stdin is not a terminal.
@@ -49,4 +53,4 @@ def runner_for(location: str, asking: Mode | None, recorded: Interaction | None 
         from afk_es.interaction import TerminalInteraction
 
         provider = TerminalInteraction()
-    return Runner(log=location, interaction_provider=provider, config=RunnerConfig(**settings))
+    return Runner(log=location, interaction_provider=provider, policy_engine=policy_engine, config=RunnerConfig(**settings))

@@ -35,8 +35,11 @@ MEANINGS: dict[str, dict[int, str]] = {
     "check": {NEGATIVE: "a condition is violated"},
     "diff": {OK: "the same", NEGATIVE: "they differ"},
     "doctor": {NEGATIVE: "something is wrong"},
+    "eval": {NEGATIVE: "the suite does not pass", NOT_FOUND: "nothing was measured, or no such run"},
     "find": {NEGATIVE: "nothing found"},
     "fork": {NEGATIVE: "the fork was or would be laid down, failed or was cancelled"},
+    "golden": {NEGATIVE: "a golden has diverged", NOT_FOUND: "nothing could be measured, or no such golden or run"},
+    "policy": {OK: "nothing would be decided otherwise", NEGATIVE: "something would be", NOT_FOUND: "no such run, or no decision in them"},
     "run": {NEGATIVE: "the run failed or was cancelled"},
     "resume": {NEGATIVE: "the run failed or was cancelled"},
     "verify": {INTEGRITY: "a run is not sound"},
@@ -60,12 +63,22 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
     "demo": ("afk_es.demo/1", "afk_es.demo_runs/1", "afk_es.demo_run/1"),
     "diff": ("afk_es.state_diff/1", "afk_es.comparison/1", "afk_es.first_divergence/1"),
     "doctor": ("afk_es.doctor/1", "afk_es.finding/1"),
-    "export": ("afk_es.export/1",),
+    "eval": ("afk_es.evals/1",),
+    "golden": (
+        "afk_es.evals/1",
+        "afk_es.golden/1",
+        "afk_es.golden_recorded/1",
+        "afk_es.golden_updates/1",
+        "afk_es.golden_review/1",
+        "afk_es.goldens/1",
+    ),
+    "export": ("afk_es.export/1", "afk_es.golden/1"),
     "import": ("afk_es.import/1", "afk_es.imported_run/1"),
     "fail": ("afk_es.ticket_ended/1",),
     "resolve": ("afk_es.ticket_ended/1",),
     "find": ("afk_es.find/1", "afk_es.event/1"),
     "fork": ("afk_es.fork_plan/1", "afk_es.result/1", "afk_es.stream_event/1"),
+    "policy": ("afk_es.policy_what_if/1", "afk_es.run_what_if/1"),
     "log": ("afk_es.log/1", "afk_es.event/1"),
     "resume": ("afk_es.result/1", "afk_es.stream_event/1"),
     "run": ("afk_es.result/1", "afk_es.stream_event/1"),
@@ -119,7 +132,7 @@ def program_spec() -> dict[str, Any]:
 
 
 def verb_spec(name: str) -> dict[str, Any]:
-    """One verb: what it takes, how it exits, what its JSON is called."""
+    """One verb: what it takes, how it exits, what its JSON is called; of a group, what each of its commands takes."""
     context = click.Context(main, info_name="afk-es")
     command = main.get_command(context, name)
     assert command is not None
@@ -127,16 +140,30 @@ def verb_spec(name: str) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "name": name,
         "summary": VERBS[name][1],
-        "help": (command.help or "").strip(),
-        "usage": " ".join(["afk-es", name, *command.collect_usage_pieces(own)]),
-        "arguments": [_argument(each, own) for each in command.params if isinstance(each, click.Argument)],
-        "options": [_option(each, own) for each in command.params if isinstance(each, click.Option)],
+        **_taken(command, own, f"afk-es {name}"),
         "exit_codes": {str(code): meaning for code, meaning in {**EXIT_CODES, **MEANINGS.get(name, {})}.items()},
         "schemas": list(SCHEMAS.get(name, ())),
     }
     if isinstance(command, click.Group):
-        spec["commands"] = command.list_commands(own)
+        spec["commands"] = [_subverb(command, own, name, each) for each in command.list_commands(own)]
     return spec
+
+
+def _subverb(group: click.Group, context: click.Context, verb: str, name: str) -> dict[str, Any]:
+    command = group.get_command(context, name)
+    assert command is not None
+    own = click.Context(command, parent=context, info_name=name)
+    return {"name": name, "summary": command.short_help or "", **_taken(command, own, f"afk-es {verb} {name}")}
+
+
+def _taken(command: click.Command, context: click.Context, called: str) -> dict[str, Any]:
+    """What a command takes."""
+    return {
+        "help": (command.help or "").strip(),
+        "usage": " ".join([called, *command.collect_usage_pieces(context)]),
+        "arguments": [_argument(each, context) for each in command.params if isinstance(each, click.Argument)],
+        "options": [_option(each, context) for each in command.params if isinstance(each, click.Option)],
+    }
 
 
 def _argument(argument: click.Argument, context: click.Context) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
@@ -127,7 +128,7 @@ class Replays:
         spec = spec_of(first)
         binding = await self.bind(agent)
         if isinstance(agent, RecordedAgent):
-            binding = await self._recorded_team(binding, agent.spec, tapes[run_id], tapes)
+            binding = await self._recorded_team(binding, agent.spec, [tapes[run_id]], tapes)
         history = await self.memory.read(self.log, first.data.get("history", []))
         state = initial_state(*own, history)
         if spec.agent_path:
@@ -154,20 +155,21 @@ class Replays:
                 since = child[0].at - events[asked.seq - 1].at
                 await self._read(child, tape.moment(asked.seq) + max(round(since.total_seconds() * 1e6), 0), tapes)
 
-    async def _recorded_team(self, binding: Binding, spec: RunSpec, tape: Tape, tapes: dict[str, Tape]) -> Binding:
-        """The binding of an agent that is made of its log, with the subagents that the log has runs of.
+    async def _recorded_team(self, binding: Binding, spec: RunSpec, runs: Sequence[Tape], tapes: dict[str, Tape]) -> Binding:
+        """The binding of an agent that is made of its log, with the subagents that these runs of it have begun.
 
         People are asked as the recording says, whoever asks them here.
         """
+        below: dict[str, list[Tape]] = defaultdict(list)
+        for asked in (each for run in runs for each in run.subagents):
+            if asked.child in tapes:
+                below[asked.name.removeprefix("subagent:")].append(tapes[asked.child])
         team: dict[str, Binding] = {}
         tools: dict[str, Tool[..., Any]] = {}
-        for asked in tape.subagents:
-            below = tapes.get(asked.child)
-            if below is not None:
-                known = spec_of(below.events[0])
-                agent = recorded_agent(known)
-                team[known.agent_name] = await self._recorded_team(await self.bind(agent), known, below, tapes)
-                tools[TRANSFER + known.agent_name] = transfer_tool(agent)
+        for name, theirs in below.items():
+            agent = recorded_agent(spec_of(theirs[0].events[0]))
+            team[name] = await self._recorded_team(await self.bind(agent), agent.spec, theirs, tapes)
+            tools[TRANSFER + name] = transfer_tool(agent)
         return with_fields(binding, spec=spec, data=plain(msgspec.to_builtins(spec)), subagents=team, tools=tools)
 
     def _started(self, first: AgentRunEvent, last: int, binding: Binding) -> Draft:

@@ -208,7 +208,7 @@ class Side:
 
     def __init__(self, recordings: Sequence[Recording], after: int = 0, *, hear: Hear | None = None, root: str | None = None) -> None:
         self.held: deque[Entry] = deque()
-        self.read = 0
+        self.read: int = 0
         one = recordings[0] if len(recordings) == 1 else None
         self._stream = _joined(recordings, after, hear, root) if one is None else entries(one, after=after, hear=hear, root=root)
         self._over = False

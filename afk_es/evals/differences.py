@@ -122,7 +122,7 @@ class Differences:
         self._doubted: tuple[set[tuple[str, int, str]], set[tuple[str, int, str]]] = (set(), set())
         self._ignored = Ignored(mode)
         self._position = 0
-        self.same = 0
+        self.same: int = 0
 
     async def of(self, recorded: Recording, today: Recording) -> Compared:
         """Compare a golden's run with a run of today; the outermost agent may have another name."""

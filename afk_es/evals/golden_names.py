@@ -27,8 +27,8 @@ class Names:
     """
 
     def __init__(self, runs: Mapping[str, str], threads: Mapping[str, str]) -> None:
-        self.runs = dict(runs)
-        self.threads = dict(threads)
+        self.runs: dict[str, str] = dict(runs)
+        self.threads: dict[str, str] = dict(threads)
         self.tickets: dict[str, str] = {}
         self.letters: dict[int, int] = {}
         self._in_texts: dict[str, str] = {}

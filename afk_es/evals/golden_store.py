@@ -147,14 +147,7 @@ nobody: it is offline and free |
         Raises:
             GoldenError: it cannot be read.
         """
-        golden = self.read(name)
-        if golden.edited:
-            return "it was edited by hand: its digest is of what it said before"
-        if golden.header.recorded.event_schema < SCHEMA_VERSION:
-            return f"its events have schema version {golden.header.recorded.event_schema}, and {SCHEMA_VERSION} is written today"
-        if golden.text().encode() != self.path(name).read_bytes():
-            return "its lines are written in another way today"
-        return None
+        return staleness(self.read(name), self.path(name))
 
     def plan(
         self, *, asked: Iterable[str], reports: Iterable[CheckReport] = (), complete: bool = False, policy: UpdatePolicy | None = None
@@ -195,6 +188,17 @@ nobody: it is offline and free |
         return {_name_in(path): path for path in sorted(self.directory.glob(f"*{SUFFIX}")) if path.is_file()}
 
 
+def staleness(golden: Golden, path: Path) -> str | None:
+    """Why a golden that was read from this file would be written in another way today, though it says the same; None where it would not."""
+    if golden.edited:
+        return "it was edited by hand: its digest is of what it said before"
+    if golden.header.recorded.event_schema < SCHEMA_VERSION:
+        return f"its events have schema version {golden.header.recorded.event_schema}, and {SCHEMA_VERSION} is written today"
+    if golden.text().encode() != path.read_bytes():
+        return "its lines are written in another way today"
+    return None
+
+
 def file_stem(name: str) -> str:
     """What the file of a golden is called, without its suffix.
 
@@ -227,4 +231,4 @@ def _check_name(path: Path, golden: Golden, name: str) -> None:
     )
 
 
-__all__ = ["file_stem", "GoldenStore"]
+__all__ = ["file_stem", "GoldenStore", "staleness"]

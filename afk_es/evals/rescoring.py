@@ -6,14 +6,11 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Any, get_args
+from dataclasses import replace
+from typing import Any
 
 from afk_es.clock import SystemClock
-from afk_es.core.result import ResultState
-from afk_es.debugger import Expression, Recording, Search, parse
-from afk_es.debugger.naming import all_runs, named_run
+from afk_es.debugger.naming import named_run
 from afk_es.errors import AfkError, RunNotFoundError, UsageError, text_of
 from afk_es.evals.criteria import AssertionLike, ScorerLike, require_assertion, require_scorer
 from afk_es.evals.judge import JUDGED, LLMJudge
@@ -21,45 +18,13 @@ from afk_es.evals.judging import Judgement, judged
 from afk_es.evals.models import EvalCase, EvalSuiteConfig
 from afk_es.evals.outcomes import EvalCaseResult, EvalSuiteResult, Outcome
 from afk_es.evals.recorded_results import recorded_evidence
+from afk_es.evals.run_selection import RunSelection as RunSelection
 from afk_es.evals.summing import suite_result
 from afk_es.evals.verdict import Verdict
-from afk_es.log import EventLog, RunRecord, open_log
+from afk_es.log import EventLog, open_log
 from afk_es.machine.events import AgentRunEvent
 
 _CLOCK = SystemClock()
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSelection:
-    """Which runs of a log are meant; what is not given selects nothing out.
-
-    Attributes:
-        agent: the agent's name, or a glob.
-        state: what the run ended as: completed, failed, degraded, cancelled or interrupted.
-        thread_id: its thread.
-        where: an expression of the debugger's language that holds at one of its events.
-        newest: at most so many, the newest; default all.
-        subagents: runs of subagents too; default False, since a check of the run that started them may look at them.
-
-    Raises:
-        UsageError: a state that there is not, fewer than one run.
-        ExpressionError: a `where` that is no expression.
-    """
-
-    agent: str | None = None
-    state: str | None = None
-    thread_id: str | None = None
-    where: str | None = None
-    newest: int | None = None
-    subagents: bool = False
-
-    def __post_init__(self) -> None:
-        if self.state is not None and self.state not in get_args(ResultState):
-            raise UsageError(f"state={self.state!r} is none of: {', '.join(get_args(ResultState))}")
-        if self.newest is not None and self.newest < 1:
-            raise UsageError(f"newest is a number from 1, not {self.newest!r}")
-        if self.where is not None:
-            parse(self.where)
 
 
 Runs = Iterable[str] | RunSelection | str | None
@@ -234,30 +199,17 @@ async def _chosen(log: EventLog, runs: Runs) -> AsyncIterator[str]:
 
 
 async def _selected(log: EventLog, selection: RunSelection) -> AsyncIterator[str]:
-    where = parse(selection.where) if selection.where is not None else None
     left = selection.newest
-    async for record in all_runs(log, thread_id=selection.thread_id):
+    async for record in replace(selection, newest=None).records(log):
         if left == 0:
             return
-        if _meant(record, selection) and not await _is_a_judges(log, record.run_id) and await _holds(log, record.run_id, where):
+        if not await _is_a_judges(log, record.run_id):
             left = left - 1 if left is not None else None
             yield record.run_id
 
 
-def _meant(record: RunRecord, selection: RunSelection) -> bool:
-    return (
-        (selection.subagents or record.parent_run_id is None)
-        and (selection.agent is None or fnmatchcase(record.agent_name, selection.agent))
-        and (selection.state is None or record.state == selection.state)
-    )
-
-
 async def _is_a_judges(log: EventLog, run_id: str) -> bool:
     return JUDGED in ((await _first(log, run_id)).data.get("context") or {})
-
-
-async def _holds(log: EventLog, run_id: str, where: Expression | None) -> bool:
-    return where is None or await Search(await Recording.open(log, run_id)).first(where) is not None
 
 
 async def _first(log: EventLog, run_id: str) -> AgentRunEvent:

@@ -47,7 +47,7 @@ class Agenda:
     """
 
     def __init__(self, tape: Tape, time: VirtualTime, run: Waiting) -> None:
-        self.said = 0
+        self.said: int = 0
         self._tape = tape
         self._time = time
         self._run = run

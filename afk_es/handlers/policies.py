@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from afk_es.agents import PolicyEvent
+from afk_es.agents import PolicyDecision, PolicyEngine, PolicyEvent
+from afk_es.agents.agent import PolicyRole
 from afk_es.errors import ToolArgumentsError, text_of
 from afk_es.handlers.binding import Binding
 from afk_es.handlers.policy_roles import decided_by_roles
@@ -64,10 +65,7 @@ class PolicyHandler:
             tool_read_only=tool.read_only if tool is not None else None,
             subagent_name=subagent,
         )
-        decision = engine.evaluate(event)
-        roles = self._binding.agent.policy_roles
-        if roles and not decision.matched_rules:
-            decision = decided_by_roles(roles, event) or decision
+        decision = decided(engine, self._binding.agent.policy_roles, event)
         # A rule that raised says why in the exception's words, which may hold what cannot be stored.
         reason = clean_text(decision.reason) if decision.reason is not None else None
         data = {
@@ -83,6 +81,14 @@ class PolicyHandler:
         if decision.request_payload:
             data["request_payload"] = plain(decision.request_payload)
         return Draft("policy_decision", data, reason or "")
+
+
+def decided(engine: PolicyEngine, roles: tuple[PolicyRole, ...], event: PolicyEvent) -> PolicyDecision:
+    """What the rules say of the event, or, where none matched, the first role that has something to say."""
+    decision = engine.evaluate(event)
+    if roles and not decision.matched_rules:
+        return decided_by_roles(roles, event) or decision
+    return decision
 
 
 _ALLOWED = {"action": "allow", "reason": None, "policy_id": None}

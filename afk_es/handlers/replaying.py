@@ -67,7 +67,7 @@ class Playback:
         self.tape = tape
         self.time = time
         self.unanswered: list[Unanswered] = []
-        self.stopped = False
+        self.stopped: bool = False
         self.children: dict[str, Asked] = {}
         self._recorded = recorded
         self._from_log = from_log
@@ -91,7 +91,7 @@ class Playback:
         self._digests: dict[int, str] = {}
         """Per seq of a start of a tool, the digest of its arguments."""
         self._questions: dict[int, Question] = {}
-        self.clock = RunTime(time, self._next_moment)
+        self.clock: RunTime = RunTime(time, self._next_moment)
 
     def over(
         self,

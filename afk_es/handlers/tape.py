@@ -2,7 +2,9 @@
 
 It is read from the events alone, once and without folding them. A *joint* is where a run was taken over without having ended a stretch: a
 process died, or a fork begins. What was under way there and was asked again has the later answer; what was reported to the model as unknown
-has that as its answer; the time in which nobody ran the run is left out.
+has that as its answer; the time in which nobody ran the run is left out, and a ticket that expired in it is told of where that was. So a replay
+of a run with joints has fewer events: not the `run_started` of the joint, the `effect_in_doubt` behind it, or the start in doubt of what was
+asked again, which limits of calls then count once. What was under way when a run was taken over to be cancelled is cut, and not unknown.
 """
 
 from __future__ import annotations
@@ -34,14 +36,14 @@ class Asked:
     __slots__ = ("answer", "child", "digest", "doubted", "given", "name", "place", "seq")
 
     def __init__(self, seq: int, name: str = "", digest: str = "", place: tuple[int, int] = (0, 0), child: str = "") -> None:
-        self.seq = seq
-        self.name = name
-        self.digest = digest
-        self.place = place
-        self.child = child
+        self.seq: int = seq
+        self.name: str = name
+        self.digest: str = digest
+        self.place: tuple[int, int] = place
+        self.child: str = child
         self.answer: AgentRunEvent | None = None
-        self.given = False
-        self.doubted = False
+        self.given: bool = False
+        self.doubted: bool = False
 
 
 class Question:
@@ -50,12 +52,12 @@ class Question:
     __slots__ = ("answers", "digest", "kind", "name", "seq", "taken")
 
     def __init__(self, seq: int, kind: str, name: str, digest: str) -> None:
-        self.seq = seq
-        self.kind = kind
-        self.name = name
-        self.digest = digest
+        self.seq: int = seq
+        self.kind: str = kind
+        self.name: str = name
+        self.digest: str = digest
         self.answers: list[AgentRunEvent] = []
-        self.taken = False
+        self.taken: bool = False
 
 
 class Part:
@@ -64,8 +66,8 @@ class Part:
     __slots__ = ("controls", "first", "last")
 
     def __init__(self, first: int) -> None:
-        self.first = first
-        self.last = first
+        self.first: int = first
+        self.last: int = first
         self.controls: list[AgentRunEvent] = []
         """What callers asked of the run, and letters that it refused."""
 
@@ -89,8 +91,8 @@ class Tape:
     """
 
     def __init__(self, events: Sequence[AgentRunEvent], base: int = 0) -> None:
-        self.run_id = events[0].run_id
-        self.events = events
+        self.run_id: str = events[0].run_id
+        self.events: Sequence[AgentRunEvent] = events
         self.models: list[Asked] = []
         self.summaries: list[Asked] = []
         self.tools: list[Asked] = []

@@ -48,9 +48,9 @@ class Due:
     __slots__ = ("_call", "_sleeper", "cancelled", "run", "seq")
 
     def __init__(self, run: Waiting, seq: int, call: Callable[[], None], sleeper: asyncio.Future[None] | None = None) -> None:
-        self.run = run
-        self.seq = seq
-        self.cancelled = False
+        self.run: Waiting = run
+        self.seq: int = seq
+        self.cancelled: bool = False
         self._call = call
         self._sleeper = sleeper
 
@@ -79,7 +79,7 @@ class VirtualTime:
 
     def __init__(self, start: dt.datetime) -> None:
         self.start = start
-        self.elapsed = 0
+        self.elapsed: int = 0
         self._due: list[tuple[int, int, int, Due]] = []
         self._places: dict[tuple[Waiting, int], Due] = {}
         self._order = itertools.count()

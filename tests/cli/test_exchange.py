@@ -86,5 +86,7 @@ def test_an_exported_run_is_imported_under_its_own_id(afk: Afk, ran: Callable[..
 
 def test_a_form_that_needs_no_agent_refuses_one(afk: Afk, ran: Callable[..., str]) -> None:
     assert afk("export", ran(), "--to", "md", "--agent", "a:b").exit_code == 2
+    assert afk("export", "--to", "golden", "--agent", "a:b").exit_code == 2
+    assert afk("export", "--to", "db", "--mode", "contract").exit_code == 2
     assert afk("export", "--to", "zip").exit_code == 2
     assert afk("export", "run_nothing", "--to", "md").exit_code == 3

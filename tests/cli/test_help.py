@@ -35,6 +35,11 @@ def test_reading_loads_no_agents_and_nothing_heavy(verb: str, log: Path, ran: ob
     assert not _modules_after(verb, log=log) & {*HEAVY, "pydantic"}
 
 
+def test_help_of_a_group_loads_none_of_its_verbs(log: Path) -> None:
+    loaded = _modules_after("golden", "--help", log=log)
+    assert not loaded & {*HEAVY, "pydantic", "aiosqlite", "sqlite3", "msgspec"}
+
+
 @pytest.mark.parametrize("verb", list(VERBS))
 def test_every_verb_of_the_table_is_a_command_with_that_line_of_help(verb: str, afk: Afk) -> None:
     module, line = VERBS[verb]

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from afk_es.cli import VERBS, main
+from afk_es.cli.golden import GOLDEN_VERBS
 from afk_es.cli.spec import EXIT_CODES, SCHEMAS, program_spec, verb_spec
 from afk_es.debugger.positions import GRAMMAR
 from tests.cli.conftest import ROOT, Afk
@@ -99,7 +100,7 @@ def test_required_arguments_are_required(verb: str, afk: Afk) -> None:
 
 def test_the_schemas_are_those_that_verbs_write() -> None:
     """Whoever adds a schema to a verb adds it to the table, and none is told that nobody writes."""
-    sources = [*(ROOT / "afk_es" / "cli").rglob("*.py"), *(ROOT / "afk_es" / "debugger").rglob("*.py")]
+    sources = [path for package in ("cli", "debugger", "evals") for path in (ROOT / "afk_es" / package).rglob("*.py")]
     text = "\n".join(path.read_text("utf-8") for path in sources if path.name != "spec.py")
     written = {
         *re.findall(r"\bafk_es\.\w+/\d+", text),
@@ -108,3 +109,22 @@ def test_the_schemas_are_those_that_verbs_write() -> None:
     told = {name for names in SCHEMAS.values() for name in names}
     assert told - {"afk_es.spec/1", "afk_es.verb/1"} == written
     assert set(SCHEMAS) <= set(VERBS)
+
+
+def test_the_verbs_of_a_group_are_told_as_wholly_as_the_others(afk: Afk) -> None:
+    told = {each["name"]: each for each in verb_spec("golden")["commands"]}
+    assert list(told) == list(GOLDEN_VERBS)
+    group, context = _command("golden")
+    assert isinstance(group, click.Group)
+    for name, (_module, line) in GOLDEN_VERBS.items():
+        command = group.get_command(context, name)
+        assert command is not None
+        assert (told[name]["summary"], command.short_help) == (line, line)
+        assert told[name]["usage"].startswith(f"afk-es golden {name} ")
+        parser = command.make_parser(click.Context(command, parent=context, info_name=name))
+        for option in told[name]["options"]:
+            for flag in (*option["flags"], *option["off_flags"]):
+                taken, _rest, _order = parser.parse_args([flag, *[_sample(option["type"])] * option["nargs"]])
+                assert option["name"] in taken
+        assert line in " ".join(afk("golden", "--help").stdout.split())
+        assert afk("golden", name, "--help").stdout.startswith(f"Usage: afk-es golden {name}")

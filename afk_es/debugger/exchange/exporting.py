@@ -12,7 +12,7 @@ from afk_es.errors import UsageError
 from afk_es.log import EventLog
 from afk_es.redaction import Redaction
 
-Form = Literal["jsonl", "db", "md", "html", "atif", "svg", "pytest"]
+Form = Literal["jsonl", "db", "md", "html", "atif", "svg"]
 
 FORMS: dict[Form, str] = {
     "jsonl": "the events, a line each, with those of the runs it builds on and started; `import` reads it back",
@@ -21,7 +21,6 @@ FORMS: dict[Form, str] = {
     "html": "one page that needs nothing else",
     "atif": "a trajectory in the Agent Trajectory Interchange Format",
     "svg": "the timeline as a picture",
-    "pytest": "a test that runs the agent again on the recorded answers, with its log beside it",
 }
 """The forms, and what each is for."""
 
@@ -77,30 +76,22 @@ async def export_run(
     *,
     redaction: Redaction | None = None,
     force: bool = False,
-    agent: str | None = None,
 ) -> tuple[Path, ...]:
     """Write a run in a form to a file, whole or not at all; the files that were written.
 
     Args:
         log: open, and left as it is.
-        redaction: what is kept back of text forms; None for nothing. A `db` and the log beside a test are exact.
+        redaction: what is kept back of text forms; None for nothing. A `db` is exact.
         force: replace what is there.
-        agent: for a test, `module:attribute` of the agent that it runs.
 
     Raises:
-        UsageError: there is something at the target, or the form needs what was not given.
+        UsageError: there is something at the target.
         RunNotFoundError: there is no such run.
     """
-    if agent is not None and form != "pytest":
-        raise UsageError(f"--agent is for a test, and {form} is none")
     if form == "db":
         from afk_es.debugger.exchange.database import write_database
 
         await write_database(log, await kin_of(log, run_id), target, force=force)
         return (target,)
-    if form == "pytest":
-        from afk_es.debugger.exchange.regression import write_regression
-
-        return await write_regression(log, run_id, target, agent=agent, force=force)
     await write_text(target, export_text(log, run_id, form, redaction=redaction), force=force)
     return (target,)

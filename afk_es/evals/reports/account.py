@@ -94,6 +94,8 @@ class Account:
     def outcome(self) -> AccountOutcome:
         """What all of it comes to."""
         outcomes = {report.outcome for report in self.checks}
+        if self.rows and not any(map(_judged, self.rows)) and not self.checks:
+            return "not_measurable"
         if (self.suite is not None and self.suite.total and not self.suite.ok) or "diverged" in outcomes:
             return "failed"
         nothing = not self.checks and not self.rows
@@ -145,6 +147,13 @@ def _checks(reported: object) -> tuple[CheckReport, ...]:
     if strange is not None:
         raise ConfigurationError(f"a report is made of an EvalSuiteResult or of CheckReports, not of {type(strange).__name__}")
     return found
+
+
+def _judged(row: EvalCaseResult) -> bool:
+    """Whether there was anything about the row to judge: a row that ran may be right in any state, and its criteria find nothing to check."""
+    if row.outcome != "passed":
+        return row.outcome != "not_run"
+    return row.expected_state != ("any",) or row.golden is not None or any(verdict.exercised for verdict in row.verdicts)
 
 
 def check_of(row: EvalCaseResult) -> CheckReport:

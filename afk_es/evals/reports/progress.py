@@ -13,7 +13,9 @@ from afk_es.evals.outcomes import EvalCaseResult
 from afk_es.evals.reports.account import OUTCOME_WORDS
 from afk_es.evals.reports.console import MARKS, console_of, print_line, text_of
 from afk_es.evals.reports.figures import tone_of
+from afk_es.evals.reports.keeping_back import STANDARD
 from afk_es.evals.reports.lines import Piece, StyledLine
+from afk_es.redaction import Redaction
 from afk_es.views import clipped
 
 if TYPE_CHECKING:
@@ -41,9 +43,18 @@ class SuiteProgress:
         file: default stderr, so that stdout is for the report.
         width: columns; default the terminal's, 120 where there is none.
         clock: for the time that passed.
+        redaction: what is kept back of reasons; default, what looks like a secret. None for nothing.
     """
 
-    def __init__(self, *, file: TextIO | None = None, width: int | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        file: TextIO | None = None,
+        width: int | None = None,
+        clock: Clock | None = None,
+        redaction: Redaction | None = STANDARD,
+    ) -> None:
+        self._redaction = redaction
         stream = file if file is not None else sys.stderr
         self._console = console_of(stream, width)
         self._moves: bool = stream.isatty() and not self._console.is_dumb_terminal
@@ -97,7 +108,8 @@ class SuiteProgress:
         place = f"[{len(self._rows):>{len(str(self._total))}}/{self._total}]"
         reason = row.reasons[0] if row.reasons else None
         said = f"{row.label}  {span(row.duration_s)}" if row.started_at is not None else row.label
-        said += f"  {reason.name}: {reason.message}" if reason is not None else ""
+        if reason is not None:
+            said += f"  {reason.name}: {self._redaction.text(reason.message) if self._redaction is not None else reason.message}"
         head = f"{place} {MARKS[tone]} {OUTCOME_WORDS[row.outcome]} "
         return ((head, tone), (clipped(said, max(20, self._console.width - len(head))), "plain"))
 
