@@ -11,7 +11,9 @@ from pydantic import BaseModel, Field
 
 from afk_es.agents import Agent, PolicyEngine, PolicyEvent, PolicyRule
 from afk_es.core import Runner
+from afk_es.errors import UsageError
 from afk_es.evals import CheckReport, Golden, MatchMode, check_golden, compare_with_golden, report_lines
+from afk_es.evals.rewriting import rewritten
 from afk_es.log.memory import MemoryEventLog
 from afk_es.redaction import Redaction
 from afk_es.testing import ScriptedModel
@@ -290,14 +292,19 @@ async def test_what_reads_like_the_name_of_a_tool_is_no_secret() -> None:
     assert report.ok, _told(report)
 
 
-async def test_a_golden_of_the_replay_writes_nothing_that_was_kept_back() -> None:
-    """What is rewritten is made of replays, whose log holds no secret at all."""
-    for place in PLACES:
-        said = place("always")
-        golden = await _golden(said)
-        log = await golden.open_log()
-        runner = Runner(log=log, policy_engine=said.engine)
-        replayed = await runner.replay(place("always").agent, run_id=golden.runs[0], redaction=golden.redaction())
-        await log.open()
-        text = (await Golden.of(log, replayed.run_id, name="again", redaction=None)).text()
-        assert not [secret for secret in SECRETS if secret in text], place.__name__
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_golden_that_is_rewritten_from_a_replay_holds_nothing_that_was_kept_back(place: Callable[[str], Said]) -> None:
+    golden = await _golden(place("always"))
+    said = place("always")
+    made = await rewritten(golden, said.agent, policy_engine=said.engine)
+    assert not [secret for secret in SECRETS if secret in made.text()]
+    assert made.header.redacted == golden.header.redacted
+    assert (await check_golden(made, place("always").agent, policy_engine=said.engine)).ok
+
+
+async def test_values_of_the_callers_are_needed_to_rewrite_from_a_replay() -> None:
+    own = Redaction(values=["corridor seven"])
+    golden = await _golden(_own("always"), redaction=own)
+    with pytest.raises(UsageError, match="redaction="):
+        await rewritten(golden, _own("always").agent)
+    assert "corridor" not in (await rewritten(golden, _own("always").agent, redaction=own)).text()
