@@ -34,7 +34,7 @@ class KeptBackLog(MemoryEventLog):
 
     def __init__(self, location: str, runs: Mapping[str, Sequence[AgentRunEvent]], heads: Mapping[str, RunHead]) -> None:
         super().__init__()
-        self.location = location
+        self.location: str = location
         self._events = runs
         self._heads = heads
 

@@ -34,7 +34,7 @@ class Withholding:
     """
 
     def __init__(self, redaction: Redaction) -> None:
-        self.redaction = redaction
+        self.redaction: Redaction = redaction
         self._known: set[str] = set()
         self._names: set[str] = set()
         self._bound: dict[int, tuple[Binding, Binding]] = {}
