@@ -197,6 +197,6 @@ def _of_checks(checks: tuple[CheckReport, ...]) -> list[str]:
     unmeasured = sum(report.outcome == "not_measurable" for report in checks)
     if not diverged and not unmeasured:
         return [f"All {goldens} hold." if len(checks) > 1 else "The golden holds."]
-    said = f"{len(checks) - diverged - unmeasured:,} of {goldens} hold"
+    said = f"{len(checks) - diverged - unmeasured:,} of {goldens} {'hold' if len(checks) > 1 else 'holds'}"
     said += f", {diverged:,} diverged" if diverged else ""
     return [f"{said}, {unmeasured:,} could not be measured." if unmeasured else f"{said}."]
