@@ -186,7 +186,7 @@ def _of_suite(suite: EvalSuiteResult | None) -> list[str]:
     said = f"{suite.passed:,} of {rows} passed, {suite.failed:,} failed"
     said += f" (of them {counted(suite.errors, 'error')})" if suite.errors else ""
     said += f", {suite.not_run:,} did not run" if suite.not_run else ""
-    return [f"{said}.", *([f"The suite asks for {suite.min_pass_rate:.0%}."] if suite.min_pass_rate < 1 else [])]
+    return [f"{said}.", *([f"The suite asks for {suite.min_pass_rate * 100:.3g} %."] if suite.min_pass_rate < 1 else [])]
 
 
 def _of_checks(checks: tuple[CheckReport, ...]) -> list[str]:
