@@ -50,7 +50,8 @@ def assertion_from(data: Any) -> Assertion:
         ConfigurationError: there is no such form, or it does not take this.
     """
     if not isinstance(data, Mapping) or len(data) != 1:
-        raise ConfigurationError(f"an assertion is an object with one key, as {{'contains': 'refunded'}}, not {data!r:.120}")
+        way = f": it is {{{data!r}: ...}}, with what it takes" if isinstance(data, str) and data in _FORMS else ""
+        raise ConfigurationError(f"an assertion is an object with one key, as {{'contains': 'refunded'}}, not {data!r:.120}{way}")
     ((form, argument),) = data.items()
     return _build(form)(argument)
 

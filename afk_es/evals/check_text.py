@@ -5,6 +5,7 @@ Nothing that a model or a tool wrote reaches the terminal as it is: control char
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from difflib import unified_diff
 from typing import Any
@@ -33,8 +34,12 @@ _LONGEST = 200_000
 """Characters of a text that are compared line by line."""
 
 
-def report_lines(report: CheckReport, width: int = 100) -> tuple[Line, ...]:
-    """The report in lines of at most `width` columns, each with how it is meant."""
+def report_lines(report: CheckReport, width: int = 100, *, way_out: bool = True) -> tuple[Line, ...]:
+    """The report in lines of at most `width` columns, each with how it is meant.
+
+    Args:
+        way_out: whether to say at the end what can be done about it; default True.
+    """
     lines = [_verdict(report, width)]
     if report.reason:
         lines += [(text, "plain") for text in wrapped(f"  {report.reason}", width)]
@@ -48,7 +53,7 @@ def report_lines(report: CheckReport, width: int = 100) -> tuple[Line, ...]:
         lines += [(text, "quiet") for text in wrapped(f"  note: {note}", width)]
     if len(report.notes) > NOTES_SHOWN:
         lines.append((f"  and {len(report.notes) - NOTES_SHOWN} more notes", "quiet"))
-    lines += _way_out(report, width)
+    lines += _way_out(report, width) if way_out else []
     return tuple((clipped(text, width), tone) for text, tone in lines)
 
 
@@ -192,12 +197,17 @@ def _way_out(report: CheckReport, width: int) -> list[Line]:
     if report.ok:
         return []
     if report.outcome == "not_measurable":
-        text = "A check that measures nothing proves nothing: make it measurable, or record the golden anew."
+        texts = ["A check that measures nothing proves nothing: make it measurable, or record the golden anew."]
     else:
-        text = f"If this is meant: `pytest --golden-update={category(report)}`, or `afk-es golden update {report.name}`."
-        if report.path:
-            text += f" The golden, step by step: `afk-es debug {report.path}`."
-    return [("", "plain"), *[(line, "quiet") for line in wrapped(text, width)]]
+        # A command has a line of its own, so that it can be copied; a file is found from anywhere, and a name below --dir alone.
+        accepted, file = category(report), shlex.quote(report.path or report.name)
+        texts = [
+            "If this is meant, one of:",
+            f"  pytest --golden-update={accepted}",
+            f"  afk-es golden update --accept {accepted} {file}",
+            *(["The golden, step by step:", f"  afk-es debug {file}"] if report.path else []),
+        ]
+    return [("", "plain"), *[(line, "quiet") for text in texts for line in wrapped(text, width)]]
 
 
 def category(report: CheckReport) -> str:

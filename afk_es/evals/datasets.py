@@ -116,7 +116,8 @@ def _checked(place: str, row: dict[Any, Any], agent: Agent | Mapping[str, Agent]
             near = difflib.get_close_matches(str(key), known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
             raise ConfigurationError(
-                f"{place}: {key}: a case has no such field; {hint} Data of your own goes into metadata; for rows of another form pass fields="
+                f"{place}: {key}: a case has no such field; {hint} Data of your own goes into metadata; "
+                "rows of another form are for load_cases(..., fields=...)"
             )
     return dict(row)
 

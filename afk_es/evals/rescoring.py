@@ -44,7 +44,7 @@ def rescore(
 
     Args:
         log: a log, or where one is.
-        runs: which; default all that are nobody's subagent and no judge's. The rows are in their order, of a selection the newest first.
+        runs: which; default all that are nobody's subagent, no judge's and no replay. The rows are in their order, of a selection the newest first.
         assertions, scorers: as for an `EvalCase`.
         cases: the case that a run was for, by run id: its own criteria are asked with the others, the state has to be the
             one it expects, and runs of one case are its attempts. Its budget and golden are not looked at. Without a case any state will do.

@@ -52,8 +52,9 @@ async def test_instructions_that_differ_are_a_diff_of_their_lines() -> None:
         "  - Be brief, and never promise a date.",
         "  + Be very brief, and never promise a date.",
         "",
-        "If this is meant: `pytest --golden-update=behaviour`, or `afk-es golden update",
-        "lost-order`.",
+        "If this is meant, one of:",
+        "  pytest --golden-update=behaviour",
+        "  afk-es golden update --accept behaviour lost-order",
     ]
 
 
@@ -81,9 +82,11 @@ async def test_values_that_are_data_differ_by_their_paths() -> None:
         "  - lines[1] 2",
         "  + new      true",
         "",
-        "If this is meant: `pytest --golden-update=behaviour`, or `afk-es golden update",
-        "lost-order`. The golden, step by step: `afk-es debug",
-        "tests/goldens/lost-order.golden.jsonl`.",
+        "If this is meant, one of:",
+        "  pytest --golden-update=behaviour",
+        "  afk-es golden update --accept behaviour tests/goldens/lost-order.golden.jsonl",
+        "The golden, step by step:",
+        "  afk-es debug tests/goldens/lost-order.golden.jsonl",
     ]
 
 

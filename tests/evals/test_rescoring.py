@@ -53,6 +53,18 @@ async def shop() -> tuple[MemoryEventLog, list[str]]:
 NO_REFUND = never(call("refund"), name="no refund")
 
 
+async def test_a_replay_is_no_further_row_unless_it_is_asked_for() -> None:
+    log, ids = await shop()
+    async with Runner(log=log, clock=clock(), ids=SeededIds(4)) as runner:
+        replayed = await runner.replay(agent(says("never asked")), run_id=ids[0])
+    await log.open()
+    suite = await arescore(log, assertions=[NO_REFUND])
+    assert [row.run_id for row in suite.results] == ids[::-1]
+    for runs in (RunSelection(replays=True, newest=1), [replayed.run_id]):
+        (row,) = (await arescore(log, runs, assertions=[NO_REFUND])).results
+        assert row.run_id == replayed.run_id
+
+
 async def test_every_run_is_a_row_the_newest_first() -> None:
     log, ids = await shop()
     seen: list[EvalCaseResult] = []

@@ -261,7 +261,7 @@ def test_cases_on_one_thread_follow_each_other_as_a_conversation_does(tmp_path: 
 def test_fail_fast_starts_nothing_after_the_first_row_that_did_not_pass() -> None:
     suite = ran(polite("one"), polite("two", assertions=lambda result: False), polite("three"), execution_mode="sequential", fail_fast=True)
     assert [row.outcome for row in suite.results] == ["passed", "failed", "not_run"]
-    assert why(suite.results[2]) == [("not_run", "not run: fail_fast, after 'two' did not pass")]
+    assert why(suite.results[2]) == [("not_run", "fail_fast, after 'two' did not pass")]
 
 
 def test_fail_fast_lets_those_under_way_come_to_their_end() -> None:

@@ -63,7 +63,7 @@ def _header(account: Account) -> str:
             ("started", suite.started_at.strftime("%Y-%m-%d %H:%M:%S UTC")),
             ("ran", f"{suite.execution_mode}, {counted(suite.widest, 'case')} at once at most"),
         ]
-        where += [("asked for", f"a pass rate of {suite.min_pass_rate:.0%}")] if suite.min_pass_rate < 1 else []
+        where += [("asked for", f"a pass rate of {suite.min_pass_rate * 100:.3g} %")] if suite.min_pass_rate < 1 else []
     lines = "".join(f"<div><dt>{inert(name)}</dt><dd>{inert(value)}</dd></div>" for name, value in where)
     return (
         f'<header><p class="pill {tone_of(account.outcome)}">{OUTCOME_WORDS[account.outcome]}</p><h1>{inert(account.title)}</h1>'
