@@ -50,6 +50,7 @@ class Playback:
         recorded: the agent as recorded, whose terms are compared with today's: waits of equal terms end when the recorded ones did.
         from_log: there is no code of the agent: policies, output types, routers and instructions functions are answered from the record.
         has_child: whether the log has that run of a subagent, so that it is replayed as well.
+        late: by how many microseconds a subagent's run of today ended later than the recorded one; None where it never began.
 
     Attributes:
         unanswered: what there was none for, in order.
@@ -58,7 +59,14 @@ class Playback:
     """
 
     def __init__(
-        self, tape: Tape, time: VirtualTime, recorded: RunSpec, *, from_log: bool = False, has_child: Callable[[str], bool]
+        self,
+        tape: Tape,
+        time: VirtualTime,
+        recorded: RunSpec,
+        *,
+        from_log: bool = False,
+        has_child: Callable[[str], bool],
+        late: Callable[[str], int | None],
     ) -> None:
         self.tape = tape
         self.time = time
@@ -68,6 +76,7 @@ class Playback:
         self._recorded = recorded
         self._from_log = from_log
         self._has_child = has_child
+        self._late = late
         self._live: Mapping[type, LiveHandler] = {}
         self._state: Callable[[], RunState] = _no_run
         self._post: Callable[[Draft], None] | None = None
@@ -82,6 +91,8 @@ class Playback:
         self._agenda = Agenda(tape, time, self)
         self._opening = True
         self._in_step = True
+        self._same_timeouts = False
+        """Whether the nodes of the last plan have the recorded time for an attempt."""
         self._counterparts: dict[int, int] = {}
         """Per seq of this run, that of the recorded event in its place, where they are not the same."""
         self._digests: dict[int, str] = {}
@@ -141,15 +152,18 @@ class Playback:
         self._opening = True
         return self.tape.moment(self._part.first)
 
+    def folded(self, event: AgentRunEvent) -> None:
+        """Hear of an event that is folded, and not durable yet: the next one's time depends on whether the recording has it there."""
+        if self._in_step:
+            events = self.tape.events
+            self._in_step = event.seq <= len(events) and events[event.seq - 1].type == event.type
+
     def note(self, event: AgentRunEvent) -> None:
         """Take note that an event of the run is durable."""
         kind = event.type
         reused = event.data.get("reused")
         if reused is not None and reused["seq"] != event.seq:
             self._counterparts[event.seq] = reused["seq"]
-        if self._in_step:
-            events = self.tape.events
-            self._in_step = event.seq <= len(events) and events[event.seq - 1].type == kind
         if kind == "run_started":
             self._opened(event)
         elif kind == "tool_started":
@@ -174,6 +188,13 @@ class Playback:
         """The stretch is over. What it has asked of its subagents has been heard by now."""
         self.time.leave(self._state().run_id)
         self._agenda.close()
+
+    @property
+    def late(self) -> int:
+        """By how many microseconds its stretch ended later than the recorded one; below 0, earlier."""
+        assert self._part is not None
+        recorded = self.tape.moment(min(self._part.last, len(self.tape.events)))
+        return self._since_start(self._state().at) - recorded
 
     def knows(self, seq: int) -> bool:
         """Whether the question that this event of the run puts was put in the recording."""
@@ -229,10 +250,15 @@ class Playback:
         return await self._heard(await self._live[CancelSubagent](effect, state), effect)
 
     async def _heard(self, draft: Draft, effect: RunSubagent | CancelSubagent) -> Draft:
-        """The end of a subagent's run, when its parent heard of it: siblings may have ended before it at the same moment."""
+        """The end of a subagent's run, as long after it as its parent heard of it: siblings may have ended before it at the same moment."""
         recorded = self.children.get(effect.run_id)
         if draft.type == "subagent_completed" and recorded is not None and recorded.answer is not None:
-            await self._until(recorded.answer.seq, effect.id)
+            seq, late = recorded.answer.seq, self._late(effect.run_id)
+            if late == 0:
+                await self._until(seq, effect.id)
+            elif late is not None:
+                await self._asleep_until(self.tape.moment(seq) + late, UNRECORDED, effect.id)
+                self._in_step = False
         return draft
 
     async def _policy(self, effect: EvaluatePolicy, state: RunState) -> Draft:
@@ -248,7 +274,10 @@ class Playback:
         return await self._function("instructions", self.tape.instructions, effect, state, "the instructions are a function")
 
     async def _route(self, effect: RouteSubagents, state: RunState) -> Draft:
-        return await self._function("route", self.tape.routes, effect, state, "the router is a function")
+        place, recorded = self._asked["route"], self.tape.routes
+        draft = await self._function("route", recorded, effect, state, "the router is a function")
+        self._same_timeouts = place < len(recorded) and _timeouts(draft.data) == _timeouts(recorded[place].data)
+        return draft
 
     async def _function(
         self, kind: str, recorded: list[AgentRunEvent], effect: ResolveInstructions | RouteSubagents, state: RunState, what: str
@@ -306,7 +335,7 @@ class Playback:
 
     async def wait(self, effect: Wait) -> None:
         """Let a wait pass: until the recorded one ended, where it is the same, else until it is due today."""
-        due = (effect.until - self.time.start) // _MICROSECOND
+        due = self._since_start(effect.until)
         kind, _, seq = effect.timer.partition(":")
         fired = self.tape.timers.get(f"{kind}:{self._recorded_seq(int(seq))}")
         place = UNRECORDED
@@ -344,6 +373,9 @@ class Playback:
         moment = self.tape.moment(seq)
         return moment if moment <= self.time.elapsed or seq not in self.tape.came else None
 
+    def _since_start(self, at: dt.datetime) -> int:
+        return (at - self.time.start) // _MICROSECOND
+
     def _recorded_seq(self, seq: int) -> int:
         return self._counterparts.get(seq, seq)
 
@@ -358,6 +390,8 @@ class Playback:
                 return before.interaction == today.interaction
             case "grace":
                 return before.background == today.background
+            case "timeout":
+                return self._same_timeouts
             case _:
                 return True
 
@@ -436,6 +470,11 @@ class Playback:
 
 def _no_run() -> RunState:
     raise AssertionError("the run has not begun")
+
+
+def _timeouts(routed: dict[str, Any]) -> dict[str, float | None]:
+    plan = routed["plan"]
+    return {node["id"]: node.get("timeout_s") for node in plan["nodes"]} if plan is not None else {}
 
 
 def _unrecorded(what: str, call: ToolCall) -> str:
