@@ -215,7 +215,8 @@ class _Family:
     def member(self, binding: Binding, state: RunState, history: Messages, recorded: str, child: ChildRun | None = None) -> _Member:
         """A run that is to begin, at the first stretch of its recording."""
         tape = self.tapes[recorded]
-        playback = Playback(tape, self.time, spec_of(tape.events[0]), from_log=self.from_log, has_child=self.tapes.__contains__)
+        recorded_spec = spec_of(tape.events[0])
+        playback = Playback(tape, self.time, recorded_spec, from_log=self.from_log, has_child=self.tapes.__contains__, late=self.late)
         playback.withholding = self.withholding
         self.time.advance_to(playback.next_part())
         member = self.members[state.run_id] = _Member(self, playback, binding, state, history, child)
@@ -258,6 +259,11 @@ class _Family:
             return recorded if self.from_log else child.context
         found: dict[str, Any] = self.withholding.data("run_started", {"context": child.context}, {"context": recorded})["context"]
         return found
+
+    def late(self, run_id: str) -> int | None:
+        """By how many microseconds a run of today ended later than the recorded one; None where it never began."""
+        known = self.members.get(run_id)
+        return known.playback.late if known is not None and known.stretch is not None else None
 
     @property
     def stopped(self) -> bool:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -173,9 +174,15 @@ def _ordered(fact: Fact) -> dict[str, Any]:
         return _sorted(value) if fact.kind in ("run", "outcome") else {"id": value["id"], "value": _sorted(value["value"])}
     row = EVENT_TYPES.get(value["type"])
     data = value.get("data", {})
-    shape = [key for key in (get_type_hints(row.shape) if row is not None else ()) if key in data]
+    shape = [key for key in (_keys_of(row.shape) if row is not None else ()) if key in data]
     ordered = {key: _plain(key, data[key]) for key in (*shape, *sorted(data.keys() - set(shape)))}
     return {**_sorted({key: item for key, item in value.items() if key != "data"}), "data": ordered}
+
+
+@cache
+def _keys_of(shape: type) -> tuple[str, ...]:
+    # As declared, whatever it inherits from; asking anew for each of many events takes longer than writing them.
+    return tuple(get_type_hints(shape))
 
 
 def _plain(key: str, item: Any) -> Any:
