@@ -223,7 +223,7 @@ class Codec:
                         "upgrade afk_es to read it"
                     )
                 if version == self._version:
-                    _stored_shape(name).decode(text)
+                    msgspec.convert(data, _stored_shape(name))
                 if event_type.parts or event_type.defaults or version < self._version:
                     data = self._restored(event_type, data, version, seq, parts)
                 version = self._version
@@ -267,13 +267,12 @@ def _shortened(row: EventType, data: dict[str, Any], parts: dict[str, str]) -> d
 
 
 @cache
-def _stored_shape(name: str) -> msgspec.json.Decoder[Any]:
-    """What the stored text of a type looks like: its shape, with anything in place of a part, and without what is left out.
+def _stored_shape(name: str) -> type[msgspec.Struct]:
+    """What the stored data of a type looks like: its shape, with anything in place of a part, and without what is left out.
 
-    To check the text against a Struct costs less than `validate`: reading 6,400 events went from 62 to 52 ms (3.11), 68 to 47 (3.13).
-    What it decodes to is thrown away, because unknown keys are not in it.
+    What comes of the check is thrown away, because unknown keys are not in it.
     """
-    return msgspec.json.Decoder(struct_of(EVENT_TYPES[name], stored=True))
+    return struct_of(EVENT_TYPES[name], stored=True)
 
 
 def _decoded(text: str, seq: int) -> dict[str, Any]:

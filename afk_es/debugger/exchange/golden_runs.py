@@ -257,10 +257,11 @@ class GoldenRuns:
         if known is not None and version > SCHEMA_VERSION:
             raise ValueError(f"it has schema version {version}, this afk_es understands up to {SCHEMA_VERSION}; upgrade afk_es")
         data = with_defaults(kind, data)
-        data = {**derived(state, kind, data), **data}
+        if follows := derived(state, kind, data):
+            data = {**follows, **data}
         if known is not None:
             validate(kind, data)
-        at = BEGINNING + dt.timedelta(microseconds=round(run.starts * 1e6) + round(value["at"] * 1e6))
+        at = BEGINNING + dt.timedelta(0, 0, round(run.starts * 1e6) + round(value["at"] * 1e6))
         return AgentRunEvent(
             kind,
             run.run_id,
