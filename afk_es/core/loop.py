@@ -38,8 +38,8 @@ class Pacing(Protocol):
         """Return when this wait is over."""
         ...
 
-    def idle(self, effects: tuple[Effect, ...]) -> None:
-        """The loop waits for these, and all that has come in is taken in."""
+    def idle(self) -> None:
+        """The loop waits, and all that has come in is taken in."""
         ...
 
     def left(self) -> None:
@@ -167,7 +167,7 @@ class Loop:
                 if self.state.ended:
                     return self.state
                 self._reconcile(effects)
-                await self._receive(effects)
+                await self._receive()
         except asyncio.CancelledError:
             await self._lay_down()
             raise
@@ -228,12 +228,12 @@ class Loop:
             if effect.id not in self._running:
                 self._running[effect.id] = asyncio.create_task(self._perform(effect), name=f"{self.state.run_id}:{effect.id}")
 
-    async def _receive(self, effects: tuple[Effect, ...]) -> None:
+    async def _receive(self) -> None:
         """Wait until there is news, and take in all of it."""
         while not self._inbox and not self._letters and self._broken is None:
             self._wake.clear()
             if self._pacing is not None:
-                self._pacing.idle(effects)
+                self._pacing.idle()
             await self._wake.wait()
         self._take_in()
         if self._broken is not None:

@@ -72,8 +72,6 @@ class Playback:
         self._state: Callable[[], RunState] = _no_run
         self._post: Callable[[Draft], None] | None = None
         self._busy: Callable[[], bool] | None = None
-        self._waits: tuple[RunState, tuple[Effect, ...]] | None = None
-        """The state in which the run came to wait last, and for what."""
         self._asleep: set[str] = set()
         self._held = Holding()
         self._part: Part | None = None
@@ -320,9 +318,8 @@ class Playback:
                 due = max(due, self.tape.moment(self._part.last) + 1)
         await self._asleep_until(due, place, effect.id)
 
-    def idle(self, effects: tuple[Effect, ...]) -> None:
-        """The run waits for these: time may go on."""
-        self._waits = self._state(), effects
+    def idle(self) -> None:
+        """The run waits: time may go on."""
         self.time.stir()
 
     async def _until(self, seq: int, key: str) -> None:
@@ -371,10 +368,11 @@ class Playback:
     def settled(self) -> bool:
         """Whether all that should be under way sleeps, is held, or is a subagent's run, which is looked at itself."""
         assert self._busy is not None
-        if self._waits is None or self._agenda.coming or self._busy():
+        state = self._state()
+        if self._agenda.coming or state.ended or self._busy():
             return False
-        state, effects = self._waits
-        return state is self._state() and all(map(self._quiet, effects))
+        decision = decide(state)
+        return not decision.events and all(map(self._quiet, decision.effects))
 
     def _quiet(self, effect: Effect) -> bool:
         if effect.id in self._asleep or self._held.has(effect.id):
