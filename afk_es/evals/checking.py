@@ -15,6 +15,7 @@ import msgspec
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import SeededIds, SystemClock
 from afk_es.core import Leftover, Replayed, Runner, RunnerConfig, Unanswered
+from afk_es.core.history import ThreadMemory
 from afk_es.core.replays import RecordedPeople
 from afk_es.debugger.recording import Recording
 from afk_es.errors import AfkError, UsageError
@@ -126,15 +127,16 @@ async def compare_with_golden(
     pairs = list(zip(golden.runs[-1:] if isinstance(run_id, str) else golden.runs, run_ids, strict=False))
     if not isinstance(run_id, str) and len(run_ids) != len(golden.runs):
         raise UsageError(f"golden {golden.name} checks {len(golden.runs)} runs ({', '.join(golden.runs)}); these are {len(run_ids)}")
-    today = [await Recording.open(log, own) for _recorded, own in pairs]
+    memory = ThreadMemory()
+    today = [await Recording.open(log, own, memory=memory) for _recorded, own in pairs]
     check = _Check(golden, mode or golden.mode, trajectory, redaction)
     try:
-        recorded = await golden.open_log()
+        recorded, memory = await golden.open_log(), ThreadMemory()
         if check.redaction is not None:
             kept, check.redaction = await as_kept_back(golden, check.redaction, log, [own for _recorded, own in pairs])
             today = [await Recording.open(kept, own) for _recorded, own in pairs]
         for (name, _own), rec in zip(pairs, today, strict=True):
-            await check.compare(await Recording.open(recorded, name), rec, 0)
+            await check.compare(await Recording.open(recorded, name, memory=memory), rec, 0)
         await recorded.close()
     except AfkError as error:
         check.refused(str(error))
@@ -191,6 +193,7 @@ class _Check:
         self._untold = golden.header.secret_values and (redaction is None or not redaction.has_values)
         self._trajectory = trajectory
         self._mode = mode
+        self._memory = ThreadMemory()
         self._compared: list[Compared] = []
         self._runs: list[CheckedRun] = []
         self._leftovers: list[LeftOver] = []
@@ -198,7 +201,8 @@ class _Check:
 
     async def replayed(self, log: EventLog, run_id: str, replay: Replayed) -> None:
         """Take in the replay of a run."""
-        recorded, today = await Recording.open(log, run_id), await Recording.open(log, replay.run_id)
+        recorded = await Recording.open(log, run_id, memory=self._memory)
+        today = await Recording.open(log, replay.run_id, memory=self._memory)
         compared = await self.compare(recorded, today, replay.served)
         await self._left(log, compared, replay)
         if not replay.served:

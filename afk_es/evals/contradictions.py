@@ -7,6 +7,7 @@ the events could not have happened, and nothing could be replayed.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -40,9 +41,12 @@ class _Answer(msgspec.Struct, frozen=True):
 
 def contradictions(golden: Golden) -> Iterator[tuple[Finding, Divergence]]:
     """Each with the finding that it is, for whoever chooses by mode; expected is what the outcome says."""
+    events: dict[str, list[Fact]] = defaultdict(list)
+    for fact in golden.facts:
+        if fact.kind == "event":
+            events[fact.value["run"]].append({**fact.value, "line": fact.line})
     for run_id, outcome in golden.outcomes.items():
-        events = [{**fact.value, "line": fact.line} for fact in golden.facts if fact.kind == "event" and fact.value["run"] == run_id]
-        for finding, event, call in _of_run(outcome, events):
+        for finding, event, call in _of_run(outcome, events[run_id]):
             message = f"{finding.message}: the golden contradicts itself, so one of the two was edited (expected is by its outcome)"
             place = None if event is None else _place(event, call)
             yield finding, Divergence(finding.kind, finding.field, finding.expected, finding.actual, place, None, message)
