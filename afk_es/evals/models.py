@@ -115,7 +115,7 @@ class EvalCase(BaseModel):
     budget: EvalBudget | None = None
     assertions: Assertions = ()
     scorers: Scorers = ()
-    expected_state: ResultState | Literal["any"] | tuple[ResultState, ...] = "completed"
+    expected_state: ResultState | Literal["any"] | Annotated[tuple[ResultState, ...], Field(min_length=1)] = "completed"
     expected_output: Any = None
     metadata: dict[str, Any] = {}
     golden: SkipValidation[str | os.PathLike[str] | Golden | None] = None
