@@ -29,7 +29,7 @@ from afk_es.evals.verdict import Verdict
 from afk_es.llms import ChatModel, LLMRequest, LLMResponse
 from afk_es.log import EventLog
 from afk_es.machine.rendering import capped, neutralised
-from afk_es.machine.values import digest_json
+from afk_es.machine.values import clean_text, digest_json, plain
 from afk_es.views import compact_json
 
 JUDGED = "judged_run"
@@ -173,7 +173,7 @@ class LLMJudge:
         wanted = evidence.case.expected_output if self._expected and evidence.case is not None else None
         if wanted is not None:
             parts.append(("EXPECTED_ANSWER", wanted if isinstance(wanted, str) else compact_json(_plain(wanted))))
-        return [(name, capped(neutralised(text), self._max_chars)) for name, text in parts]
+        return [(name, capped(neutralised(clean_text(text)), self._max_chars)) for name, text in parts]
 
     async def _told_calls(self, evidence: Evidence) -> str:
         events = await evidence.events()
@@ -241,7 +241,7 @@ def _or_raise(vote: AgentResult | BaseException) -> AgentResult:
 
 
 def _plain(value: Any) -> Any:
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return plain(value.model_dump() if isinstance(value, BaseModel) else value)
 
 
 def _check(model: object, rubric: object, decision: object) -> None:

@@ -236,3 +236,12 @@ async def test_a_judge_that_fails_makes_an_error_of_the_row_and_no_score_of_it()
 def test_what_cannot_work_is_wrong_usage(options: Any, says_: str) -> None:
     with pytest.raises(UsageError, match=says_):
         LLMJudge(**{"model": ScriptedModel([]), "rubric": "good", **options})
+
+
+async def test_text_that_is_no_unicode_is_judged_like_any_other() -> None:
+    """A case's expected output comes from wherever it comes from, and JSON may write half of a surrogate pair."""
+    judged, model = judge(GOOD)
+    evidence = await shop("Refunded.")
+    case = EvalCase(name="refund", agent=agent(says("x")), expected_output={"\udc00": "\ud800"})
+    found = await judged.score(Evidence(evidence.result, evidence.log, case))
+    assert (found.score, len(model.requests)) == (0.9, 1)
