@@ -13,6 +13,7 @@ from afk_es.debugger.changes import Change, change_lines, changes
 from afk_es.debugger.figures import count
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.divergence import Divergence, Place
+from afk_es.evals.reports.lines import wrapped
 from afk_es.views import clipped, columns, compact_json, visible
 from afk_es.views.printable import ELLIPSIS
 from afk_es.views.timeline import Tone
@@ -21,6 +22,9 @@ Line = tuple[str, Tone]
 
 DIFF_LINES = 40
 """Lines of the first divergence's diff; what is beyond is counted."""
+
+TEXT_LINES = 40
+"""Lines of a reason, a message or a note."""
 
 CONTEXT_LINES = 2
 SHORT = 60
@@ -37,7 +41,7 @@ def report_lines(report: CheckReport, width: int = 100) -> tuple[Line, ...]:
     """The report in lines of at most `width` columns, each with how it is meant."""
     lines = [_verdict(report, width)]
     if report.reason:
-        lines += [(text, "plain") for text in wrapped(f"  {report.reason}", width)]
+        lines += [(text, "plain") for text in _indented(report.reason, width)]
     if report.divergences:
         lines += _first(report.divergences[0], width, len(report.runs) > 1)
         lines += _others(report, width)
@@ -45,7 +49,7 @@ def report_lines(report: CheckReport, width: int = 100) -> tuple[Line, ...]:
     if report.divergences and report.notes:
         lines.append(("", "plain"))
     for note in report.notes[:NOTES_SHOWN]:
-        lines += [(text, "quiet") for text in wrapped(f"  note: {note}", width)]
+        lines += [(text, "quiet") for text in _indented(f"note: {note}", width)]
     if len(report.notes) > NOTES_SHOWN:
         lines.append((f"  and {len(report.notes) - NOTES_SHOWN} more notes", "quiet"))
     lines += _way_out(report, width)
@@ -84,7 +88,7 @@ def _verdict(report: CheckReport, width: int) -> Line:
 
 def _first(found: Divergence, width: int, many: bool) -> list[Line]:
     lines: list[Line] = [("", "plain"), (clipped(f"{found.kind}  {found.field}", width), "mark")]
-    lines += [(text, "plain") for text in wrapped(f"  {found.message}", width)]
+    lines += [(text, "plain") for text in _indented(found.message, width)]
     for side, place in (("golden", found.recorded), ("today", found.today)):
         if place is not None:
             lines.append((clipped(f"  {side:<6} {f'{place.run_id} ' if many else ''}{_place(place)}", width), "quiet"))
@@ -197,7 +201,7 @@ def _way_out(report: CheckReport, width: int) -> list[Line]:
         text = f"If this is meant: `pytest --golden-update={category(report)}`, or `afk-es golden update {report.name}`."
         if report.path:
             text += f" The golden, step by step: `afk-es debug {report.path}`."
-    return [("", "plain"), *[(line, "quiet") for line in wrapped(text, width)]]
+    return [("", "plain"), *[(line, "quiet") for line in wrapped(text, width, TEXT_LINES)]]
 
 
 def category(report: CheckReport) -> str:
@@ -206,18 +210,8 @@ def category(report: CheckReport) -> str:
     return "representation" if only_written else "behaviour"
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """The text in lines that fit, further ones indented as the first is."""
-    shown = visible(text)
-    indent = " " * (len(shown) - len(shown.lstrip()))
-    words, lines, line = shown.split(), [], ""
-    for word in words:
-        longer = f"{line} {word}" if line else f"{indent}{word}"
-        if columns(longer) > width and line:
-            lines.append(line)
-            longer = f"{indent}{word}"
-        line = longer
-    return [clipped(each, width) for each in [*lines, line]]
+def _indented(text: str, width: int) -> list[str]:
+    return [f"  {line}" for line in wrapped(text, width - 2, TEXT_LINES)]
 
 
 def _place(place: Place) -> str:
