@@ -14,6 +14,7 @@ from afk_es.debugger.changes import Change, change_lines, changes
 from afk_es.debugger.figures import count
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.divergence import Divergence, Place
+from afk_es.evals.reports.lines import wrapped
 from afk_es.views import clipped, columns, compact_json, visible
 from afk_es.views.printable import ELLIPSIS
 from afk_es.views.timeline import Tone
@@ -22,6 +23,9 @@ Line = tuple[str, Tone]
 
 DIFF_LINES = 40
 """Lines of the first divergence's diff; what is beyond is counted."""
+
+TEXT_LINES = 40
+"""Lines of a reason, a message or a note."""
 
 CONTEXT_LINES = 2
 SHORT = 60
@@ -42,7 +46,7 @@ def report_lines(report: CheckReport, width: int = 100, *, way_out: bool = True)
     """
     lines = [_verdict(report, width)]
     if report.reason:
-        lines += [(text, "plain") for text in wrapped(f"  {report.reason}", width)]
+        lines += [(text, "plain") for text in _indented(report.reason, width)]
     if report.divergences:
         lines += _first(report.divergences[0], width, len(report.runs) > 1)
         lines += _others(report, width)
@@ -50,7 +54,7 @@ def report_lines(report: CheckReport, width: int = 100, *, way_out: bool = True)
     if report.divergences and report.notes:
         lines.append(("", "plain"))
     for note in report.notes[:NOTES_SHOWN]:
-        lines += [(text, "quiet") for text in wrapped(f"  note: {note}", width)]
+        lines += [(text, "quiet") for text in _indented(f"note: {note}", width)]
     if len(report.notes) > NOTES_SHOWN:
         lines.append((f"  and {len(report.notes) - NOTES_SHOWN} more notes", "quiet"))
     lines += _way_out(report, width) if way_out else []
@@ -89,7 +93,7 @@ def _verdict(report: CheckReport, width: int) -> Line:
 
 def _first(found: Divergence, width: int, many: bool) -> list[Line]:
     lines: list[Line] = [("", "plain"), (clipped(f"{found.kind}  {found.field}", width), "mark")]
-    lines += [(text, "plain") for text in wrapped(f"  {found.message}", width)]
+    lines += [(text, "plain") for text in _indented(found.message, width)]
     for side, place in (("golden", found.recorded), ("today", found.today)):
         if place is not None:
             lines.append((clipped(f"  {side:<6} {f'{place.run_id} ' if many else ''}{_place(place)}", width), "quiet"))
@@ -207,7 +211,7 @@ def _way_out(report: CheckReport, width: int) -> list[Line]:
             f"  afk-es golden update --accept {accepted} {file}",
             *(["The golden, step by step:", f"  afk-es debug {file}"] if report.path else []),
         ]
-    return [("", "plain"), *[(line, "quiet") for text in texts for line in wrapped(text, width)]]
+    return [("", "plain"), *[(line, "quiet") for text in texts for line in wrapped(text, width, TEXT_LINES)]]
 
 
 def category(report: CheckReport) -> str:
@@ -216,18 +220,8 @@ def category(report: CheckReport) -> str:
     return "representation" if only_written else "behaviour"
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """The text in lines that fit, further ones indented as the first is."""
-    shown = visible(text)
-    indent = " " * (len(shown) - len(shown.lstrip()))
-    words, lines, line = shown.split(), [], ""
-    for word in words:
-        longer = f"{line} {word}" if line else f"{indent}{word}"
-        if columns(longer) > width and line:
-            lines.append(line)
-            longer = f"{indent}{word}"
-        line = longer
-    return [clipped(each, width) for each in [*lines, line]]
+def _indented(text: str, width: int) -> list[str]:
+    return [f"  {line}" for line in wrapped(text, width - 2, TEXT_LINES)]
 
 
 def _place(place: Place) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from afk_es.evals import CheckReport, Divergence, LeftOver, Place, check_golden, compare_with_golden, report_lines
 from afk_es.evals.check_report import DIVERGENCES_KEPT, CheckedRun
-from afk_es.evals.check_text import category, divergence_text, verdict_text, wrapped
+from afk_es.evals.check_text import category, divergence_text, verdict_text
 from afk_es.views import columns
 from tests.evals.desk import INSTRUCTIONS, LOOK, NOTIFY, agent, asks, edited, events_in, ran, recorded, rules, says
 
@@ -174,4 +174,5 @@ def test_sentences_of_a_report() -> None:
         "order tool_name @7 of the golden look: look -> refund"
     )
     assert divergence_text(msgspec.structs.replace(found, today=None)) == "order tool_name the golden: look -> refund"
-    assert wrapped("  one two three", 9) == ["  one two", "  three"]
+    long = texts(report(reason="one two three", outcome="not_measurable"), 12)
+    assert long[long.index("  one two") + 1] == "  three", "further lines stand under the first"
