@@ -167,7 +167,7 @@ class Playback:
             self._asked_of(event)
         elif kind == "tool_deferred":
             self._deferred(event)
-        elif event.type in TERMINAL:
+        elif kind in TERMINAL:
             self._agenda.close()
 
     def _opened(self, event: AgentRunEvent) -> None:
