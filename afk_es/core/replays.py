@@ -216,8 +216,15 @@ class _Family:
         """A run that is to begin, at the first stretch of its recording."""
         tape = self.tapes[recorded]
         recorded_spec = spec_of(tape.events[0])
-        playback = Playback(tape, self.time, recorded_spec, from_log=self.from_log, has_child=self.tapes.__contains__, late=self.late)
-        playback.withholding = self.withholding
+        playback = Playback(
+            tape,
+            self.time,
+            recorded_spec,
+            from_log=self.from_log,
+            has_child=self.tapes.__contains__,
+            late=self.late,
+            withholding=self.withholding,
+        )
         self.time.advance_to(playback.next_part())
         member = self.members[state.run_id] = _Member(self, playback, binding, state, history, child)
         return member

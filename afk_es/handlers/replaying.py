@@ -53,15 +53,13 @@ class Playback:
         from_log: there is no code of the agent: policies, output types, routers and instructions functions are answered from the record.
         has_child: whether the log has that run of a subagent, so that it is replayed as well.
         late: by how many microseconds a subagent's run of today ended later than the recorded one; None where it never began.
+        withholding: what the recording kept back, of what live code answers as well; None for nothing.
 
     Attributes:
         unanswered: what there was none for, in order.
         stopped: whether the run was laid down for that.
         children: per id of a subagent's run of today, the recorded call that it stands for.
-        withholding: what the recording kept back, of what live code answers as well; None for nothing.
     """
-
-    withholding: Withholding | None = None
 
     def __init__(
         self,
@@ -72,12 +70,15 @@ class Playback:
         from_log: bool = False,
         has_child: Callable[[str], bool],
         late: Callable[[str], int | None],
+        withholding: Withholding | None = None,
     ) -> None:
         self.tape = tape
         self.time = time
         self.unanswered: list[Unanswered] = []
         self.stopped: bool = False
         self.children: dict[str, Asked] = {}
+        self._recorded = recorded
+        self._withholding = withholding
         self._from_log = from_log
         self._has_child = has_child
         self._late = late
@@ -255,7 +256,7 @@ class Playback:
         return draft
 
     async def _policy(self, effect: EvaluatePolicy, state: RunState) -> Draft:
-        if not self._from_log and self.withholding is None:
+        if not self._from_log and self._withholding is None:
             return await self._live[EvaluatePolicy](effect, state)
         key = (effect.call.id, effect.call.tool_name) if effect.call is not None else ("", "")
         place = self._policies_asked.get(key, 0)
@@ -312,13 +313,13 @@ class Playback:
         return self._kept_back(draft, recorded)
 
     def _kept_back(self, draft: Draft, recorded: AgentRunEvent | None) -> Draft:
-        return draft if self.withholding is None else self.withholding.draft(draft, recorded)
+        return draft if self._withholding is None else self._withholding.draft(draft, recorded)
 
     def _judges_marks(self, draft: Draft, recorded: AgentRunEvent, refusal: str, given: Any) -> bool:
         """Whether today's validation and the recorded one differ, and today's was of marks in the place of what was really given."""
-        if self.withholding is None or refusal not in (draft.type, recorded.type):
+        if self._withholding is None or refusal not in (draft.type, recorded.type):
             return False
-        return self.withholding.holds_mark(given)
+        return self._withholding.holds_mark(given)
 
     async def _person(self, effect: AskPerson, state: RunState) -> Draft:
         """Nobody is asked: what people answered is posted when they did, however it came."""
