@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any
 
 from afk_es.agents import Agent
 from afk_es.errors import ConfigurationError
@@ -62,9 +61,10 @@ def _named(name: str, wanted: Sequence[str]) -> bool:
 
 
 def _cases(cases: object, agent: Agent | None) -> tuple[EvalCase, ...]:
-    # What an iterable gives is anything.
-    found: tuple[Any, ...] = tuple(listed((cases,) if isinstance(cases, EvalCase) else cases, agent))
-    strange = next((each for each in found if not isinstance(each, EvalCase)), None)
-    if strange is not None:
-        raise ConfigurationError(f"a suite is made of EvalCase objects, or the path of a dataset, not of {type(strange).__name__}")
-    return found
+    found = []
+    given: list[object] = [*listed((cases,) if isinstance(cases, EvalCase) else cases, agent)]
+    for each in given:
+        if not isinstance(each, EvalCase):
+            raise ConfigurationError(f"a suite is made of EvalCase objects, or the path of a dataset, not of {type(each).__name__}")
+        found.append(each)
+    return tuple(found)
