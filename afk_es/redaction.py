@@ -96,10 +96,11 @@ class Redaction:
         ConfigurationError: a key without a word in it, or a value shorter than `SHORTEST_VALUE`.
     """
 
-    __slots__ = ("_known", "_mark", "_names", "_nouns", "_values")
+    __slots__ = ("_keys", "_known", "_mark", "_names", "_nouns", "_values")
 
     def __init__(self, *, keys: Iterable[str] = (), values: Iterable[str] = ()) -> None:
         further = [_further(key) for key in _texts("keys", keys)]
+        self._keys = tuple(dict.fromkeys(further))
         self._names = frozenset(_spellings((*SECRET_NAMES, *further)))
         self._nouns = (*_NOUNS, *further)
         self._known: dict[str, tuple[bool, str]] = {}
@@ -114,12 +115,32 @@ class Redaction:
 
     def with_values(self, values: Iterable[object]) -> Redaction:
         """The same with more values. What is no text, or too short to be looked for, is left out."""
-        wider = Redaction.__new__(Redaction)
-        wider._names, wider._nouns = self._names, self._nouns
-        wider._values, wider._mark = self._values, self._mark
-        wider._known = {}
+        wider = self._alike(self._keys)
         wider._register([value for value in values if isinstance(value, str) and len(value.strip()) >= SHORTEST_VALUE])
         return wider
+
+    def with_keys(self, keys: Iterable[str]) -> Redaction:
+        """The same with more names.
+
+        Raises:
+            ConfigurationError: one without a word in it.
+        """
+        return self._alike(dict.fromkeys((*self._keys, *map(_further, _texts("keys", keys)))))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The further names, in words."""
+        return self._keys
+
+    @property
+    def mark(self) -> str:
+        """What stands in the place of a secret: `MARK`, or another where a value is a piece of that."""
+        return self._mark
+
+    @property
+    def has_values(self) -> bool:
+        """Whether values were registered."""
+        return bool(self._values)
 
     def text(self, text: str) -> str:
         """The text without secrets. A text that is a JSON object or list is treated as such, and otherwise left as it is written."""
@@ -140,6 +161,11 @@ class Redaction:
         return f"Redaction({len(self._names)} names, {len(self._values)} spellings of values)"
 
     # --------------------------------------------------------------------------------------------------------------------- the inside
+
+    def _alike(self, keys: Iterable[str]) -> Redaction:
+        other = Redaction(keys=keys)
+        other._values, other._mark = self._values, self._mark
+        return other
 
     def _register(self, values: list[str]) -> None:
         known = set(self._values)

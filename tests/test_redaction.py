@@ -286,3 +286,22 @@ def test_a_secret_under_a_name_never_comes_out_of_a_raw_string(text: str) -> Non
     raw = json.dumps({"note": text, "password": "hunter22 and more"})
     assert "hunter22" not in PLAIN.text(raw)
     assert "hunter22" not in PLAIN.text(raw[:-1])
+
+
+def test_a_redaction_tells_its_further_names_and_never_its_values() -> None:
+    own = Redaction(keys=["customerNumber"], values=["corridor seven"])
+    assert own.keys == ("customer number",)
+    assert own.has_values
+    assert not Redaction().has_values
+    assert own.mark == "[redacted]"
+
+
+def test_a_redaction_with_more_names_keeps_its_values_and_a_wider_one_its_names() -> None:
+    own = Redaction(values=["corridor seven"]).with_keys(["customer number"]).with_values(["corridor eight"])
+    assert own.value({"customer_number": "4711", "where": "corridor seven", "or": "corridor eight"}) == {
+        "customer_number": "[redacted]",
+        "where": "[redacted]",
+        "or": "[redacted]",
+    }
+    with pytest.raises(ConfigurationError):
+        own.with_keys(["4711"])

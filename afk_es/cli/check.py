@@ -40,7 +40,8 @@ def check(invocation: Invocation, run: str, redaction: Redaction | None, **rules
     """Check RUN against rules: exit code 0 if it keeps them all, 1 if it breaks one, with the place where it first did. Default: the last run.
 
     \b
-    afk-es check RUN --state completed --no-errors --max-cost 0.5 --tool-called 'search*' --no-writes-unknown
+    afk-es check RUN --state completed --no-errors --max-cost 0.5
+    afk-es check RUN --tool-called 'search*' --no-writes-unknown
     """
     if not asyncio.run(_check(invocation, run, Checks(**rules), redaction)):  # type: ignore[arg-type]
         raise click.exceptions.Exit(NEGATIVE)

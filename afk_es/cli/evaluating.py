@@ -20,6 +20,7 @@ from afk_es.cli.reporting import Reports, report_options, tell
 from afk_es.core import Runner
 from afk_es.debugger.naming import named_run
 from afk_es.errors import AfkError, ConfigurationError, RunNotFoundError, UsageError
+from afk_es.evals.dataset_files import FORMATS
 from afk_es.evals.eval_suite import EvalSuite
 from afk_es.evals.models import EvalCase, EvalSuiteConfig, ExecutionMode
 from afk_es.evals.outcomes import EvalCaseResult, EvalSuiteResult
@@ -31,7 +32,6 @@ from afk_es.evals.suite import EvalProgress, run_suite
 from afk_es.redaction import Redaction
 
 _FORM = "name a suite as MODULE:SUITE, such as shop.evals:suite or ./evals.py:suite, or a dataset with --agent MODULE:AGENT"
-_DATASETS = (".json", ".jsonl", ".yaml", ".yml")
 
 
 @click.command("eval", short_help="Run a suite of cases, and report what came of it.")
@@ -39,7 +39,7 @@ _DATASETS = (".json", ".jsonl", ".yaml", ".yml")
 @click.option("--agent", metavar="MODULE:AGENT", help="For a dataset: who runs its cases.")
 @click.option("-k", "names", multiple=True, metavar="NAME", help="Only cases with this in their name, or that fit a glob; may be repeated.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only cases with this tag; may be repeated.")
-@click.option("--repeats", type=click.IntRange(min=1), metavar="N", help="How often each case runs, whatever it says itself.")
+@click.option("--repeats", type=click.IntRange(min=1, max=10_000), metavar="N", help="How often each case runs, whatever it says itself.")
 @click.option("--mode", "execution_mode", type=click.Choice(get_args(ExecutionMode)), help="How many cases run at once.")
 @click.option("--max-concurrency", type=click.IntRange(min=1, max=1024), metavar="N", help="Cases at once, at most.")
 @click.option("--timeout", "timeout_per_case_s", type=click.FloatRange(min=0.001), metavar="SECONDS", help="For one attempt at a case.")
@@ -128,7 +128,7 @@ def _suite(target: str, agent: str | None, names: tuple[str, ...], tags: tuple[s
 
 
 def _named(target: str, agent: str | None) -> EvalSuite:
-    if target.endswith(_DATASETS):
+    if target.lower().endswith(tuple(FORMATS)):
         if agent is None:
             raise UsageError(f"{target} is a dataset, and a dataset has no agent: name it with --agent MODULE:AGENT")
         return EvalSuite(target, agent=load_agent(agent))

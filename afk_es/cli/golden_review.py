@@ -69,7 +69,7 @@ def _review(
         finding = asyncio.run(found(path, agents, mode))
         answer = ""
         if invocation.format == "text" and not finding.holds:
-            _show(redacted(finding, redaction), f"{number} of {len(files)}")
+            _show(redacted(finding, redaction), f"{number} of {len(files)}", asking)
             answer = _asked() if asking and finding.category is not None else ""
         if answer == "a":
             finding = asyncio.run(updated(invocation, finding, agents))
@@ -83,13 +83,14 @@ def _review(
     return findings
 
 
-def _show(finding: Finding, place: str) -> None:
+def _show(finding: Finding, place: str, asking: bool) -> None:
     click.echo()
     click.echo(output.toned(f"{place}: {visible(finding.path)}", "strong"))
     if finding.report.ok:
         click.echo(f"  {visible(finding.reason)}")
     else:
-        write_lines(report_lines(finding.report, output.screen_width()))
+        # Who is asked needs no command for it.
+        write_lines(report_lines(finding.report, output.screen_width(), way_out=not asking or finding.category is None))
     if finding.category is not None:
         click.echo(output.toned(f"to accept: {_WHAT[finding.category]}", "mark"))
 

@@ -48,12 +48,15 @@ def update(
     """Write goldens anew: files, directories or names; default all below --dir. Without --accept it says what there would be to do.
 
     \b
-    behaviour        the agent does something else: it runs live, with what was said in the record, and that is recorded
-    representation   it does the same, and the file would be written in another way today: offline and free
-    unused           the goldens that are named are deleted; which those are, a whole test run knows: pytest --golden-update=unused
-    new              is what `afk-es golden record` is for
+    behaviour       the agent does something else: it runs live, with what was
+                    said in the record, and that is recorded
+    representation  it does the same, and the file would be written in another
+                    way today: offline and free
+    unused          the goldens that are named are deleted; which those are, a
+                    whole test run knows: pytest --golden-update=unused
+    new             is what `afk-es golden record` is for
 
-    Never in CI. Exit code 0 where all hold now, 1 where something is left to do, 3 where a golden could not be measured.
+    Runs that are made for it stay in the log of --db, as any other does. Never in CI. Exit code 0 where all hold now, 1 where something is left to do, 3 where a golden could not be measured.
     """
     accepted = UpdatePolicy.parse(accept)
     if accepted.accepted:

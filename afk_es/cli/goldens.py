@@ -72,7 +72,7 @@ def _files(name: str, directory: str) -> list[Path]:
     if path.is_file():
         return [path]
     if name.endswith(SUFFIX) or name == directory:
-        raise NoGoldenError(f"there is no {name} here; record a golden with `afk-es golden record RUN --name NAME`")
+        raise NoGoldenError(f"there is no file or directory {name} here; record a golden with `afk-es golden record RUN --name NAME`")
     named = GoldenStore(directory).path(name)
     if not named.is_file():
         raise NoGoldenError(f"{named}: there is no golden {name!r}; `afk-es golden list` tells those there are")

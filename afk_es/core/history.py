@@ -60,18 +60,32 @@ class ThreadMemory:
         Raises:
             CorruptLogError: the log does not have a run that it refers to.
         """
-        if not refs:
-            return Messages()
-        if len(refs) == 1 and (found := self._known.get((refs[0]["run_id"], refs[0]["seq"]))) is not None:
-            return found
+        row: dict[tuple[str, int], list[AgentRunEvent]] = {}
+        messages: Messages | None = None
+        following = refs
+        # Runs that follow one another one by one, as most do, are read from the last that is known, so that a thread of any length is read once.
+        while following:
+            key = (following[0]["run_id"], following[0]["seq"])
+            if len(following) > 1 or any(key[0] == run_id for run_id, _seq in row):
+                return await self._overlapped(log, refs)
+            messages = self._known.get(key)
+            if messages is not None:
+                break
+            row[key] = await self._events(log, *key)
+            following = row[key][0].data.get("history", [])
+        messages = messages or Messages()
+        for key, events in reversed(row.items()):
+            messages = _after(events, messages)
+            self._store(key, messages)
+        return messages
+
+    async def _overlapped(self, log: EventLog, refs: list[RunRef]) -> Messages:
         messages = Messages()
         runs = await self._in_order(log, refs)
         if any(compacts(events) for events in runs) and not _in_a_row(runs):
             return merged({events[0].run_id: events for events in runs}, refs)
         for events in runs:
-            first = events[0]
-            state = fold(initial_state(first.run_id, first.thread_id, messages), events)
-            messages = remembered(state)
+            messages = _after(events, messages)
         if len(refs) == 1:
             # Only of the last one: where runs overlapped, those before it are folded in an order that is not their own history.
             self._store((refs[0]["run_id"], refs[0]["seq"]), messages)
@@ -113,6 +127,11 @@ class ThreadMemory:
         self._known.move_to_end(key)
         if len(self._known) > _KEPT:
             self._known.popitem(last=False)
+
+
+def _after(events: list[AgentRunEvent], history: Messages) -> Messages:
+    """What the thread remembers after a run that began with this history."""
+    return remembered(fold(initial_state(events[0].run_id, events[0].thread_id, history), events))
 
 
 def _in_a_row(runs: list[list[AgentRunEvent]]) -> bool:

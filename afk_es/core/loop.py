@@ -34,6 +34,10 @@ Room = Callable[[], Awaitable[None]]
 class Pacing(Protocol):
     """Lets time pass in place of the clock, as in a replay, where nobody really waits."""
 
+    def folded(self, event: AgentRunEvent) -> None:
+        """This event has happened: the times of what follows from it may hang on it, before any of it is durable."""
+        ...
+
     async def wait(self, effect: Wait) -> None:
         """Return when this wait is over."""
         ...
@@ -206,6 +210,8 @@ class Loop:
         self.state = evolve(self.state, event)
         if self.guard is not None:
             self.guard.note(event)
+        if self._pacing is not None:
+            self._pacing.folded(event)
         self._pending.append(event)
 
     async def _flush(self) -> None:

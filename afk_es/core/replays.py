@@ -29,12 +29,14 @@ from afk_es.handlers.leftovers import Leftover
 from afk_es.handlers.replaying import Playback
 from afk_es.handlers.tape import Tape
 from afk_es.handlers.virtual_time import VirtualTime
+from afk_es.handlers.withholding import Withholding
 from afk_es.interaction import ApprovalDecision, ApprovalRequest, InputDecision, InputRequest
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, Draft, RunSpec, RunState, initial_state
 from afk_es.machine.delegation import TRANSFER
 from afk_es.machine.inquiries import inquiries
 from afk_es.machine.values import Messages, digest, plain
+from afk_es.redaction import Redaction
 from afk_es.tools import Tool
 
 _NO_LIMIT = 1 << 30
@@ -106,11 +108,12 @@ class Replays:
     placed: Callable[[Binding, RunState], Binding]
     drive: Drive
 
-    async def replay(self, agent: Agent, run_id: str, own: tuple[str, str]) -> Replayed:
+    async def replay(self, agent: Agent, run_id: str, own: tuple[str, str], redaction: Redaction | None = None) -> Replayed:
         """Replay a run to the end of its recording.
 
         Args:
             own: run id and thread id of the replay.
+            redaction: what the recording kept back; None for nothing.
 
         Raises:
             RunNotFoundError, UsageError: nothing was written.
@@ -130,7 +133,10 @@ class Replays:
         state = initial_state(*own, history)
         if spec.agent_path:
             binding = self.placed(binding, replace(state, spec=spec))
-        family = _Family(self, tapes, VirtualTime(self.clock.now()), isinstance(agent, RecordedAgent))
+        withholding = Withholding(redaction) if redaction is not None else None
+        if withholding is not None:
+            binding = withholding.binding(binding, first.data["agent"])
+        family = _Family(self, tapes, VirtualTime(self.clock.now()), isinstance(agent, RecordedAgent), withholding)
         member = family.member(binding, state, history, run_id)
         stretch = await member.begin(self._started(first, len(events), binding))
         result = await stretch.result_or_cancel()
@@ -198,6 +204,7 @@ class _Family:
     tapes: dict[str, Tape]
     time: VirtualTime
     from_log: bool
+    withholding: Withholding | None
     members: dict[str, _Member] = field(default_factory=dict)
     children: Children = field(init=False)
 
@@ -208,7 +215,16 @@ class _Family:
     def member(self, binding: Binding, state: RunState, history: Messages, recorded: str, child: ChildRun | None = None) -> _Member:
         """A run that is to begin, at the first stretch of its recording."""
         tape = self.tapes[recorded]
-        playback = Playback(tape, self.time, spec_of(tape.events[0]), from_log=self.from_log, has_child=self.tapes.__contains__)
+        recorded_spec = spec_of(tape.events[0])
+        playback = Playback(
+            tape,
+            self.time,
+            recorded_spec,
+            from_log=self.from_log,
+            has_child=self.tapes.__contains__,
+            late=self.late,
+            withholding=self.withholding,
+        )
         self.time.advance_to(playback.next_part())
         member = self.members[state.run_id] = _Member(self, playback, binding, state, history, child)
         return member
@@ -217,7 +233,7 @@ class _Family:
         """The run of a subagent: from its start, or from where it was laid down."""
         known = self.members.get(child.run_id)
         if known is not None:
-            known.binding, known.child = child.binding, child
+            known.binding, known.child = self._bound(child, known.playback.tape), child
             if known.state.ended and known.state.status != "interrupted":
                 assert known.stretch is not None
                 return Stretch.over(known.state, known.stretch.task.result())
@@ -225,20 +241,36 @@ class _Family:
             return await known.resume()
         recorded = self.members[child.parent["run_id"]].playback.children[child.run_id].child
         state = initial_state(child.run_id, f"thread_{digest(child.run_id.encode())}")
-        member = self.member(child.binding, state, Messages(), recorded, child)
+        binding = self._bound(child, self.tapes[recorded])
+        member = self.member(binding, state, Messages(), recorded, child)
         data: dict[str, Any] = {
-            "agent_name": child.binding.spec.agent_name,
+            "agent_name": binding.spec.agent_name,
             "resumed": False,
             "epoch": 1,
             "owner": self.replays.log.owner,
-            "agent": child.binding.data,
+            "agent": binding.data,
             "user_message": child.task,
             # What an agent hands on of its context is its code's affair.
-            "context": self.tapes[recorded].events[0].data.get("context", {}) if self.from_log else child.context,
+            "context": self._context(child, self.tapes[recorded]),
             "parent": child.parent,
             "replay_of": {"run_id": recorded, "seq": len(self.tapes[recorded].events)},
         }
         return await member.begin(Draft("run_started", data))
+
+    def _bound(self, child: ChildRun, tape: Tape) -> Binding:
+        return child.binding if self.withholding is None else self.withholding.binding(child.binding, tape.events[0].data["agent"])
+
+    def _context(self, child: ChildRun, tape: Tape) -> dict[str, Any]:
+        recorded: dict[str, Any] = tape.events[0].data.get("context", {})
+        if self.from_log or self.withholding is None:
+            return recorded if self.from_log else child.context
+        found: dict[str, Any] = self.withholding.data("run_started", {"context": child.context}, {"context": recorded})["context"]
+        return found
+
+    def late(self, run_id: str) -> int | None:
+        """By how many microseconds a run of today ended later than the recorded one; None where it never began."""
+        known = self.members.get(run_id)
+        return known.playback.late if known is not None and known.stretch is not None else None
 
     @property
     def stopped(self) -> bool:

@@ -46,6 +46,7 @@ from afk_es.llms.content import content_of
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, Draft, RunState, fold, initial_state
 from afk_es.machine.values import Messages, clean_text, digest, plain
+from afk_es.redaction import Redaction
 
 if TYPE_CHECKING:
     from afk_es.telemetry import TelemetrySink
@@ -283,7 +284,7 @@ class Runner:
 
     # ---------------------------------------------------------------------------------------------------------------------- replaying
 
-    async def replay(self, agent: Agent, *, run_id: str, thread_id: str | None = None) -> Replayed:
+    async def replay(self, agent: Agent, *, run_id: str, thread_id: str | None = None, redaction: Redaction | None = None) -> Replayed:
         """Run today's agent on the answers that a recorded run was given: a new run in the same log, offline and free.
 
         The k-th request to a model is given the k-th recorded answer, whatever is asked today, so that the two runs can be compared to
@@ -300,6 +301,10 @@ class Runner:
             agent: today's; or what the log says of it (`recorded_agent`), whose policies and functions are then answered from the log too.
             run_id: the recorded run, which has to have ended, or to have been laid down.
             thread_id: the replay's thread; default: a new one. It begins with the history that the recorded run began with.
+            redaction: what the recording kept back, so that the log never holds it of today's agent either: its spec and what its code
+                answers are redacted before they are written. The code itself is asked with what the recording has. Whether arguments and
+                outputs of which something was kept back are valid is as recorded, for a tool and an output type that are the same. None:
+                the recording is exact.
 
         Returns:
             The replay's run and result, with what was not asked for and what was not answered.
@@ -322,7 +327,7 @@ class Runner:
         async with self._session as log:
             own = (self._ids.new("run"), thread_id or self._ids.new("thread"))
             replays = Replays(log, self._clock, self._memory, self._bound, self._children.placed, drive)
-            return await replays.replay(agent, run_id, own)
+            return await replays.replay(agent, run_id, own, redaction)
 
     # ---------------------------------------------------------------------------------------------------------------------- threads
 

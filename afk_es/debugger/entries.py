@@ -78,7 +78,8 @@ _NAMES_OTHERS: dict[str, tuple[str, ...]] = {
 }
 """Per type, texts of ours that name runs of the family and tickets."""
 
-_ID = re.compile(r"\brun_\w+|(?<=\(ticket )[^()]*(?=\))")
+_ID = re.compile(r"\brun_(?=\w*\d)\w+|(?<=\(ticket )[^()]*(?=\))")
+"""Ids of runs have digits in them; a word such as run_tests in somebody's own text is no id, and its difference is one."""
 
 Hear = Callable[[Recording, AgentRunEvent], bool]
 """Told every event in the order of its log, for whoever folds a run beside comparing it; False leaves the event out of the entries."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from afk_es.debugger.keyframe_file import KeyframeFile
 from afk_es.debugger.keyframes import Keyframes
@@ -15,6 +16,9 @@ from afk_es.machine import AgentRunEvent, RunState, initial_state
 from afk_es.machine.values import Message, Messages
 from afk_es.views import Line, Timeline
 from afk_es.views.timeline import REFERRING
+
+if TYPE_CHECKING:
+    from afk_es.core.history import ThreadMemory
 
 PAGE = 250
 """Events read at once where a run is walked: some 3 ms of work, so that whoever else is in the event loop gets a turn."""
@@ -46,12 +50,15 @@ class Recording:
         self._keyframes = Keyframes(self._read, initial, file=keyframes, link=partial(log.link, first.run_id))
 
     @classmethod
-    async def open(cls, log: EventLog, run_id: str, *, keyframes: KeyframeFile | None = None) -> Recording:
+    async def open(
+        cls, log: EventLog, run_id: str, *, keyframes: KeyframeFile | None = None, memory: ThreadMemory | None = None
+    ) -> Recording:
         """The run of that id.
 
         Args:
             log: open, and left open.
             keyframes: where the states of long runs are kept between sessions; None: nowhere, and nothing is written.
+            memory: of whoever opens many runs of this log, so that what threads remember is read once; None: it is read for this run.
 
         Raises:
             RunNotFoundError: the log has no such run.
@@ -62,9 +69,11 @@ class Recording:
         refs = first[0].data.get("history")
         if not refs:
             return cls(log, first[0], Messages(), keyframes)
-        from afk_es.core.history import ThreadMemory  # With all of the runner, which a verb that reads a run should not wait for.
+        if memory is None:
+            from afk_es.core.history import ThreadMemory  # With all of the runner, which a verb that reads a run should not wait for.
 
-        return cls(log, first[0], await ThreadMemory().read(log, refs), keyframes)
+            memory = ThreadMemory()
+        return cls(log, first[0], await memory.read(log, refs), keyframes)
 
     async def last_seq(self) -> int:
         """The seq of the last event there is now."""

@@ -387,7 +387,7 @@ def _cost(state: RunState, first: AgentRunEvent, last: AgentRunEvent, meter: Met
     ran = span(state.elapsed.total_seconds())
     cost = dollars(float(state.cost_usd) if state.cost_known else None)
     own = f" (the fork itself {_own(meter.metrics())})" if meter is not None else ""
-    text = f"{cost}{own}, {tokens}; ran {ran} of {wall}, {count(state.llm_calls)} model calls"
+    text = f"{cost}{own}, {tokens}; ran {ran} of {wall}, {count(state.llm_calls)} model call{'' if state.llm_calls == 1 else 's'}"
     return TriageLine(8, "cost, time", text, (str(last.seq),), "plain", "$")
 
 

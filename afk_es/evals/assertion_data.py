@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from afk_es.errors import ConfigurationError
+from afk_es.errors import ConfigurationError, text_of
 from afk_es.evals.answers import (
     Contains,
     Equals,
@@ -50,9 +50,17 @@ def assertion_from(data: Any) -> Assertion:
         ConfigurationError: there is no such form, or it does not take this.
     """
     if not isinstance(data, Mapping) or len(data) != 1:
-        raise ConfigurationError(f"an assertion is an object with one key, as {{'contains': 'refunded'}}, not {data!r:.120}")
+        way = f": it is {{{data!r}: ...}}, with what it takes" if isinstance(data, str) and data in _FORMS else ""
+        raise ConfigurationError(f"an assertion is an object with one key, as {{'contains': 'refunded'}}, not {data!r:.120}{way}")
     ((form, argument),) = data.items()
-    return _build(form)(argument)
+    build = _build(form)
+    try:
+        return build(argument)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        # A form may be of the caller's own; and of data of a wrong type, whatever fails first says so.
+        raise ConfigurationError(f"{form} cannot be made of {argument!r:.80}: {type(error).__name__}: {text_of(error)}") from error
 
 
 def assertions_from(data: Any) -> tuple[Assertion, ...]:

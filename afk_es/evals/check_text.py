@@ -15,6 +15,7 @@ from afk_es.debugger.figures import count
 from afk_es.evals.check_report import CheckReport
 from afk_es.evals.divergence import Divergence, Place
 from afk_es.evals.golden_updates import of_report
+from afk_es.evals.reports.lines import wrapped
 from afk_es.views import clipped, columns, compact_json, visible
 from afk_es.views.printable import ELLIPSIS
 from afk_es.views.timeline import Tone
@@ -23,6 +24,9 @@ Line = tuple[str, Tone]
 
 DIFF_LINES = 40
 """Lines of the first divergence's diff; what is beyond is counted."""
+
+TEXT_LINES = 40
+"""Lines of a reason, a message or a note."""
 
 CONTEXT_LINES = 2
 SHORT = 60
@@ -35,11 +39,15 @@ _LONGEST = 200_000
 """Characters of a text that are compared line by line."""
 
 
-def report_lines(report: CheckReport, width: int = 100) -> tuple[Line, ...]:
-    """The report in lines of at most `width` columns, each with how it is meant."""
+def report_lines(report: CheckReport, width: int = 100, *, way_out: bool = True) -> tuple[Line, ...]:
+    """The report in lines of at most `width` columns, each with how it is meant.
+
+    Args:
+        way_out: whether to say at the end what can be done about it; default True.
+    """
     lines = [_verdict(report, width)]
     if report.reason:
-        lines += [(text, "plain") for text in wrapped(f"  {report.reason}", width)]
+        lines += [(text, "plain") for text in _indented(report.reason, width)]
     if report.divergences:
         lines += _first(report.divergences[0], width, len(report.runs) > 1)
         lines += _others(report, width)
@@ -47,10 +55,10 @@ def report_lines(report: CheckReport, width: int = 100) -> tuple[Line, ...]:
     if report.divergences and report.notes:
         lines.append(("", "plain"))
     for note in report.notes[:NOTES_SHOWN]:
-        lines += [(text, "quiet") for text in wrapped(f"  note: {note}", width)]
+        lines += [(text, "quiet") for text in _indented(f"note: {note}", width)]
     if len(report.notes) > NOTES_SHOWN:
         lines.append((f"  and {len(report.notes) - NOTES_SHOWN} more notes", "quiet"))
-    lines += _way_out(report, width)
+    lines += _way_out(report, width) if way_out else []
     return tuple((clipped(text, width), tone) for text, tone in lines)
 
 
@@ -86,7 +94,7 @@ def _verdict(report: CheckReport, width: int) -> Line:
 
 def _first(found: Divergence, width: int, many: bool) -> list[Line]:
     lines: list[Line] = [("", "plain"), (clipped(f"{found.kind}  {found.field}", width), "mark")]
-    lines += [(text, "plain") for text in wrapped(f"  {found.message}", width)]
+    lines += [(text, "plain") for text in _indented(found.message, width)]
     for side, place in (("golden", found.recorded), ("today", found.today)):
         if place is not None:
             lines.append((clipped(f"  {side:<6} {f'{place.run_id} ' if many else ''}{_place(place)}", width), "quiet"))
@@ -194,13 +202,17 @@ def _way_out(report: CheckReport, width: int) -> list[Line]:
     if report.ok:
         return []
     if report.outcome == "not_measurable":
-        text = "A check that measures nothing proves nothing: make it measurable, or record the golden anew."
+        texts = ["A check that measures nothing proves nothing: make it measurable, or record the golden anew."]
     else:
-        accepted, which = category(report), shlex.quote(report.path or report.name)
-        text = f"If this is meant: `pytest --golden-update={accepted}`, or `afk-es golden update {which} --accept {accepted}`."
-        if report.path:
-            text += f" The golden, step by step: `afk-es debug {shlex.quote(report.path)}`."
-    return [("", "plain"), *[(line, "quiet") for line in wrapped(text, width)]]
+        # A command has a line of its own, so that it can be copied; a file is found from anywhere, and a name below --dir alone.
+        accepted, file = category(report), shlex.quote(report.path or report.name)
+        texts = [
+            "If this is meant, one of:",
+            f"  pytest --golden-update={accepted}",
+            f"  afk-es golden update --accept {accepted} {file}",
+            *(["The golden, step by step:", f"  afk-es debug {file}"] if report.path else []),
+        ]
+    return [("", "plain"), *[(line, "quiet") for text in texts for line in wrapped(text, width, TEXT_LINES)]]
 
 
 def category(report: CheckReport) -> str:
@@ -209,18 +221,8 @@ def category(report: CheckReport) -> str:
     return update[0] if update is not None else "behaviour"
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """The text in lines that fit, further ones indented as the first is."""
-    shown = visible(text)
-    indent = " " * (len(shown) - len(shown.lstrip()))
-    words, lines, line = shown.split(), [], ""
-    for word in words:
-        longer = f"{line} {word}" if line else f"{indent}{word}"
-        if columns(longer) > width and line:
-            lines.append(line)
-            longer = f"{indent}{word}"
-        line = longer
-    return [clipped(each, width) for each in [*lines, line]]
+def _indented(text: str, width: int) -> list[str]:
+    return [f"  {line}" for line in wrapped(text, width - 2, TEXT_LINES)]
 
 
 def _place(place: Place) -> str:

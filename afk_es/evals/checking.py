@@ -10,9 +10,12 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import msgspec
+
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import SeededIds, SystemClock
 from afk_es.core import Leftover, Replayed, Runner, RunnerConfig, Unanswered
+from afk_es.core.history import ThreadMemory
 from afk_es.core.replays import RecordedPeople
 from afk_es.debugger.recording import Recording
 from afk_es.errors import AfkError, UsageError
@@ -21,12 +24,14 @@ from afk_es.evals.contradictions import contradictions, edited_states
 from afk_es.evals.differences import Compared, Differences, merged
 from afk_es.evals.divergence import Divergence, MatchMode, Place
 from afk_es.evals.golden import Golden
+from afk_es.evals.kept_back import Shown, as_kept_back
 from afk_es.evals.modes import Ignored, counts
 from afk_es.evals.recorded_config import recorded_config
 from afk_es.evals.trajectory import Trajectory
 from afk_es.evals.trajectory_check import compare_trajectories
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent
+from afk_es.redaction import Redaction
 from afk_es.views.timeline import Timeline
 
 AgentSource: TypeAlias = Agent | Callable[[], "Agent | Awaitable[Agent]"]
@@ -45,6 +50,7 @@ async def check_golden(
     config: RunnerConfig | None = None,
     runner_factory: RunnerFactory | None = None,
     trajectory: Mapping[str, Any] | None = None,
+    redaction: Redaction | None = None,
 ) -> CheckReport:
     """Run today's agent on what a golden has recorded, and compare. Nothing is asked of the world, and nothing is written to a file.
 
@@ -58,6 +64,8 @@ async def check_golden(
         runner_factory: makes the Runner, in place of the two above.
         trajectory: how calls are compared in trajectory mode: keywords of `Trajectory`, such as `{"mode": "superset", "arguments": "ignore"}`;
             default: they have to be the same calls in the same order, those of subagents too.
+        redaction: that with which the golden was recorded, where it was given values of the caller's; default: what the header tells. Of
+            an exact golden nothing is kept back.
 
     Returns:
         What was found. A golden that cannot be replayed, an agent that cannot be made, and a replay that was given no recorded answer are
@@ -70,7 +78,7 @@ async def check_golden(
         raise UsageError(f"a check needs today's agent, or a function that makes it, and not {agent!r:.80}")
     clock = SystemClock()
     began = clock.monotonic()
-    check = _Check(golden, mode or golden.mode, trajectory)
+    check = _Check(golden, mode or golden.mode, trajectory, redaction)
     try:
         today = agent if isinstance(agent, Agent) else await _made(agent)
         log = await golden.open_log()
@@ -82,7 +90,7 @@ async def check_golden(
             runner = Runner(log=log, policy_engine=policy_engine, config=settings, interaction_provider=people, ids=SeededIds(0))
         async with runner:
             for run_id in golden.runs:
-                await check.replayed(log, run_id, await runner.replay(today, run_id=run_id))
+                await check.replayed(log, run_id, await runner.replay(today, run_id=run_id, redaction=check.redaction))
     except AfkError as error:
         check.refused(str(error))
     except Exception as error:  # noqa: BLE001 - the user's function, agent or runner: what it raises is what the check came to
@@ -97,14 +105,17 @@ async def compare_with_golden(
     *,
     mode: MatchMode | None = None,
     trajectory: Mapping[str, Any] | None = None,
+    redaction: Redaction | None = None,
 ) -> CheckReport:
     """Compare a run that really happened, such as one of production or one with a real model, with a golden.
+
+    Of the run is kept back what was kept back of the golden, before they are compared.
 
     Args:
         log: open, and left open; it has the run.
         run_id: the run, which is compared with the last one that the golden checks; or as many as that checks, in their order.
         mode: how much has to be the same; default: what the golden says. In a run with a real model, texts hardly ever are.
-        trajectory: see `check_golden`.
+        trajectory, redaction: see `check_golden`.
 
     Raises:
         RunNotFoundError: the log has no such run.
@@ -116,12 +127,16 @@ async def compare_with_golden(
     pairs = list(zip(golden.runs[-1:] if isinstance(run_id, str) else golden.runs, run_ids, strict=False))
     if not isinstance(run_id, str) and len(run_ids) != len(golden.runs):
         raise UsageError(f"golden {golden.name} checks {len(golden.runs)} runs ({', '.join(golden.runs)}); these are {len(run_ids)}")
-    today = [await Recording.open(log, own) for _recorded, own in pairs]
-    check = _Check(golden, mode or golden.mode, trajectory)
+    memory = ThreadMemory()
+    today = [await Recording.open(log, own, memory=memory) for _recorded, own in pairs]
+    check = _Check(golden, mode or golden.mode, trajectory, redaction)
     try:
-        recorded = await golden.open_log()
+        recorded, memory = await golden.open_log(), ThreadMemory()
+        if check.redaction is not None:
+            kept, check.redaction = await as_kept_back(golden, check.redaction, log, [own for _recorded, own in pairs])
+            today = [await Recording.open(kept, own) for _recorded, own in pairs]
         for (name, _own), rec in zip(pairs, today, strict=True):
-            await check.compare(await Recording.open(recorded, name), rec, 0)
+            await check.compare(await Recording.open(recorded, name, memory=memory), rec, 0)
         await recorded.close()
     except AfkError as error:
         check.refused(str(error))
@@ -137,6 +152,7 @@ def check_golden_sync(
     config: RunnerConfig | None = None,
     runner_factory: RunnerFactory | None = None,
     trajectory: Mapping[str, Any] | None = None,
+    redaction: Redaction | None = None,
 ) -> CheckReport:
     """As `check_golden`, and waits for it.
 
@@ -147,7 +163,7 @@ def check_golden_sync(
         asyncio.get_running_loop()
     except RuntimeError:
         settings: dict[str, Any] = {"policy_engine": policy_engine, "config": config, "runner_factory": runner_factory}
-        check = check_golden(golden, agent, mode=mode, trajectory=trajectory, **settings)
+        check = check_golden(golden, agent, mode=mode, trajectory=trajectory, redaction=redaction, **settings)
         return asyncio.run(check)
     raise UsageError("check_golden_sync cannot be called where an event loop is running; use `await check_golden(...)`")
 
@@ -161,16 +177,23 @@ async def _made(agent: Callable[[], Agent | Awaitable[Agent]]) -> Agent:
 
 
 class _Check:
-    """What a check has found so far."""
+    """What a check has found so far.
 
-    def __init__(self, golden: Golden, mode: MatchMode, trajectory: Mapping[str, Any] | None) -> None:
+    Attributes:
+        redaction: what is kept back of all that is of today; None for nothing.
+    """
+
+    def __init__(self, golden: Golden, mode: MatchMode, trajectory: Mapping[str, Any] | None, redaction: Redaction | None) -> None:
         if trajectory is not None and mode != "trajectory":
             raise UsageError(f"trajectory= says how calls are compared in trajectory mode, and this is {mode} mode; give mode='trajectory'")
         if trajectory is not None:
             Trajectory([], **trajectory)  # Refuses what it does not know, before anything is run.
         self._golden = golden
+        self.redaction = golden.redaction(redaction)
+        self._untold = golden.header.secret_values and (redaction is None or not redaction.has_values)
         self._trajectory = trajectory
         self._mode = mode
+        self._memory = ThreadMemory()
         self._compared: list[Compared] = []
         self._runs: list[CheckedRun] = []
         self._leftovers: list[LeftOver] = []
@@ -178,7 +201,8 @@ class _Check:
 
     async def replayed(self, log: EventLog, run_id: str, replay: Replayed) -> None:
         """Take in the replay of a run."""
-        recorded, today = await Recording.open(log, run_id), await Recording.open(log, replay.run_id)
+        recorded = await Recording.open(log, run_id, memory=self._memory)
+        today = await Recording.open(log, replay.run_id, memory=self._memory)
         compared = await self.compare(recorded, today, replay.served)
         await self._left(log, compared, replay)
         if not replay.served:
@@ -225,7 +249,11 @@ class _Check:
         # What a golden says against itself is the cause of whatever else is found.
         compared = merged([Compared(own, 0, 0, ignored.notes()), *self._compared])
         found = compared.divergences
-        return CheckReport(
+        if found and self._untold:
+            notes.append(
+                "the golden keeps back values that only whoever recorded it knew; give the check the same redaction= where [redacted] differs"
+            )
+        report = CheckReport(
             name=self._golden.name,
             path=self._golden.path or "",
             mode=self._mode,
@@ -238,6 +266,15 @@ class _Check:
             reason="" if found else self._reason,
             duration_s=duration_s,
             runs=tuple(self._runs),
+        )
+        return report if self.redaction is None else self._shown(report, Shown(self.redaction, every_word=self._untold))
+
+    def _shown(self, report: CheckReport, shown: Shown) -> CheckReport:
+        return msgspec.structs.replace(
+            report,
+            divergences=tuple(map(shown.divergence, report.divergences)),
+            notes=tuple(map(shown.text, report.notes)),
+            reason=shown.text(report.reason),
         )
 
 

@@ -7,6 +7,7 @@ the events could not have happened, and nothing could be replayed.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -57,11 +58,14 @@ def contradictions(golden: Golden, states: Mapping[str, RunState]) -> Iterator[t
     Args:
         states: see `edited_states`.
     """
+    events: dict[str, list[Fact]] = defaultdict(list)
+    for fact in golden.facts:
+        if fact.kind == "event":
+            events[fact.value["run"]].append({**fact.value, "line": fact.line})
     for run_id, outcome in golden.outcomes.items():
-        events = [{**fact.value, "line": fact.line} for fact in golden.facts if fact.kind == "event" and fact.value["run"] == run_id]
-        found = list(_of_run(outcome, events))
+        found = list(_of_run(outcome, events[run_id]))
         if not found and run_id in states:
-            found = [(finding, events[-1], None) for finding in _of_state(outcome, states[run_id])]
+            found = [(finding, events[run_id][-1], None) for finding in _of_state(outcome, states[run_id])]
         for finding, event, call in found:
             message = f"{finding.message}: the golden contradicts itself, so one of the two was edited (expected is by its outcome); restore the file"
             place = None if event is None else _place(event, call)

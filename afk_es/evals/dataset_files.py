@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from afk_es.errors import ConfigurationError
 
 FORMATS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".yaml": "yaml", ".yml": "yaml"}
 """By the ending of the file."""
+
+MOST_REPEATED = 1_000_000
+"""Values that the aliases of a YAML file may stand for, all in all. A few lines of them can mean more than any machine holds."""
+
+_NOT_IN_JSON = ("binary", "set", "omap", "pairs")
 
 Row = tuple[str, Any]
 """Where a row stands ("cases.jsonl:3", "cases.yaml: cases[2]"), and the row."""
@@ -53,7 +59,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
 
 def _json(text: str, place: str, line: int | None) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite)
     except json.JSONDecodeError as error:
         where = place if line is not None else f"{place}:{error.lineno}"
         raise ConfigurationError(f"{where}: column {error.colno}: it is no JSON: {error.msg}") from error
@@ -61,6 +67,9 @@ def _json(text: str, place: str, line: int | None) -> Any:
         raise ConfigurationError(f"{place}: it is nested too deeply") from error
     except ConfigurationError as error:
         raise ConfigurationError(f"{place}: {error}") from error
+    except ValueError as error:
+        # An integer of more digits than Python reads; see sys.set_int_max_str_digits.
+        raise ConfigurationError(f"{place}: a number is too long to be read; write it as a text") from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -76,12 +85,19 @@ def _no_number(name: str) -> Any:
     raise ConfigurationError(f"{name} is no JSON number; write null, or a number")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ConfigurationError(f"{text} is beyond what a number can be; write it as a text")
+    return number
+
+
 def _yaml_rows(path: Path) -> Iterator[Row]:
     import yaml
 
     with path.open(encoding="utf-8-sig") as file:
         try:
-            data = yaml.load(file, Loader=_unique_keys_loader())
+            data = _yaml_data(file)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
             where = f"{path}:{mark.line + 1}: column {mark.column + 1}" if mark is not None else str(path)
@@ -93,9 +109,55 @@ def _yaml_rows(path: Path) -> Iterator[Row]:
     yield from _listed(path, data)
 
 
-def _unique_keys_loader() -> Any:
-    """A SafeLoader that refuses a key that stands twice: YAML keeps the last, and says nothing."""
+def _yaml_data(file: TextIO) -> Any:
+    loader = _json_like_loader()(file)
+    try:
+        document = loader.get_single_node()
+        if document is None:
+            return None
+        # Before anything is made of it: what aliases stand for is held once, and everybody who reads it would hold it in full.
+        _check_aliases(document)
+        return loader.construct_document(document)
+    finally:
+        loader.dispose()
+
+
+def _check_aliases(document: Any) -> None:
+    """Refuse a document whose aliases lead in a circle, or stand for more than `MOST_REPEATED` values."""
     import yaml
+
+    sizes: dict[Any, int] = {}
+    under_way: set[Any] = set()
+
+    def size(node: Any) -> int:
+        if node in under_way:
+            raise yaml.constructor.ConstructorError(None, None, "an alias stands within what it stands for", node.start_mark)
+        if node not in sizes:
+            under_way.add(node)
+            inner = () if isinstance(node, yaml.ScalarNode) else node.value
+            sizes[node] = 1 + sum(sum(map(size, part)) if isinstance(part, tuple) else size(part) for part in inner)
+            under_way.discard(node)
+        return sizes[node]
+
+    if size(document) - len(sizes) > MOST_REPEATED:
+        problem = f"its aliases stand for more than {MOST_REPEATED:,} values; write fewer of them"
+        raise yaml.constructor.ConstructorError(None, None, problem, document.start_mark)
+
+
+def _json_like_loader() -> Any:
+    """A SafeLoader for what JSON can say as well; it refuses a key that stands twice: YAML keeps the last, and says nothing."""
+    import yaml
+
+    class JsonLikeLoader(yaml.SafeLoader):  # type: ignore[misc] # PyYAML has no types
+        def construct_object(self, node: Any, deep: bool = False) -> Any:
+            try:
+                value = super().construct_object(node, deep)
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                # What a tag such as !!int is put before, its constructor takes as it stands.
+                raise yaml.constructor.ConstructorError(None, None, f"it is no value of {node.tag}", node.start_mark) from error
+            if isinstance(value, float) and not math.isfinite(value):
+                raise yaml.constructor.ConstructorError(None, None, f"{node.value} is no number that JSON has", node.start_mark)
+            return value
 
     def mapping(loader: Any, node: Any) -> dict[Any, Any]:
         own: set[Any] = set()
@@ -110,9 +172,11 @@ def _unique_keys_loader() -> Any:
         loader.flatten_mapping(node)
         return {loader.construct_object(key, deep=True): loader.construct_object(value, deep=True) for key, value in node.value}
 
-    loader: Any = type("UniqueKeysLoader", (yaml.SafeLoader,), {})
-    # Dates would be no JSON; they stay the text that the file has.
+    loader: Any = JsonLikeLoader
+    # Dates would be no JSON; they stay the text that the file has. Bytes, sets and pairs have no such text, and are refused.
     loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node))
+    for name in _NOT_IN_JSON:
+        loader.add_constructor(f"tag:yaml.org,2002:{name}", yaml.SafeLoader.construct_undefined)
     loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
     return loader
 

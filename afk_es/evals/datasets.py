@@ -74,7 +74,7 @@ def _cases(source: Path, rows: Iterator[Row], agent: Agent | Mapping[str, Agent]
     for number, (place, row) in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise ConfigurationError(f"{place}: a case is an object, not {type(row).__name__}")
-        data = _checked(place, row, agent) if where is None else _picked(row, where)
+        data = _checked(place, row, agent) if where is None else _picked(place, row, where)
         # A number is a good name in a file.
         data["name"] = _name(data.get("name"), f"{source.stem}-{number}")
         case = _case(place, data, agent, source.parent)
@@ -116,12 +116,13 @@ def _checked(place: str, row: dict[Any, Any], agent: Agent | Mapping[str, Agent]
             near = difflib.get_close_matches(str(key), known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
             raise ConfigurationError(
-                f"{place}: {key}: a case has no such field; {hint} Data of your own goes into metadata; for rows of another form pass fields="
+                f"{place}: {key}: a case has no such field; {hint} Data of your own goes into metadata; "
+                "rows of another form are for load_cases(..., fields=...)"
             )
     return dict(row)
 
 
-def _picked(row: dict[str, Any], where: dict[str, Source]) -> dict[str, Any]:
+def _picked(place: str, row: dict[str, Any], where: dict[str, Source]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for field, source in where.items():
         value = _found(row, source)
@@ -129,7 +130,10 @@ def _picked(row: dict[str, Any], where: dict[str, Source]) -> dict[str, Any]:
         if value is MISSING:
             continue
         if key:
-            data.setdefault(head, {})[key] = value
+            whole = data.get(head, {})
+            if not isinstance(whole, dict):
+                raise ConfigurationError(f"{place}: {head}: {field!r} is to stand in it, and it is no object: {whole!r:.80}")
+            data[head] = {**whole, key: value}
         else:
             data[field] = value
     return data
@@ -160,7 +164,8 @@ def _mapping(fields: Mapping[str, str] | None) -> dict[str, Source] | None:
                 f"fields: {field!r} is no field of a case; there are {', '.join(FIELDS)}, and keys as 'metadata.topic' or 'context.user'"
             )
         where[str(field)] = _source(path)
-    return where
+    # What is put as a whole comes before what is put into it.
+    return dict(sorted(where.items(), key=lambda item: "." in item[0]))
 
 
 def _name(given: Any, otherwise: str) -> Any:

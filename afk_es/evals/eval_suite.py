@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from afk_es.agents import Agent
 from afk_es.errors import ConfigurationError
 from afk_es.evals.attempts import RunnerFactory
-from afk_es.evals.datasets import load_cases
 from afk_es.evals.models import EvalCase, EvalSuiteConfig
+from afk_es.evals.planning import listed
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,10 @@ def _named(name: str, wanted: Sequence[str]) -> bool:
 
 
 def _cases(cases: object, agent: Agent | None) -> tuple[EvalCase, ...]:
-    if isinstance(cases, (str, os.PathLike)):
-        if agent is None:
-            raise ConfigurationError(f"cases is the dataset {os.fspath(cases)!r}, and a dataset has no agent: give agent")
-        return tuple(load_cases(cases, agent=agent))
-    if agent is not None:
-        raise ConfigurationError("agent is for the cases of a dataset; these cases have their own")
-    if isinstance(cases, EvalCase):
-        return (cases,)
-    found = tuple(cases) if isinstance(cases, Iterable) else (cases,)
-    strange = next((each for each in found if not isinstance(each, EvalCase)), None)
-    if strange is not None or not isinstance(cases, Iterable):
-        raise ConfigurationError(f"a suite is made of EvalCase objects, or the path of a dataset, not of {type(strange).__name__}")
-    return found
+    found = []
+    given: list[object] = [*listed((cases,) if isinstance(cases, EvalCase) else cases, agent)]
+    for each in given:
+        if not isinstance(each, EvalCase):
+            raise ConfigurationError(f"a suite is made of EvalCase objects, or the path of a dataset, not of {type(each).__name__}")
+        found.append(each)
+    return tuple(found)

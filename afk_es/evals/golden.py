@@ -97,8 +97,9 @@ class Golden(msgspec.Struct, frozen=True, dict=True):
             UsageError: the run cannot be replayed; the message says why, and what to do.
         """
         runs = await chosen_runs(log, run_id, thread=thread)
+        asked = redaction
         if redaction is not None:
-            redaction = redaction.with_values(sorted(set(secrets_in(runs, redaction))))
+            redaction = redaction.with_values(secrets_in(runs, redaction))
         recorder = Recorder(runs, redaction)
         checked = [run for run in runs if run.role == "checked"]
         header = GoldenHeader(
@@ -113,7 +114,9 @@ class Golden(msgspec.Struct, frozen=True, dict=True):
                 log=os.path.basename(log.location),
             ),
             agent=agent_ref,
-            redacted=_REDACTED if redaction is not None else None,
+            redacted=_REDACTED if asked is not None else None,
+            secret_names=asked.keys if asked is not None else (),
+            secret_values=asked is not None and asked.has_values,
             update=f"afk-es golden update {name}",
         )
         facts = recorder.facts()
@@ -197,8 +200,26 @@ class Golden(msgspec.Struct, frozen=True, dict=True):
         recorded = msgspec.structs.replace(
             anew.header.recorded, at=self.header.recorded.at, run=self.header.recorded.run, log=self.header.recorded.log
         )
-        header = msgspec.structs.replace(anew.header, recorded=recorded, redacted=self.header.redacted, update=self.header.update)
+        was = self.header
+        header = msgspec.structs.replace(
+            anew.header,
+            recorded=recorded,
+            redacted=was.redacted,
+            secret_names=was.secret_names,
+            secret_values=was.secret_values,
+            update=was.update,
+        )
         return msgspec.structs.replace(anew, header=header)
+
+    def redaction(self, own: Redaction | None = None) -> Redaction | None:
+        """What keeps back of a run of today what was kept back of this; None for an exact copy.
+
+        Args:
+            own: that with which it was recorded, where that was given values: no file tells them. Default: none.
+        """
+        if self.header.redacted is None:
+            return None
+        return (own or Redaction()).with_keys(self.header.secret_names)
 
     async def open_log(self) -> MemoryEventLog:
         """An open log in memory with all its runs, under the ids of the file. It is the caller's to close.

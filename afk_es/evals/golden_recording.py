@@ -18,6 +18,7 @@ from afk_es.debugger.exchange.golden_runs import PARTS, part_kind
 from afk_es.errors import RunNotFoundError, UsageError
 from afk_es.evals.golden_forks import flattened
 from afk_es.evals.golden_names import CallNames, Names
+from afk_es.handlers.withholding import secrets_of
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, RunState
 from afk_es.machine.delegation import child_run_id
@@ -386,30 +387,6 @@ def _seconds(since: dt.timedelta) -> float:
     return (since // _MICROSECOND) / 1e6
 
 
-def secrets_in(runs: Iterable[Chosen], redaction: Redaction) -> Iterator[str]:
+def secrets_in(runs: Iterable[Chosen], redaction: Redaction) -> list[str]:
     """Values that stand under a secret's name somewhere in the runs, and may stand elsewhere without it."""
-    for run in runs:
-        for event in run.events:
-            yield from _named_secrets(event.data, redaction, 0)
-
-
-_SHORTEST = 8
-_DEEPEST = 100
-
-
-def _named_secrets(value: Any, redaction: Redaction, level: int) -> Iterator[str]:
-    if level > _DEEPEST:
-        return
-    if isinstance(value, list):
-        for item in value:
-            yield from _named_secrets(item, redaction, level + 1)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            # What stands under a name in a JSON Schema describes it.
-            if key == "properties":
-                continue
-            if isinstance(item, str):
-                if len(item) >= _SHORTEST and not item.isalpha() and redaction.is_secret_name(key):
-                    yield item
-            else:
-                yield from _named_secrets(item, redaction, level + 1)
+    return secrets_of([event for run in runs for event in run.events], redaction)

@@ -29,7 +29,7 @@ from afk_es.evals.verdict import Verdict
 from afk_es.llms import ChatModel, LLMRequest, LLMResponse
 from afk_es.log import EventLog
 from afk_es.machine.rendering import capped, neutralised
-from afk_es.machine.values import digest_json
+from afk_es.machine.values import clean_text, digest_json, plain
 from afk_es.views import compact_json
 
 JUDGED = "judged_run"
@@ -85,7 +85,7 @@ class LLMJudge:
         timeout_s: seconds for one vote; default 60.
         log: where the votes are recorded; default None, the log of the run that is judged.
 
-    A judge that fails, or of whose votes fewer than half came to a judgement, is no score: the verdict does not pass, has none, and says why;
+    A judge that fails, or of whose votes no more than half came to a judgement, is no score: the verdict does not pass, has none, and says why;
     `details["measurable"]` is false. What was spent stands in `details["cost_usd"]` (None where any answer has no price) and `["tokens"]`.
 
     Raises:
@@ -109,7 +109,14 @@ class LLMJudge:
         timeout_s: float = 60.0,
         log: EventLog | None = None,
     ) -> None:
-        _check(model, rubric, threshold, votes, decision, max_chars, max_reasks)
+        _check(model, rubric, decision)
+        _check_number("threshold", threshold, 0, 1)
+        _check_number("votes", votes, 1, MOST_VOTES, whole=True)
+        _check_number("max_chars", max_chars, 100, whole=True)
+        _check_number("max_reasks", max_reasks, 0, whole=True)
+        _check_number("timeout_s", timeout_s, 0.001)
+        if temperature is not None:
+            _check_number("temperature", temperature, 0)
         self.name: str = name
         self.rubric: str = rubric
         self.threshold = threshold
@@ -166,7 +173,7 @@ class LLMJudge:
         wanted = evidence.case.expected_output if self._expected and evidence.case is not None else None
         if wanted is not None:
             parts.append(("EXPECTED_ANSWER", wanted if isinstance(wanted, str) else compact_json(_plain(wanted))))
-        return [(name, capped(neutralised(text), self._max_chars)) for name, text in parts]
+        return [(name, capped(neutralised(clean_text(text)), self._max_chars)) for name, text in parts]
 
     async def _told_calls(self, evidence: Evidence) -> str:
         events = await evidence.events()
@@ -234,21 +241,20 @@ def _or_raise(vote: AgentResult | BaseException) -> AgentResult:
 
 
 def _plain(value: Any) -> Any:
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return plain(value.model_dump() if isinstance(value, BaseModel) else value)
 
 
-def _check(model: object, rubric: object, threshold: float, votes: int, decision: str, max_chars: int, max_reasks: int) -> None:
+def _check(model: object, rubric: object, decision: object) -> None:
     if isinstance(model, type) or not ((isinstance(model, str) and model) or isinstance(model, ChatModel)):
         raise UsageError(f"a judge's model is a name or an object with provider_id and chat, not {model!r:.80}")
     if not isinstance(rubric, str) or not rubric.strip():
         raise UsageError("a judge needs a rubric: say in words what is good")
-    if not 0 <= threshold <= 1:
-        raise UsageError(f"threshold is a number from 0 to 1, not {threshold!r}")
-    if not 1 <= votes <= MOST_VOTES:
-        raise UsageError(f"votes is a number from 1 to {MOST_VOTES}, not {votes!r}")
     if decision not in get_args(Decision):
         raise UsageError(f"decision={decision!r} is none of: {', '.join(get_args(Decision))}")
-    if max_chars < 100:
-        raise UsageError(f"max_chars is a number from 100, not {max_chars!r}")
-    if max_reasks < 0:
-        raise UsageError(f"max_reasks is a number from 0, not {max_reasks!r}")
+
+
+def _check_number(name: str, value: object, least: float, most: float = math.inf, *, whole: bool = False) -> None:
+    kind = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kind) or not least <= value <= most:
+        reach = f"from {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        raise UsageError(f"{name} is a {'whole ' if whole else ''}number {reach}, not {value!r:.80}")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import math
 import os
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -113,14 +112,40 @@ async def _asked(
         return Verdict(name, False, "it did not answer in the time that was left of the case's timeout"), True
     if isinstance(answer, Raised):
         return Verdict(name, False, str(answer)), not answer.is_assertion
-    verdict = meaning(name, answer)
-    if verdict is None:
-        return Verdict(name, False, f"it answered {answer!r:.80}, which is {_EXPECTED[meaning]}"), True
     try:
-        msgspec.to_builtins(verdict.details, str_keys=True)
-    except (TypeError, RecursionError) as error:
-        return Verdict(name, False, f"the details of its verdict are no JSON data: {text_of(error)}"), True
+        verdict = meaning(name, _sound(answer))
+    except (TypeError, RecursionError, msgspec.ValidationError) as error:
+        return Verdict(name, False, f"its verdict is none, or holds what is no JSON data: {text_of(error)}"), True
+    if verdict is None:
+        return Verdict(name, False, f"it answered {_shown(answer)}, which is {_EXPECTED[meaning]}"), True
     return verdict, verdict.details.get("measurable") is False
+
+
+class _Spent(msgspec.Struct):
+    """What the details of a verdict may say of what it has spent, which is added up."""
+
+    cost_usd: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+
+def _sound(answer: Any) -> Any:
+    """The answer; a verdict with every field of its type, for reports and sums rely on it.
+
+    Raises:
+        TypeError, RecursionError, msgspec.ValidationError: it is not.
+    """
+    if not isinstance(answer, Verdict):
+        return answer
+    verdict = msgspec.convert(msgspec.to_builtins(answer, str_keys=True), Verdict)
+    msgspec.convert(verdict.details, _Spent)
+    return verdict
+
+
+def _shown(answer: Any) -> str:
+    try:
+        return f"{answer!r:.80}"
+    except Exception:  # noqa: BLE001 - a `__repr__` of the user's, or an integer of more digits than Python writes
+        return f"a {type(answer).__name__}"
 
 
 async def called(function: Callable[[], Any], deadline: float | None = None) -> Any:
@@ -207,7 +232,7 @@ def _of_score(name: str, answer: Any) -> Verdict | None:
 
 
 def _is_share(value: float) -> bool:
-    return math.isfinite(value) and 0 <= value <= 1
+    return 0 <= value <= 1
 
 
 _EXPECTED: dict[Callable[[str, Any], Verdict | None], str] = {

@@ -90,7 +90,7 @@ class EvalCase(BaseModel):
         budget: default, the suite's.
         assertions: all of them have to pass, and those of the suite: functions of the result that answer a bool, or objects with `name`
             and `check(evidence) -> Verdict`; sync (in a thread of their own, so that one that hangs is left behind) or async, and then
-            they must not block the event loop.
+            they must neither block the event loop nor swallow a cancellation.
         scorers: functions of the result that answer a number from 0 to 1, or objects with `name` and `score(evidence) -> Verdict`.
         expected_state: the state the run has to end in, one of several, or "any"; default "completed".
         expected_output: what criteria compare with, through `evidence.case`; refused where there is none that could. Default None.
@@ -115,7 +115,7 @@ class EvalCase(BaseModel):
     budget: EvalBudget | None = None
     assertions: Assertions = ()
     scorers: Scorers = ()
-    expected_state: ResultState | Literal["any"] | tuple[ResultState, ...] = "completed"
+    expected_state: ResultState | Literal["any"] | Annotated[tuple[ResultState, ...], Field(min_length=1)] = "completed"
     expected_output: Any = None
     metadata: dict[str, Any] = {}
     golden: SkipValidation[str | os.PathLike[str] | Golden | None] = None

@@ -39,7 +39,8 @@ def _head(seen: PolicyWhatIf) -> Iterator[Line]:
         told.append(f"{count(seen.carried)} would be carried along")
     told.append(f"{count(seen.unchanged)} would stay")
     yield ", ".join(told), "mark"
-    yield f"{_many(seen.changed_exact + seen.changed_bounded, 'decision')} would be others: {_split(seen)}", "mark"
+    others = seen.changed_exact + seen.changed_bounded
+    yield f"{_many(others, 'decision')} would be {'another' if others == 1 else 'others'}: {_split(seen)}", "mark"
 
 
 def _split(seen: PolicyWhatIf) -> str:

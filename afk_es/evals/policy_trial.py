@@ -48,7 +48,7 @@ async def policy_what_if(
         log: open; it is only read.
         policy: stands for all that was asked then, of the runner and of the agents. An `Agent` is its engine and roles, each subagent's for
             its own runs, and its tools, which say what the arguments of its calls come to; runs of other agents are left out.
-        runs: ids of runs, or a selection; None: all.
+        runs: ids of runs, or a selection; None: all but replays.
         progress: told after every run.
         on_run: given what there is to say of each run, also of those that stay as they are, which the answer only counts.
 

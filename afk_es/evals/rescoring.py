@@ -10,9 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 from afk_es.clock import SystemClock
+from afk_es.debugger.exchange.phrases import counted
 from afk_es.debugger.naming import named_run
 from afk_es.errors import AfkError, RunNotFoundError, UsageError, text_of
+from afk_es.evals.budgets import Meter
 from afk_es.evals.criteria import AssertionLike, ScorerLike, require_assertion, require_scorer
+from afk_es.evals.evidence import Evidence
+from afk_es.evals.family import events_seen, members
 from afk_es.evals.judge import JUDGED, LLMJudge
 from afk_es.evals.judging import Judgement, judged
 from afk_es.evals.models import EvalCase, EvalSuiteConfig
@@ -44,7 +48,7 @@ def rescore(
 
     Args:
         log: a log, or where one is.
-        runs: which; default all that are nobody's subagent and no judge's. The rows are in their order, of a selection the newest first.
+        runs: which; default all that are nobody's subagent, no judge's and no replay. The rows are in their order, of a selection the newest first.
         assertions, scorers: as for an `EvalCase`.
         cases: the case that a run was for, by run id: its own criteria are asked with the others, the state has to be the
             one it expects, and runs of one case are its attempts. Its budget and golden are not looked at. Without a case any state will do.
@@ -109,7 +113,7 @@ async def arescore(
         EvalSuiteConfig(execution_mode="sequential", max_concurrency=1),
         started_at=started_at,
         duration_s=round(_CLOCK.monotonic() - began, 6),
-        stopped=f"{left} runs had not ended" if left else None,
+        stopped=f"{counted(left, 'run')} had not ended" if left else None,
     )
 
 
@@ -153,7 +157,7 @@ class _Criteria:
         reasons = list(judgement.failed)
         if case is not None and not case.accepts(result.state):
             reasons.insert(0, Verdict("state", False, f"the run is {result.state}, and was to be {' or '.join(about['expected_state'])}"))
-        now = result.state_snapshot
+        meter = await _used(evidence)
         return EvalCaseResult(
             **about,
             outcome=_outcome(judgement, reasons),
@@ -162,16 +166,25 @@ class _Criteria:
             verdicts=judgement.verdicts,
             scores=judgement.scores,
             not_exercised=tuple(verdict.name for verdict in judgement.verdicts if not verdict.exercised),
-            duration_s=now.elapsed_s,
-            tokens=result.usage_aggregate.total_tokens,
-            cost_usd=result.total_cost_usd if now.llm_calls or result.subagent_executions else 0.0,
-            steps=now.step,
-            llm_calls=now.llm_calls,
-            tool_calls=now.tool_calls,
+            duration_s=result.state_snapshot.elapsed_s,
+            tokens=meter.tokens if meter.tokens_known else None,
+            cost_usd=float(meter.cost) if meter.cost_known else None,
+            steps=meter.steps,
+            llm_calls=meter.llm_calls,
+            tool_calls=meter.tool_calls,
             output=result.final_text,
             error=result.error,
             result=result,
         )
+
+
+async def _used(evidence: Evidence) -> Meter:
+    """What the run and its subagents' used, counted as when a suite ran them."""
+    meter = Meter()
+    for member in await members(evidence.log, evidence.run_id, subagents=True):
+        async for event in events_seen(evidence, member):
+            meter.note(event)
+    return meter
 
 
 def _outcome(judgement: Judgement, reasons: Sequence[Verdict]) -> Outcome:

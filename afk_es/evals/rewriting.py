@@ -14,6 +14,7 @@ from afk_es.errors import UsageError
 from afk_es.evals.checking import RunnerFactory
 from afk_es.evals.golden import Golden
 from afk_es.evals.recorded_config import recorded_config
+from afk_es.redaction import Redaction
 
 
 async def rewritten(
@@ -23,16 +24,22 @@ async def rewritten(
     policy_engine: PolicyEngine | None = None,
     config: RunnerConfig | None = None,
     runner_factory: RunnerFactory | None = None,
+    redaction: Redaction | None = None,
 ) -> Golden:
     """The golden in today's events, types and keys. Where it comes from stays as it was told.
 
     Args:
         agent: one that the golden is kept by, but for what another version of afk_es records in another way.
-        policy_engine, config, runner_factory: as of `check_golden`.
+        policy_engine, config, runner_factory, redaction: as of `check_golden`.
 
     Raises:
-        UsageError: it holds several runs, which build on each other and not on replays.
+        UsageError: it holds several runs, which build on each other and not on replays; or it keeps back values that nobody tells.
     """
+    if golden.header.secret_values and (redaction is None or not redaction.has_values):
+        raise UsageError(
+            f"golden {golden.name} keeps back values that only whoever recorded it knew, and today's agent may hold them: give the same "
+            "redaction=, or record it anew"
+        )
     if len(golden.runs) > 1:
         raise UsageError(
             f"golden {golden.name} holds {len(golden.runs)} runs of a conversation, which cannot be written anew from replays; record it "
@@ -46,8 +53,8 @@ async def rewritten(
         people = RecordedPeople() if settings.interaction_mode == "interactive" else None
         runner = Runner(log=log, policy_engine=policy_engine, config=settings, interaction_provider=people, ids=SeededIds(0))
     async with runner:
-        replayed = await runner.replay(agent, run_id=golden.runs[0])
-        # Secrets were kept back when it was recorded.
+        replayed = await runner.replay(agent, run_id=golden.runs[0], redaction=golden.redaction(redaction))
+        # Secrets were kept back when it was recorded, and of today's agent when it was replayed.
         made = await Golden.of(
             runner.log, replayed.run_id, name=golden.name, mode=golden.mode, redaction=None, agent_ref=golden.header.agent
         )

@@ -17,7 +17,7 @@ def not_run(case: EvalCase, number: int, reason: str) -> EvalCaseResult:
         attempt=number,
         outcome="not_run",
         expected_state=expected if isinstance(expected, tuple) else (expected,),
-        reasons=(Verdict("not_run", False, f"not run: {reason}"),),
+        reasons=(Verdict("not_run", False, reason),),
         tags=case.tags,
         metadata=case.metadata,
     )

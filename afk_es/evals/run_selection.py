@@ -33,6 +33,7 @@ class RunSelection:
         where: an expression of the debugger's language that holds at one of its events.
         newest: at most so many, the newest; default all.
         subagents: runs of subagents by themselves too; default False, since whoever looks at the run that started them may look at them.
+        replays: replays too; default False, since nothing was asked or done in one, and the run that it repeats would count twice.
 
     Raises:
         UsageError: a state that there is not, fewer than one run, a time without a zone.
@@ -46,6 +47,7 @@ class RunSelection:
     where: str | None = None
     newest: int | None = None
     subagents: bool = False
+    replays: bool = False
 
     def __post_init__(self) -> None:
         if self.state is not None and self.state not in STATES:
@@ -81,4 +83,14 @@ class RunSelection:
             return False
         if self.state is not None and await status_of(log, record) != self.state:
             return False
+        if not self.replays and await _is_replay(log, record):
+            return False
         return self._condition is None or await Search(await Recording.open(log, record.run_id)).first(self._condition) is not None
+
+
+async def _is_replay(log: EventLog, record: RunRecord) -> bool:
+    if record.forked_from is not None:
+        # It shares its first event, and went on by itself.
+        return False
+    first = await log.read(record.run_id, limit=1)
+    return bool(first) and "replay_of" in first[0].data

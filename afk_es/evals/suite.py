@@ -141,6 +141,7 @@ class _Suite:
         self._queue: deque[int] = deque(range(len(self._plan)))
         self._running: dict[asyncio.Task[EvalCaseResult], tuple[int, Attempt]] = {}
         self._threads: set[str] = set()
+        self._behind: dict[str, deque[int]] = {}
         self._width = Width(self._config.execution_mode, self._config.max_concurrency)
         self._widest = 0
         self._total = Meter(self._config.total_budget, label="total_budget.")
@@ -179,7 +180,7 @@ class _Suite:
         began = loop.time()
         ends = None if budget is None or budget.max_duration_s is None else began + budget.max_duration_s
         while True:
-            if budget is not None and self._queue and self._stopped is None and (spent := self._total.used_up()) is not None:
+            if budget is not None and self._waiting and self._stopped is None and (spent := self._total.used_up()) is not None:
                 self._stop(spent.message)
             self._start_what_may()
             if not self._running:
@@ -188,7 +189,7 @@ class _Suite:
             done, _pending = await asyncio.wait(self._running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 self._take_in(task)
-            if ends is not None and loop.time() >= ends and (self._running or self._queue):
+            if ends is not None and loop.time() >= ends and (self._running or self._waiting):
                 ends = None
                 spent = self._total.out_of_time(loop.time() - began)
                 self._stop(spent.message)
@@ -211,16 +212,25 @@ class _Suite:
 
     def _next(self) -> int | None:
         """The next attempt to start. Those on one thread follow each other, as a conversation does."""
-        for position, index in enumerate(self._queue):
-            if self._plan[index][0].thread_id not in self._threads:
-                del self._queue[position]
+        while self._queue:
+            index = self._queue.popleft()
+            thread_id = self._plan[index][0].thread_id
+            if thread_id not in self._threads or thread_id is None:
                 return index
+            # Out of the queue, so that each is looked at once: thousands may be on one thread.
+            self._behind.setdefault(thread_id, deque()).append(index)
         return None
+
+    @property
+    def _waiting(self) -> bool:
+        return bool(self._queue) or any(self._behind.values())
 
     def _take_in(self, task: asyncio.Task[EvalCaseResult]) -> None:
         index, attempt = self._running.pop(task)
-        if attempt.case.thread_id is not None:
-            self._threads.discard(attempt.case.thread_id)
+        if (thread_id := attempt.case.thread_id) is not None:
+            self._threads.discard(thread_id)
+            if behind := self._behind.get(thread_id):
+                self._queue.appendleft(behind.popleft())
         row = task.result()
         self._width.ended(crowded=attempt.crowded)
         if self._config.fail_fast and not row.passed and self._stopped is None:
@@ -248,8 +258,7 @@ class _Suite:
         return rows
 
     def _leave_out_the_rest(self) -> None:
-        while self._queue:
-            index = self._queue.popleft()
+        for index in sorted([*self._queue, *(index for behind in self._behind.values() for index in behind)]):
             case, number = self._plan[index]
             self._finish(index, not_run(case, number, self._stopped or ""))
 

@@ -16,9 +16,11 @@ from typing import Any
 from afk_es.handlers.agenda import Agenda
 from afk_es.handlers.holding import Holding, Unanswered
 from afk_es.handlers.leftovers import Leftover, leftovers
+from afk_es.handlers.moments import Moments
 from afk_es.handlers.substitutes import MARKS, addressed, allowed
 from afk_es.handlers.tape import Asked, Part, Question, Tape
 from afk_es.handlers.virtual_time import UNRECORDED, RunTime, VirtualTime
+from afk_es.handlers.withholding import Withholding
 from afk_es.machine import AgentRunEvent, Draft, Effect, RunState, decide
 from afk_es.machine.effects import (
     AskPerson,
@@ -50,6 +52,8 @@ class Playback:
         recorded: the agent as recorded, whose terms are compared with today's: waits of equal terms end when the recorded ones did.
         from_log: there is no code of the agent: policies, output types, routers and instructions functions are answered from the record.
         has_child: whether the log has that run of a subagent, so that it is replayed as well.
+        late: by how many microseconds a subagent's run of today ended later than the recorded one; None where it never began.
+        withholding: what the recording kept back, of what live code answers as well; None for nothing.
 
     Attributes:
         unanswered: what there was none for, in order.
@@ -58,7 +62,15 @@ class Playback:
     """
 
     def __init__(
-        self, tape: Tape, time: VirtualTime, recorded: RunSpec, *, from_log: bool = False, has_child: Callable[[str], bool]
+        self,
+        tape: Tape,
+        time: VirtualTime,
+        recorded: RunSpec,
+        *,
+        from_log: bool = False,
+        has_child: Callable[[str], bool],
+        late: Callable[[str], int | None],
+        withholding: Withholding | None = None,
     ) -> None:
         self.tape = tape
         self.time = time
@@ -66,24 +78,23 @@ class Playback:
         self.stopped: bool = False
         self.children: dict[str, Asked] = {}
         self._recorded = recorded
+        self._withholding = withholding
         self._from_log = from_log
         self._has_child = has_child
+        self._late = late
         self._live: Mapping[type, LiveHandler] = {}
         self._state: Callable[[], RunState] = _no_run
         self._post: Callable[[Draft], None] | None = None
         self._busy: Callable[[], bool] | None = None
         self._asleep: set[str] = set()
         self._held = Holding()
-        self._part: Part | None = None
         self._begun = 0
         self._asked: dict[str, int] = {"model": 0, "summary": 0, "instructions": 0, "route": 0, "output": 0}
         self._policies_asked: dict[tuple[str, str], int] = {}
         self._given_answers = 0
         self._agenda = Agenda(tape, time, self)
         self._opening = True
-        self._in_step = True
-        self._counterparts: dict[int, int] = {}
-        """Per seq of this run, that of the recorded event in its place, where they are not the same."""
+        self._moments = Moments(tape, time, recorded)
         self._digests: dict[int, str] = {}
         """Per seq of a start of a tool, the digest of its arguments."""
         self._questions: dict[int, Question] = {}
@@ -133,23 +144,22 @@ class Playback:
 
     def next_part(self) -> int:
         """Go on with the next recorded stretch, or with none where there is none; the moment at which it began."""
-        if self.parts_left:
-            self._part = self.tape.parts[self._begun]
-        else:
-            self._part = Part(len(self.tape.events) + 1)
+        part = self.tape.parts[self._begun] if self.parts_left else Part(len(self.tape.events) + 1)
         self._begun += 1
+        self._moments.part = part
         self._opening = True
-        return self.tape.moment(self._part.first)
+        return self.tape.moment(part.first)
+
+    def folded(self, event: AgentRunEvent) -> None:
+        """Hear of an event that is folded, and not durable yet: the next one's time depends on whether the recording has it there."""
+        self._moments.folded(event)
 
     def note(self, event: AgentRunEvent) -> None:
         """Take note that an event of the run is durable."""
         kind = event.type
         reused = event.data.get("reused")
-        if reused is not None and reused["seq"] != event.seq:
-            self._counterparts[event.seq] = reused["seq"]
-        if self._in_step:
-            events = self.tape.events
-            self._in_step = event.seq <= len(events) and events[event.seq - 1].type == kind
+        if reused is not None:
+            self._moments.stands_for(event.seq, reused["seq"])
         if kind == "run_started":
             self._opened(event)
         elif kind == "tool_started":
@@ -158,15 +168,14 @@ class Playback:
             self._asked_of(event)
         elif kind == "tool_deferred":
             self._deferred(event)
-        elif event.type in TERMINAL:
+        elif kind in TERMINAL:
             self._agenda.close()
 
     def _opened(self, event: AgentRunEvent) -> None:
-        part = self._part
+        part = self._moments.part
         assert part is not None
         self._opening = False
-        if part.first != event.seq:
-            self._counterparts[event.seq] = part.first
+        self._moments.stands_for(event.seq, part.first)
         self.time.join(event.run_id, self)
         self._agenda.open(part)
 
@@ -174,6 +183,11 @@ class Playback:
         """The stretch is over. What it has asked of its subagents has been heard by now."""
         self.time.leave(self._state().run_id)
         self._agenda.close()
+
+    @property
+    def late(self) -> int:
+        """By how many microseconds its stretch ended later than the recorded one; below 0, earlier."""
+        return self._moments.late(self._state().at)
 
     def knows(self, seq: int) -> bool:
         """Whether the question that this event of the run puts was put in the recording."""
@@ -214,7 +228,7 @@ class Playback:
             asked = self.tape.call(f"subagent:{effect.subagent_name}", effect.task, (effect.ordinal, effect.attempt))
             if asked is None:
                 return await self._hold(effect, effect.seq, what, _unrecorded(what, effect.call))
-            self._counterparts[effect.seq] = asked.seq
+            self._moments.stands_for(effect.seq, asked.seq)
             if not self._has_child(asked.child):
                 return await self._given(asked, effect, effect.seq, state, what)
             self.children[effect.run_id] = asked
@@ -223,32 +237,50 @@ class Playback:
 
     async def _cancel(self, effect: CancelSubagent, state: RunState) -> Draft:
         if effect.run_id not in self.children:
-            asked = next((each for each in self.tape.subagents if each.seq == self._recorded_seq(effect.seq)), None)
+            asked = next((each for each in self.tape.subagents if each.seq == self._moments.recorded_seq(effect.seq)), None)
             if asked is not None and asked.answer is not None:
                 return await self._given(asked, effect, effect.seq, state, f"subagent {effect.subagent_name}")
         return await self._heard(await self._live[CancelSubagent](effect, state), effect)
 
     async def _heard(self, draft: Draft, effect: RunSubagent | CancelSubagent) -> Draft:
-        """The end of a subagent's run, when its parent heard of it: siblings may have ended before it at the same moment."""
+        """The end of a subagent's run, as long after it as its parent heard of it: siblings may have ended before it at the same moment."""
         recorded = self.children.get(effect.run_id)
+        draft = self._kept_back(draft, recorded.answer if recorded is not None else None)
         if draft.type == "subagent_completed" and recorded is not None and recorded.answer is not None:
-            await self._until(recorded.answer.seq, effect.id)
+            seq, late = recorded.answer.seq, self._late(effect.run_id)
+            if late == 0:
+                await self._until(seq, effect.id)
+            elif late is not None:
+                await self._asleep_until(self.tape.moment(seq) + late, UNRECORDED, effect.id)
+                self._moments.in_step = False
         return draft
 
     async def _policy(self, effect: EvaluatePolicy, state: RunState) -> Draft:
-        if not self._from_log:
+        if not self._from_log and self._withholding is None:
             return await self._live[EvaluatePolicy](effect, state)
         key = (effect.call.id, effect.call.tool_name) if effect.call is not None else ("", "")
         place = self._policies_asked.get(key, 0)
         self._policies_asked[key] = place + 1
-        recorded = self.tape.policies.get(key, ())
-        return self._copy(recorded[place], effect, state) if place < len(recorded) else allowed(effect, state)
+        shelf = self.tape.policies.get(key, ())
+        recorded = shelf[place] if place < len(shelf) else None
+        if self._from_log:
+            return self._copy(recorded, effect, state) if recorded is not None else allowed(effect, state)
+        draft = await self._live[EvaluatePolicy](effect, state)
+        if recorded is not None and effect.call is not None:
+            call = effect.call
+            same = self._recorded.tool(call.tool_name) == state.spec.tool(call.tool_name)
+            if same and self._judges_marks(draft, recorded, "tool_failed", call.arguments):
+                return self._copy(recorded, effect, state)
+        return self._kept_back(draft, recorded)
 
     async def _instructions(self, effect: ResolveInstructions, state: RunState) -> Draft:
         return await self._function("instructions", self.tape.instructions, effect, state, "the instructions are a function")
 
     async def _route(self, effect: RouteSubagents, state: RunState) -> Draft:
-        return await self._function("route", self.tape.routes, effect, state, "the router is a function")
+        place, recorded = self._asked["route"], self.tape.routes
+        draft = await self._function("route", recorded, effect, state, "the router is a function")
+        self._moments.routed(draft.data, recorded[place].data if place < len(recorded) else None)
+        return draft
 
     async def _function(
         self, kind: str, recorded: list[AgentRunEvent], effect: ResolveInstructions | RouteSubagents, state: RunState, what: str
@@ -265,14 +297,29 @@ class Playback:
             await self._until(answer.seq, effect.id)
             draft = draft or self._copy(answer, effect, state)
         assert draft is not None
-        return draft
+        return self._kept_back(draft, answer)
 
     async def _output(self, effect: ValidateOutput, state: RunState) -> Draft:
         place = self._asked["output"]
         self._asked["output"] = place + 1
-        if self._from_log and place < len(self.tape.outputs):
-            return self._copy(self.tape.outputs[place], effect, state)
-        return await self._live[ValidateOutput](effect, state)
+        recorded = self.tape.outputs[place] if place < len(self.tape.outputs) else None
+        if self._from_log and recorded is not None:
+            return self._copy(recorded, effect, state)
+        draft = await self._live[ValidateOutput](effect, state)
+        if recorded is not None and self._recorded.output_schema == state.spec.output_schema:
+            answer = effect.structured if effect.structured is not None else effect.text
+            if self._judges_marks(draft, recorded, "output_rejected", answer):
+                return self._copy(recorded, effect, state)
+        return self._kept_back(draft, recorded)
+
+    def _kept_back(self, draft: Draft, recorded: AgentRunEvent | None) -> Draft:
+        return draft if self._withholding is None else self._withholding.draft(draft, recorded)
+
+    def _judges_marks(self, draft: Draft, recorded: AgentRunEvent, refusal: str, given: Any) -> bool:
+        """Whether today's validation and the recorded one differ, and today's was of marks in the place of what was really given."""
+        if self._withholding is None or refusal not in (draft.type, recorded.type):
+            return False
+        return self._withholding.holds_mark(given)
 
     async def _person(self, effect: AskPerson, state: RunState) -> Draft:
         """Nobody is asked: what people answered is posted when they did, however it came."""
@@ -291,8 +338,7 @@ class Playback:
         if question is None:
             return
         self._questions[event.seq] = question
-        if question.seq != event.seq:
-            self._counterparts[event.seq] = question.seq
+        self._moments.stands_for(event.seq, question.seq)
         for answer in question.answers:
             self._agenda.answer(answer, data)
         question.answers = []
@@ -306,17 +352,8 @@ class Playback:
 
     async def wait(self, effect: Wait) -> None:
         """Let a wait pass: until the recorded one ended, where it is the same, else until it is due today."""
-        due = (effect.until - self.time.start) // _MICROSECOND
-        kind, _, seq = effect.timer.partition(":")
-        fired = self.tape.timers.get(f"{kind}:{self._recorded_seq(int(seq))}")
-        place = UNRECORDED
-        if self._same_terms(kind):
-            if fired is not None:
-                due, place = self.tape.moment(fired.seq), fired.seq
-            elif self._in_step and self._part is not None:
-                # It was not over before the stretch was, whatever real clocks make of the last millisecond.
-                due = max(due, self.tape.moment(self._part.last) + 1)
-        await self._asleep_until(due, place, effect.id)
+        moment, place = self._moments.of_wait(effect, self._state().spec)
+        await self._asleep_until(moment, place, effect.id)
 
     def idle(self) -> None:
         """The run waits: time may go on."""
@@ -334,32 +371,8 @@ class Playback:
             raise
 
     def _next_moment(self) -> int | None:
-        """When the recording has what is appended next: a conclusion comes a little after what it is concluded from, and what came together
-        with something later came before it."""
-        if not self._in_step or self._opening:
-            return None
-        seq = self._state().seq + 1
-        if seq > len(self.tape.events):
-            return None
-        moment = self.tape.moment(seq)
-        return moment if moment <= self.time.elapsed or seq not in self.tape.came else None
-
-    def _recorded_seq(self, seq: int) -> int:
-        return self._counterparts.get(seq, seq)
-
-    def _same_terms(self, kind: str) -> bool:
-        before, today = self._recorded, self._state().spec
-        match kind:
-            case "wall_time":
-                return before.limits.max_wall_time_s == today.limits.max_wall_time_s
-            case "retry":
-                return before.retry == today.retry and [each.retry for each in before.models] == [each.retry for each in today.models]
-            case "answer":
-                return before.interaction == today.interaction
-            case "grace":
-                return before.background == today.background
-            case _:
-                return True
+        # A stretch that opens has no state to ask yet.
+        return None if self._opening else self._moments.of_next(self._state().seq + 1)
 
     def together(self, seq: int) -> int:
         """See `Tape.together`."""

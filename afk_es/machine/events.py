@@ -8,7 +8,8 @@ log and the debugger read: a type that is not in the table is carried along unto
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Literal, NotRequired, TypedDict
+from functools import cache
+from typing import Any, Literal, NotRequired, TypedDict, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -690,6 +691,26 @@ EVENT_TYPES: dict[str, EventType] = {row.name: row for row in _TABLE}
 TERMINAL: frozenset[str] = frozenset(row.name for row in _TABLE if row.terminal)
 
 
+def struct_of(row: EventType, *, stored: bool = False) -> type[msgspec.Struct]:
+    """The row's shape as a Struct. Data is held against one at a fifth of what a TypedDict costs, which makes a new dict of it.
+
+    Args:
+        stored: as a log stores it: with anything in place of a part, and without what is left out.
+    """
+    fields: list[Any] = []
+    # The shapes' annotations are text, so `__required_keys__` does not know better than to hold every key.
+    for key, hint in get_type_hints(row.shape, include_extras=True).items():
+        optional = get_origin(hint) is NotRequired
+        checked = Any if stored and key in row.parts else get_args(hint)[0] if optional else hint
+        fields.append((key, checked, None) if optional or (stored and key in row.defaults) else (key, checked))
+    return msgspec.defstruct(row.name, fields, kw_only=True)
+
+
+@cache
+def _struct_of(event_type: str) -> type[msgspec.Struct]:
+    return struct_of(EVENT_TYPES[event_type])
+
+
 def validate(event_type: str, data: dict[str, Any]) -> None:
     """Check `data` against the shape declared for the type. Unknown types and unknown keys pass: a newer version may have written them.
 
@@ -700,7 +721,7 @@ def validate(event_type: str, data: dict[str, Any]) -> None:
     if row is None:
         return
     try:
-        msgspec.convert(data, row.shape)
+        msgspec.convert(data, _struct_of(event_type))
     except msgspec.ValidationError as error:
         raise InvalidEventError(f"{event_type}: {error}") from error
 

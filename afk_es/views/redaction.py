@@ -32,7 +32,7 @@ def redacted_event(event: AgentRunEvent, redaction: Redaction | None) -> AgentRu
         event,
         thread_id=redaction.text(event.thread_id),
         message=redaction.text(event.message),
-        data=_redacted_data(event, redaction),
+        data=redacted_data(event.type, event.data, redaction),
     )
 
 
@@ -43,10 +43,11 @@ def _declared(event_type: str) -> dict[str, Any]:
     return get_type_hints(row.shape) if row is not None else {}
 
 
-def _redacted_data(event: AgentRunEvent, redaction: Redaction) -> dict[str, Any]:
-    declared = _declared(event.type)
+def redacted_data(event_type: str, data: dict[str, Any], redaction: Redaction) -> dict[str, Any]:
+    """The data of an event of this type without secrets; the declared shape of it stays."""
+    declared = _declared(event_type)
     found: dict[str, Any] = {}
-    for key, item in event.data.items():
+    for key, item in data.items():
         if key not in declared:
             found.update(redaction.value({key: item}))
         elif key in _REFERENCES or get_origin(declared[key]) is Literal or (isinstance(item, (int, float)) and declared[key] is not Any):

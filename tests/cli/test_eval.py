@@ -138,7 +138,7 @@ class TestSuites:
     @pytest.mark.parametrize(
         ("name", "says"),
         [
-            (":number", "made of EvalCase objects"),
+            (":number", "a sequence of EvalCase"),
             (":strange", "made of EvalCase objects"),
             (":agent", "is a Agent, not an EvalSuite"),
             (":make_badly", "raised KeyError: 'nothing here'"),

@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import Any
 
-from afk_es.agents import Agent
+from afk_es.agents import Agent, DelegationNode, DelegationPlan, RouterInput
 from afk_es.clock import SimulatedClock
 from afk_es.core import AgentRunHandle, Runner, RunnerConfig
 from afk_es.errors import LLMRetryableError
@@ -195,3 +195,40 @@ async def test_more_subagents_than_there_are_places_need_none_in_a_replay(clock:
     async with Runner(log=":memory:", clock=clock, config=config) as runner:
         result = await runner.run(boss, user_message="go")
         await asyncio.wait_for(assert_same(runner, boss, result.run_id), 10)
+
+
+async def test_a_parent_hears_of_a_subagent_when_it_ended_today(runner: Runner, clock: SimulatedClock) -> None:
+    def boss(work_s: float | None) -> Agent:
+        low = agent([asks(("work", {})), says("low")], slow(clock, "work", 100.0), name="low", fail_safe=limits(max_wall_time_s=work_s))
+        script = [asks(("transfer_to_low", {"task": "Go."})), says("ok")]
+        return agent(script, name="boss", subagents=[low], fail_safe=limits(max_wall_time_s=200.0 if work_s is None else 50.0))
+
+    result = await runner.run(boss(None), user_message="go")
+    replayed = await asyncio.wait_for(runner.replay(boss(30.0), run_id=result.run_id), 10)
+    events = await log_of(runner, replayed.run_id)
+    (heard,) = only(events, "subagent_completed")
+    assert 30.0 <= (heard.at - events[0].at).total_seconds() < 30.001
+    assert heard.data["success"] is False
+    for what in ("limit_reached", "run_interrupted"):
+        (said,) = only(events, what)
+        assert (said.at - events[0].at).total_seconds() == 50.0
+
+
+async def test_a_time_limit_of_todays_plan_that_is_shorter_cuts_a_subagent(runner: Runner, clock: SimulatedClock) -> None:
+    def boss(timeout_s: float) -> Agent:
+        low = agent([asks(("work", {})), says("low")], slow(clock, "work", 100.0), name="low")
+
+        def router(given: RouterInput) -> DelegationPlan:
+            return DelegationPlan(nodes=(DelegationNode(id="a", subagent="low", task="Go.", timeout_s=timeout_s),))
+
+        return agent([says("ok")], name="boss", subagents=[low], subagent_router=router)
+
+    result = await runner.run(boss(500.0), user_message="go")
+    await assert_same(runner, boss(500.0), result.run_id)
+    replayed = await runner.replay(boss(5.0), run_id=result.run_id)
+    events = await log_of(runner, replayed.run_id)
+    (fired,) = only(events, "timer_fired")
+    (heard,) = only(events, "subagent_completed")
+    assert (fired.at - only(events, "subagent_started")[0].at).total_seconds() == 5.0
+    assert (heard.data["success"], heard.data["error"]) == (False, "it did not answer in time")
+    await assert_same(runner, boss(5.0), replayed.run_id)

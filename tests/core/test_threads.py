@@ -186,3 +186,17 @@ async def test_what_was_read_for_one_run_is_not_taken_for_the_history_of_another
     cold, warm = ThreadMemory(), ThreadMemory()
     await warm.read(runner.log, [of_third])
     assert await warm.read(runner.log, [of_second]) == await cold.read(runner.log, [of_second])
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+async def test_a_memory_that_is_asked_of_each_run_of_a_thread_reads_each_once(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, backwards: bool
+) -> None:
+    """Whoever looks at a whole thread, such as a golden check, asks of run after run; what came before is known from the one before it."""
+    results = [await runner.run(agent([says(str(n))]), user_message="q", thread_id="t") for n in range(10)]
+    refs: list[RunRef] = [{"run_id": result.run_id, "seq": result.state_snapshot.seq} for result in results]
+    cold = [await ThreadMemory().read(runner.log, [ref]) for ref in refs]
+    reads, memory = counted_reads(runner.log, monkeypatch), ThreadMemory()
+    order = sorted(range(10), reverse=backwards)
+    assert [await memory.read(runner.log, [refs[place]]) for place in order] == [cold[place] for place in order]
+    assert sorted(reads) == sorted(result.run_id for result in results)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from afk_es.clock import SeededIds, SimulatedClock
-from afk_es.core import Runner
+from afk_es.core import AgentRunEvent, Runner
 from afk_es.debugger import Recording, comparison
 from afk_es.debugger.comparison import Divergence, Place, compare, first_divergence, states_at, thread_of
 from afk_es.debugger.comparison_text import comparison_lines, divergence_lines
-from afk_es.debugger.entries import entries
+from afk_es.debugger.entries import entries, facts_of
 from afk_es.log.memory import MemoryEventLog
 from afk_es.tools import tool
 from afk_es.views import columns
@@ -61,6 +61,22 @@ async def test_the_first_divergence_names_the_field_and_both_values() -> None:
     assert (found.field, found.before, found.after) == ("tool_calls[0].arguments.order", 2, 3)
     assert (found.a.type, found.a.seq) == ("llm_completed", (await seqs(one, "llm_completed"))[1])
     assert (await compare([one], [two])).first == found
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("with its parent run_7b41c2: over", "with its parent run_99ee01: over", True),
+        ("with its parent run_1: over", "with its parent run_12: over", True),
+        ("run_tests failed", "run_lint failed", False),
+        ("with its parent run_1: over", "with its parent run_1: laid down", False),
+    ],
+)
+def test_ids_of_runs_in_a_reason_are_no_difference_and_words_are(one: str, other: str, same: bool) -> None:
+    def cancelled(reason: str) -> AgentRunEvent:
+        return AgentRunEvent("run_cancelled", "r", "t", 9, SimulatedClock().now(), "cancelled", 1, "", {"reason": reason})
+
+    assert (facts_of(cancelled(one)) == facts_of(cancelled(other))) is same
 
 
 async def test_other_words_are_no_other_act() -> None:

@@ -162,7 +162,7 @@ def test_a_total_budget_stops_the_suite_and_the_others_are_rows_that_say_so() ->
     cases = [polite(f"case-{number}") for number in range(5)]
     suite = ran(*cases, execution_mode="sequential", total_budget=EvalBudget(max_total_tokens=2 * TOKENS))
     assert [row.outcome for row in suite.results] == ["passed", "passed", "not_run", "not_run", "not_run"]
-    assert why(suite.results[2])[0][1].startswith("not run: total_budget.max_total_tokens: 120 of 120 used")
+    assert why(suite.results[2])[0][1].startswith("total_budget.max_total_tokens: 120 of 120 used")
     assert (suite.total, suite.passed, suite.failed, suite.not_run, suite.pass_rate) == (5, 2, 0, 3, 0.4)
     assert suite.stopped is not None
     assert not suite.ok
@@ -178,7 +178,7 @@ def test_what_judges_spend_counts_for_the_total_budget_and_not_for_the_cases() -
     cases = [polite(f"case-{number}", budget=EvalBudget(max_total_tokens=TOKENS)) for number in range(3)]
     suite = ran(*cases, scorers=Judge(), execution_mode="sequential", total_budget=EvalBudget(max_total_tokens=1_000))
     assert [row.outcome for row in suite.results] == ["passed", "passed", "not_run"]
-    assert why(suite.results[2])[0][1].startswith("not run: total_budget.max_total_tokens: 1,020 of 1,000 used")
+    assert why(suite.results[2])[0][1].startswith("total_budget.max_total_tokens: 1,020 of 1,000 used")
     assert (suite.total_tokens, suite.judging_tokens, suite.judging_cost_usd) == (2 * TOKENS, 1_800, 1.0)
 
 

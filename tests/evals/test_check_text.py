@@ -10,7 +10,7 @@ import pytest
 
 from afk_es.evals import CheckReport, Divergence, LeftOver, Place, check_golden, compare_with_golden, report_lines
 from afk_es.evals.check_report import DIVERGENCES_KEPT, CheckedRun
-from afk_es.evals.check_text import category, divergence_text, verdict_text, wrapped
+from afk_es.evals.check_text import category, divergence_text, verdict_text
 from afk_es.views import columns
 from tests.evals.desk import INSTRUCTIONS, LOOK, NOTIFY, agent, asks, edited, events_in, ran, recorded, rules, says
 
@@ -52,8 +52,9 @@ async def test_instructions_that_differ_are_a_diff_of_their_lines() -> None:
         "  - Be brief, and never promise a date.",
         "  + Be very brief, and never promise a date.",
         "",
-        "If this is meant: `pytest --golden-update=behaviour`, or `afk-es golden update",
-        "lost-order --accept behaviour`.",
+        "If this is meant, one of:",
+        "  pytest --golden-update=behaviour",
+        "  afk-es golden update --accept behaviour lost-order",
     ]
 
 
@@ -81,9 +82,11 @@ async def test_values_that_are_data_differ_by_their_paths() -> None:
         "  - lines[1] 2",
         "  + new      true",
         "",
-        "If this is meant: `pytest --golden-update=behaviour`, or `afk-es golden update",
-        "tests/goldens/lost-order.golden.jsonl --accept behaviour`. The golden, step by",
-        "step: `afk-es debug tests/goldens/lost-order.golden.jsonl`.",
+        "If this is meant, one of:",
+        "  pytest --golden-update=behaviour",
+        "  afk-es golden update --accept behaviour tests/goldens/lost-order.golden.jsonl",
+        "The golden, step by step:",
+        "  afk-es debug tests/goldens/lost-order.golden.jsonl",
     ]
 
 
@@ -171,4 +174,5 @@ def test_sentences_of_a_report() -> None:
         "order tool_name @7 of the golden look: look -> refund"
     )
     assert divergence_text(msgspec.structs.replace(found, today=None)) == "order tool_name the golden: look -> refund"
-    assert wrapped("  one two three", 9) == ["  one two", "  three"]
+    long = texts(report(reason="one two three", outcome="not_measurable"), 12)
+    assert long[long.index("  one two") + 1] == "  three", "further lines stand under the first"

@@ -122,6 +122,16 @@ def test_nothing_is_required_and_a_row_without_a_name_has_its_files_and_its_numb
         ("c.yaml", "cases: [\n", r"c\.yaml:\d+: column \d+: it is no YAML"),
         ("c.yaml", "- name: a\n  name: b\n", r"c\.yaml:2: column 3: it is no YAML: the key 'name' stands twice"),
         ("c.yaml", "- !!python/object/apply:os.system [echo]\n", "it is no YAML"),
+        ("c.yaml", "- name: a\n  metadata: {v: .inf}\n", r"c\.yaml:2: column 17: it is no YAML: \.inf is no number that JSON has"),
+        ("c.yaml", "- name: a\n  metadata: {v: !!int many}\n", r"c\.yaml:2: column 17: it is no YAML: it is no value of tag:yaml"),
+        ("c.yaml", "- name: a\n  context: {v: !!binary aGk=}\n", r"c\.yaml:2: column 16: it is no YAML: .*binary"),
+        ("c.yaml", "- name: a\n  metadata: &m {again: *m}\n", r"c\.yaml:2: column 13: .*an alias stands within what it stands for"),
+        ("c.yaml", f"- metadata: {{v: {'9' * 5000}}}\n", r"c\.yaml:1: column 17: it is no YAML"),
+        ("c.jsonl", f'{{}}\n{{"timeout_s": {"9" * 5000}}}', r"c\.jsonl:2: a number is too long to be read"),
+        ("c.jsonl", '{}\n{"metadata": {"v": 1e999}}', r"c\.jsonl:2: 1e999 is beyond what a number can be"),
+        ("c.json", '[{"expected_state": []}]', r"cases\[0\]: expected_state"),
+        ("c.json", '[{"assertions": {"trajectory": {"calls": 5}}}]', r"cases\[0\]: assertions\[0\]: trajectory cannot be made of "),
+        ("c.json", '[{"assertions": {"within": {"steps": "4"}}}]', r"assertions\[0\]: within: steps is a number"),
         ("c.toml", "", r"a dataset ends in \.json, "),
     ],
 )
@@ -142,6 +152,24 @@ def test_yaml_dates_stay_text_and_anchors_are_followed(tmp_path: Path) -> None:
     text = "- &one\n  name: one\n  context: {day: 2026-01-31}\n- <<: *one\n  name: two\n"
     one, two = loaded(written(tmp_path, "c.yaml", text))
     assert (one.context, two.context, two.name) == ({"day": "2026-01-31"}, {"day": "2026-01-31"}, "two")
+
+
+def test_a_few_lines_of_aliases_that_stand_for_millions_are_refused_before_anything_is_made_of_them(tmp_path: Path) -> None:
+    """The "billion laughs": ten levels of ten aliases each; and the same by merges, which are multiplied as the file is read."""
+    levels = ["    l0: &l0 [lol]"] + [f"    l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 11)]
+    merges = ["    l0: &l0 {a: 1}"] + [f"    l{n}: &l{n} {{<<: [{', '.join([f'*l{n - 1}'] * 10)}]}}" for n in range(1, 11)]
+    for each in (levels, merges):
+        with pytest.raises(ConfigurationError, match=r"c\.yaml:1: .*aliases stand for more than 1,000,000 values"):
+            loaded(written(tmp_path, "c.yaml", "- metadata:\n" + "\n".join(each)))
+
+
+def test_what_is_put_into_a_field_goes_beside_what_the_row_has_there(tmp_path: Path) -> None:
+    row = {"about": {"topic": "refund"}, "id": 7, "note": "late"}
+    file = written(tmp_path, "rows.json", [row])
+    (case,) = loaded(file, fields={"metadata.id": "id", "metadata": "about"})
+    assert case.metadata == {"topic": "refund", "id": 7}
+    with pytest.raises(ConfigurationError, match=r"cases\[0\]: metadata: 'metadata.id' is to stand in it, and it is no object: 'late'"):
+        loaded(file, fields={"metadata": "note", "metadata.id": "id"})
 
 
 def test_several_agents_are_told_apart_by_name(tmp_path: Path) -> None:

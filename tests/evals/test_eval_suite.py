@@ -41,7 +41,7 @@ class TestSuite:
         ("given", "says"),
         [
             ({"cases": [7]}, "made of EvalCase objects"),
-            ({"cases": 7}, "made of EvalCase objects"),
+            ({"cases": 7}, "a sequence of EvalCase"),
             ({"cases": "cases.json"}, "a dataset has no agent"),
             ({"cases": cases(), "agent": agent()}, "these cases have their own"),
             ({"cases": [], "config": {"repeats": 2}}, "config is an EvalSuiteConfig"),

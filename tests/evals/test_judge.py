@@ -223,12 +223,25 @@ async def test_a_judge_that_fails_makes_an_error_of_the_row_and_no_score_of_it()
         ({"model": ""}, "a judge's model is a name or an object"),
         ({"model": ScriptedModel}, "a judge's model is a name or an object"),
         ({"threshold": 7}, "threshold is a number from 0 to 1"),
-        ({"votes": 0}, "votes is a number from 1 to 25"),
+        ({"votes": 0}, "votes is a whole number from 1 to 25"),
         ({"decision": "best"}, "decision='best' is none of: mean, majority"),
-        ({"max_chars": 1}, "max_chars is a number from 100"),
-        ({"max_reasks": -1}, "max_reasks is a number from 0"),
+        ({"votes": 2.5}, "votes is a whole number"),
+        ({"votes": "3"}, "votes is a whole number from 1 to 25, not '3'"),
+        ({"timeout_s": 0}, "timeout_s is a number from 0.001"),
+        ({"temperature": "cold"}, "temperature is a number from 0, not 'cold'"),
+        ({"max_chars": 1}, "max_chars is a whole number from 100"),
+        ({"max_reasks": -1}, "max_reasks is a whole number from 0"),
     ],
 )
 def test_what_cannot_work_is_wrong_usage(options: Any, says_: str) -> None:
     with pytest.raises(UsageError, match=says_):
         LLMJudge(**{"model": ScriptedModel([]), "rubric": "good", **options})
+
+
+async def test_text_that_is_no_unicode_is_judged_like_any_other() -> None:
+    """A case's expected output comes from wherever it comes from, and JSON may write half of a surrogate pair."""
+    judged, model = judge(GOOD)
+    evidence = await shop("Refunded.")
+    case = EvalCase(name="refund", agent=agent(says("x")), expected_output={"\udc00": "\ud800"})
+    found = await judged.score(Evidence(evidence.result, evidence.log, case))
+    assert (found.score, len(model.requests)) == (0.9, 1)

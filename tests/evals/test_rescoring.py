@@ -19,8 +19,10 @@ from afk_es.evals.likeness import similarity
 from afk_es.evals.models import EvalCase
 from afk_es.evals.outcomes import EvalCaseResult
 from afk_es.evals.rescoring import RunSelection, arescore, rescore
+from afk_es.evals.suite import arun_suite
 from afk_es.evals.temporal import never
 from afk_es.evals.trajectory import Trajectory
+from afk_es.llms import LLMResponse
 from afk_es.log.memory import MemoryEventLog
 from afk_es.testing import ScriptedModel
 from tests.debugger.recorded import agent, asks, cut_after, look, recorded, says
@@ -51,6 +53,18 @@ async def shop() -> tuple[MemoryEventLog, list[str]]:
 
 
 NO_REFUND = never(call("refund"), name="no refund")
+
+
+async def test_a_replay_is_no_further_row_unless_it_is_asked_for() -> None:
+    log, ids = await shop()
+    async with Runner(log=log, clock=clock(), ids=SeededIds(4)) as runner:
+        replayed = await runner.replay(agent(says("never asked")), run_id=ids[0])
+    await log.open()
+    suite = await arescore(log, assertions=[NO_REFUND])
+    assert [row.run_id for row in suite.results] == ids[::-1]
+    for runs in (RunSelection(replays=True, newest=1), [replayed.run_id]):
+        (row,) = (await arescore(log, runs, assertions=[NO_REFUND])).results
+        assert row.run_id == replayed.run_id
 
 
 async def test_every_run_is_a_row_the_newest_first() -> None:
@@ -117,7 +131,7 @@ async def test_a_run_that_has_not_ended_is_not_run_and_says_so() -> None:
     cut = await cut_after(whole, "tool_started")
     suite = await arescore(cut.log, assertions=[NO_REFUND])
     [row] = suite.results
-    assert (row.outcome, suite.not_run, suite.stopped) == ("not_run", 1, "1 runs had not ended")
+    assert (row.outcome, suite.not_run, suite.stopped) == ("not_run", 1, "1 run had not ended")
     assert "has not ended" in row.reasons[0].message
 
 
@@ -197,3 +211,27 @@ def test_a_file_is_read_and_not_touched(tmp_path: Path) -> None:
 async def test_the_blocking_form_says_what_to_write_inside_a_loop() -> None:
     with pytest.raises(UsageError, match="await arescore"):
         rescore(MemoryEventLog(), assertions=[NO_REFUND])
+
+
+async def test_a_row_says_of_a_run_and_its_subagents_what_the_suite_said_that_ran_it(tmp_path: Path) -> None:
+    """Where an answer did not say how many tokens it took, the sum is not known, then and now."""
+    helper = agent(asks(LOOK), says("looked"), tools=(look,)).model_copy(update={"name": "helper"})
+    boss = agent(asks(("transfer_to_helper", {"task": "look"})), says("done"), subagents=(helper,)).model_copy(update={"name": "boss"})
+    silent = LLMResponse(text="done", finish_reason="stop", usage=None, cost_usd=None)
+    cases = [EvalCase(name="boss", agent=boss, user_message="go"), EvalCase(name="silent", agent=agent(silent), user_message="go")]
+    place = str(tmp_path / "runs.db")
+    ran = await arun_suite(runner_factory=lambda: Runner(log=place), cases=cases)
+    named = {row.run_id: row for row in ran.results}
+    again = await arescore(place, [row.run_id for row in ran.results if row.run_id], assertions=[Contains("done")])
+    for row in again.results:
+        then = named[row.run_id]
+        assert (row.tokens, row.cost_usd, row.steps) == (then.tokens, then.cost_usd, then.steps)
+        assert (row.llm_calls, row.tool_calls) == (then.llm_calls, then.tool_calls)
+    assert (again.results[0].llm_calls, again.results[1].tokens) == (4, None)
+
+
+async def test_an_empty_log_is_a_suite_without_rows_that_is_not_ok() -> None:
+    log = MemoryEventLog()
+    await log.open()
+    suite = await arescore(log, assertions=[NO_REFUND])
+    assert (suite.total, suite.ok, suite.results, suite.not_exercised) == (0, False, (), ())

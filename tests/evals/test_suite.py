@@ -261,7 +261,7 @@ def test_cases_on_one_thread_follow_each_other_as_a_conversation_does(tmp_path: 
 def test_fail_fast_starts_nothing_after_the_first_row_that_did_not_pass() -> None:
     suite = ran(polite("one"), polite("two", assertions=lambda result: False), polite("three"), execution_mode="sequential", fail_fast=True)
     assert [row.outcome for row in suite.results] == ["passed", "failed", "not_run"]
-    assert why(suite.results[2]) == [("not_run", "not run: fail_fast, after 'two' did not pass")]
+    assert why(suite.results[2]) == [("not_run", "fail_fast, after 'two' did not pass")]
 
 
 def test_fail_fast_lets_those_under_way_come_to_their_end() -> None:
@@ -301,6 +301,32 @@ def test_what_is_no_score_is_said_to_be_none(score: Any) -> None:
     row = row_of(polite(scorers=[lambda result: score]))
     assert row.outcome == "error"
     assert "a scorer answers a number from 0 to 1" in why(row)[0][1]
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Verdict("odd", True, details={"cost_usd": "cheap"}),
+        Verdict("odd", True, details={"tokens": -1, "cost_usd": 0.1}),
+        Verdict("odd", "yes"),  # type: ignore[arg-type]
+        Verdict(5, True),  # type: ignore[arg-type]
+        Verdict("odd", True, 5),  # type: ignore[arg-type]
+        Verdict("odd", True, details=[1]),  # type: ignore[arg-type]
+        Unspeakable(),
+        pytest.param(10**5000, id="long"),
+    ],
+)
+def test_a_verdict_that_sums_and_reports_could_not_take_is_one_criterions_error_and_the_others_stay(said: Any) -> None:
+    suite = ran(polite(assertions=[is_done, Named("odd", said)]))
+    (row,) = suite.results
+    assert (row.outcome, [verdict.passed for verdict in row.verdicts]) == ("error", [True, False])
+    assert why(row)[0][0] == "odd"
+    assert suite.judging_cost_usd == 0.0
 
 
 def test_a_verdict_that_no_report_could_hold_is_said_to_be_none() -> None:
@@ -438,3 +464,22 @@ async def test_the_sync_twin_inside_a_running_loop_is_a_clear_error() -> None:
 async def test_the_async_twin_runs_in_this_loop() -> None:
     awaiting: Awaitable[EvalSuiteResult] = arun_suite(runner_factory=in_memory, cases=[polite()])
     assert (await awaiting).ok
+
+
+def test_thousands_of_cases_on_one_thread_wait_without_being_looked_at_again_and_again() -> None:
+    """Each is taken out of the queue once and waits behind its thread; those on no thread go by them, and a stop leaves out both."""
+    talk = agent(*[answer() for _ in range(6)])
+    cases = [EvalCase(name=f"turn-{n}", agent=talk, user_message="hi", thread_id="thread_desk") for n in range(6)]
+    alone = [polite(f"alone-{n}") for n in range(3)]
+    said: list[str] = []
+    suite = run_suite(
+        runner_factory=in_memory,
+        cases=[*cases, *alone],
+        config=EvalSuiteConfig(execution_mode="parallel", max_concurrency=3),
+        progress=lambda told: said.append(told.name) if told.kind == "started" else None,
+    )
+    assert suite.passed == 9
+    assert [name for name in said if name.startswith("turn")] == [case.name for case in cases]
+    assert said[:3] == ["turn-0", "alone-0", "alone-1"]
+    stopped = ran(*cases, execution_mode="parallel", fail_fast=True, assertions=[lambda result: False])
+    assert [row.outcome for row in stopped.results] == ["failed", *["not_run"] * 5]

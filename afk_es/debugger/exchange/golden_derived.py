@@ -76,8 +76,10 @@ def with_defaults(event_type: str, data: dict[str, Any]) -> dict[str, Any]:
     row = EVENT_TYPES.get(event_type)
     if row is None or not row.defaults:
         return data
-    missing = {key: default for key, default in row.defaults.items() if key not in data}
-    return {**data, **{key: value.copy() if isinstance(value, (list, dict)) else value for key, value in missing.items()}}
+    missing = {
+        key: default.copy() if isinstance(default, (list, dict)) else default for key, default in row.defaults.items() if key not in data
+    }
+    return {**data, **missing} if missing else data
 
 
 def _turn(state: RunState, data: dict[str, Any]) -> ToolTurn | None:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -85,6 +86,8 @@ class GoldenHeader(msgspec.Struct, frozen=True):
         agent: `MODULE:AGENT` of the code, where it was told.
         models: the models that were asked, by name.
         redacted: what was kept back before anything was written, in a sentence; None for an exact copy.
+        secret_names: names whose values were kept back beside those that every redaction knows.
+        secret_values: whether values were kept back that only whoever recorded it knew. They are never told, nor a hash of them.
         update: how to record it anew.
         digest: over all other lines; "" while it is not known.
     """
@@ -97,6 +100,8 @@ class GoldenHeader(msgspec.Struct, frozen=True):
     agent: str | None = None
     models: tuple[str, ...] = ()
     redacted: str | None = None
+    secret_names: tuple[str, ...] = ()
+    secret_values: bool = False
     update: str = ""
     digest: str = ""
 
@@ -140,6 +145,10 @@ def golden_text(header: GoldenHeader, facts: Iterable[Fact]) -> str:
     facts = list(facts)
     lines = [_line({"fact": fact.kind, **_ordered(fact)}) for fact in facts]
     first = msgspec.to_builtins(msgspec.structs.replace(header, digest=facts_digest(facts)))
+    for key in ("secret_names", "secret_values"):
+        # Headers from before there were these stay as they are.
+        if not first[key]:
+            del first[key]
     return "".join([_line(first), *lines])
 
 
@@ -165,9 +174,15 @@ def _ordered(fact: Fact) -> dict[str, Any]:
         return _sorted(value) if fact.kind in ("run", "outcome") else {"id": value["id"], "value": _sorted(value["value"])}
     row = EVENT_TYPES.get(value["type"])
     data = value.get("data", {})
-    shape = [key for key in (get_type_hints(row.shape) if row is not None else ()) if key in data]
+    shape = [key for key in (_keys_of(row.shape) if row is not None else ()) if key in data]
     ordered = {key: _plain(key, data[key]) for key in (*shape, *sorted(data.keys() - set(shape)))}
     return {**_sorted({key: item for key, item in value.items() if key != "data"}), "data": ordered}
+
+
+@cache
+def _keys_of(shape: type) -> tuple[str, ...]:
+    # As declared, whatever it inherits from; asking anew for each of many events takes longer than writing them.
+    return tuple(get_type_hints(shape))
 
 
 def _plain(key: str, item: Any) -> Any:

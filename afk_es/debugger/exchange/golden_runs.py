@@ -108,7 +108,7 @@ class GoldenRuns:
         """
         memory = ThreadMemory()
         for run in self.runs.values():
-            for stretch in self._stretches(run, await self._history(run, memory, log)):
+            for stretch in self._stretches(run, await self._history(run, memory, log), memory):
                 try:
                     await log.append(stretch, epoch=stretch[0].data["epoch"])
                 except AfkError as error:
@@ -217,17 +217,17 @@ class GoldenRuns:
 
     # -------------------------------------------------------------------------------------------------------------------- the events
 
-    def _stretches(self, run: GoldenRun, history: Messages) -> list[list[AgentRunEvent]]:
+    def _stretches(self, run: GoldenRun, history: Messages, memory: ThreadMemory) -> list[list[AgentRunEvent]]:
         """The events of a run, in the pieces in which they are appended: what claims a run is the first of its append."""
         found: list[list[AgentRunEvent]] = []
-        for event in self._events(run, history):
+        for event in self._events(run, history, memory):
             if event.type == "run_started":
                 found.append([])
             found[-1].append(event)
         return found
 
-    def _events(self, run: GoldenRun, history: Messages) -> Iterator[AgentRunEvent]:
-        """The events of a run, whole, each checked against the state before it."""
+    def _events(self, run: GoldenRun, history: Messages, memory: ThreadMemory) -> Iterator[AgentRunEvent]:
+        """The events of a run, whole, each checked against the state before it. What the run came to is remembered."""
         state = initial_state(run.run_id, run.thread_id, history)
         for fact in run.events:
             try:
@@ -242,6 +242,7 @@ class GoldenRuns:
                     raise
                 raise self._wrong(fact, f"{fact.value['type']} at seq {fact.value['seq']}: {_said(error)}; {_RESTORE}") from error
             yield event
+        memory.keep(state)
 
     def _event(self, fact: Fact, run: GoldenRun, state: RunState) -> AgentRunEvent:
         value = fact.value
@@ -256,10 +257,11 @@ class GoldenRuns:
         if known is not None and version > SCHEMA_VERSION:
             raise ValueError(f"it has schema version {version}, this afk_es understands up to {SCHEMA_VERSION}; upgrade afk_es")
         data = with_defaults(kind, data)
-        data = {**derived(state, kind, data), **data}
+        if follows := derived(state, kind, data):
+            data = {**follows, **data}
         if known is not None:
             validate(kind, data)
-        at = BEGINNING + dt.timedelta(microseconds=round(run.starts * 1e6) + round(value["at"] * 1e6))
+        at = BEGINNING + dt.timedelta(0, 0, round(run.starts * 1e6) + round(value["at"] * 1e6))
         return AgentRunEvent(
             kind,
             run.run_id,

@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--golden-report",
         metavar="PATH",
-        help="write what came of the goldens to a file: .json, .html, .xml (JUnit), anything else as text",
+        help="write what came of the goldens to a file: .json, .jsonl, .html, .xml (JUnit), .md, anything else as text",
     )
     parser.addini("golden_dir", "directory of goldens, beside each test file (default: goldens)", default="goldens")
     parser.addini(

@@ -183,7 +183,7 @@ def short_text(answer: Answer) -> str:
     if not report.divergences:
         return "\n".join(text for text, _tone in answer.use.lines)
     first = msgspec.structs.replace(report, divergences=report.divergences[:1], leftovers=(), notes=())
-    lines = [text for text, _tone in report_lines(first, WIDTH)]
+    lines = [text for text, _tone in report_lines(first, WIDTH, way_out=False)]
     return "\n".join([verdict_text(report), *lines[1:]])
 
 

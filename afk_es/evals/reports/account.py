@@ -186,7 +186,7 @@ def _of_suite(suite: EvalSuiteResult | None) -> list[str]:
     said = f"{suite.passed:,} of {rows} passed, {suite.failed:,} failed"
     said += f" (of them {counted(suite.errors, 'error')})" if suite.errors else ""
     said += f", {suite.not_run:,} did not run" if suite.not_run else ""
-    return [f"{said}.", *([f"The suite asks for {suite.min_pass_rate:.0%}."] if suite.min_pass_rate < 1 else [])]
+    return [f"{said}.", *([f"The suite asks for {suite.min_pass_rate * 100:.3g} %."] if suite.min_pass_rate < 1 else [])]
 
 
 def _of_checks(checks: tuple[CheckReport, ...]) -> list[str]:
@@ -197,6 +197,6 @@ def _of_checks(checks: tuple[CheckReport, ...]) -> list[str]:
     unmeasured = sum(report.outcome == "not_measurable" for report in checks)
     if not diverged and not unmeasured:
         return [f"All {goldens} hold." if len(checks) > 1 else "The golden holds."]
-    said = f"{len(checks) - diverged - unmeasured:,} of {goldens} hold"
+    said = f"{len(checks) - diverged - unmeasured:,} of {goldens} {'hold' if len(checks) > 1 else 'holds'}"
     said += f", {diverged:,} diverged" if diverged else ""
     return [f"{said}, {unmeasured:,} could not be measured." if unmeasured else f"{said}."]

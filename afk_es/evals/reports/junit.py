@@ -43,7 +43,7 @@ class _Case(NamedTuple):
 
 def junit_xml(account: Account) -> str:
     """The document."""
-    suites = [_suite(account.title, [_row(row) for row in account.rows], _properties(account))] if account.suite is not None else []
+    suites = [_suite(account.title, _unlike(map(_row, account.rows)), _properties(account))] if account.suite is not None else []
     if account.checks:
         title = account.title if account.suite is None else f"{account.title}: goldens"
         suites.append(_suite(title, _unlike(map(_check, account.checks)), []))
@@ -157,7 +157,7 @@ def _difference(report: CheckReport) -> str:
 
 
 def _unlike(cases: Iterable[_Case]) -> list[_Case]:
-    """The cases, those of one name told apart by a number: goldens of two directories may be called the same."""
+    """The cases, those of one name told apart by a number: goldens of two directories may be called the same, and a case as another's attempt."""
     seen: dict[str, int] = {}
     found = []
     for case in cases:

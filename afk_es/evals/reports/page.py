@@ -63,7 +63,7 @@ def _header(account: Account) -> str:
             ("started", suite.started_at.strftime("%Y-%m-%d %H:%M:%S UTC")),
             ("ran", f"{suite.execution_mode}, {counted(suite.widest, 'case')} at once at most"),
         ]
-        where += [("asked for", f"a pass rate of {suite.min_pass_rate:.0%}")] if suite.min_pass_rate < 1 else []
+        where += [("asked for", f"a pass rate of {suite.min_pass_rate * 100:.3g} %")] if suite.min_pass_rate < 1 else []
     lines = "".join(f"<div><dt>{inert(name)}</dt><dd>{inert(value)}</dd></div>" for name, value in where)
     return (
         f'<header><p class="pill {tone_of(account.outcome)}">{OUTCOME_WORDS[account.outcome]}</p><h1>{inert(account.title)}</h1>'
@@ -87,7 +87,9 @@ def _rows(account: Account) -> str:
     troubled = len(account.troubled)
     shown = "".join(_row(row, place, troubled) for place, row in enumerate(ordered[:_MOST_ROWS]))
     more = len(ordered) - _MOST_ROWS
-    left_out = f'<p class="about">{counted(more, "more row")} that passed or did not run; the JSON has them.</p>' if more > 0 else ""
+    unshown = max(0, troubled - _MOST_ROWS)
+    which = f"of them {unshown:,} that did not pass" if unshown else "all of them passed or did not run"
+    left_out = f'<p class="about">{counted(more, "more row")}, {which}; the JSON has them.</p>' if more > 0 else ""
     about = "those that did not pass first; each opens" if account.troubled else "each opens"
     return section("Cases", f'<div class="rows">{shown}</div>{left_out}', about)
 

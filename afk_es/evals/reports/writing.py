@@ -82,7 +82,7 @@ def form_of(path: Path) -> ReportForm:
     """
     form = _SUFFIXES.get(path.suffix.lower())
     if form is None:
-        raise UsageError(f"what form {path.name} is to have cannot be told from its end; it is one of {', '.join(_SUFFIXES)}, or give form")
+        raise UsageError(f"what form {path.name} is to have cannot be told from its end; it is one of {', '.join(_SUFFIXES)}")
     return form
 
 

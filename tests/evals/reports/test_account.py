@@ -42,7 +42,7 @@ def test_the_sentences_say_how_many_of_what_and_why_it_stopped() -> None:
     assert account_of([HELD]).ending == "The golden holds."
     assert account_of([]).ending == "There was nothing to judge."
     assert account_of(suite([])).ending == "The suite has no cases."
-    assert "The suite asks for 90%." in account_of(suite([row("a"), row("b", "failed")], min_pass_rate=0.9)).ending
+    assert "The suite asks for 90 %." in account_of(suite([row("a"), row("b", "failed")], min_pass_rate=0.9)).ending
 
 
 def test_goldens_are_those_of_rows_and_those_by_themselves() -> None:

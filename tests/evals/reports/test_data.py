@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from afk_es.evals.outcomes import EvalSuiteResult
 from afk_es.evals.reports import SCHEMA, Account, account_of, report_data, report_text
 from tests.evals.reports.results import DIVERGED, HELD, a_bad_day, a_good_day, a_hostile_day
 
@@ -63,3 +64,10 @@ def test_any_text_is_json(account: Account) -> None:
         assert not any(character in text for character in "\x1b\x07\x00\u202e\u2066"), "a terminal may be shown it"
         for line in text.splitlines() if form == "jsonl" else [text]:
             json.loads(line)
+
+
+@pytest.mark.parametrize("day", [a_bad_day(), a_good_day(), a_hostile_day()], ids=["bad", "good", "hostile"])
+def test_the_json_of_a_suite_is_read_back_as_the_suite_that_it_is_of(day: EvalSuiteResult) -> None:
+    written = json.loads(report_text(account_of(day), "json"))
+    again = EvalSuiteResult.model_validate(written["suite"])
+    assert json.loads(report_text(account_of(again), "json")) == written

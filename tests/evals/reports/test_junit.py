@@ -118,6 +118,12 @@ def test_no_two_cases_have_one_name() -> None:
     assert len(set(names)) == len(names)
 
 
+def test_a_case_that_is_called_as_anothers_second_attempt_keeps_a_name_of_its_own() -> None:
+    root = parsed(account_of(suite([row("a"), row("a", attempt=2), row("a#2")])))
+    names = [each.get("name") for each in root.iter("testcase")]
+    assert len(set(names)) == 3
+
+
 def test_characters_that_xml_does_not_have_are_shown_and_not_written() -> None:
     root = parsed(account_of(a_hostile_day()))
     everything = "".join([*root.itertext(), *(value for each in root.iter() for value in each.attrib.values())])

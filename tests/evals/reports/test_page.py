@@ -140,7 +140,9 @@ def test_a_page_of_many_rows_stays_a_page() -> None:
     rows = [row(f"case {number}", output="x" * 100_000) for number in range(2_100)]
     page = report_text(account_of(suite(rows)), "html")
     assert page.count('<details class="row') == 2_000
-    assert "100 more rows" in page
+    assert "100 more rows, all of them passed or did not run; the JSON has them." in page
+    bad = report_text(account_of(suite([row(f"case {number}", "failed") for number in range(2_001)])), "html")
+    assert "1 more row, of them 1 that did not pass; the JSON has them." in bad
     assert len(page) < 8_000_000
 
 
