@@ -117,7 +117,8 @@ class Golden(msgspec.Struct, frozen=True, dict=True):
             redacted=_REDACTED if asked is not None else None,
             secret_names=asked.keys if asked is not None else (),
             secret_values=asked is not None and asked.has_values,
-            update=f"afk-es golden update {name}",
+            # Without its code's name the verb does not know whom to run; the test does.
+            update="pytest --golden-update=behaviour" if agent_ref is None else f"afk-es golden update --accept behaviour {name}",
         )
         facts = recorder.facts()
         try:

@@ -20,14 +20,15 @@ from tests.core.scenario import asks, says
 BEGINNING = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 
 
+# Async, so that two calls of one answer end in one order: threads would race.
 @tool(read_only=True)
-def look(q: str) -> str:
+async def look(q: str) -> str:
     """Look something up."""
     return f"found {q}"
 
 
 @tool
-def send(to: str) -> dict[str, str]:
+async def send(to: str) -> dict[str, str]:
     """Send a message."""
     return {"sent": to}
 

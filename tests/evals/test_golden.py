@@ -103,7 +103,8 @@ async def test_the_header_says_what_a_reviewer_wants_to_know() -> None:
     assert (header.schema, header.mode, header.agent, header.models) == ("afk_es.golden/1", "contract", "shop.agents:desk", ("scripted-1",))
     assert header.runs == golden.runs == ("run_1",)
     assert header.redacted is not None
-    assert "golden update small" in header.update
+    assert header.update == "afk-es golden update --accept behaviour small"
+    assert (await small()).header.update == "pytest --golden-update=behaviour", "the test knows whom to run"
     assert header.recorded.event_schema == 1
     assert header.recorded.at is not None
     assert header.recorded.log == ":memory:"

@@ -252,7 +252,7 @@ async def test_a_change_of_the_agent_changes_one_line_and_the_header() -> None:
     before = await of(desk())
 
     @tool(name="look", read_only=True)
-    def described(q: str) -> str:
+    async def described(q: str) -> str:
         """Look something up, but better."""
         return f"found {q}"
 
@@ -260,7 +260,7 @@ async def test_a_change_of_the_agent_changes_one_line_and_the_header() -> None:
     assert await lines_changed(before, await of(desk(instructions="Be quick."))) == ["", "instructions"]
 
     @tool(name="look", read_only=True)
-    def other(q: str) -> str:
+    async def other(q: str) -> str:
         """Look something up."""
         return f"lost {q}"
 
