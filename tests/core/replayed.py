@@ -81,7 +81,8 @@ async def assert_same(runner: Runner, agent: Agent, run_id: str) -> Replayed:
     replayed = await runner.replay(agent, run_id=run_id)
     assert replayed.unanswered == ()
     assert replayed.leftovers == ()
-    assert await divergence(runner.log, run_id, replayed.run_id) is None
+    found = await divergence(runner.log, run_id, replayed.run_id)
+    assert found is None, found
     before, after = await runner.log.read(run_id), await runner.log.read(replayed.run_id)
     assert [event.type for event in after] == [event.type for event in before]
     assert [event.at - after[0].at for event in after] == [event.at - before[0].at for event in before]
