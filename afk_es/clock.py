@@ -15,7 +15,6 @@ import random
 import time
 from typing import Protocol
 
-
 _TURNS = 100
 """Turns of the event loop that a simulated clock leaves to everybody else before it jumps."""
 
