@@ -18,7 +18,7 @@ from afk_es.debugger.exchange import export_run, export_text
 from afk_es.debugger.exchange.exporting import TEXTS, Form
 from afk_es.debugger.naming import named_run
 from afk_es.errors import UsageError
-from afk_es.evals.divergence import MatchMode
+from afk_es.evals.goldens.divergence import MatchMode
 from afk_es.redaction import Redaction
 
 Target = Literal[Form, "golden", "pytest"]

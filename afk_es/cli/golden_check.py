@@ -10,8 +10,8 @@ from afk_es.cli.goldens import Agents, checked, golden_files, golden_options
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.redacting import redaction_options
 from afk_es.cli.reporting import Reports, report_options, tell
-from afk_es.evals.check_report import CheckReport
-from afk_es.evals.divergence import MatchMode
+from afk_es.evals.goldens.check_report import CheckReport
+from afk_es.evals.goldens.divergence import MatchMode
 from afk_es.evals.reports import account_of
 from afk_es.redaction import Redaction
 

@@ -21,12 +21,12 @@ from afk_es.cli.redacting import redaction_options
 from afk_es.debugger.exchange.golden_facts import SUFFIX
 from afk_es.debugger.naming import named_run
 from afk_es.errors import UsageError
-from afk_es.evals.check_text import verdict_text
-from afk_es.evals.checking import check_golden_sync
-from afk_es.evals.divergence import MatchMode
-from afk_es.evals.golden import Golden
-from afk_es.evals.golden_store import GoldenStore
-from afk_es.evals.golden_updates import check_may_update
+from afk_es.evals.goldens.check_text import verdict_text
+from afk_es.evals.goldens.checking import check_golden_sync
+from afk_es.evals.goldens.divergence import MatchMode
+from afk_es.evals.goldens.golden import Golden
+from afk_es.evals.goldens.store import GoldenStore
+from afk_es.evals.goldens.updates import check_may_update
 from afk_es.log import EventLog
 from afk_es.redaction import Redaction
 

@@ -16,8 +16,8 @@ from afk_es.cli.goldens import Agents, golden_files, golden_options
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.places import redacted, write_lines
 from afk_es.cli.redacting import redaction_options
-from afk_es.evals.check_text import report_lines
-from afk_es.evals.divergence import MatchMode
+from afk_es.evals.goldens.check_text import report_lines
+from afk_es.evals.goldens.divergence import MatchMode
 from afk_es.redaction import Redaction
 from afk_es.views import visible
 

@@ -17,8 +17,8 @@ from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.places import redacted
 from afk_es.cli.redacting import redaction_options
 from afk_es.errors import UsageError
-from afk_es.evals.divergence import MatchMode
-from afk_es.evals.golden_updates import UpdatePolicy, check_may_update
+from afk_es.evals.goldens.divergence import MatchMode
+from afk_es.evals.goldens.updates import UpdatePolicy, check_may_update
 from afk_es.redaction import Redaction
 from afk_es.views import visible
 

@@ -14,15 +14,15 @@ from afk_es.cli.goldens import Agents, checked
 from afk_es.cli.invocation import Invocation
 from afk_es.debugger.figures import dollars
 from afk_es.errors import AfkError, UsageError
-from afk_es.evals.check_report import CheckReport
-from afk_es.evals.check_text import verdict_text
-from afk_es.evals.checking import check_golden
-from afk_es.evals.divergence import MatchMode
-from afk_es.evals.golden import Golden
-from afk_es.evals.golden_store import staleness
-from afk_es.evals.golden_updates import UpdateCategory, check_may_update, of_report
-from afk_es.evals.live_recording import record_live, said_in
-from afk_es.evals.rewriting import rewritten
+from afk_es.evals.goldens.check_report import CheckReport
+from afk_es.evals.goldens.check_text import verdict_text
+from afk_es.evals.goldens.checking import check_golden
+from afk_es.evals.goldens.divergence import MatchMode
+from afk_es.evals.goldens.golden import Golden
+from afk_es.evals.goldens.live_recording import record_live, said_in
+from afk_es.evals.goldens.rewriting import rewritten
+from afk_es.evals.goldens.store import staleness
+from afk_es.evals.goldens.updates import UpdateCategory, check_may_update, of_report
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -13,11 +13,11 @@ from afk_es.cli.agents import load_agent
 from afk_es.cli.policies import load_engine
 from afk_es.debugger.exchange.golden_facts import SUFFIX
 from afk_es.errors import RunNotFoundError, UsageError
-from afk_es.evals.check_report import CheckReport
-from afk_es.evals.checking import check_golden
-from afk_es.evals.divergence import MatchMode
-from afk_es.evals.golden import Golden
-from afk_es.evals.golden_store import GoldenStore
+from afk_es.evals.goldens.check_report import CheckReport
+from afk_es.evals.goldens.checking import check_golden
+from afk_es.evals.goldens.divergence import MatchMode
+from afk_es.evals.goldens.golden import Golden
+from afk_es.evals.goldens.store import GoldenStore
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -14,11 +14,11 @@ from afk_es.cli.invocation import Invocation
 from afk_es.cli.reading import parse_name, reading
 from afk_es.debugger.naming import named_run
 from afk_es.errors import UsageError
-from afk_es.evals.check_text import verdict_text
-from afk_es.evals.checking import check_golden
-from afk_es.evals.divergence import MatchMode
-from afk_es.evals.golden import Golden
-from afk_es.evals.pinning import AgentReference, write_golden, write_pinned
+from afk_es.evals.goldens.check_text import verdict_text
+from afk_es.evals.goldens.checking import check_golden
+from afk_es.evals.goldens.divergence import MatchMode
+from afk_es.evals.goldens.golden import Golden
+from afk_es.evals.goldens.pinning import AgentReference, write_golden, write_pinned
 from afk_es.log import EventLog
 from afk_es.redaction import Redaction
 

@@ -9,7 +9,7 @@ from typing import Any
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.cli.agents import called, load_value
 from afk_es.errors import ConfigurationError
-from afk_es.evals.tried_policy import Policy
+from afk_es.evals.policies.tried_policy import Policy
 
 _FORM = "name a policy as MODULE:POLICY, such as shop.policies:strict or ./policies.py:strict"
 

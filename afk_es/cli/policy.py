@@ -21,11 +21,11 @@ from afk_es.cli.redacting import redaction_options
 from afk_es.clock import SystemClock
 from afk_es.debugger.naming import named_run
 from afk_es.errors import UsageError
-from afk_es.evals.policy_changes import PolicyWhatIf, RunWhatIf
-from afk_es.evals.policy_text import policy_lines
-from afk_es.evals.policy_trial import policy_what_if
+from afk_es.evals.policies.changes import PolicyWhatIf, RunWhatIf
+from afk_es.evals.policies.text import policy_lines
+from afk_es.evals.policies.trial import policy_what_if
+from afk_es.evals.policies.tried_policy import Policy
 from afk_es.evals.run_selection import STATES, RunSelection
-from afk_es.evals.tried_policy import Policy
 from afk_es.redaction import Redaction
 
 _SPAN = re.compile(r"(\d{1,6})([smhdw])")

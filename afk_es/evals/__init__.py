@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from afk_es.debugger.exchange.golden_facts import GoldenError, GoldenHeader, GoldenOutcome, Provenance
-    from afk_es.evals.answers import (
+    from afk_es.evals.assertions.answers import (
         Contains,
         Equals,
         EqualsExpected,
@@ -20,38 +20,38 @@ if TYPE_CHECKING:
         StateIs,
         ToolCalled,
     )
-    from afk_es.evals.assertion_data import assertion_from, assertions_from, register_assertion
-    from afk_es.evals.call_pattern import CallPattern, call
-    from afk_es.evals.calls import RecordedCall, calls_of
-    from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
-    from afk_es.evals.check_text import report_lines
-    from afk_es.evals.checking import check_golden, check_golden_sync, compare_with_golden
-    from afk_es.evals.criteria import Assertion, Scorer
+    from afk_es.evals.assertions.call_pattern import CallPattern, call
+    from afk_es.evals.assertions.calls import RecordedCall, calls_of
+    from afk_es.evals.assertions.criteria import Assertion, Scorer
+    from afk_es.evals.assertions.data import assertion_from, assertions_from, register_assertion
+    from afk_es.evals.assertions.expectations import Mismatch
+    from afk_es.evals.assertions.judge import Judgement, LLMJudge
+    from afk_es.evals.assertions.likeness import JsonLike, Similarity, json_like, similarity
+    from afk_es.evals.assertions.run_checks import RunChecks, Within, checks, no_errors, within
+    from afk_es.evals.assertions.temporal import Claim, always, at_most, eventually, never, precedes, responds
+    from afk_es.evals.assertions.trajectory import Missing, Trajectory, TrajectoryMatch, match_trajectory
     from afk_es.evals.datasets import load_cases
-    from afk_es.evals.divergence import Divergence, DivergenceClass, MatchMode, Place
     from afk_es.evals.eval_suite import EvalSuite
     from afk_es.evals.evidence import Evidence
-    from afk_es.evals.expectations import Mismatch
-    from afk_es.evals.golden import Golden
-    from afk_es.evals.golden_store import GoldenStore
-    from afk_es.evals.golden_updates import Update, UpdateCategory, UpdatePolicy, UpdateRefusedError
-    from afk_es.evals.judge import Judgement, LLMJudge
-    from afk_es.evals.likeness import JsonLike, Similarity, json_like, similarity
+    from afk_es.evals.goldens.check_report import CheckedRun, CheckReport, LeftOver
+    from afk_es.evals.goldens.check_text import report_lines
+    from afk_es.evals.goldens.checking import check_golden, check_golden_sync, compare_with_golden
+    from afk_es.evals.goldens.divergence import Divergence, DivergenceClass, MatchMode, Place
+    from afk_es.evals.goldens.golden import Golden
+    from afk_es.evals.goldens.pinning import AgentReference, write_golden, write_pinned
+    from afk_es.evals.goldens.store import GoldenStore
+    from afk_es.evals.goldens.updates import Update, UpdateCategory, UpdatePolicy, UpdateRefusedError
     from afk_es.evals.models import EvalBudget, EvalCase, EvalCaseResult, EvalSuiteConfig, EvalSuiteResult
-    from afk_es.evals.pinning import AgentReference, write_golden, write_pinned
     from afk_es.evals.plugin.fixture import GoldenFixture
-    from afk_es.evals.policy_changes import ChangedDecision, PolicyWhatIf, RunWhatIf, ToolWhatIf
-    from afk_es.evals.policy_trial import policy_what_if
+    from afk_es.evals.policies.changes import ChangedDecision, PolicyWhatIf, RunWhatIf, ToolWhatIf
+    from afk_es.evals.policies.trial import policy_what_if
+    from afk_es.evals.policies.tried_policy import Decision
     from afk_es.evals.recorded_results import recorded_evidence, recorded_result
     from afk_es.evals.repeats import pass_all_k, pass_at_k, wilson_interval
     from afk_es.evals.reports import SuiteProgress, print_report, write_report
     from afk_es.evals.rescoring import arescore, rescore
-    from afk_es.evals.run_checks import RunChecks, Within, checks, no_errors, within
     from afk_es.evals.run_selection import RunSelection
     from afk_es.evals.suite import EvalProgress, arun_suite, run_suite
-    from afk_es.evals.temporal import Claim, always, at_most, eventually, never, precedes, responds
-    from afk_es.evals.trajectory import Missing, Trajectory, TrajectoryMatch, match_trajectory
-    from afk_es.evals.tried_policy import Decision
     from afk_es.evals.verdict import Verdict
 
 __all__ = [
@@ -158,66 +158,66 @@ _HOMES = {
     "GoldenHeader": "afk_es.debugger.exchange.golden_facts",
     "GoldenOutcome": "afk_es.debugger.exchange.golden_facts",
     "Provenance": "afk_es.debugger.exchange.golden_facts",
-    "Contains": "afk_es.evals.answers",
-    "Equals": "afk_es.evals.answers",
-    "EqualsExpected": "afk_es.evals.answers",
-    "JsonPathEquals": "afk_es.evals.answers",
-    "Matches": "afk_es.evals.answers",
-    "MaxSteps": "afk_es.evals.answers",
-    "NoTool": "afk_es.evals.answers",
-    "NotContains": "afk_es.evals.answers",
-    "StateIs": "afk_es.evals.answers",
-    "ToolCalled": "afk_es.evals.answers",
-    "assertion_from": "afk_es.evals.assertion_data",
-    "assertions_from": "afk_es.evals.assertion_data",
-    "register_assertion": "afk_es.evals.assertion_data",
-    "CallPattern": "afk_es.evals.call_pattern",
-    "Mismatch": "afk_es.evals.expectations",
-    "call": "afk_es.evals.call_pattern",
-    "RecordedCall": "afk_es.evals.calls",
-    "calls_of": "afk_es.evals.calls",
-    "CheckReport": "afk_es.evals.check_report",
-    "CheckedRun": "afk_es.evals.check_report",
-    "LeftOver": "afk_es.evals.check_report",
-    "report_lines": "afk_es.evals.check_text",
-    "check_golden": "afk_es.evals.checking",
-    "check_golden_sync": "afk_es.evals.checking",
-    "compare_with_golden": "afk_es.evals.checking",
-    "Assertion": "afk_es.evals.criteria",
-    "Scorer": "afk_es.evals.criteria",
+    "Contains": "afk_es.evals.assertions.answers",
+    "Equals": "afk_es.evals.assertions.answers",
+    "EqualsExpected": "afk_es.evals.assertions.answers",
+    "JsonPathEquals": "afk_es.evals.assertions.answers",
+    "Matches": "afk_es.evals.assertions.answers",
+    "MaxSteps": "afk_es.evals.assertions.answers",
+    "NoTool": "afk_es.evals.assertions.answers",
+    "NotContains": "afk_es.evals.assertions.answers",
+    "StateIs": "afk_es.evals.assertions.answers",
+    "ToolCalled": "afk_es.evals.assertions.answers",
+    "assertion_from": "afk_es.evals.assertions.data",
+    "assertions_from": "afk_es.evals.assertions.data",
+    "register_assertion": "afk_es.evals.assertions.data",
+    "CallPattern": "afk_es.evals.assertions.call_pattern",
+    "Mismatch": "afk_es.evals.assertions.expectations",
+    "call": "afk_es.evals.assertions.call_pattern",
+    "RecordedCall": "afk_es.evals.assertions.calls",
+    "calls_of": "afk_es.evals.assertions.calls",
+    "CheckReport": "afk_es.evals.goldens.check_report",
+    "CheckedRun": "afk_es.evals.goldens.check_report",
+    "LeftOver": "afk_es.evals.goldens.check_report",
+    "report_lines": "afk_es.evals.goldens.check_text",
+    "check_golden": "afk_es.evals.goldens.checking",
+    "check_golden_sync": "afk_es.evals.goldens.checking",
+    "compare_with_golden": "afk_es.evals.goldens.checking",
+    "Assertion": "afk_es.evals.assertions.criteria",
+    "Scorer": "afk_es.evals.assertions.criteria",
     "load_cases": "afk_es.evals.datasets",
-    "Divergence": "afk_es.evals.divergence",
-    "DivergenceClass": "afk_es.evals.divergence",
-    "MatchMode": "afk_es.evals.divergence",
-    "Place": "afk_es.evals.divergence",
+    "Divergence": "afk_es.evals.goldens.divergence",
+    "DivergenceClass": "afk_es.evals.goldens.divergence",
+    "MatchMode": "afk_es.evals.goldens.divergence",
+    "Place": "afk_es.evals.goldens.divergence",
     "EvalSuite": "afk_es.evals.eval_suite",
     "Evidence": "afk_es.evals.evidence",
-    "Golden": "afk_es.evals.golden",
-    "GoldenStore": "afk_es.evals.golden_store",
-    "Update": "afk_es.evals.golden_updates",
-    "UpdateCategory": "afk_es.evals.golden_updates",
-    "UpdatePolicy": "afk_es.evals.golden_updates",
-    "UpdateRefusedError": "afk_es.evals.golden_updates",
-    "Judgement": "afk_es.evals.judge",
-    "LLMJudge": "afk_es.evals.judge",
-    "JsonLike": "afk_es.evals.likeness",
-    "Similarity": "afk_es.evals.likeness",
-    "json_like": "afk_es.evals.likeness",
-    "similarity": "afk_es.evals.likeness",
+    "Golden": "afk_es.evals.goldens.golden",
+    "GoldenStore": "afk_es.evals.goldens.store",
+    "Update": "afk_es.evals.goldens.updates",
+    "UpdateCategory": "afk_es.evals.goldens.updates",
+    "UpdatePolicy": "afk_es.evals.goldens.updates",
+    "UpdateRefusedError": "afk_es.evals.goldens.updates",
+    "Judgement": "afk_es.evals.assertions.judge",
+    "LLMJudge": "afk_es.evals.assertions.judge",
+    "JsonLike": "afk_es.evals.assertions.likeness",
+    "Similarity": "afk_es.evals.assertions.likeness",
+    "json_like": "afk_es.evals.assertions.likeness",
+    "similarity": "afk_es.evals.assertions.likeness",
     "EvalBudget": "afk_es.evals.models",
     "EvalCase": "afk_es.evals.models",
     "EvalCaseResult": "afk_es.evals.models",
     "EvalSuiteConfig": "afk_es.evals.models",
     "EvalSuiteResult": "afk_es.evals.models",
-    "AgentReference": "afk_es.evals.pinning",
-    "write_golden": "afk_es.evals.pinning",
-    "write_pinned": "afk_es.evals.pinning",
+    "AgentReference": "afk_es.evals.goldens.pinning",
+    "write_golden": "afk_es.evals.goldens.pinning",
+    "write_pinned": "afk_es.evals.goldens.pinning",
     "GoldenFixture": "afk_es.evals.plugin.fixture",
-    "ChangedDecision": "afk_es.evals.policy_changes",
-    "PolicyWhatIf": "afk_es.evals.policy_changes",
-    "RunWhatIf": "afk_es.evals.policy_changes",
-    "ToolWhatIf": "afk_es.evals.policy_changes",
-    "policy_what_if": "afk_es.evals.policy_trial",
+    "ChangedDecision": "afk_es.evals.policies.changes",
+    "PolicyWhatIf": "afk_es.evals.policies.changes",
+    "RunWhatIf": "afk_es.evals.policies.changes",
+    "ToolWhatIf": "afk_es.evals.policies.changes",
+    "policy_what_if": "afk_es.evals.policies.trial",
     "recorded_evidence": "afk_es.evals.recorded_results",
     "recorded_result": "afk_es.evals.recorded_results",
     "pass_all_k": "afk_es.evals.repeats",
@@ -228,27 +228,27 @@ _HOMES = {
     "write_report": "afk_es.evals.reports",
     "arescore": "afk_es.evals.rescoring",
     "rescore": "afk_es.evals.rescoring",
-    "RunChecks": "afk_es.evals.run_checks",
-    "Within": "afk_es.evals.run_checks",
-    "checks": "afk_es.evals.run_checks",
-    "no_errors": "afk_es.evals.run_checks",
-    "within": "afk_es.evals.run_checks",
+    "RunChecks": "afk_es.evals.assertions.run_checks",
+    "Within": "afk_es.evals.assertions.run_checks",
+    "checks": "afk_es.evals.assertions.run_checks",
+    "no_errors": "afk_es.evals.assertions.run_checks",
+    "within": "afk_es.evals.assertions.run_checks",
     "RunSelection": "afk_es.evals.run_selection",
     "EvalProgress": "afk_es.evals.suite",
     "arun_suite": "afk_es.evals.suite",
     "run_suite": "afk_es.evals.suite",
-    "Claim": "afk_es.evals.temporal",
-    "always": "afk_es.evals.temporal",
-    "at_most": "afk_es.evals.temporal",
-    "eventually": "afk_es.evals.temporal",
-    "never": "afk_es.evals.temporal",
-    "precedes": "afk_es.evals.temporal",
-    "responds": "afk_es.evals.temporal",
-    "Missing": "afk_es.evals.trajectory",
-    "Trajectory": "afk_es.evals.trajectory",
-    "TrajectoryMatch": "afk_es.evals.trajectory",
-    "match_trajectory": "afk_es.evals.trajectory",
-    "Decision": "afk_es.evals.tried_policy",
+    "Claim": "afk_es.evals.assertions.temporal",
+    "always": "afk_es.evals.assertions.temporal",
+    "at_most": "afk_es.evals.assertions.temporal",
+    "eventually": "afk_es.evals.assertions.temporal",
+    "never": "afk_es.evals.assertions.temporal",
+    "precedes": "afk_es.evals.assertions.temporal",
+    "responds": "afk_es.evals.assertions.temporal",
+    "Missing": "afk_es.evals.assertions.trajectory",
+    "Trajectory": "afk_es.evals.assertions.trajectory",
+    "TrajectoryMatch": "afk_es.evals.assertions.trajectory",
+    "match_trajectory": "afk_es.evals.assertions.trajectory",
+    "Decision": "afk_es.evals.policies.tried_policy",
     "Verdict": "afk_es.evals.verdict",
 }
 

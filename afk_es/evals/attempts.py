@@ -13,10 +13,10 @@ from afk_es.clock import SystemClock
 from afk_es.core import AgentResult, AgentRunHandle, Runner
 from afk_es.errors import AfkError, text_of
 from afk_es.evals.budgets import Meter
-from afk_es.evals.check_report import CheckReport
-from afk_es.evals.checking import compare_with_golden
 from afk_es.evals.evidence import Evidence
-from afk_es.evals.golden import Golden
+from afk_es.evals.goldens.check_report import CheckReport
+from afk_es.evals.goldens.checking import compare_with_golden
+from afk_es.evals.goldens.golden import Golden
 from afk_es.evals.judging import Judgement, Raised, TimeIsUp, called, judged, let_go, raised
 from afk_es.evals.models import EvalBudget, EvalCase, EvalSuiteConfig
 from afk_es.evals.outcomes import EvalCaseResult, Outcome, PassedBudget

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from afk_es.agents import Agent
 from afk_es.errors import ConfigurationError
-from afk_es.evals.assertion_data import assertions_from
+from afk_es.evals.assertions.data import assertions_from
+from afk_es.evals.assertions.paths import MISSING, path_steps, value_at
 from afk_es.evals.dataset_files import Row, rows_of
 from afk_es.evals.models import EvalCase
-from afk_es.evals.paths import MISSING, path_steps, value_at
 
 Source = tuple[str | int, ...] | list[str | tuple[str | int, ...]]
 """Where a field stands in a row of another form: a path, or texts and paths that are joined."""

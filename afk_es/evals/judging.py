@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import msgspec
 
 from afk_es.errors import text_of
-from afk_es.evals.criteria import AssertionLike, ScorerLike, name_of
+from afk_es.evals.assertions.criteria import AssertionLike, ScorerLike, name_of
 from afk_es.evals.evidence import Evidence
 from afk_es.evals.verdict import Verdict
 from afk_es.tools.threads import DaemonThreads

@@ -10,9 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, 
 from afk_es.agents import Agent
 from afk_es.core.result import ResultState
 from afk_es.errors import ConfigurationError
-from afk_es.evals.criteria import AssertionLike, ScorerLike, require_assertion, require_scorer
-from afk_es.evals.divergence import MatchMode
-from afk_es.evals.golden import Golden
+from afk_es.evals.assertions.criteria import AssertionLike, ScorerLike, require_assertion, require_scorer
+from afk_es.evals.goldens.divergence import MatchMode
+from afk_es.evals.goldens.golden import Golden
 from afk_es.evals.outcomes import (
     CaseStatistics,
     EvalCaseResult,

@@ -13,11 +13,11 @@ from afk_es.clock import SystemClock
 from afk_es.debugger.exchange.phrases import counted
 from afk_es.debugger.naming import named_run
 from afk_es.errors import AfkError, RunNotFoundError, UsageError, text_of
+from afk_es.evals.assertions.criteria import AssertionLike, ScorerLike, require_assertion, require_scorer
+from afk_es.evals.assertions.family import events_seen, members
+from afk_es.evals.assertions.judge import JUDGED, LLMJudge
 from afk_es.evals.budgets import Meter
-from afk_es.evals.criteria import AssertionLike, ScorerLike, require_assertion, require_scorer
 from afk_es.evals.evidence import Evidence
-from afk_es.evals.family import events_seen, members
-from afk_es.evals.judge import JUDGED, LLMJudge
 from afk_es.evals.judging import Judgement, judged
 from afk_es.evals.models import EvalCase, EvalSuiteConfig
 from afk_es.evals.outcomes import EvalCaseResult, EvalSuiteResult, Outcome

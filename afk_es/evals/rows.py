@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from afk_es.core import AgentResult
-from afk_es.evals.check_report import CheckReport
+from afk_es.evals.goldens.check_report import CheckReport
 from afk_es.evals.models import EvalCase
 from afk_es.evals.outcomes import EvalCaseResult, Outcome
 from afk_es.evals.verdict import Verdict

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from afk_es.agents import PolicyEngine, PolicyRule, PolicyRuleCondition
 from afk_es.evals import policy_what_if
-from afk_es.evals.policy_history import READ
+from afk_es.evals.policies.history import READ
 from afk_es.log.sqlite import SqliteEventLog
 from tests.benchmarks.conftest import Table
 from tests.support.million import LongRun

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from afk_es.evals import ChangedDecision, Decision, PolicyWhatIf, RunWhatIf, ToolWhatIf
-from afk_es.evals.policy_text import policy_lines
+from afk_es.evals.policies.text import policy_lines
 from afk_es.views import columns
 from tests.cli.conftest import Afk, Program
 from tests.support.stories import Stories

@@ -10,7 +10,7 @@ from typing import Any
 from afk_es.agents import Agent, FailSafeConfig, PolicyEngine, PolicyRule
 from afk_es.clock import SeededIds, SimulatedClock
 from afk_es.core import AgentResult, Runner, RunnerConfig
-from afk_es.evals.golden import Golden
+from afk_es.evals.goldens.golden import Golden
 from afk_es.llms import LLMResponse, ToolCall, Usage
 from afk_es.log.memory import MemoryEventLog
 from afk_es.testing import ScriptedModel

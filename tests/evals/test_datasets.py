@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from afk_es.errors import ConfigurationError
-from afk_es.evals.answers import Contains
+from afk_es.evals.assertions.answers import Contains
 from afk_es.evals.datasets import load_cases
 from afk_es.evals.models import EvalBudget, EvalCase
 from afk_es.evals.suite import run_suite

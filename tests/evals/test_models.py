@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from afk_es.core import AgentResult
-from afk_es.evals.criteria import name_of, require_assertion, require_scorer
+from afk_es.evals.assertions.criteria import name_of, require_assertion, require_scorer
 from afk_es.evals.evidence import Evidence
 from afk_es.evals.models import EvalBudget, EvalCase, EvalSuiteConfig
 from afk_es.evals.verdict import Verdict

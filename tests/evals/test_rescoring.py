@@ -13,15 +13,15 @@ from afk_es.core import Runner
 from afk_es.debugger import ExpressionError
 from afk_es.errors import ConfigurationError, RunNotFoundError, UsageError
 from afk_es.evals import Contains
-from afk_es.evals.call_pattern import call
-from afk_es.evals.judge import LLMJudge
-from afk_es.evals.likeness import similarity
+from afk_es.evals.assertions.call_pattern import call
+from afk_es.evals.assertions.judge import LLMJudge
+from afk_es.evals.assertions.likeness import similarity
+from afk_es.evals.assertions.temporal import never
+from afk_es.evals.assertions.trajectory import Trajectory
 from afk_es.evals.models import EvalCase
 from afk_es.evals.outcomes import EvalCaseResult
 from afk_es.evals.rescoring import RunSelection, arescore, rescore
 from afk_es.evals.suite import arun_suite
-from afk_es.evals.temporal import never
-from afk_es.evals.trajectory import Trajectory
 from afk_es.llms import LLMResponse
 from afk_es.log.memory import MemoryEventLog
 from afk_es.testing import ScriptedModel

@@ -11,11 +11,11 @@ import pytest
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.core import RunnerConfig
 from afk_es.errors import UsageError
-from afk_es.evals.check_report import CheckReport
-from afk_es.evals.checking import RunnerFactory
-from afk_es.evals.divergence import MatchMode
-from afk_es.evals.golden_store import GoldenStore
-from afk_es.evals.live_recording import Said
+from afk_es.evals.goldens.check_report import CheckReport
+from afk_es.evals.goldens.checking import RunnerFactory
+from afk_es.evals.goldens.divergence import MatchMode
+from afk_es.evals.goldens.live_recording import Said
+from afk_es.evals.goldens.store import GoldenStore
 from afk_es.evals.plugin.flow import Answer, Asked, came_of, short_text
 from afk_es.evals.plugin.naming import name_of_test
 from afk_es.evals.plugin.session import USES, GoldenSession

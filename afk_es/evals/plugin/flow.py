@@ -14,18 +14,18 @@ from afk_es.agents import Agent, PolicyEngine
 from afk_es.core import Runner, RunnerConfig
 from afk_es.debugger.exchange.golden_facts import SUFFIX
 from afk_es.errors import AfkError
-from afk_es.evals.check_report import CheckReport
-from afk_es.evals.check_text import report_lines, verdict_text
-from afk_es.evals.checking import RunnerFactory, check_golden
-from afk_es.evals.divergence import MatchMode
-from afk_es.evals.golden import Golden
-from afk_es.evals.golden_store import file_stem, staleness
-from afk_es.evals.golden_updates import UpdateCategory, check_may_update, in_ci, of_report
-from afk_es.evals.live_recording import Said, record_live, said_in
+from afk_es.evals.goldens.check_report import CheckReport
+from afk_es.evals.goldens.check_text import report_lines, verdict_text
+from afk_es.evals.goldens.checking import RunnerFactory, check_golden
+from afk_es.evals.goldens.divergence import MatchMode
+from afk_es.evals.goldens.golden import Golden
+from afk_es.evals.goldens.live_recording import Said, record_live, said_in
+from afk_es.evals.goldens.recorded_config import recorded_config
+from afk_es.evals.goldens.rewriting import rewritten
+from afk_es.evals.goldens.store import file_stem, staleness
+from afk_es.evals.goldens.updates import UpdateCategory, check_may_update, in_ci, of_report
 from afk_es.evals.plugin.said import said_otherwise
 from afk_es.evals.plugin.uses import Came, GoldenUse
-from afk_es.evals.recorded_config import recorded_config
-from afk_es.evals.rewriting import rewritten
 from afk_es.log.memory import MemoryEventLog
 
 WIDTH = 100

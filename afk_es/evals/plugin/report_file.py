@@ -10,7 +10,7 @@ import msgspec
 
 from afk_es.debugger.exchange.writing import replacing
 from afk_es.errors import UsageError
-from afk_es.evals.check_report import CheckReport
+from afk_es.evals.goldens.check_report import CheckReport
 from afk_es.evals.plugin.section import counted
 from afk_es.evals.reports import write_report
 from afk_es.evals.reports.writing import form_of

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from afk_es.agents import Agent
-from afk_es.evals.check_report import CheckReport
-from afk_es.evals.divergence import Divergence
-from afk_es.evals.golden import Golden
-from afk_es.evals.live_recording import Said, first_events
+from afk_es.evals.goldens.check_report import CheckReport
+from afk_es.evals.goldens.divergence import Divergence
+from afk_es.evals.goldens.golden import Golden
+from afk_es.evals.goldens.live_recording import Said, first_events
 from afk_es.llms.content import content_of
 from afk_es.machine.values import plain
 from afk_es.redaction import MARK

@@ -24,7 +24,7 @@ def accepted(value: str, environ: Mapping[str, str], *, parallel: bool) -> froze
         ValueError: it names none, or one that does not exist; or goldens may not be updated here. The message has the way out.
     """
     from afk_es.errors import UsageError
-    from afk_es.evals.golden_updates import UpdatePolicy, refusal
+    from afk_es.evals.goldens.updates import UpdatePolicy, refusal
 
     if not value.strip():
         raise ValueError("--golden-update names what it accepts, as in --golden-update=new,behaviour or =all:" + _table())

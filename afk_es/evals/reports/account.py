@@ -12,7 +12,7 @@ import msgspec
 
 from afk_es.debugger.exchange.phrases import counted
 from afk_es.errors import ConfigurationError
-from afk_es.evals.check_report import CheckReport
+from afk_es.evals.goldens.check_report import CheckReport
 from afk_es.evals.outcomes import EvalCaseResult, EvalSuiteResult
 from afk_es.evals.reports.lines import Tone
 

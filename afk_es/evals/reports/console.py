@@ -14,8 +14,8 @@ import msgspec
 
 from afk_es.debugger.exchange.phrases import counted
 from afk_es.debugger.figures import dollars, span
-from afk_es.evals.check_report import CheckReport
-from afk_es.evals.check_text import report_lines
+from afk_es.evals.goldens.check_report import CheckReport
+from afk_es.evals.goldens.check_text import report_lines
 from afk_es.evals.outcomes import EvalCaseResult
 from afk_es.evals.reports.account import OUTCOME_WORDS, Account, Reported, account_of, check_of, command_of
 from afk_es.evals.reports.figures import ended, figures_of, idle_criteria, repeats_table, scores_table, tags_table, tokens, tone_of

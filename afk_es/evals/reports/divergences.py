@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from afk_es.debugger.exchange.markup import cut, inert
 from afk_es.debugger.exchange.phrases import counted
-from afk_es.evals.check_report import CheckReport
-from afk_es.evals.divergence import Divergence, Place
+from afk_es.evals.goldens.check_report import CheckReport
+from afk_es.evals.goldens.divergence import Divergence, Place
 from afk_es.evals.reports.differing import Beside, Part, beside, value_text
 
 _MOST_CHARACTERS = 20_000

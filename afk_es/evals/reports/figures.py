@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from afk_es.debugger.exchange.phrases import counted
 from afk_es.debugger.figures import dollars, span
-from afk_es.evals.check_report import CheckReport
+from afk_es.evals.goldens.check_report import CheckReport
 from afk_es.evals.outcomes import EvalCaseResult, EvalSuiteResult, RepeatStatistics
 from afk_es.evals.reports.account import OUTCOME_TONES, OUTCOME_WORDS, Account
 from afk_es.evals.reports.lines import Tone

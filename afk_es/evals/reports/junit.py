@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from afk_es.debugger.exchange.markup import cut, element, inert
-from afk_es.evals.check_report import CheckReport
-from afk_es.evals.check_text import report_lines
+from afk_es.evals.goldens.check_report import CheckReport
+from afk_es.evals.goldens.check_text import report_lines
 from afk_es.evals.outcomes import EvalCaseResult
 from afk_es.evals.reports.account import Account, check_of, command_of
 from afk_es.evals.reports.figures import check_reason, ended, measured, row_figures

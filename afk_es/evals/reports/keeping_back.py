@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from afk_es.evals.check_report import CheckReport, LeftOver
-from afk_es.evals.divergence import Divergence, Place
+from afk_es.evals.goldens.check_report import CheckReport, LeftOver
+from afk_es.evals.goldens.divergence import Divergence, Place
 from afk_es.evals.outcomes import EvalCaseResult, EvalSuiteResult
 from afk_es.evals.reports.account import Account, check_of
 from afk_es.evals.verdict import Verdict

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from afk_es.debugger.exchange.fences import block, cell, code
-from afk_es.evals.check_report import CheckReport
-from afk_es.evals.check_text import report_lines
+from afk_es.evals.goldens.check_report import CheckReport
+from afk_es.evals.goldens.check_text import report_lines
 from afk_es.evals.outcomes import EvalCaseResult
 from afk_es.evals.reports.account import OUTCOME_WORDS, Account, check_of, command_of
 from afk_es.evals.reports.figures import check_reason, ended, figures_of, idle_criteria, repeats_table, scores_table, tags_table, tone_of

@@ -11,8 +11,8 @@ from afk_es.debugger.exchange.document import document, section
 from afk_es.debugger.exchange.markup import cut, inert
 from afk_es.debugger.exchange.phrases import counted
 from afk_es.debugger.figures import span
-from afk_es.evals.check_report import CheckReport
-from afk_es.evals.check_text import category
+from afk_es.evals.goldens.check_report import CheckReport
+from afk_es.evals.goldens.check_text import category
 from afk_es.evals.outcomes import EvalCaseResult
 from afk_es.evals.reports.account import OUTCOME_WORDS, Account, check_of, command_of
 from afk_es.evals.reports.differing import value_text

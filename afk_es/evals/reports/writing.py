@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from afk_es.debugger.exchange.writing import replacing
 from afk_es.errors import UsageError
-from afk_es.evals.check_report import CheckReport
+from afk_es.evals.goldens.check_report import CheckReport
 from afk_es.evals.reports.account import Account, Reported, account_of
 from afk_es.evals.reports.keeping_back import STANDARD, kept_back
 from afk_es.redaction import Redaction

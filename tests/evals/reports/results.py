@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from afk_es.evals.check_report import CheckedRun, CheckReport, LeftOver
-from afk_es.evals.divergence import Divergence, Place
+from afk_es.evals.goldens.check_report import CheckedRun, CheckReport, LeftOver
+from afk_es.evals.goldens.divergence import Divergence, Place
 from afk_es.evals.outcomes import (
     CaseStatistics,
     EvalCaseResult,

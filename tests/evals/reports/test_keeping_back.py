@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from afk_es.evals import EvalSuiteResult, print_report, write_report
-from afk_es.evals.divergence import Divergence
+from afk_es.evals.goldens.divergence import Divergence
 from afk_es.evals.reports import REPORT_FORMS, ReportForm, account_of, kept_back
 from afk_es.evals.verdict import Verdict
 from afk_es.redaction import Redaction
