@@ -19,8 +19,9 @@ PIXEL = bytes.fromhex(
 )
 
 
+# Async: two calls of one answer end in one order, and threads would race.
 @tool(read_only=True)
-def look(q: str) -> dict[str, str]:
+async def look(q: str) -> dict[str, str]:
     """Look something up."""
     if q == "broken":
         raise ValueError(HOSTILE)
