@@ -5,7 +5,17 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, SkipValidation, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    SkipValidation,
+    field_validator,
+    model_validator,
+)
 
 from afk_es.agents import Agent
 from afk_es.core.result import ResultState
@@ -54,8 +64,20 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else (value,)
 
 
-Assertions = Annotated[tuple[SkipValidation[AssertionLike], ...], BeforeValidator(_listed)]
-Scorers = Annotated[tuple[SkipValidation[ScorerLike], ...], BeforeValidator(_listed)]
+def _askable(assertions: tuple[AssertionLike, ...]) -> tuple[AssertionLike, ...]:
+    for assertion in assertions:
+        require_assertion(assertion)
+    return assertions
+
+
+def _scoring(scorers: tuple[ScorerLike, ...]) -> tuple[ScorerLike, ...]:
+    for scorer in scorers:
+        require_scorer(scorer)
+    return scorers
+
+
+Assertions = Annotated[tuple[SkipValidation[AssertionLike], ...], BeforeValidator(_listed), AfterValidator(_askable)]
+Scorers = Annotated[tuple[SkipValidation[ScorerLike], ...], BeforeValidator(_listed), AfterValidator(_scoring)]
 
 
 class EvalBudget(BaseModel):
@@ -130,20 +152,6 @@ class EvalCase(BaseModel):
             raise ConfigurationError("name is a non-empty string")
         return name
 
-    @field_validator("assertions")
-    @classmethod
-    def _askable(cls, assertions: tuple[AssertionLike, ...]) -> tuple[AssertionLike, ...]:
-        for assertion in assertions:
-            require_assertion(assertion)
-        return assertions
-
-    @field_validator("scorers")
-    @classmethod
-    def _scoring(cls, scorers: tuple[ScorerLike, ...]) -> tuple[ScorerLike, ...]:
-        for scorer in scorers:
-            require_scorer(scorer)
-        return scorers
-
     @field_validator("metadata")
     @classmethod
     def _json(cls, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -204,17 +212,3 @@ class EvalSuiteConfig(BaseModel):
     budget: EvalBudget | None = None
     repeats: int = Field(default=1, ge=1, le=10_000)
     min_pass_rate: float = Field(default=1.0, ge=0, le=1)
-
-    @field_validator("assertions")
-    @classmethod
-    def _askable(cls, assertions: tuple[AssertionLike, ...]) -> tuple[AssertionLike, ...]:
-        for assertion in assertions:
-            require_assertion(assertion)
-        return assertions
-
-    @field_validator("scorers")
-    @classmethod
-    def _scoring(cls, scorers: tuple[ScorerLike, ...]) -> tuple[ScorerLike, ...]:
-        for scorer in scorers:
-            require_scorer(scorer)
-        return scorers
