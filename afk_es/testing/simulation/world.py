@@ -45,7 +45,7 @@ from afk_es.testing.simulation.facts import (
 from afk_es.testing.simulation.observing import ObservedRun, Observer, at_once, observed
 from afk_es.testing.simulation.process import Process, Work
 
-SETTLING = 2_000
+SETTLING = 400
 """Plain actions after which a run that nobody disturbs any more should have ended long ago."""
 
 _SELDOM_S = 86_400.0
@@ -108,6 +108,7 @@ class Simulation:
         self._version = 0
         self._told: tuple[str, int] | None = None
         self._fate: Crash = Crash()
+        self._ended_tickets: set[tuple[str, int]] = set()
 
     # -------------------------------------------------------------------------------------------------------------------- where it stands
 
@@ -146,8 +147,9 @@ class Simulation:
 
     @property
     def tickets(self) -> list[tuple[str, str]]:
-        """The open tickets, each with its run, the oldest first."""
-        return [(run.run_id, ticket.ticket_id) for run in self.runs.values() for ticket in run.state.tickets if not ticket.expired]
+        """The open tickets, each with its run, the oldest first; without those that were ended, and whose run has not heard of it."""
+        found = [(run, ticket) for run in self.runs.values() for ticket in run.state.tickets if not ticket.expired]
+        return [(run.run_id, ticket.ticket_id) for run, ticket in found if (run.run_id, ticket.seq) not in self._ended_tickets]
 
     @property
     def errors(self) -> list[BaseException]:
@@ -158,11 +160,17 @@ class Simulation:
     # ------------------------------------------------------------------------------------------------------------------------ driving it
 
     def begin(self) -> None:
-        """Begin the first run, up to where it first waits for the world."""
+        """Begin the first run, up to where it first waits for the world.
+
+        Raises:
+            UsageError: the agent cannot be run; whatever `Runner.run_handle` raises.
+        """
         for observer in self._observers:
             observer.begins(self)
         self._new_process(self._beginning())
         self._settle()
+        if self.process.error is not None and self.root is None:
+            raise self.process.error
 
     def perform(self, action: Action) -> bool:
         """Let this happen, up to where everything waits again. False: it does not fit here, and nothing happened."""
@@ -302,8 +310,9 @@ class Simulation:
         dead, fate = self.process, self._fate
         for observer in self._observers:
             observer.died(dead.number)
+        moment = dead.loop.time() + max(fate.downtime_s, 0.0)
         dead.bury()
-        self._take_over(fate.version, dead.loop.time() + max(fate.downtime_s, 0.0))
+        self._take_over(fate.version, moment)
 
     def _take_over(self, version: int | None, moment: float) -> None:
         if version is not None:
@@ -348,6 +357,7 @@ class Simulation:
         if not tickets:
             return False
         run_id, ticket_id = tickets[action.ticket % len(tickets)]
+        self._ended_tickets |= {(run_id, each.seq) for each in self.runs[run_id].state.tickets if each.ticket_id == ticket_id}
         about: dict[str, Any] = {"thread_id": self.runs[run_id].thread_id, "run_id": run_id, "ticket_id": ticket_id}
         runner = self.process.runner
         if action.error is not None:
@@ -430,15 +440,13 @@ class Simulation:
         root = self.root
         for key, ask in self.pending.items():
             return Answer(key, plain_fact(ask))
+        if self.process.at_work and root is not None and root.state.status == "paused":
+            return Control("resume")
+        if not self.over and self.tickets:
+            return TicketEnds()
         if self.process.at_work:
-            if root is not None and root.state.status == "paused":
-                return Control("resume")
-            if self.tickets:
-                return TicketEnds()
             return TimePasses()
-        if root is None or self.over or self.process.error is not None:
-            return None
-        return Control("resume")
+        return None if root is None or self.over or self.process.error is not None else Control("resume")
 
 
 def plain_fact(ask: Ask) -> Fact:

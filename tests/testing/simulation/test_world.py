@@ -129,6 +129,34 @@ def test_a_process_dies_at_any_write_and_another_goes_on(appends: int, when: Any
     assert simulation.errors == []
 
 
+def test_nobody_runs_the_run_while_it_is_down() -> None:
+    simulation = played(Crash(downtime_s=90.0))
+    assert simulation.root is not None
+    first, again = [event.at for event in simulation.root.events if event.type == "run_started"]
+    assert (again - first).total_seconds() == 90.0
+    assert simulation.root.state.elapsed.total_seconds() == 0.0
+
+
+def test_a_ticket_is_ended_while_its_run_lies_interrupted() -> None:
+    config = RunnerConfig(interaction_mode="interactive", background_tool_at_end="park")
+    simulation = played(
+        Answer("model:desk:1", LOOKS),
+        Answer("tool:look:1", ToolDefers()),
+        Answer("model:desk:2", ModelAnswers(".")),
+        TicketEnds(error="lost"),
+        config=config,
+    )
+    assert [result.state for result in simulation.results] == ["interrupted", "completed"]
+    assert "tool_background_failed" in types(simulation)
+
+
+def test_an_agent_that_cannot_be_run_is_refused_at_once() -> None:
+    simulation = Simulation(desk(), context={"not": object()})
+    with pytest.raises(UsageError, match="context"):
+        simulation.begin()
+    simulation.close()
+
+
 def test_a_stalled_process_that_wakes_up_finds_itself_replaced() -> None:
     simulation = played(Answer("model:desk:1", PAYS), Answer("approval:pay:1", PersonSays()), StalledProcess())
     assert [type(error) for error in simulation.errors] == [HeadConflictError]
