@@ -108,6 +108,7 @@ class Simulation:
         self._version = 0
         self._told: tuple[str, int] | None = None
         self._fate: Crash = Crash()
+        self._violation: Exception | None = None
         self._ended_tickets: set[tuple[str, int]] = set()
 
     # -------------------------------------------------------------------------------------------------------------------- where it stands
@@ -165,19 +166,24 @@ class Simulation:
         Raises:
             UsageError: the agent cannot be run; whatever `Runner.run_handle` raises.
         """
-        for observer in self._observers:
-            observer.begins(self)
+        self._tell("begins", self)
         self._new_process(self._beginning())
         self._settle()
         if self.process.error is not None and self.root is None:
             raise self.process.error
+        self._raise_violation()
 
     def perform(self, action: Action) -> bool:
-        """Let this happen, up to where everything waits again. False: it does not fit here, and nothing happened."""
+        """Let this happen, up to where everything waits again. False: it does not fit here, and nothing happened.
+
+        Raises:
+            Exception: whatever an observer raised meanwhile.
+        """
         if not self._do(action):
             return False
         self._performed.append(action)
         self._settle()
+        self._raise_violation()
         return True
 
     def play(self, script: Script) -> None:
@@ -202,13 +208,22 @@ class Simulation:
         raise StuckError(f"nothing goes wrong any more, and the run does not end: {where}")
 
     def close(self) -> None:
-        """Wake stalled processes, so that it shows what they do, and clear everything away."""
+        """Wake stalled processes, so that it shows what they do, and clear everything away.
+
+        Raises:
+            Exception: whatever an observer raised meanwhile.
+        """
         for process in self._stalled:
             self._wake(process)
-        for observer in self._observers:
-            observer.over(self)
+        self._tell("over", self)
+        self.abandon()
+        self._raise_violation()
+
+    def abandon(self) -> None:
+        """Clear everything away where it stands, without a word to the observers; for a simulation that has shown what it was to show."""
         for process in (*self._stalled, self.process):
-            process.bury()
+            if not process.loop.is_closed():
+                process.bury()
 
     # ------------------------------------------------------------------------------------------------------------- as its processes see it
 
@@ -220,8 +235,7 @@ class Simulation:
 
     def asked(self, ask: Ask) -> None:
         """A process waits for this."""
-        for observer in self._observers:
-            observer.asked(ask)
+        self._tell("asked", ask)
 
     def appended(self, process: Process, events: Sequence[AgentRunEvent]) -> None:
         """These events are durable."""
@@ -234,8 +248,7 @@ class Simulation:
                 self._roots.append(run.run_id)
         for event in events:
             before = run.take_in(event)
-            for observer in self._observers:
-                observer.appended(run, event, before, run.state)
+            self._tell("appended", run, event, before, run.state)
 
     def living(self, owner: str, run_id: str) -> bool:
         """Whether the process with this owner's name drives the run, as far as anybody can tell: a stalled one does not look alive."""
@@ -243,6 +256,20 @@ class Simulation:
         return process.log.owner == owner and not process.dead and run_id in process.log.held
 
     # ------------------------------------------------------------------------------------------------------------------------ the inside
+
+    def _tell(self, what: str, *about: Any) -> None:
+        """Tell every observer. What one of them raises waits until the run waits: raised here it would be a tool's or the log's failure."""
+        for observer in self._observers:
+            try:
+                getattr(observer, what)(*about)
+            except Exception as error:  # noqa: BLE001 - it is raised to whoever drives the simulation
+                if self._violation is None:
+                    self._violation = error
+
+    def _raise_violation(self) -> None:
+        if self._violation is not None:
+            violation, self._violation = self._violation, None
+            raise violation
 
     def _do(self, action: Action) -> bool:
         match action:
@@ -273,8 +300,7 @@ class Simulation:
         ask = self.pending.get(action.to)
         if ask is None or not isinstance(action.fact, FITTING[ask.kind]):
             return False
-        for observer in self._observers:
-            observer.answered(ask, action.fact)
+        self._tell("answered", ask, action.fact)
         self.process.give(ask, action.fact)
         if ask.effect is None:
             del self.pending[ask.key]
@@ -308,8 +334,7 @@ class Simulation:
     def _recover(self) -> None:
         """Another process goes on, where the one before died."""
         dead, fate = self.process, self._fate
-        for observer in self._observers:
-            observer.died(dead.number)
+        self._tell("died", dead.number)
         moment = dead.loop.time() + max(fate.downtime_s, 0.0)
         dead.bury()
         self._take_over(fate.version, moment)
@@ -320,8 +345,7 @@ class Simulation:
         # Of a run whose first event did not become durable nobody was told; its user says it again.
         begun = len(self._roots) == len(self._said)
         self._new_process(self._resuming(self._roots[-1]) if begun else self._beginning(), moment)
-        for observer in self._observers:
-            observer.took_over(self.process.number)
+        self._tell("took_over", self.process.number)
         self._settle()
 
     def _stall(self) -> bool:
@@ -409,8 +433,7 @@ class Simulation:
             return
         self._told = (result.run_id, root.state.seq)
         self.results.append(result)
-        for observer in self._observers:
-            observer.ended(root, result)
+        self._tell("ended", root, result)
         self._find_open_questions()
 
     def _find_open_questions(self) -> None:

@@ -327,3 +327,19 @@ def test_observers_are_told_everything_in_order() -> None:
     assert told[6:9] == ["died 1", "took over 2", "run_started"]
     assert told[-3:] == ["run_completed", "ended completed", "over"]
     assert "tool_failed" in told
+
+
+def test_what_an_observer_raises_is_raised_to_whoever_drives_and_is_no_failure_of_the_run() -> None:
+    class Strict(Observer):
+        def asked(self, ask: Ask) -> None:
+            assert ask.kind != "tool", f"{ask.key} is asked"
+
+    simulation = Simulation(desk(), observers=[Strict()])
+    simulation.begin()
+    with pytest.raises(AssertionError, match="tool:look:1 is asked"):
+        simulation.perform(Answer("model:desk:1", LOOKS))
+    assert list(simulation.pending) == ["tool:look:1"]
+    assert simulation.perform(Answer("tool:look:1", ToolReturns()))
+    simulation.finish()
+    simulation.close()
+    assert outcomes(simulation) == [("look", "returned")]
