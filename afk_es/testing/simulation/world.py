@@ -73,6 +73,7 @@ class Simulation:
         results: of the runs that a caller started, in order, with one for each time a run was laid down.
         process: the one that drives the run now.
         processes: how many there were.
+        writes: what was appended to the log, write by write, over all runs.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Simulation:
         self.runs: dict[str, ObservedRun] = {}
         self.results: list[AgentResult] = []
         self.processes: int = 0
+        self.writes: list[Sequence[AgentRunEvent]] = []
         self.process: Process
         self._performed: list[Action] = []
         self._said: list[UserMessage | None] = [user_message]
@@ -239,6 +241,7 @@ class Simulation:
 
     def appended(self, process: Process, events: Sequence[AgentRunEvent]) -> None:
         """These events are durable."""
+        self.writes.append(events)
         first = events[0]
         run = self.runs.get(first.run_id)
         if run is None:
