@@ -73,6 +73,7 @@ class Simulation:
         results: of the runs that a caller started, in order, with one for each time a run was laid down.
         process: the one that drives the run now.
         processes: how many there were.
+        agents, context, policy_engine: what it was made with.
     """
 
     def __init__(
@@ -97,8 +98,8 @@ class Simulation:
         self.process: Process
         self._performed: list[Action] = []
         self._said: list[UserMessage | None] = [user_message]
-        self._context = dict(context) if context is not None else None
-        self._policy_engine = policy_engine
+        self.context: dict[str, Any] | None = dict(context) if context is not None else None
+        self.policy_engine: PolicyEngine | None = policy_engine
         self._observers = tuple(observers)
         self._ids = SeededIds(1)
         self._keys: Counter[str] = Counter()
@@ -199,6 +200,10 @@ class Simulation:
             self._wake(process)
         for observer in self._observers:
             observer.over(self)
+        self.discard()
+
+    def discard(self) -> None:
+        """Clear everything away at once, telling nobody: for a simulation of which enough was seen, such as one that an observer ended."""
         for process in (*self._stalled, self.process):
             process.bury()
 
@@ -361,7 +366,7 @@ class Simulation:
         thread_id = self.root.thread_id if self.root is not None else None
 
         async def work(process: Process) -> AgentResult:
-            process.handle = await process.runner.run_handle(agent, user_message=user_message, context=self._context, thread_id=thread_id)
+            process.handle = await process.runner.run_handle(agent, user_message=user_message, context=self.context, thread_id=thread_id)
             return await process.handle.await_result()
 
         return work
@@ -384,7 +389,7 @@ class Simulation:
             work,
             moment=moment,
             config=self.config,
-            policy_engine=self._policy_engine,
+            policy_engine=self.policy_engine,
             ids=self._ids,
         )
 
