@@ -46,7 +46,10 @@ def test_some_dozens_of_examples_reach_every_tool_and_most_of_what_can_happen() 
 def test_a_calm_world_has_no_troubles() -> None:
     for seed in range(20):
         simulation = explored(seed, CALM)
-        assert [result.state for result in simulation.results] == ["completed"]
+        (run,) = simulation.runs.values()
+        outcomes = {event.data["outcome"] for event in run.events if event.type == "tool_completed"}
+        assert outcomes <= {"returned", "denied", "limited"}
+        assert run.state.status == "completed" or run.events[-2].type == "limit_reached"
         assert simulation.processes == 1
 
 
