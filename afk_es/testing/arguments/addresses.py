@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn, SearchStrategy
+from hypothesis.strategies import SearchStrategy
 
 from afk_es.testing.arguments.texts import words
 
@@ -17,16 +17,20 @@ _DOMAINS = ("example.com", "example.org", "example.net")
 _WEB = frozenset({"http", "https", "ws", "wss", "ftp"})
 
 
+_HOSTS = st.sampled_from(_DOMAINS) | st.builds("{}.{}".format, words(1, 8), st.sampled_from(_DOMAINS))
+_LOCALS = words(1, 8) | st.builds("{}{}{}".format, words(1, 8), st.sampled_from(".+-_"), words(1, 8))
+_EMAILS = st.builds("{}@{}".format, _LOCALS, _HOSTS)
+_TAILS = ((), ("/{}",), ("/{}", "/{}"), (":8080", "/{}"), ("/{}", "?q={}"), ("/{}", "#{}"), ("/%20{}", "?a=1&b={}"))
+
+
 def hosts() -> SearchStrategy[str]:
     """Host names, all of them beneath domains that nobody has."""
-    domains = st.sampled_from(_DOMAINS)
-    return domains | st.builds("{}.{}".format, words(1, 8), domains)
+    return _HOSTS
 
 
 def emails() -> SearchStrategy[str]:
     """Mail addresses."""
-    local = words(1, 8)
-    return st.builds("{}@{}".format, local | st.builds("{}{}{}".format, local, st.sampled_from(".+-_"), local), hosts())
+    return _EMAILS
 
 
 def uris(schemes: Sequence[str] = (), shortest: int = 0, longest: int | None = None) -> SearchStrategy[str]:
@@ -36,27 +40,25 @@ def uris(schemes: Sequence[str] = (), shortest: int = 0, longest: int | None = N
         schemes: of these; default those of the web.
         shortest, longest: characters, at least and at most; None for no limit.
     """
-    return _uris(st.sampled_from(list(schemes) or ["https", "http", "ftp"]), shortest, longest)
+    scheme = st.sampled_from(list(schemes) or ["https", "http", "ftp"])
+    tail = st.tuples(st.sampled_from(_TAILS), words(1, 6))
+    return st.builds(_uri, scheme, _HOSTS, st.sampled_from(["", "user@", "user:word@"]), tail, st.just((shortest, longest)))
 
 
-@st.composite
-def _uris(draw: DrawFn, schemes: SearchStrategy[str], shortest: int, longest: int | None) -> str:
-    scheme = draw(schemes)
-    if scheme == "file":
-        uri = "file:///" + draw(words())
-    else:
-        # A database is reached with a name and a password, which the web no longer has.
-        person = draw(st.just("") if scheme in _WEB else st.sampled_from(["", "user@", "user:word@"]))
-        uri = f"{scheme}://{person}{draw(hosts())}"
-    for part in draw(st.sampled_from(_TAILS)):
-        longer = uri + part.format(draw(words(1, 6)))
-        uri = longer if longest is None or len(longer) <= longest else uri
-    if longest is not None and len(uri) > longest:
-        uri = f"{scheme}://a.{'b' * max(2, min(3, longest - len(scheme) - 5))}"
-    return uri if len(uri) >= shortest else uri.rstrip("/") + "/" + "a" * (shortest - len(uri.rstrip("/")) - 1)
-
-
-_TAILS = ((), ("/{}",), ("/{}", "/{}"), (":8080", "/{}"), ("/{}", "?q={}"), ("/{}", "#{}"), ("/%20{}", "?a=1&b={}"))
+def _uri(scheme: str, host: str, person: str, tail: tuple[Sequence[str], str], lengths: tuple[int, int | None]) -> str:
+    shortest, longest = lengths
+    # A database is reached with a name and a password, which the web no longer has.
+    uri = f"file:///{host}" if scheme == "file" else f"{scheme}://{'' if scheme in _WEB else person}{host}"
+    # A URI without a path is given one by those who read it: a slash.
+    if longest is not None and len(uri) >= longest:
+        uri = f"{scheme}://a.{'b' * max(2, min(3, longest - len(scheme) - 6))}"
+    parts, word = tail
+    for part in parts:
+        longer = uri + part.format(word)
+        # A port cannot follow a file's path.
+        if (longest is None or len(longer) <= longest) and not (scheme == "file" and part.startswith(":")):
+            uri = longer
+    return uri + "/" + "a" * (shortest - len(uri) - 1) if len(uri) < shortest else uri
 
 
 def ip_addresses(version: Literal[4, 6] | None = None) -> SearchStrategy[str]:

@@ -39,12 +39,21 @@ def arrays(schema: Schema, build: Build, more: int, *, huge: bool = False) -> Se
     if most is not None and most < least:
         return None
     unique = bool(schema.get("uniqueItems"))
+    held = build(schema["contains"]) if "contains" in schema else None
     longest = least + more if most is None else min(most, least + max(more, 8))
     values: SearchStrategy[Any] = st.lists(each, min_size=least, max_size=longest, unique_by=identity if unique else None)
     if huge and not unique:
         repeats = max(least, LONGEST if most is None else min(most, LONGEST))
         values |= each.map(lambda item: [item] * repeats)
-    return values
+    return (
+        values
+        if held is None
+        else st.builds(_with, values, st.lists(held, min_size=(count := schema.get("minContains", 1)), max_size=count))
+    )
+
+
+def _with(items: list[Any], held: list[Any]) -> list[Any]:
+    return [*items[: len(items) - len(held)], *held] if len(items) > len(held) else held
 
 
 def identity(value: Any) -> Any:
@@ -100,9 +109,15 @@ def objects(
         return None
     sent = optional if sends_optional else {}
     if extras is None and least <= len(required) and (most is None or most >= len(required) + len(sent)):
-        # The names that a schema gives are in its order, which is the order models send them in.
-        return st.fixed_dictionaries(dict(required), optional=dict(sent))
+        names = [*required, *sent]
+        entries = st.tuples(*required.values(), *(_ABSENT | each for each in sent.values()))
+        return entries.map(lambda values: {name: value for name, value in zip(names, values, strict=True) if value is not _NOTHING})
     return _counted(dict(required), dict(optional), extras, least, most, sends_optional)
+
+
+_NOTHING = object()
+_ABSENT: SearchStrategy[Any] = st.just(_NOTHING)
+"""What stands for a property that is not there while an object is made; the simplest, so that values shrink towards it."""
 
 
 @st.composite

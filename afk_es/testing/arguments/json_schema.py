@@ -18,7 +18,8 @@ from afk_es.testing.arguments.containers import Extras, arrays, objects
 from afk_es.testing.arguments.documents import ANNOTATIONS, Schema, SchemaDocument
 from afk_es.testing.arguments.formats import formatted
 from afk_es.testing.arguments.hints import HINT
-from afk_es.testing.arguments.merging import kinds, merged
+from afk_es.testing.arguments.kinds import is_of, kinds
+from afk_es.testing.arguments.merging import merged
 from afk_es.testing.arguments.overrides import Overrides
 from afk_es.testing.arguments.patterns import acceptance, matching
 from afk_es.testing.arguments.texts import texts, words
@@ -80,6 +81,10 @@ class _Place:
         return replace(self, visits=(*self.visits, reference))
 
 
+_LEFT_OUT = CHECKED - {"oneOf", "contains", "minContains"}
+"""What says nothing of how values are made. Of `oneOf` and `contains` the parts do."""
+
+
 class _Building:
     """A schema while strategies are made of its parts. A part of which no value is small enough has none, and whoever can goes without it."""
 
@@ -120,14 +125,16 @@ class _Building:
         return self._built[key]
 
     def _checked(self, schema: Mapping[str, Any], place: _Place) -> SearchStrategy[Any] | None:
-        """For a schema of which the parts are easier made than the whole."""
-        whole: Any = {key: value for key, value in schema.items() if key not in CHECKED}
+        """For a schema of which the parts are easier made than the whole: made as near to it as can be, then tried against it."""
+        whole: Any = {key: value for key, value in schema.items() if key not in _LEFT_OUT}
         for part in schema.get("allOf", ()):
             whole = merged(whole, self._resolved(part))
-        if whole is False:
-            return None
-        built = self.build(whole, place)
-        accepts = conforms(schema, self._document)
+        wholes = [whole]
+        if "if" in schema:
+            condition = merged(self._resolved(schema["if"]), self._resolved(schema.get("then", True)))
+            wholes = [merged(whole, condition), merged(whole, self._resolved(schema.get("else", True)))]
+        accepts = conforms({key: value for key, value in schema.items() if key != HINT}, self._document)
+        built = _one_of([self._made(each, place) if isinstance(each, Mapping) else self.build(each, place) for each in wholes])
         return None if built is None else built.filter(accepts)
 
     def _resolved(self, schema: Any) -> Any:
@@ -143,6 +150,12 @@ class _Building:
             return _HINTED[schema[HINT]["type"]](schema[HINT], schema)
         if not CHECKED.isdisjoint(schema) and not ("oneOf" in schema and "discriminator" in schema):
             return self._checked(schema, place)
+        return self._made(schema, place)
+
+    def _made(self, schema: Mapping[str, Any], place: _Place) -> SearchStrategy[Any] | None:
+        """Values of a schema, as far as they can be made from it without trying."""
+        if "$ref" in schema or "allOf" in schema:
+            return self.build(schema, place)
         if "const" in schema:
             return st.just(schema["const"])
         if "enum" in schema:
@@ -154,8 +167,10 @@ class _Building:
         return _one_of(made)
 
     def _listed(self, schema: Mapping[str, Any]) -> SearchStrategy[Any] | None:
-        accepts = conforms({key: value for key, value in schema.items() if key != HINT}, self._document)
-        values = [value for value in schema["enum"] if accepts(value)]
+        values = [value for value in schema["enum"] if "type" not in schema or is_of(value, kinds(schema))]
+        rest = {key: value for key, value in schema.items() if key not in ("enum", "type", HINT)}
+        if rest:
+            values = list(filter(conforms(rest, self._document), values))
         return st.sampled_from(values) if values else None
 
     def _choice(self, schema: Mapping[str, Any], choice: str, place: _Place) -> SearchStrategy[Any] | None:
@@ -251,10 +266,13 @@ class _Building:
 
 def anything(*, unicode: bool = True) -> SearchStrategy[Any]:
     """Any JSON value, of a few leaves."""
-    text = texts(0, 20, unicode=unicode) or st.just("")
-    numbers = numeric.numbers({}) or st.just(0)
-    leaves = st.none() | st.booleans() | numbers | text
+    leaves = st.one_of(st.none(), st.booleans(), *filter(_given, (numeric.numbers({}), texts(0, 20, unicode=unicode))))
     return st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words(), inner, max_size=3), max_leaves=5)
+
+
+def _given(made: SearchStrategy[Any] | None) -> bool:
+    # A strategy is no truth value.
+    return made is not None
 
 
 def _one_of(made: Collection[SearchStrategy[Any] | None]) -> SearchStrategy[Any] | None:

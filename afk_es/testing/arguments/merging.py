@@ -8,8 +8,6 @@ from typing import Any
 
 from afk_es.testing.arguments.documents import Schema
 
-_KINDS = ("null", "boolean", "integer", "number", "string", "array", "object")
-
 _HIGHEST = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _LOWEST = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 _BOTH = ("items", "additionalProperties", "propertyNames", "contains")
@@ -28,23 +26,6 @@ def merged(left: Schema | bool, right: Schema | bool) -> dict[str, Any] | bool:
     for keyword, value in right.items():
         result[keyword] = _joined(keyword, result[keyword], value) if keyword in result else value
     return result
-
-
-def kinds(schema: Schema) -> tuple[str, ...]:
-    """The types that the schema allows, from the plainest; where it names none, those that its other keywords speak of, or all."""
-    said = schema.get("type")
-    if said is None:
-        said = [kind for kind, keywords in _KEYWORDS.items() if not keywords.isdisjoint(schema)] or list(_ALL)
-    return tuple(kind for kind in _KINDS if kind in ([said] if isinstance(said, str) else said))
-
-
-_ALL = ("null", "boolean", "number", "string", "array", "object")
-_KEYWORDS = {
-    "number": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"},
-    "string": {"minLength", "maxLength", "pattern", "format", "contentMediaType", "contentEncoding"},
-    "array": {"items", "prefixItems", "minItems", "maxItems", "uniqueItems", "contains"},
-    "object": {"properties", "required", "additionalProperties", "patternProperties", "propertyNames", "minProperties", "maxProperties"},
-}
 
 
 def _joined(keyword: str, left: Any, right: Any) -> Any:

@@ -16,6 +16,7 @@ _LONG_AGO = dt.date(2020, 1, 1)
 _FAR_OFF = dt.date(2200, 1, 1)
 """Past and future for whoever runs this; the real clock is the validator's affair."""
 
+_BOUNDS = ("ge", "gt", "le", "lt")
 _ZONES = ("Z", "+00:00", "+02:00", "-05:00", "+05:30")
 _DAY = dt.timedelta(days=1)
 _TICK = dt.timedelta(microseconds=1)
@@ -34,10 +35,10 @@ def dates(core: Core) -> SearchStrategy[Any] | None:
 
 def datetimes(core: Core) -> SearchStrategy[Any] | None:
     """Moments within the bounds, with or without a zone as the validator wants it; None where no moment is."""
-    said = [core[keyword] for keyword in ("ge", "gt", "le", "lt") if core.get(keyword) is not None]
+    said = [core[keyword] for keyword in _BOUNDS if core.get(keyword) is not None]
     aware = core.get("tz_constraint") == "aware" or any(bound.tzinfo is not None for bound in said)
     naive = core.get("tz_constraint") == "naive" or (bool(said) and not aware)
-    utc = {keyword: _as_utc(core[keyword]) for keyword in ("ge", "gt", "le", "lt") if core.get(keyword) is not None}
+    utc = {keyword: _as_utc(core[keyword]) for keyword in _BOUNDS if core.get(keyword) is not None}
     low, high = _range(utc, _TICK, dt.datetime.combine(dt.date.min, dt.time.min), dt.datetime.combine(dt.date.max, dt.time.max))
     if core.get("now_op") == "past":
         high = min(high, dt.datetime.combine(_LONG_AGO, dt.time()))
@@ -51,14 +52,17 @@ def datetimes(core: Core) -> SearchStrategy[Any] | None:
 
 def times(core: Core) -> SearchStrategy[Any] | None:
     """Times of a day within the bounds; None where none is."""
-    said = any(core.get(keyword) is not None for keyword in ("ge", "gt", "le", "lt"))
-    low, high = core.get("ge") or core.get("gt") or dt.time.min, core.get("le") or core.get("lt") or dt.time.max
-    if low.replace(tzinfo=None) > high.replace(tzinfo=None):
+    said = [core[keyword] for keyword in _BOUNDS if core.get(keyword) is not None]
+    aware = core.get("tz_constraint") == "aware" or any(bound.tzinfo is not None for bound in said)
+    some_day = {
+        keyword: dt.datetime.combine(_LONG_AGO, core[keyword].replace(tzinfo=None)) for keyword in _BOUNDS if core.get(keyword) is not None
+    }
+    least, most = dt.datetime.combine(_LONG_AGO, dt.time.min), dt.datetime.combine(_LONG_AGO, dt.time.max)
+    low, high = _range(some_day, _TICK, least, most)
+    if low > high:
         return None
-    zone = "Z" if core.get("tz_constraint") == "aware" or low.tzinfo is not None or high.tzinfo is not None else ""
-    zones = [zone] if said or core.get("tz_constraint") is not None else ["Z", ""]
-    moments = st.times(low.replace(tzinfo=None), high.replace(tzinfo=None))
-    return st.builds(lambda moment, zone: moment.isoformat() + zone, moments, st.sampled_from(zones))
+    zones = ["Z"] if aware else [""] if said or core.get("tz_constraint") == "naive" else ["Z", ""]
+    return st.builds(lambda moment, zone: moment.isoformat() + zone, st.times(low.time(), high.time()), st.sampled_from(zones))
 
 
 def durations(core: Core) -> SearchStrategy[Any] | None:

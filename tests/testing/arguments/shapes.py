@@ -215,7 +215,9 @@ def reserved_names(copy: int, _hidden: str = "x", schema: bool = False) -> str:
         },
         "required": ["user_id", "legs", "surprise"],
         "additionalProperties": False,
-        "$defs": {"leg": {"type": "object", "properties": {"from": {"type": "string"}, "then": {"$ref": "#/$defs/leg"}}, "required": ["from"]}},
+        "$defs": {
+            "leg": {"type": "object", "properties": {"from": {"type": "string"}, "then": {"$ref": "#/$defs/leg"}}, "required": ["from"]}
+        },
     }
 )
 def foreign(args: dict[str, Any]) -> str:
@@ -231,11 +233,15 @@ SHAPES: Final[Mapping[str, Target]] = {
     "plain scalars": _model("Scalars", text=str, count=int, ratio=float, on=bool),
     "bounded int": _model("Bounded", a=Annotated[int, Field(ge=-3, lt=8)], b=Annotated[int, Field(gt=10**12)]),
     "multiple_of int": _model("MultipleInt", value=Annotated[int, Field(multiple_of=7, gt=3, le=700)]),
-    "multiple_of float": _model("MultipleFloat", value=Annotated[float, Field(multiple_of=0.1, ge=0)], q=Annotated[float, Field(multiple_of=0.25)]),
+    "multiple_of float": _model(
+        "MultipleFloat", value=Annotated[float, Field(multiple_of=0.1, ge=0)], q=Annotated[float, Field(multiple_of=0.25)]
+    ),
     "bounded float": _model("Share", share=Annotated[float, Field(gt=0, lt=1)], above=Annotated[float, Field(ge=0.1)]),
     "Decimal": _model("Money", price=Decimal),
     "Decimal, digits and places": _model("Price", price=Annotated[Decimal, Field(max_digits=5, decimal_places=2, ge=0)]),
-    "Decimal, multiple_of": _model("Quarter", value=Annotated[Decimal, Field(multiple_of=Decimal("0.25"), gt=Decimal(-10), lt=Decimal(10))]),
+    "Decimal, multiple_of": _model(
+        "Quarter", value=Annotated[Decimal, Field(multiple_of=Decimal("0.25"), gt=Decimal(-10), lt=Decimal(10))]
+    ),
     "string lengths": _model("Lengths", value=Annotated[str, Field(min_length=3, max_length=5)]),
     "pattern, anchored": _model("Plate", plate=Annotated[str, Field(pattern=r"^[A-Z]{1,3}-\d{1,4}$")]),
     "pattern, found anywhere": _model("Anywhere", value=Annotated[str, Field(pattern=r"\d{3}")]),
@@ -270,22 +276,39 @@ SHAPES: Final[Mapping[str, Target]] = {
     "nested lists": _model("Grid", cells=list[list[list[int]]], rows=Annotated[list[Annotated[list[str], Len(2, 2)]], Len(1, 3)]),
     "sets": _model("Sets", numbers=Annotated[set[int], Len(2, 4)], colours=frozenset[Colour], words=Annotated[set[str], Len(3)]),
     "tuples": _model("Tuples", pair=tuple[int, str], many=tuple[int, ...], point=Point, first=tuple[Address, bool]),
-    "dicts": _model("Dicts", counts=dict[str, int], by_colour=dict[Weekday, str], by_number=dict[int, list[float]], some=Annotated[dict[str, str], Len(1, 2)]),
-    "dicts with constrained keys": _model("Keys", rates=dict[Annotated[str, Field(pattern="^[a-z]{2}$")], Decimal], days=dict[dt.date, int]),
+    "dicts": _model(
+        "Dicts",
+        counts=dict[str, int],
+        by_colour=dict[Weekday, str],
+        by_number=dict[int, list[float]],
+        some=Annotated[dict[str, str], Len(1, 2)],
+    ),
+    "dicts with constrained keys": _model(
+        "Keys", rates=dict[Annotated[str, Field(pattern="^[a-z]{2}$")], Decimal], days=dict[dt.date, int]
+    ),
     "TypedDict": _model("Typed", options=Options, list_of=list[Options]),
     "recursion": Node,
     "mutual recursion": Left,
     "JSON in a string": _model("Embedded", numbers=Json[list[int]], anything=Json[Any]),
     "any JSON": _model("Anything", value=Any, json_value=JsonValue),
-    "bytes and base64": _model("Bytes", raw=bytes, b64=Base64Bytes, url=Base64UrlBytes, few=Annotated[bytes, Field(min_length=3, max_length=4)]),
+    "bytes and base64": _model(
+        "Bytes", raw=bytes, b64=Base64Bytes, url=Base64UrlBytes, few=Annotated[bytes, Field(min_length=3, max_length=4)]
+    ),
     "IP addresses": _model(
-        "Network", host=ipaddress.IPv4Address, six=ipaddress.IPv6Address, net=ipaddress.IPv4Network, any_one=IPvAnyAddress, any_net=IPvAnyNetwork
+        "Network",
+        host=ipaddress.IPv4Address,
+        six=ipaddress.IPv6Address,
+        net=ipaddress.IPv4Network,
+        any_one=IPvAnyAddress,
+        any_net=IPvAnyNetwork,
     ),
     "paths, patterns, secrets": _model("Odd", path=Path, regex=re.Pattern[str], secret=SecretStr, number=complex),
     "byte size": _model("Size", size=ByteSize),
     "e-mail by a schema of one's own": _model(
         "Mail",
-        to=Annotated[str, WithJsonSchema({"type": "string", "format": "email"}), AfterValidator(lambda text: _refuse_if(text.count("@") != 1, text))],
+        to=Annotated[
+            str, WithJsonSchema({"type": "string", "format": "email"}), AfterValidator(lambda text: _refuse_if(text.count("@") != 1, text))
+        ],
     ),
     "strict model": Strict,
     "aliases, extra forbidden": Closed,

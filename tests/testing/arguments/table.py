@@ -103,7 +103,10 @@ def main(arguments_given: list[str]) -> None:
         if chosen.json:
             print(json.dumps(asdict(found), ensure_ascii=False))
         else:
-            print(f"{shape:34} {found.share:6.1%} {found.refused:3} {found.us:6.0f} {found.us_invalid:6.0f}  {found.example[:90]!r}", flush=True)
+            print(
+                f"{shape:34} {found.share:6.1%} {found.refused:3} {found.us:6.0f} {found.us_invalid:6.0f}  {found.example[:90]!r}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
