@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, comparable, crash_at, crash_everywhere, log_problems
     from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, RetryClock, crash_points, rehearse
+    from afk_es.testing.exploring.adversary import Adversary
+    from afk_es.testing.exploring.choices import Choices, SeededChoices
+    from afk_es.testing.exploring.drawn import DrawnChoices
+    from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
     from afk_es.testing.mortal import CrashPoint
     from afk_es.testing.scripted import ScriptedModel, ScriptExhaustedError
     from afk_es.testing.simulation.asks import Ask
@@ -40,19 +44,25 @@ if TYPE_CHECKING:
     from afk_es.testing.simulation.observing import ObservedRun, Observer
     from afk_es.testing.simulation.world import Simulation, StuckError, plain_fact
 
+_ADVERSARY = "afk_es.testing.exploring.adversary"
+_CHOICES = "afk_es.testing.exploring.choices"
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _CRASHES = "afk_es.testing.crashes"
+_DRAWN = "afk_es.testing.exploring.drawn"
 _FACTS = "afk_es.testing.simulation.facts"
 _OBSERVING = "afk_es.testing.simulation.observing"
 _SCRIPTED = "afk_es.testing.scripted"
 _WORLD = "afk_es.testing.simulation.world"
+_WORLD_OPTIONS = "afk_es.testing.exploring.world_options"
 
 _HOMES = {
     "Action": _FACTS,
+    "Adversary": _ADVERSARY,
     "Answer": _FACTS,
     "Ask": "afk_es.testing.simulation.asks",
     "Call": _FACTS,
     "Check": _CRASH_MATRIX,
+    "Choices": _CHOICES,
     "Control": _FACTS,
     "Crash": _FACTS,
     "CrashMatrix": _CRASH_MATRIX,
@@ -61,6 +71,7 @@ _HOMES = {
     "CrashScenario": _CRASHES,
     "CrashTrial": _CRASHES,
     "Dispatch": _CRASHES,
+    "DrawnChoices": _DRAWN,
     "Fact": _FACTS,
     "ModelAnswers": _FACTS,
     "ModelFails": _FACTS,
@@ -72,10 +83,12 @@ _HOMES = {
     "Script": _FACTS,
     "ScriptExhaustedError": _SCRIPTED,
     "ScriptedModel": _SCRIPTED,
+    "SeededChoices": _CHOICES,
     "Simulation": _WORLD,
     "StalledProcess": _FACTS,
     "StuckError": _WORLD,
     "Summarises": _FACTS,
+    "TROUBLES": _WORLD_OPTIONS,
     "TicketEnds": _FACTS,
     "TimePasses": _FACTS,
     "Together": _FACTS,
@@ -83,7 +96,9 @@ _HOMES = {
     "ToolFails": _FACTS,
     "ToolReturns": _FACTS,
     "ToolRuns": _FACTS,
+    "Trouble": _WORLD_OPTIONS,
     "UserSays": _FACTS,
+    "WorldOptions": _WORLD_OPTIONS,
     "comparable": _CRASH_MATRIX,
     "crash_at": _CRASH_MATRIX,
     "crash_everywhere": _CRASH_MATRIX,
@@ -111,10 +126,12 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Action",
+    "Adversary",
     "Answer",
     "Ask",
     "Call",
     "Check",
+    "Choices",
     "Control",
     "Crash",
     "CrashMatrix",
@@ -123,6 +140,7 @@ __all__ = [
     "CrashScenario",
     "CrashTrial",
     "Dispatch",
+    "DrawnChoices",
     "Fact",
     "ModelAnswers",
     "ModelFails",
@@ -134,10 +152,12 @@ __all__ = [
     "Script",
     "ScriptExhaustedError",
     "ScriptedModel",
+    "SeededChoices",
     "Simulation",
     "StalledProcess",
     "StuckError",
     "Summarises",
+    "TROUBLES",
     "TicketEnds",
     "TimePasses",
     "Together",
@@ -145,7 +165,9 @@ __all__ = [
     "ToolFails",
     "ToolReturns",
     "ToolRuns",
+    "Trouble",
     "UserSays",
+    "WorldOptions",
     "comparable",
     "crash_at",
     "crash_everywhere",

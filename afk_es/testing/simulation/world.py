@@ -74,6 +74,7 @@ class Simulation:
         process: the one that drives the run now.
         processes: how many there were.
         writes: what was appended to the log, write by write, over all runs.
+        agents, user_message, context, policy_engine: what it was made with.
     """
 
     def __init__(
@@ -99,8 +100,9 @@ class Simulation:
         self.process: Process
         self._performed: list[Action] = []
         self._said: list[UserMessage | None] = [user_message]
-        self._context = dict(context) if context is not None else None
-        self._policy_engine = policy_engine
+        self.user_message: UserMessage | None = user_message
+        self.context: dict[str, Any] | None = dict(context) if context is not None else None
+        self.policy_engine: PolicyEngine | None = policy_engine
         self._observers = tuple(observers)
         self._ids = SeededIds(1)
         self._keys: Counter[str] = Counter()
@@ -398,7 +400,7 @@ class Simulation:
         thread_id = self.root.thread_id if self.root is not None else None
 
         async def work(process: Process) -> AgentResult:
-            process.handle = await process.runner.run_handle(agent, user_message=user_message, context=self._context, thread_id=thread_id)
+            process.handle = await process.runner.run_handle(agent, user_message=user_message, context=self.context, thread_id=thread_id)
             return await process.handle.await_result()
 
         return work
@@ -421,7 +423,7 @@ class Simulation:
             work,
             moment=moment,
             config=self.config,
-            policy_engine=self._policy_engine,
+            policy_engine=self.policy_engine,
             ids=self._ids,
         )
 
