@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
 from afk_es.machine.spec import ToolSpec
-from afk_es.testing.exploring.choices import sampled_arguments
+from afk_es.testing.arguments import arguments, invalid_arguments
+from afk_es.testing.exploring.choices import sampled_arguments, spoiled
 from afk_es.testing.exploring.sampling import sample
 from afk_es.tools import Tool
 
 T = TypeVar("T")
+
+Overrides = Mapping[str, Mapping[Any, st.SearchStrategy[Any]]]
+"""Per tool, what its arguments are made by instead of their schema; see `afk_es.testing.arguments`."""
 
 
 @lru_cache(maxsize=512)
@@ -25,12 +29,14 @@ class DrawnChoices:
     """Choices that Hypothesis makes.
 
     Args:
-        data: what `st.data()` gives a test or a rule of a state machine.
+        data: what `st.data()` gives a test or a rule of a state machine, or what `@st.composite` gives its function.
+        overrides: per tool, what its arguments are made by instead of their schema; default nothing.
     """
 
-    def __init__(self, data: st.DataObject) -> None:
-        # `data.draw` would note every single draw beside the failure, which is told as a script instead.
-        self._draw = data.conjecture_data.draw
+    def __init__(self, data: st.DataObject | st.DrawFn, overrides: Overrides | None = None) -> None:
+        # `DataObject.draw` would note every single draw beside the failure, which is told as a script instead.
+        self._draw: st.DrawFn = data.conjecture_data.draw if isinstance(data, st.DataObject) else data
+        self._overrides = overrides or {}
 
     def integer(self, lowest: int, highest: int) -> int:
         """One of the integers from `lowest` to `highest`, both included; shrinks to the lowest."""
@@ -44,9 +50,17 @@ class DrawnChoices:
         """True so many times in a hundred; shrinks to False."""
         return self._draw(_integers(0, 99)) >= 100 - percent
 
-    def arguments(self, spec: ToolSpec, tool: Tool[..., Any] | None) -> dict[str, Any]:
+    def arguments(self, spec: ToolSpec, tool: Tool[..., Any] | None, *, odd: bool = False) -> dict[str, Any]:
         """Arguments that the tool takes."""
-        return sampled_arguments(self, spec, tool)
+        if tool is None:
+            return sampled_arguments(self, spec, tool)
+        return self._draw(arguments(tool, overrides=self._overrides.get(spec.name), swarm=odd and spec.name not in self._overrides))
+
+    def wrong_arguments(self, spec: ToolSpec, tool: Tool[..., Any] | None) -> dict[str, Any] | str:
+        """Arguments that the tool refuses."""
+        if tool is None:
+            return spoiled(self, sampled_arguments(self, spec, tool))
+        return self._draw(invalid_arguments(tool, overrides=self._overrides.get(spec.name))).arguments
 
     def value(self, schema: dict[str, Any]) -> Any:
         """A JSON value by a schema."""

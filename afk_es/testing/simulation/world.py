@@ -74,6 +74,7 @@ class Simulation:
         process: the one that drives the run now.
         processes: how many there were.
         agents, context, policy_engine: what it was made with.
+        writes: what was appended to the log, write by write, over all runs.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Simulation:
         self.runs: dict[str, ObservedRun] = {}
         self.results: list[AgentResult] = []
         self.processes: int = 0
+        self.writes: list[Sequence[AgentRunEvent]] = []
         self.process: Process
         self._performed: list[Action] = []
         self._said: list[UserMessage | None] = [user_message]
@@ -240,6 +242,7 @@ class Simulation:
 
     def appended(self, process: Process, events: Sequence[AgentRunEvent]) -> None:
         """These events are durable."""
+        self.writes.append(events)
         first = events[0]
         run = self.runs.get(first.run_id)
         if run is None:
