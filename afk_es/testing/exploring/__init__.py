@@ -1,1 +1,1 @@
-"""Finding what an agent does wrong whatever happens: scripts that are drawn, performed, made small, told to people, and kept as logs."""
+"""Searches for a run that breaks what should hold: an adversary that plays the world, and what makes of its find something to read."""

@@ -73,8 +73,8 @@ class Simulation:
         results: of the runs that a caller started, in order, with one for each time a run was laid down.
         process: the one that drives the run now.
         processes: how many there were.
-        agents, context, policy_engine: what it was made with.
         writes: what was appended to the log, write by write, over all runs.
+        agents, user_message, context, policy_engine: what it was made with.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class Simulation:
         self.process: Process
         self._performed: list[Action] = []
         self._said: list[UserMessage | None] = [user_message]
+        self.user_message: UserMessage | None = user_message
         self.context: dict[str, Any] | None = dict(context) if context is not None else None
         self.policy_engine: PolicyEngine | None = policy_engine
         self._observers = tuple(observers)
