@@ -58,7 +58,7 @@ class Shrunk:
 
     Attributes:
         stage: where the script violates the invariant; its user message and context may have become smaller too.
-        trial: of the smallest script. Its simulation has the runs.
+        trial: of the smallest script. Its simulation has the runs, which went on plainly to their end behind the violation.
         before, after: the sizes of the script that was given and of the smallest.
         evaluations: scripts that were performed.
         seconds: real time that it took.
@@ -118,7 +118,9 @@ def shrink(
         search.to_the_end()
     except _SpentError:
         complete = False
-    return Shrunk(search.stage, search.best, search.before, search.size, search.evaluations, search.seconds, complete)
+    # Once more, so that the log is that of a whole run, and can become a golden.
+    smallest = search.stage.perform(search.best.script, onward=True)
+    return Shrunk(search.stage, smallest, search.before, search.size, search.evaluations, search.seconds, complete)
 
 
 class _Search:

@@ -8,6 +8,7 @@ if trial.violation is not None:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -121,16 +122,17 @@ class Stage:
         """The same stage with another argument."""
         return dataclasses.replace(self, arguments={**self.arguments, name: value})
 
-    def perform(self, script: Script, *, realign: bool = False) -> Trial:
+    def perform(self, script: Script, *, realign: bool = False, onward: bool = False) -> Trial:
         """Perform the script up to a violation; without one, let the run come plainly to its end.
 
         Args:
             realign: let an answer that nobody waits for go to the oldest ask of its kind and name. Of a script from which an answer was
                 taken, those behind it would else go to asks that no longer come.
+            onward: let the run come to its end behind a violation too, so that its log is that of a whole run.
         """
         watch = _Watch(self.observers())
         simulation = Simulation(self.agent, observers=(watch,), **self.arguments)
-        performed: int | None = None
+        performed = -1
         stuck: Exception | None = None
         try:
             simulation.begin()
@@ -145,6 +147,10 @@ class Stage:
             if error is not watch.violation:
                 raise
         finally:
+            performed = performed if performed >= 0 else len(simulation.script)
+            if onward and watch.violation is not None:
+                with contextlib.suppress(StuckError, HungError):
+                    simulation.finish()
             simulation.abandon()
         return Trial(simulation, simulation.script[:performed], watch.violation or stuck, tuple(watch.asks), watch.events)
 
