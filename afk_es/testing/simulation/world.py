@@ -73,6 +73,7 @@ class Simulation:
         results: of the runs that a caller started, in order, with one for each time a run was laid down.
         process: the one that drives the run now.
         processes: how many there were.
+        writer: the number of the process that wrote to the log last.
     """
 
     def __init__(
@@ -95,6 +96,8 @@ class Simulation:
         self.results: list[AgentResult] = []
         self.processes: int = 0
         self.process: Process
+        self.writer: int = 0
+        self._objection: BaseException | None = None
         self._performed: list[Action] = []
         self._said: list[UserMessage | None] = [user_message]
         self._context = dict(context) if context is not None else None
@@ -195,12 +198,24 @@ class Simulation:
 
     def close(self) -> None:
         """Wake stalled processes, so that it shows what they do, and clear everything away."""
-        for process in self._stalled:
-            self._wake(process)
-        for observer in self._observers:
-            observer.over(self)
-        for process in (*self._stalled, self.process):
-            process.bury()
+        try:
+            if self._objection is None:
+                self._look_back()
+        finally:
+            for process in (*self._stalled, self.process):
+                process.bury()
+
+    def resume_ended(self) -> AgentResult | None:
+        """What somebody gets who resumes the run that has ended for good, not knowing that it has; None where it has not. No part of the script."""
+        root = self.root
+        if root is None or not self.over or self.process.error is not None:
+            return None
+        before = self.process.result
+        self.process.do(self._resuming(root.run_id))
+        self.process.settle()
+        result, self.process.result = self.process.result, before
+        self._heed()
+        return result
 
     # ------------------------------------------------------------------------------------------------------------- as its processes see it
 
@@ -212,8 +227,12 @@ class Simulation:
 
     def asked(self, ask: Ask) -> None:
         """A process waits for this."""
-        for observer in self._observers:
-            observer.asked(ask)
+        try:
+            for observer in self._observers:
+                observer.asked(ask)
+        except BaseException as objection:
+            self._object(objection)
+            raise
 
     def appended(self, process: Process, events: Sequence[AgentRunEvent]) -> None:
         """These events are durable."""
@@ -224,10 +243,15 @@ class Simulation:
             run = self.runs[first.run_id] = observed(first.run_id, first, history)
             if run.parent is None:
                 self._roots.append(run.run_id)
-        for event in events:
-            before = run.take_in(event)
-            for observer in self._observers:
-                observer.appended(run, event, before, run.state)
+        self.writer = process.number
+        try:
+            for event in events:
+                before = run.take_in(event)
+                for observer in self._observers:
+                    observer.appended(run, event, before, run.state)
+        except BaseException as objection:
+            self._object(objection)
+            raise
 
     def living(self, owner: str, run_id: str) -> bool:
         """Whether the process with this owner's name drives the run, as far as anybody can tell: a stalled one does not look alive."""
@@ -235,6 +259,22 @@ class Simulation:
         return process.log.owner == owner and not process.dead and run_id in process.log.held
 
     # ------------------------------------------------------------------------------------------------------------------------ the inside
+
+    def _object(self, objection: BaseException) -> None:
+        """An observer raises while a process runs, which may take it for an error of its own: it is kept for whoever drives the simulation."""
+        if self._objection is None:
+            self._objection = objection
+
+    def _heed(self) -> None:
+        if self._objection is not None:
+            raise self._objection
+
+    def _look_back(self) -> None:
+        for process in self._stalled:
+            self._wake(process)
+            self._heed()
+        for observer in self._observers:
+            observer.over(self)
 
     def _do(self, action: Action) -> bool:
         match action:
@@ -391,6 +431,7 @@ class Simulation:
     def _settle(self) -> None:
         """Up to where everything waits."""
         self.process.settle()
+        self._heed()
         if self.process.dead:
             self._recover()
             return
@@ -438,7 +479,8 @@ class Simulation:
             return TimePasses()
         if root is None or self.over or self.process.error is not None:
             return None
-        return Control("resume")
+        # A run that was laid down with open tickets waits for these: resumed alone, it would only be laid down again.
+        return Together((TicketEnds(), Control("resume"))) if self.tickets else Control("resume")
 
 
 def plain_fact(ask: Ask) -> Fact:
