@@ -149,8 +149,14 @@ class Simulation:
 
     @property
     def tickets(self) -> list[tuple[str, str]]:
-        """The open tickets, each with its run, the oldest first."""
-        return [(run.run_id, ticket.ticket_id) for run in self.runs.values() for ticket in run.state.tickets if not ticket.expired]
+        """The open tickets of runs that have not ended for good, each with its run, the oldest first."""
+        return [
+            (run.run_id, ticket.ticket_id)
+            for run in self.runs.values()
+            if not run.state.ended or run.state.status == "interrupted"
+            for ticket in run.state.tickets
+            if not ticket.expired
+        ]
 
     @property
     def errors(self) -> list[BaseException]:
