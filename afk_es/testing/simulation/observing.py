@@ -45,7 +45,8 @@ class ObservedRun:
 
 
 class Observer:
-    """Is told all that happens in a simulation, in order. Every method does nothing by default. What one raises ends the simulation."""
+    """Is told all that happens in a simulation, in order. Every method does nothing by default. What one raises
+    is raised to whoever drives the simulation, once the run waits again."""
 
     def begins(self, simulation: Simulation) -> None:
         """The simulation is about to begin its first run."""

@@ -24,6 +24,9 @@ from afk_es.testing.simulation.facts import Fact, PersonSays
 from afk_es.testing.simulation.virtual_loop import LoopClock, VirtualTimeLoop
 from afk_es.tools import Tool, ToolContext
 
+_CLEARING_S = 60.0
+"""Virtual seconds that a process has for its clean-up, which nobody sees."""
+
 Work = Callable[["Process"], Awaitable[AgentResult]]
 """What a process does from its start on: begins a run, or goes on with one."""
 
@@ -209,9 +212,8 @@ class Process:
         self.dead = True
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
-        self.loop.settle()
-        # Whoever swallowed the cancellation is left to the garbage collector.
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        # A run that is being cancelled waits a moment for its effects.
+        self.loop.settle(self.loop.time() + _CLEARING_S)
         self.loop.close()
 
     # ---------------------------------------------------------------------------------------------------------------- as its run sees it

@@ -129,6 +129,34 @@ def test_a_process_dies_at_any_write_and_another_goes_on(appends: int, when: Any
     assert simulation.errors == []
 
 
+def test_nobody_runs_the_run_while_it_is_down() -> None:
+    simulation = played(Crash(downtime_s=90.0))
+    assert simulation.root is not None
+    first, again = [event.at for event in simulation.root.events if event.type == "run_started"]
+    assert (again - first).total_seconds() == 90.0
+    assert simulation.root.state.elapsed.total_seconds() == 0.0
+
+
+def test_a_ticket_is_ended_while_its_run_lies_interrupted() -> None:
+    config = RunnerConfig(interaction_mode="interactive", background_tool_at_end="park")
+    simulation = played(
+        Answer("model:desk:1", LOOKS),
+        Answer("tool:look:1", ToolDefers()),
+        Answer("model:desk:2", ModelAnswers(".")),
+        TicketEnds(error="lost"),
+        config=config,
+    )
+    assert [result.state for result in simulation.results] == ["interrupted", "completed"]
+    assert "tool_background_failed" in types(simulation)
+
+
+def test_an_agent_that_cannot_be_run_is_refused_at_once() -> None:
+    simulation = Simulation(desk(), context={"not": object()})
+    with pytest.raises(UsageError, match="context"):
+        simulation.begin()
+    simulation.close()
+
+
 def test_a_stalled_process_that_wakes_up_finds_itself_replaced() -> None:
     simulation = played(Answer("model:desk:1", PAYS), Answer("approval:pay:1", PersonSays()), StalledProcess())
     assert [type(error) for error in simulation.errors] == [HeadConflictError]
@@ -299,3 +327,19 @@ def test_observers_are_told_everything_in_order() -> None:
     assert told[6:9] == ["died 1", "took over 2", "run_started"]
     assert told[-3:] == ["run_completed", "ended completed", "over"]
     assert "tool_failed" in told
+
+
+def test_what_an_observer_raises_is_raised_to_whoever_drives_and_is_no_failure_of_the_run() -> None:
+    class Strict(Observer):
+        def asked(self, ask: Ask) -> None:
+            assert ask.kind != "tool", f"{ask.key} is asked"
+
+    simulation = Simulation(desk(), observers=[Strict()])
+    simulation.begin()
+    with pytest.raises(AssertionError, match="tool:look:1 is asked"):
+        simulation.perform(Answer("model:desk:1", LOOKS))
+    assert list(simulation.pending) == ["tool:look:1"]
+    assert simulation.perform(Answer("tool:look:1", ToolReturns()))
+    simulation.finish()
+    simulation.close()
+    assert outcomes(simulation) == [("look", "returned")]
