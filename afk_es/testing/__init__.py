@@ -10,6 +10,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, comparable, crash_at, crash_everywhere, log_problems
     from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, RetryClock, crash_points, rehearse
+    from afk_es.testing.invariants import (
+        SHIPPED,
+        Invariant,
+        InvariantViolation,
+        at_most_once,
+        checked,
+        invariant,
+        keeps_secret,
+        never_calls,
+        requires_approval,
+        stays_below,
+    )
     from afk_es.testing.mortal import CrashPoint
     from afk_es.testing.scripted import ScriptedModel, ScriptExhaustedError
     from afk_es.testing.simulation.asks import Ask
@@ -43,6 +55,7 @@ if TYPE_CHECKING:
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _CRASHES = "afk_es.testing.crashes"
 _FACTS = "afk_es.testing.simulation.facts"
+_INVARIANTS = "afk_es.testing.invariants"
 _OBSERVING = "afk_es.testing.simulation.observing"
 _SCRIPTED = "afk_es.testing.scripted"
 _WORLD = "afk_es.testing.simulation.world"
@@ -62,6 +75,8 @@ _HOMES = {
     "CrashTrial": _CRASHES,
     "Dispatch": _CRASHES,
     "Fact": _FACTS,
+    "Invariant": _INVARIANTS,
+    "InvariantViolation": _INVARIANTS,
     "ModelAnswers": _FACTS,
     "ModelFails": _FACTS,
     "ObservedRun": _OBSERVING,
@@ -69,6 +84,7 @@ _HOMES = {
     "PersonSays": _FACTS,
     "Rehearsal": _CRASHES,
     "RetryClock": _CRASHES,
+    "SHIPPED": _INVARIANTS,
     "Script": _FACTS,
     "ScriptExhaustedError": _SCRIPTED,
     "ScriptedModel": _SCRIPTED,
@@ -84,15 +100,22 @@ _HOMES = {
     "ToolReturns": _FACTS,
     "ToolRuns": _FACTS,
     "UserSays": _FACTS,
+    "at_most_once": _INVARIANTS,
+    "checked": _INVARIANTS,
     "comparable": _CRASH_MATRIX,
     "crash_at": _CRASH_MATRIX,
     "crash_everywhere": _CRASH_MATRIX,
     "crash_points": _CRASHES,
+    "invariant": _INVARIANTS,
+    "keeps_secret": _INVARIANTS,
     "log_problems": _CRASH_MATRIX,
+    "never_calls": _INVARIANTS,
     "plain_fact": _WORLD,
     "rehearse": _CRASHES,
+    "requires_approval": _INVARIANTS,
     "script_from": _FACTS,
     "script_json": _FACTS,
+    "stays_below": _INVARIANTS,
 }
 
 
@@ -155,4 +178,14 @@ __all__ = [
     "rehearse",
     "script_from",
     "script_json",
+    "SHIPPED",
+    "Invariant",
+    "InvariantViolation",
+    "at_most_once",
+    "checked",
+    "invariant",
+    "keeps_secret",
+    "never_calls",
+    "requires_approval",
+    "stays_below",
 ]
