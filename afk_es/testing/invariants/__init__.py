@@ -8,7 +8,7 @@ from afk_es.testing.invariants.family import ChildrenAddUp
 from afk_es.testing.invariants.folding import FoldIsTheState, ResumingTheEndedChangesNothing
 from afk_es.testing.invariants.gates import NoEffectWithoutAllow
 from afk_es.testing.invariants.invariant import Invariant, InvariantLike, InvariantViolation, checked, invariant
-from afk_es.testing.invariants.limits import CostLimitHolds, LimitsHold, WallTimeHolds
+from afk_es.testing.invariants.limits import CostLimitHolds, LimitsHold, TimeLimitsHold
 from afk_es.testing.invariants.nesting import ResultsBelong, WellNested
 from afk_es.testing.invariants.once import AtMostOnce
 from afk_es.testing.invariants.ownership import OneOwner
@@ -23,7 +23,7 @@ SHIPPED: tuple[type[Invariant], ...] = (
     ApprovalsAreBound,
     LimitsHold,
     CostLimitHolds,
-    WallTimeHolds,
+    TimeLimitsHold,
     OneEnd,
     ControlsAreHeeded,
     WellNested,
@@ -65,7 +65,7 @@ __all__ = [
     "ResultsBelong",
     "ResumingTheEndedChangesNothing",
     "Start",
-    "WallTimeHolds",
+    "TimeLimitsHold",
     "WellFormedRequests",
     "WellNested",
     "at_most_once",
