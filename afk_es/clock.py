@@ -166,3 +166,8 @@ class SeededChance:
     def integer(self, lowest: int, highest: int) -> int:
         """One of the integers from `lowest` to `highest`, both included."""
         return self._random.randint(lowest, highest)
+
+
+def fresh_seed() -> int:
+    """A seed of 32 bits that nobody could foretell."""
+    return int.from_bytes(os.urandom(4), "big")

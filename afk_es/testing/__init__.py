@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from afk_es.testing.exploring.choices import Choices, SeededChoices
     from afk_es.testing.exploring.drawn import DrawnChoices
     from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
+    from afk_es.testing.invariants import (
+        SHIPPED,
+        Invariant,
+        InvariantViolation,
+        at_most_once,
+        checked,
+        invariant,
+        keeps_secret,
+        never_calls,
+        requires_approval,
+        stays_below,
+    )
     from afk_es.testing.mortal import CrashPoint
     from afk_es.testing.scripted import ScriptedModel, ScriptExhaustedError
     from afk_es.testing.simulation.asks import Ask
@@ -50,6 +62,7 @@ _CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _CRASHES = "afk_es.testing.crashes"
 _DRAWN = "afk_es.testing.exploring.drawn"
 _FACTS = "afk_es.testing.simulation.facts"
+_INVARIANTS = "afk_es.testing.invariants"
 _OBSERVING = "afk_es.testing.simulation.observing"
 _SCRIPTED = "afk_es.testing.scripted"
 _WORLD = "afk_es.testing.simulation.world"
@@ -73,6 +86,8 @@ _HOMES = {
     "Dispatch": _CRASHES,
     "DrawnChoices": _DRAWN,
     "Fact": _FACTS,
+    "Invariant": _INVARIANTS,
+    "InvariantViolation": _INVARIANTS,
     "ModelAnswers": _FACTS,
     "ModelFails": _FACTS,
     "ObservedRun": _OBSERVING,
@@ -80,6 +95,7 @@ _HOMES = {
     "PersonSays": _FACTS,
     "Rehearsal": _CRASHES,
     "RetryClock": _CRASHES,
+    "SHIPPED": _INVARIANTS,
     "Script": _FACTS,
     "ScriptExhaustedError": _SCRIPTED,
     "ScriptedModel": _SCRIPTED,
@@ -99,15 +115,22 @@ _HOMES = {
     "Trouble": _WORLD_OPTIONS,
     "UserSays": _FACTS,
     "WorldOptions": _WORLD_OPTIONS,
+    "at_most_once": _INVARIANTS,
+    "checked": _INVARIANTS,
     "comparable": _CRASH_MATRIX,
     "crash_at": _CRASH_MATRIX,
     "crash_everywhere": _CRASH_MATRIX,
     "crash_points": _CRASHES,
+    "invariant": _INVARIANTS,
+    "keeps_secret": _INVARIANTS,
     "log_problems": _CRASH_MATRIX,
+    "never_calls": _INVARIANTS,
     "plain_fact": _WORLD,
     "rehearse": _CRASHES,
+    "requires_approval": _INVARIANTS,
     "script_from": _FACTS,
     "script_json": _FACTS,
+    "stays_below": _INVARIANTS,
 }
 
 
@@ -177,4 +200,14 @@ __all__ = [
     "rehearse",
     "script_from",
     "script_json",
+    "SHIPPED",
+    "Invariant",
+    "InvariantViolation",
+    "at_most_once",
+    "checked",
+    "invariant",
+    "keeps_secret",
+    "never_calls",
+    "requires_approval",
+    "stays_below",
 ]

@@ -29,8 +29,16 @@ class Choices(Protocol):
         """True so many times in a hundred."""
         ...
 
-    def arguments(self, spec: ToolSpec, tool: Tool[..., Any] | None) -> dict[str, Any]:
-        """Arguments by the schema that the model sees, and such as the tool's own validator takes where there is the tool."""
+    def arguments(self, spec: ToolSpec, tool: Tool[..., Any] | None, *, odd: bool = False) -> dict[str, Any]:
+        """Arguments by the schema that the model sees, and such as the tool's own validator takes where there is the tool.
+
+        Args:
+            odd: with values that are seldom sent, such as empty, huge and hostile ones.
+        """
+        ...
+
+    def wrong_arguments(self, spec: ToolSpec, tool: Tool[..., Any] | None) -> dict[str, Any] | str:
+        """Arguments that the tool refuses or should; a text where they are no JSON object."""
         ...
 
     def value(self, schema: dict[str, Any]) -> Any:
@@ -69,9 +77,13 @@ class SeededChoices:
         """True so many times in a hundred."""
         return self._chance.integer(1, 100) <= percent
 
-    def arguments(self, spec: ToolSpec, tool: Tool[..., Any] | None) -> dict[str, Any]:
-        """Sampled by the schema; a few times anew where the validator refuses them, and then let out as they are."""
+    def arguments(self, spec: ToolSpec, tool: Tool[..., Any] | None, *, odd: bool = False) -> dict[str, Any]:
+        """Sampled by the schema, odd ones always among them; a few times anew where the validator refuses them, and then let out as they are."""
         return sampled_arguments(self, spec, tool)
+
+    def wrong_arguments(self, spec: ToolSpec, tool: Tool[..., Any] | None) -> dict[str, Any] | str:
+        """Sampled ones, spoiled; a lenient tool may take them."""
+        return spoiled(self, sampled_arguments(self, spec, tool))
 
     def value(self, schema: dict[str, Any]) -> Any:
         """A JSON value by a schema."""
@@ -104,3 +116,18 @@ def accepted(tool: Tool[..., Any], arguments: dict[str, Any]) -> bool:
     except Exception:  # noqa: BLE001 - a validator is the user's code; whatever it raises, it did not take them
         return False
     return True
+
+
+def spoiled(choices: Choices, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments with one too many, one missing, or one of another type."""
+    names = sorted(arguments)
+    way = choices.integer(0, 3)
+    if way == 0 or not names:
+        return {**arguments, "no_such_argument": 1}
+    name = choices.pick(names)
+    if way == 1:
+        return {key: value for key, value in arguments.items() if key != name}
+    if way == 2 and isinstance(arguments[name], (int, float)):
+        # Texts that lenient validators take for numbers, and others.
+        return {**arguments, name: choices.pick((str(arguments[name]), "NaN", f"{arguments[name]} USD", -1, 1e308))}
+    return {**arguments, name: choices.pick((None, [], {}, "", "text", -1, True, [arguments[name]], "x" * 10_000))}

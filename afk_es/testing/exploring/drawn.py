@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
 from afk_es.machine.spec import ToolSpec
-from afk_es.testing.exploring.choices import sampled_arguments
+from afk_es.testing.arguments import BrokenArguments, arguments, invalid_arguments
+from afk_es.testing.exploring.choices import sampled_arguments, spoiled
 from afk_es.testing.exploring.sampling import sample
 from afk_es.tools import Tool
 
 T = TypeVar("T")
+
+Overrides = Mapping[str, Mapping[Any, st.SearchStrategy[Any]]]
+"""Per tool, what its arguments are made by instead of their schema; see `afk_es.testing.arguments`."""
 
 
 @lru_cache(maxsize=512)
@@ -25,28 +29,42 @@ class DrawnChoices:
     """Choices that Hypothesis makes.
 
     Args:
-        data: what `st.data()` gives a test or a rule of a state machine.
+        data: what `st.data()` gives a test or a rule of a state machine, or what `@st.composite` gives its function.
+        overrides: per tool, what its arguments are made by instead of their schema; default nothing.
     """
 
-    def __init__(self, data: st.DataObject) -> None:
-        # `data.draw` would note every single draw beside the failure, which is told as a script instead.
-        self._draw = data.conjecture_data.draw
+    def __init__(self, data: st.DataObject | st.DrawFn, overrides: Overrides | None = None) -> None:
+        # `DataObject.draw` would note every single draw beside the failure, which is told as a script instead.
+        self._draw: Any = data.conjecture_data.draw if isinstance(data, st.DataObject) else data
+        self._overrides = overrides or {}
 
     def integer(self, lowest: int, highest: int) -> int:
         """One of the integers from `lowest` to `highest`, both included; shrinks to the lowest."""
-        return self._draw(_integers(lowest, highest))
+        drawn: int = self._draw(_integers(lowest, highest))
+        return drawn
 
     def pick(self, options: Sequence[T]) -> T:
         """One of these; shrinks to the first."""
-        return options[self._draw(_integers(0, len(options) - 1))] if len(options) > 1 else options[0]
+        return options[self.integer(0, len(options) - 1)] if len(options) > 1 else options[0]
 
     def chance(self, percent: int) -> bool:
         """True so many times in a hundred; shrinks to False."""
-        return self._draw(_integers(0, 99)) >= 100 - percent
+        return self.integer(0, 99) >= 100 - percent
 
-    def arguments(self, spec: ToolSpec, tool: Tool[..., Any] | None) -> dict[str, Any]:
+    def arguments(self, spec: ToolSpec, tool: Tool[..., Any] | None, *, odd: bool = False) -> dict[str, Any]:
         """Arguments that the tool takes."""
-        return sampled_arguments(self, spec, tool)
+        if tool is None:
+            return sampled_arguments(self, spec, tool)
+        strategy = arguments(tool, overrides=self._overrides.get(spec.name), swarm=odd and spec.name not in self._overrides)
+        drawn: dict[str, Any] = self._draw(strategy)
+        return drawn
+
+    def wrong_arguments(self, spec: ToolSpec, tool: Tool[..., Any] | None) -> dict[str, Any] | str:
+        """Arguments that the tool refuses."""
+        if tool is None:
+            return spoiled(self, sampled_arguments(self, spec, tool))
+        broken: BrokenArguments = self._draw(invalid_arguments(tool, overrides=self._overrides.get(spec.name)))
+        return broken.arguments
 
     def value(self, schema: dict[str, Any]) -> Any:
         """A JSON value by a schema."""

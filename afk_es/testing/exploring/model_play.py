@@ -119,9 +119,9 @@ class ModelPlay:
         if self._now("broken_json", 12):
             return Call(call_id, spec.name, choices.pick(BROKEN))
         tool = self._known.tool(agent, spec.name)
-        arguments = self._arguments(spec, tool)
         if self._now("wrong_types", 15):
-            return Call(call_id, spec.name, self._spoiled(arguments))
+            return Call(call_id, spec.name, choices.wrong_arguments(spec, tool))
+        arguments = self._arguments(spec, tool)
         self._valid.setdefault(spec.name, []).append(arguments)
         return Call(call_id, spec.name, arguments)
 
@@ -130,7 +130,7 @@ class ModelPlay:
         if before and self._now("repeated_calls", 45):
             arguments = self._choices.pick(before[::-1])
             return arguments if self._choices.chance(50) else self._varied(arguments, spec, tool)
-        arguments = self._choices.arguments(spec, tool)
+        arguments = self._choices.arguments(spec, tool, odd=self._now("odd_arguments", 40))
         if (self._known.numbers or self._known.texts) and self._choices.chance(40):
             return self._in_their_words(arguments, tool)
         return arguments
@@ -164,21 +164,6 @@ class ModelPlay:
         if isinstance(value, str):
             return self._known.texts
         return self._known.numbers if isinstance(value, (int, float)) else ()
-
-    def _spoiled(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """As the tool hardly takes them."""
-        choices = self._choices
-        names = sorted(arguments)
-        way = choices.integer(0, 3)
-        if way == 0 or not names:
-            return {**arguments, "no_such_argument": 1}
-        name = choices.pick(names)
-        if way == 1:
-            return {key: value for key, value in arguments.items() if key != name}
-        if way == 2 and isinstance(arguments[name], (int, float)):
-            # Texts that lenient validators take for numbers, and others.
-            return {**arguments, name: choices.pick((str(arguments[name]), "NaN", f"{arguments[name]} USD", -1, 1e308))}
-        return {**arguments, name: choices.pick((None, [], {}, "", "text", -1, True, [arguments[name]], HUGE))}
 
     def _now(self, trouble: Trouble, percent: int) -> bool:
         return trouble in self._on and self._choices.chance(percent)

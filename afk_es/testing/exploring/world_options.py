@@ -11,6 +11,7 @@ from afk_es.testing.simulation.facts import PersonSays
 
 Trouble = Literal[
     "parallel_calls",
+    "odd_arguments",
     "wrong_types",
     "broken_json",
     "unknown_tool",
@@ -42,6 +43,7 @@ Trouble = Literal[
 
 TROUBLES: dict[Trouble, str] = {
     "parallel_calls": "the model asks for several calls at once",
+    "odd_arguments": "arguments that the tool takes and that are seldom sent: empty, huge, hostile, at the edge",
     "wrong_types": "the model sends arguments that the tool does not take",
     "broken_json": "the model's arguments are no JSON",
     "unknown_tool": "the model calls what there is not",

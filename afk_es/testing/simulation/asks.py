@@ -69,6 +69,7 @@ class Ask:
         about: the request to the model or to a person, the tool's arguments as they are validated, or the messages to sum up.
         tool: for a tool.
         context: for a tool.
+        state: in which the process wanted the effect.
     """
 
     key: str
@@ -82,6 +83,7 @@ class Ask:
     future: asyncio.Future[Fact]
     tool: Tool[..., Any] | None = None
     context: ToolContext | None = None
+    state: RunState | None = None
 
 
 class Desk(Protocol):

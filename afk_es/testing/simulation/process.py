@@ -237,6 +237,7 @@ class Process:
             self.loop.create_future(),
             tool,
             context,
+            state,
         )
         self.pending[ask.key] = ask
         self._witness.asked(ask)

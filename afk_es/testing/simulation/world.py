@@ -75,6 +75,7 @@ class Simulation:
         processes: how many there were.
         writes: what was appended to the log, write by write, over all runs.
         agents, user_message, context, policy_engine: what it was made with.
+        writer: the number of the process that wrote to the log last.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Simulation:
         self.processes: int = 0
         self.writes: list[Sequence[AgentRunEvent]] = []
         self.process: Process
+        self.writer: int = 0
         self._performed: list[Action] = []
         self._said: list[UserMessage | None] = [user_message]
         self.user_message: UserMessage | None = user_message
@@ -223,6 +225,17 @@ class Simulation:
         self.abandon()
         self._raise_violation()
 
+    def resume_ended(self) -> AgentResult | None:
+        """What somebody gets who resumes the run that has ended for good, not knowing that it has; None where it has not. No part of the script."""
+        root, process = self.root, self.process
+        if root is None or not self.over or process.result is None:
+            return None
+        before = process.result
+        process.do(self._resuming(root.run_id))
+        process.settle()
+        result, process.result = process.result, before
+        return result
+
     def abandon(self) -> None:
         """Clear everything away where it stands, without a word to the observers; for a simulation that has shown what it was to show."""
         for process in (*self._stalled, self.process):
@@ -251,6 +264,7 @@ class Simulation:
             run = self.runs[first.run_id] = observed(first.run_id, first, history)
             if run.parent is None:
                 self._roots.append(run.run_id)
+        self.writer = process.number
         for event in events:
             before = run.take_in(event)
             self._tell("appended", run, event, before, run.state)
