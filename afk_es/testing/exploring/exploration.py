@@ -26,7 +26,7 @@ from afk_es.errors import ConfigurationError, UsageError
 from afk_es.llms import UserMessage
 from afk_es.testing.exploring.acquaintance import Acquaintance
 from afk_es.testing.exploring.adversary import Adversary
-from afk_es.testing.exploring.artefact import safe_name, write_counterexample
+from afk_es.testing.exploring.artefact import read_counterexample, safe_name, write_counterexample
 from afk_es.testing.exploring.choices import Choices, SeededChoices
 from afk_es.testing.exploring.coverage import Coverage, Explored, expected_of, reached
 from afk_es.testing.exploring.drawn import DrawnChoices, Overrides
@@ -90,8 +90,9 @@ def explore(
         seconds: go on for so many real seconds instead; nothing stops an example that is under way.
         profile: "dev", "ci" or "nightly"; default as `AFK_ES_PROFILE` says, else "ci" where `CI` is set, else "dev".
         seed: what the examples are drawn from; default a new one, which is told, or under "ci" one of the name.
-        name: under which failing examples are kept; default the pytest test's, else the agent's.
-        directory: where the log of a violation is written; None for nowhere.
+        name: of the files of a violation; default the pytest test's, else the agent's.
+        directory: where the log and the script of a violation are written, over those of the last time, which are tried first; None for
+            nowhere.
 
     Returns:
         What was reached, where nothing was found.
@@ -118,15 +119,16 @@ def explore(
     exploration = _Exploration(
         Stage(agents, lambda: checked(invariants), said),
         _world(world, tools, people, crashes, agents),
-        Acquaintance(agents, policy_engine, context),
+        Acquaintance(agents, policy_engine, context, invariants),
         arguments or {},
         chosen,
         name,
         seed if seed is not None else zlib.crc32(name.encode()) if chosen.derandomised else fresh_seed(),
     )
-    finds = exploration.search(seconds, keep=seed is None and not chosen.derandomised)
+    kept_in = Path(directory) if directory is not None else None
+    finds = exploration.search(seconds, kept_in)
     if finds:
-        raise exploration.finding(finds, Path(directory) if directory is not None else None) from None
+        raise exploration.finding(finds, kept_in) from None
     explored = exploration.explored
     if missing := [each for each in require if not explored.reached(each)]:
         raise NotExercisedError(missing, explored)
@@ -177,14 +179,17 @@ class _Exploration:
     def _passed(self) -> float:
         return self._clock.monotonic() - self._began
 
-    def search(self, seconds: float | None, *, keep: bool) -> list[Find]:
+    def search(self, seconds: float | None, directory: Path | None) -> list[Find]:
         """Look, and return what was found, the smallest first."""
+        if directory is not None:
+            self._try_the_last(directory / f"{safe_name(self._name)}.db")
         # A calm run first: what is wrong with the agent itself shows here, and without Hypothesis around it.
-        self._example(SeededChoices(0), CALM)
+        if not self._finds:
+            self._example(SeededChoices(0), CALM)
         number = 0
         while not self._finds:
             examples = self._profile.examples if seconds is None else BATCH
-            self._draw(examples, self._seed + number, keep and number == 0)
+            self._draw(examples, self._seed + number)
             number += 1
             if seconds is None or self._passed >= seconds:
                 break
@@ -204,16 +209,25 @@ class _Exploration:
 
     # ------------------------------------------------------------------------------------------------------------------------ the inside
 
-    def _draw(self, examples: int, seed: int, keep: bool) -> None:
+    def _try_the_last(self, path: Path) -> None:
+        """Try what was found the last time, if it was kept."""
+        try:
+            kept = read_counterexample(path)
+        except UsageError:
+            return
+        trial = self._stage.perform(kept.script)
+        if trial.violation is not None:
+            self._examples += 1
+            self._take_down(Find(trial.script, trial.violation, self._examples, self._passed))
+
+    def _draw(self, examples: int, seed: int) -> None:
         def example(data: st.DataObject) -> None:
             self._example(DrawnChoices(data, self._overrides), self._world)
             if self._finds:
                 raise _FoundError
 
         try:
-            draw_examples(
-                example, examples=examples, seed=seed, key=self._name if keep else None, targeted=self._profile.targeted, shrink=False
-            )
+            draw_examples(example, examples=examples, seed=seed, targeted=self._profile.targeted)
         except _FoundError:
             pass
         except Flaky as error:
