@@ -185,7 +185,7 @@ class _Exploration:
             self._try_the_last(directory / f"{safe_name(self._name)}.db")
         # A calm run first: what is wrong with the agent itself shows here, and without Hypothesis around it.
         if not self._finds:
-            self._example(SeededChoices(0), CALM)
+            self._example(SeededChoices(self._seed), CALM)
         number = 0
         while not self._finds:
             examples = self._profile.examples if seconds is None else BATCH
