@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from afk_es.testing.exploring.findings import NotExercisedError, NotRepeatableError, ViolationFound
     from afk_es.testing.exploring.markers import reachable, sometimes
     from afk_es.testing.exploring.profiles import PROFILES, Profile
+    from afk_es.testing.exploring.simulated import simulations
     from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
     from afk_es.testing.invariants import (
         SHIPPED,
@@ -75,6 +76,7 @@ _MARKERS = "afk_es.testing.exploring.markers"
 _OBSERVING = "afk_es.testing.simulation.observing"
 _PROFILES = "afk_es.testing.exploring.profiles"
 _SCRIPTED = "afk_es.testing.scripted"
+_SIMULATED = "afk_es.testing.exploring.simulated"
 _WORLD = "afk_es.testing.simulation.world"
 _WORLD_OPTIONS = "afk_es.testing.exploring.world_options"
 
@@ -148,6 +150,7 @@ _HOMES = {
     "requires_approval": _INVARIANTS,
     "script_from": _FACTS,
     "script_json": _FACTS,
+    "simulations": _SIMULATED,
     "sometimes": _MARKERS,
     "stays_below": _INVARIANTS,
 }
@@ -236,6 +239,7 @@ __all__ = [
     "requires_approval",
     "script_from",
     "script_json",
+    "simulations",
     "sometimes",
     "stays_below",
 ]

@@ -30,6 +30,7 @@ from afk_es.testing.exploring.artefact import read_counterexample, safe_name, wr
 from afk_es.testing.exploring.choices import Choices, SeededChoices
 from afk_es.testing.exploring.coverage import Coverage, Explored, expected_of, reached
 from afk_es.testing.exploring.drawn import DrawnChoices, Overrides
+from afk_es.testing.exploring.driving import drive
 from afk_es.testing.exploring.findings import Find, NotExercisedError, NotRepeatableError, ViolationFound, difference
 from afk_es.testing.exploring.hypothesis_run import draw_examples
 from afk_es.testing.exploring.markers import counting
@@ -239,7 +240,7 @@ class _Exploration:
         simulation = Simulation(self._stage.agent, observers=(coverage, *self._stage.observers()), **self._stage.arguments)
         adversary = Adversary(choices, world, known=self._known)
         with counting() as marks:
-            violation = _driven(simulation, adversary)
+            violation = drive(simulation, adversary)
         self._examples += 1
         self._events += coverage.events
         self._counts.update(dict.fromkeys(coverage.reached, 1))
@@ -283,30 +284,6 @@ class _Exploration:
 
 class _FoundError(Exception):
     """Something was found, and is kept already."""
-
-
-def _driven(simulation: Simulation, adversary: Adversary) -> Exception | None:
-    """Drive a simulation to its end: first as the adversary will, then with nothing going wrong. What an invariant raised, or None."""
-    try:
-        try:
-            simulation.begin()
-        except UsageError:
-            raise
-        except Exception as error:  # noqa: BLE001 - as below
-            return error
-        while True:
-            # What the caller's own functions raise here is no violation, and leaves.
-            action = adversary.next_action(simulation)
-            try:
-                if action is None:
-                    simulation.finish()
-                    simulation.close()
-                    return None
-                simulation.perform(action)
-            except Exception as error:  # noqa: BLE001 - invariants are anybody's code; whatever is raised is what was found
-                return error
-    finally:
-        simulation.abandon()
 
 
 def _world(
