@@ -15,8 +15,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from afk_es.testing.exploring.artefact import write_counterexample
-from afk_es.testing.exploring.shrinking import shrink
 from tests.simulation.seeds import Simulated, simulate
 
 _CHUNK = 50

@@ -8,7 +8,7 @@ from afk_es.testing.invariants.family import ChildrenAddUp
 from afk_es.testing.invariants.folding import FoldIsTheState, ResumingTheEndedChangesNothing
 from afk_es.testing.invariants.gates import NoEffectWithoutAllow
 from afk_es.testing.invariants.invariant import Invariant, InvariantLike, InvariantViolation, checked, invariant
-from afk_es.testing.invariants.limits import CostLimitHolds, LimitsHold, WallTimeHolds
+from afk_es.testing.invariants.limits import CostLimitHolds, LimitsHold, TimeLimitsHold
 from afk_es.testing.invariants.nesting import ResultsBelong, WellNested
 from afk_es.testing.invariants.once import AtMostOnce
 from afk_es.testing.invariants.ownership import OneOwner
@@ -19,18 +19,18 @@ from afk_es.testing.invariants.soundness import NothingBreaks
 from afk_es.testing.invariants.tickets import NoLostTicket
 
 SHIPPED: tuple[type[Invariant], ...] = (
-    NoEffectWithoutAllow,
+    OneOwner,
     ApprovalsAreBound,
+    NoEffectWithoutAllow,
+    AtMostOnce,
     LimitsHold,
     CostLimitHolds,
-    WallTimeHolds,
+    TimeLimitsHold,
     OneEnd,
     ControlsAreHeeded,
+    NoLostTicket,
     WellNested,
     ResultsBelong,
-    AtMostOnce,
-    OneOwner,
-    NoLostTicket,
     ChildrenAddUp,
     WellFormedRequests,
     NoSecretInTheLog,
@@ -38,7 +38,7 @@ SHIPPED: tuple[type[Invariant], ...] = (
     ResumingTheEndedChangesNothing,
     NothingBreaks,
 )
-"""What is promised of every run. Liveness, the end of a run that nobody disturbs any more, is `Simulation.finish`: it raises `StuckError`."""
+"""What is promised of every run; where several are violated at one event, the first of them is told. Liveness, the end of a run that nobody disturbs any more, is `Simulation.finish`: it raises `StuckError`."""
 
 __all__ = [
     "SHIPPED",
@@ -65,7 +65,7 @@ __all__ = [
     "ResultsBelong",
     "ResumingTheEndedChangesNothing",
     "Start",
-    "WallTimeHolds",
+    "TimeLimitsHold",
     "WellFormedRequests",
     "WellNested",
     "at_most_once",

@@ -108,6 +108,7 @@ class Course:
         all_calls: every call, in order.
         llm_allowed: the policy's last word on a request to the model, in this step.
         llm_open: the `llm_called` that has no result.
+        llm_failures: requests of this step that failed, by the index of the model.
         answers: `llm_completed` events.
         compaction: the `compaction_started` that has no result.
         cost_usd: all known costs added up; None where there is none. With those of subagents that have ended.
@@ -131,6 +132,7 @@ class Course:
     llm_allowed: AgentRunEvent | None = None
     llm_open: AgentRunEvent | None = None
     llm_calls: int = 0
+    llm_failures: dict[int, int] = field(default_factory=dict)
     tool_calls: int = 0
     answers: list[AgentRunEvent] = field(default_factory=list)
     compaction: AgentRunEvent | None = None
@@ -192,6 +194,7 @@ def _run_started(course: Course, event: AgentRunEvent, data: dict[str, Any]) -> 
 def _step_started(course: Course, event: AgentRunEvent, data: dict[str, Any]) -> None:
     course.step = data["step"]
     course.llm_allowed = None
+    course.llm_failures = {}
 
 
 def _policy_decision(course: Course, event: AgentRunEvent, data: dict[str, Any]) -> None:
@@ -207,6 +210,9 @@ def _llm_called(course: Course, event: AgentRunEvent, data: dict[str, Any]) -> N
 
 
 def _llm_ended(course: Course, event: AgentRunEvent, data: dict[str, Any]) -> None:
+    if event.type == "llm_failed" and course.llm_open is not None:
+        index = course.llm_open.data["model_index"]
+        course.llm_failures[index] = course.llm_failures.get(index, 0) + 1
     course.llm_open = None
     if event.type == "llm_completed":
         course.answers.append(event)

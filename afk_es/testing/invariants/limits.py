@@ -17,7 +17,7 @@ _STARTS = frozenset({"tool_started", "subagent_started"})
 class LimitsHold(Invariant):
     """Limits of steps, requests to models, tool calls, tools and subagents side by side, depth and fan-out hold exactly.
 
-    What is tried again counts again, and a resumed run goes on counting where it stood.
+    What is tried again counts again, and a resumed run goes on counting where it stood. Nothing is tried again more often than its retry says.
     """
 
     name = "limits hold exactly"
@@ -29,6 +29,7 @@ class LimitsHold(Invariant):
                 self._at_most(run, "max_steps", after.spec.limits.max_steps, event.data["step"])
             case "llm_called":
                 self._at_most(run, "max_llm_calls", after.spec.limits.max_llm_calls, course_of(run).llm_calls)
+                self._judge_retry(run, event, after.spec)
             case "tool_started" | "subagent_started":
                 self._judge_start(run, event, after.spec)
             case "run_started" if event.seq == 1 and run.parent is not None:
@@ -62,11 +63,19 @@ class LimitsHold(Invariant):
         )
         if event.type == "tool_started":
             self._at_most(run, "max_parallel_tools", spec.limits.max_parallel_tools, at_once)
+            failed = sum(start.ending is not None for start in course.about.starts) if course.about is not None else 0
+            self._at_most(run, "attempts of a tool call", spec.retry.attempts, failed + 1)
             return
         if spec.delegation is not None:
             self._at_most(run, "subagents at once", spec.delegation.max_parallel, at_once)
         taken = sum(call.step == event.step and bool(call.starts) and call.starts[0].event.type == event.type for call in course.all_calls)
         self._at_most(run, "max_subagent_fanout_per_step", spec.limits.max_subagent_fanout_per_step, taken)
+
+    def _judge_retry(self, run: ObservedRun, event: AgentRunEvent, spec: RunSpec) -> None:
+        index = event.data["model_index"]
+        retry = (spec.models[index].retry if index < len(spec.models) else None) or spec.retry
+        attempts = retry.attempts if spec.policies.llm_failure.startswith("retry") else 1
+        self._at_most(run, "attempts of a request", attempts, course_of(run).llm_failures.get(index, 0) + 1)
 
     def _judge_depth(self, run: ObservedRun) -> None:
         depth, above = 0, run
@@ -117,10 +126,14 @@ class CostLimitHolds(Invariant):
 
     def appended(self, run: ObservedRun, event: AgentRunEvent, before: RunState, after: RunState) -> None:
         """Judge what is begun."""
-        maximum = after.spec.limits.max_total_cost_usd
-        if maximum is None or event.type not in _COSTS:
+        if event.type not in _COSTS:
             return
-        course = course_of(run)
+        maximum, course = after.spec.limits.max_total_cost_usd, course_of(run)
+        budget = self._promised(run)
+        if budget is not None and course.cost_usd is not None and course.cost_usd >= budget:
+            raise self.violated(f"{event.type} with {course.cost_usd} USD spent of the {budget} that its parent has for it", run)
+        if maximum is None:
+            return
         if course.cost_usd is not None and course.cost_usd >= Decimal(repr(maximum)):
             raise self.violated(f"{event.type} with {course.cost_usd} USD spent of {maximum:g}", run)
         if course.unpriced:
@@ -131,6 +144,15 @@ class CostLimitHolds(Invariant):
             if promised + spent > Decimal(repr(maximum)) + _ROUNDING:
                 raise self.violated(f"{promised} USD are promised to subagents with {spent} spent of {maximum:g}", run)
 
+    def _promised(self, run: ObservedRun) -> Decimal | None:
+        """What the parent of a subagent's run has for it, or None where that has no limit."""
+        parent = self.simulation.runs.get(run.parent) if run.parent is not None else None
+        for call in course_of(parent).started.values() if parent is not None else ():
+            for start in call.starts:
+                if start.event.data.get("run_id") == run.run_id and "cost_budget_usd" in start.event.data:
+                    return _budget(start.event)
+        return None
+
 
 _COSTS = frozenset({"llm_called", *_STARTS})
 _ROUNDING = Decimal("1e-9")
@@ -140,22 +162,39 @@ def _budget(started: AgentRunEvent) -> Decimal:
     return Decimal(repr(started.data.get("cost_budget_usd", 0.0)))
 
 
-class WallTimeHolds(Invariant):
-    """The time in which a process runs a run is limited: at the limit everything under way is cut and nothing is begun.
+class TimeLimitsHold(Invariant):
+    """The time in which a process runs a run is limited: at the limit everything under way is cut and nothing is begun. So is the time of a
+    tool that has a time-out.
 
-    Time in which no process ran it, or in which it was paused, does not count.
+    Time in which no process ran a run, or in which it was paused, does not count.
     """
 
-    name = "the wall time limit holds"
+    name = "time limits hold"
 
     def appended(self, run: ObservedRun, event: AgentRunEvent, before: RunState, after: RunState) -> None:
         """Judge the time that has passed."""
+        if event.type in ("tool_completed", "tool_failed", "tool_deferred"):
+            self._judge_tool(run, event, after)
         maximum = after.spec.limits.max_wall_time_s
         if maximum is None:
             return
         ran_s = course_of(run).ran.total_seconds()
-        if ran_s > maximum + _EARLY_S and event.type not in ("timer_fired", "limit_reached", "run_interrupted", "run_started"):
+        if ran_s <= maximum + _EARLY_S or event.type == "run_started":
+            return
+        # Whoever resumes a run with a lower limit finds the time used up, and says so at once.
+        at_once = event.at == run.events[-2].at
+        if not (at_once and event.type in ("timer_fired", "limit_reached", "run_interrupted")):
             raise self.violated(f"{event.type} after {ran_s:g} s of {maximum:g}", run)
+
+    def _judge_tool(self, run: ObservedRun, event: AgentRunEvent, after: RunState) -> None:
+        course = course_of(run)
+        start = course.about.starts[-1] if course.about is not None and course.about.starts else None
+        tool = after.spec.tool(event.data["tool_name"])
+        if start is None or start.ending is not event or start.stretch != course.stretch or tool is None or tool.timeout_s is None:
+            return
+        took_s = (event.at - start.event.at).total_seconds()
+        if took_s > tool.timeout_s + _EARLY_S:
+            raise self.violated(f"{tool.name} took {took_s:g} s of {tool.timeout_s:g}", run)
 
 
 _EARLY_S = 1e-3
