@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, RetryClock, crash_points, rehearse
     from afk_es.testing.exploring.adversary import Adversary
     from afk_es.testing.exploring.choices import Choices, SeededChoices
+    from afk_es.testing.exploring.coverage import Explored
     from afk_es.testing.exploring.drawn import DrawnChoices
+    from afk_es.testing.exploring.exploration import explore
+    from afk_es.testing.exploring.findings import NotExercisedError, NotRepeatableError, ViolationFound
+    from afk_es.testing.exploring.markers import reachable, sometimes
+    from afk_es.testing.exploring.profiles import PROFILES, Profile
+    from afk_es.testing.exploring.simulated import simulations
     from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
     from afk_es.testing.invariants import (
         SHIPPED,
@@ -58,13 +64,19 @@ if TYPE_CHECKING:
 
 _ADVERSARY = "afk_es.testing.exploring.adversary"
 _CHOICES = "afk_es.testing.exploring.choices"
-_CRASH_MATRIX = "afk_es.testing.crash_matrix"
+_COVERAGE = "afk_es.testing.exploring.coverage"
 _CRASHES = "afk_es.testing.crashes"
+_CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _DRAWN = "afk_es.testing.exploring.drawn"
+_EXPLORATION = "afk_es.testing.exploring.exploration"
 _FACTS = "afk_es.testing.simulation.facts"
+_FINDINGS = "afk_es.testing.exploring.findings"
 _INVARIANTS = "afk_es.testing.invariants"
+_MARKERS = "afk_es.testing.exploring.markers"
 _OBSERVING = "afk_es.testing.simulation.observing"
+_PROFILES = "afk_es.testing.exploring.profiles"
 _SCRIPTED = "afk_es.testing.scripted"
+_SIMULATED = "afk_es.testing.exploring.simulated"
 _WORLD = "afk_es.testing.simulation.world"
 _WORLD_OPTIONS = "afk_es.testing.exploring.world_options"
 
@@ -85,14 +97,19 @@ _HOMES = {
     "CrashTrial": _CRASHES,
     "Dispatch": _CRASHES,
     "DrawnChoices": _DRAWN,
+    "Explored": _COVERAGE,
     "Fact": _FACTS,
     "Invariant": _INVARIANTS,
     "InvariantViolation": _INVARIANTS,
     "ModelAnswers": _FACTS,
     "ModelFails": _FACTS,
+    "NotExercisedError": _FINDINGS,
+    "NotRepeatableError": _FINDINGS,
     "ObservedRun": _OBSERVING,
     "Observer": _OBSERVING,
+    "PROFILES": _PROFILES,
     "PersonSays": _FACTS,
+    "Profile": _PROFILES,
     "Rehearsal": _CRASHES,
     "RetryClock": _CRASHES,
     "SHIPPED": _INVARIANTS,
@@ -114,6 +131,7 @@ _HOMES = {
     "ToolRuns": _FACTS,
     "Trouble": _WORLD_OPTIONS,
     "UserSays": _FACTS,
+    "ViolationFound": _FINDINGS,
     "WorldOptions": _WORLD_OPTIONS,
     "at_most_once": _INVARIANTS,
     "checked": _INVARIANTS,
@@ -121,15 +139,19 @@ _HOMES = {
     "crash_at": _CRASH_MATRIX,
     "crash_everywhere": _CRASH_MATRIX,
     "crash_points": _CRASHES,
+    "explore": _EXPLORATION,
     "invariant": _INVARIANTS,
     "keeps_secret": _INVARIANTS,
     "log_problems": _CRASH_MATRIX,
     "never_calls": _INVARIANTS,
     "plain_fact": _WORLD,
+    "reachable": _MARKERS,
     "rehearse": _CRASHES,
     "requires_approval": _INVARIANTS,
     "script_from": _FACTS,
     "script_json": _FACTS,
+    "simulations": _SIMULATED,
+    "sometimes": _MARKERS,
     "stays_below": _INVARIANTS,
 }
 
@@ -164,14 +186,22 @@ __all__ = [
     "CrashTrial",
     "Dispatch",
     "DrawnChoices",
+    "Explored",
     "Fact",
+    "Invariant",
+    "InvariantViolation",
     "ModelAnswers",
     "ModelFails",
+    "NotExercisedError",
+    "NotRepeatableError",
     "ObservedRun",
     "Observer",
+    "PROFILES",
     "PersonSays",
+    "Profile",
     "Rehearsal",
     "RetryClock",
+    "SHIPPED",
     "Script",
     "ScriptExhaustedError",
     "ScriptedModel",
@@ -190,24 +220,26 @@ __all__ = [
     "ToolRuns",
     "Trouble",
     "UserSays",
+    "ViolationFound",
     "WorldOptions",
+    "at_most_once",
+    "checked",
     "comparable",
     "crash_at",
     "crash_everywhere",
     "crash_points",
-    "log_problems",
-    "plain_fact",
-    "rehearse",
-    "script_from",
-    "script_json",
-    "SHIPPED",
-    "Invariant",
-    "InvariantViolation",
-    "at_most_once",
-    "checked",
+    "explore",
     "invariant",
     "keeps_secret",
+    "log_problems",
     "never_calls",
+    "plain_fact",
+    "reachable",
+    "rehearse",
     "requires_approval",
+    "script_from",
+    "script_json",
+    "simulations",
+    "sometimes",
     "stays_below",
 ]

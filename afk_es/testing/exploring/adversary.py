@@ -61,8 +61,7 @@ class Adversary:
 
     def next_action(self, simulation: Simulation) -> Action | None:
         """What happens next; None where there is nothing left to do but to let it finish."""
-        if self._model is None:
-            self._model = self._prepared(simulation)
+        self.prepare(simulation)
         if self.actions >= self._world.actions:
             return None
         self.actions += 1
@@ -71,6 +70,11 @@ class Adversary:
         if action := self._disturbance(simulation):
             return action
         return self._plain(simulation)
+
+    def prepare(self, simulation: Simulation) -> None:
+        """Draw the troubles of this example and get to know the agents, once. Before `fact` is asked without `next_action`."""
+        if self._model is None:
+            self._model = self._prepared(simulation)
 
     def fact(self, ask: Ask) -> Fact:
         """What an ask is answered with."""

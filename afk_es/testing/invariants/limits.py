@@ -182,7 +182,11 @@ class TimeLimitsHold(Invariant):
         if maximum is None:
             return
         ran_s = course_of(run).ran.total_seconds()
-        if ran_s > maximum + _EARLY_S and event.type not in ("timer_fired", "limit_reached", "run_interrupted", "run_started"):
+        if ran_s <= maximum + _EARLY_S or event.type == "run_started":
+            return
+        # Whoever resumes a run with a lower limit finds the time used up, and says so at once.
+        at_once = event.at == run.events[-2].at
+        if not (at_once and event.type in ("timer_fired", "limit_reached", "run_interrupted")):
             raise self.violated(f"{event.type} after {ran_s:g} s of {maximum:g}", run)
 
     def _judge_tool(self, run: ObservedRun, event: AgentRunEvent, after: RunState) -> None:
