@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from afk_es.testing.arguments import BrokenArguments, from_json_schema, invalid_arguments, valid_arguments
     from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, comparable, crash_at, crash_everywhere, log_problems
     from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, RetryClock, crash_points, rehearse
     from afk_es.testing.mortal import CrashPoint
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from afk_es.testing.simulation.observing import ObservedRun, Observer
     from afk_es.testing.simulation.world import Simulation, StuckError, plain_fact
 
+_ARGUMENTS = "afk_es.testing.arguments"
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _CRASHES = "afk_es.testing.crashes"
 _FACTS = "afk_es.testing.simulation.facts"
@@ -48,6 +50,10 @@ _SCRIPTED = "afk_es.testing.scripted"
 _WORLD = "afk_es.testing.simulation.world"
 
 _HOMES = {
+    "BrokenArguments": _ARGUMENTS,
+    "from_json_schema": _ARGUMENTS,
+    "invalid_arguments": _ARGUMENTS,
+    "valid_arguments": _ARGUMENTS,
     "Action": _FACTS,
     "Answer": _FACTS,
     "Ask": "afk_es.testing.simulation.asks",
@@ -113,6 +119,7 @@ __all__ = [
     "Action",
     "Answer",
     "Ask",
+    "BrokenArguments",
     "Call",
     "Check",
     "Control",
@@ -150,9 +157,12 @@ __all__ = [
     "crash_at",
     "crash_everywhere",
     "crash_points",
+    "from_json_schema",
+    "invalid_arguments",
     "log_problems",
     "plain_fact",
     "rehearse",
     "script_from",
     "script_json",
+    "valid_arguments",
 ]

@@ -14,7 +14,7 @@ from afk_es.errors import ConfigurationError
 from afk_es.testing.arguments.breaking import Break, Breakage, breaks
 from afk_es.testing.arguments.documents import SchemaDocument
 from afk_es.testing.arguments.targets import Target, document_of, refusal_of
-from afk_es.testing.arguments.valid import arguments
+from afk_es.testing.arguments.valid import valid_arguments
 
 BREAKAGES: tuple[Breakage, ...] = get_args(Breakage)
 
@@ -50,15 +50,15 @@ def invalid_arguments(
     Args:
         target: a tool, or a Pydantic model of arguments.
         breakages: what may be wrong with them; default everything. One that the schema gives no occasion for does not come up.
-        overrides: for the arguments that are then broken; see `arguments`.
+        overrides: for the arguments that are then broken; see `valid_arguments`.
 
     Raises:
-        ConfigurationError: a breakage that does not exist; or as `arguments`.
+        ConfigurationError: a breakage that does not exist; or as `valid_arguments`.
     """
     unknown = sorted(set(breakages) - set(BREAKAGES))
     if unknown or not breakages:
         raise ConfigurationError(f"breakages {unknown} do not exist; they are {', '.join(BREAKAGES)}")
-    return _broken(target, arguments(target, overrides=overrides), document_of(target), frozenset(breakages))
+    return _broken(target, valid_arguments(target, overrides=overrides), document_of(target), frozenset(breakages))
 
 
 _CHOICE = st.integers(0, 10**6)

@@ -22,11 +22,14 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from afk_es.testing.arguments import ORDINARY, arguments, invalid_arguments
+from afk_es.testing.arguments import ORDINARY, invalid_arguments, valid_arguments
 from afk_es.testing.arguments.overrides import NO_OVERRIDES
 from afk_es.testing.arguments.targets import Target, refusal_of
 from afk_es.testing.arguments.valid import candidates
 from tests.testing.arguments.shapes import SHAPES
+
+# How long a value takes is not asserted where other processes may have the processor; that few are thrown away is.
+GATE = settings(max_examples=25, derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def seconds(strategy: SearchStrategy[Any], values: int) -> float:
 
 def row(shape: str, target: Target, values: int) -> Row:
     """Measure one shape."""
-    valid, invalid = arguments(target), invalid_arguments(target)
+    valid, invalid = valid_arguments(target), invalid_arguments(target)
     shown = drawn(valid, 30)
     return Row(
         shape=shape,
