@@ -66,7 +66,7 @@ EXPORTS = {
         report_lines rescore responds run_suite similarity wilson_interval within write_golden write_pinned write_report
     """,
     "afk_es.testing.arguments": """
-        ALL_TRAITS BREAKAGES ORDINARY Breakage BrokenArguments HardlyAnyArgumentsError Target Trait from_json_schema invalid_arguments valid_arguments
+        ALL_TRAITS BREAKAGES ORDINARY Breakage BrokenArguments HardlyAnyArgumentsError NothingToBreakError Target Trait from_json_schema invalid_arguments valid_arguments
     """,
     "afk_es.telemetry": "ConsoleSink Delivery Exported JsonSink Redaction SINKS TelemetrySink export_run sink_of",
     "afk_es.llms": """

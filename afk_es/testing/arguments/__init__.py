@@ -1,7 +1,7 @@
 """Strategies for the arguments of tools: those that a tool takes, and those that it refuses, each broken in a way that has a name."""
 
 from afk_es.testing.arguments.breaking import Breakage
-from afk_es.testing.arguments.invalid import BREAKAGES, BrokenArguments, invalid_arguments
+from afk_es.testing.arguments.invalid import BREAKAGES, BrokenArguments, NothingToBreakError, invalid_arguments
 from afk_es.testing.arguments.json_schema import from_json_schema
 from afk_es.testing.arguments.targets import Target
 from afk_es.testing.arguments.traits import ALL_TRAITS, ORDINARY, Trait
@@ -10,6 +10,7 @@ from afk_es.testing.arguments.valid import HardlyAnyArgumentsError, valid_argume
 __all__ = [
     "ALL_TRAITS",
     "BREAKAGES",
+    "NothingToBreakError",
     "ORDINARY",
     "Breakage",
     "BrokenArguments",

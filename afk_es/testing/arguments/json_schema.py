@@ -182,7 +182,7 @@ class _Building:
         return _one_of([self.build(part, place) for part in parts])
 
     def _of_kind(self, kind: str, schema: Mapping[str, Any], place: _Place) -> SearchStrategy[Any] | None:
-        huge = "huge" in self._traits
+        huge = self._huge(place)
         match kind:
             case "null":
                 return st.none()
@@ -199,6 +199,10 @@ class _Building:
             case _:
                 return self._object(schema, place)
 
+    def _huge(self, place: _Place) -> bool:
+        # Long lists of long lists would not end.
+        return "huge" in self._traits and place.nesting <= 1
+
     def _text(self, schema: Mapping[str, Any], place: _Place) -> SearchStrategy[Any] | None:
         shortest, longest = schema.get("minLength", 0), schema.get("maxLength")
         if "contentSchema" in schema or schema.get("contentMediaType") == "application/json" or schema.get("format") == "json-string":
@@ -210,7 +214,7 @@ class _Building:
             made = formatted(schema["format"], shortest, longest)
             if made is not None:
                 return made.filter(lambda text: shortest <= len(text) and (longest is None or len(text) <= longest))
-        return texts(shortest, longest, unicode="unicode" in self._traits, huge="huge" in self._traits)
+        return texts(shortest, longest, unicode="unicode" in self._traits, huge=self._huge(place))
 
     def _object(self, schema: Mapping[str, Any], place: _Place) -> SearchStrategy[Any] | None:
         names = list(schema.get("required", ()))

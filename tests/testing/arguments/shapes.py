@@ -290,7 +290,7 @@ SHAPES: Final[Mapping[str, Target]] = {
     "TypedDict": _model("Typed", options=Options, list_of=list[Options]),
     "recursion": Node,
     "mutual recursion": Left,
-    "JSON in a string": _model("Embedded", numbers=Json[list[int]], anything=Json[Any]),
+    "JSON in a string": _model("Embedded", numbers=Annotated[list[int], Json], anything=Annotated[Any, Json]),
     "any JSON": _model("Anything", value=Any, json_value=JsonValue),
     "bytes and base64": _model(
         "Bytes", raw=bytes, b64=Base64Bytes, url=Base64UrlBytes, few=Annotated[bytes, Field(min_length=3, max_length=4)]
