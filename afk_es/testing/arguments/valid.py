@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from hypothesis import reject
@@ -14,8 +14,8 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from afk_es.errors import ConfigurationError
 from afk_es.testing.arguments.json_schema import schema_strategy
-from afk_es.testing.arguments.overrides import Overrides
-from afk_es.testing.arguments.targets import Refusal, Target, document_of, name_of, refusal_of
+from afk_es.testing.arguments.overrides import NO_OVERRIDES, Overrides
+from afk_es.testing.arguments.targets import Refusal, Target, document_of, name_of, refusal_of, require_target
 from afk_es.testing.arguments.traits import ALL_TRAITS, ORDINARY, Trait, known_traits
 
 ATTEMPTS = 8
@@ -44,22 +44,28 @@ def valid_arguments(
         swarm: each value has some of all the traits, drawn for it; `traits` is then passed over. Default False.
 
     Raises:
-        ConfigurationError: the schema allows no value.
+        ConfigurationError: the schema allows no value; or neither a tool nor a model.
         HardlyAnyArgumentsError: when drawn from: the validator takes hardly any of what its schema allows; with what it says, and the field
             to override.
     """
+    require_target(target)
+    given = Overrides.given(overrides or {})
     if swarm:
-        some = st.sets(st.sampled_from(sorted(ALL_TRAITS)))
-        return some.flatmap(lambda drawn: valid_arguments(target, overrides=overrides, traits=drawn))
-    if overrides:
-        return _accepted(target, candidates(target, Overrides.given(overrides), known_traits(traits)), _Tally(target))
-    return _ordinary(target, known_traits(traits))
+        of_traits = cache(lambda drawn: _arguments(target, given, drawn))
+        return st.frozensets(st.sampled_from(sorted(ALL_TRAITS))).flatmap(of_traits)
+    return _arguments(target, given, known_traits(traits))
+
+
+def _arguments(target: Target, overrides: Overrides, traits: frozenset[Trait]) -> SearchStrategy[dict[str, Any]]:
+    if overrides != NO_OVERRIDES:
+        return _accepted(target, candidates(target, overrides, traits), _Tally(target))
+    return _ordinary(target, traits)
 
 
 # Kept, because whoever plays a model asks for each call.
 @lru_cache(maxsize=1024)
 def _ordinary(target: Target, traits: frozenset[Trait]) -> SearchStrategy[dict[str, Any]]:
-    return _accepted(target, candidates(target, Overrides.given({}), traits), _Tally(target))
+    return _accepted(target, candidates(target, NO_OVERRIDES, traits), _Tally(target))
 
 
 def candidates(target: Target, overrides: Overrides, traits: frozenset[Trait]) -> SearchStrategy[Any]:

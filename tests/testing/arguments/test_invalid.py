@@ -43,7 +43,7 @@ def at(value: Any, path: str) -> Any:
 def test_the_validator_refuses_whatever_gets_out(shape: str) -> None:
     target = SHAPES[shape]
 
-    @settings(GATE, max_examples=12)
+    @settings(GATE, max_examples=10)
     @given(invalid_arguments(target))
     def check(broken: BrokenArguments) -> None:
         refusal = refusal_of(target, broken.arguments)
@@ -68,7 +68,7 @@ def test_every_breakage_that_a_tool_gives_occasion_for_comes_up() -> None:
 
 
 def test_what_is_said_to_be_broken_is_what_is_broken() -> None:
-    for broken in drawn(invalid_arguments(book_flight), 150):
+    for broken in drawn(invalid_arguments(book_flight), 60):
         where, what = broken.path.rpartition(".")[::2]
         if isinstance(broken.arguments, str):
             assert broken.path == ""

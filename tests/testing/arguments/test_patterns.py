@@ -85,6 +85,10 @@ def test_characters_on_which_the_engines_disagree_are_rusts() -> None:
     assert "²" in "".join(made(r"^\W{20,}$"))
 
 
+def test_a_class_of_rare_characters_is_met_by_either_engine() -> None:
+    assert all("\u4e00" <= text <= "\u9fff" for text in [*made(r"^(?!x)[\u4e00-\u9fff]$"), *made(r"^[\u4e00-\u9fff]$")])
+
+
 def test_what_stands_around_a_match_varies() -> None:
     texts = made(r"\d{3}")
     assert {re.sub(r"\d.*", "", text) == "" for text in texts} == {True, False}

@@ -66,14 +66,14 @@ def test_what_gets_out_is_json_and_the_validator_takes_it_as_a_value_and_as_text
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_schema_says_almost_all_that_is_needed(shape: str) -> None:
-    assert share_valid(SHAPES[shape], 40) >= SHARES.get(shape, 0.99)
+    assert share_valid(SHAPES[shape], 20) >= SHARES.get(shape, 0.99)
 
 
 @pytest.mark.parametrize("shape", sorted(SHAPES.keys() - BEYOND_THE_SCHEMA))
 def test_what_gets_out_is_what_the_schema_allows(shape: str) -> None:
     """By an implementation of JSON Schema that had no part in making it."""
     allowed = _WITHOUT_PATTERNS(schema_of(SHAPES[shape]))
-    for value in drawn(valid_arguments(SHAPES[shape]), 10):
+    for value in drawn(valid_arguments(SHAPES[shape]), 5):
         assert [error.message for error in allowed.iter_errors(value)] == []
 
 
@@ -194,6 +194,13 @@ def test_an_override_of_a_model_by_its_class() -> None:
     }
 
 
+def test_an_override_of_a_recursive_model_by_its_class() -> None:
+    target = create_model("Forest", trees=(Annotated[list[Node], Field(min_length=1)], ...))
+    leaf = {"name": "leaf"}
+    values = drawn(valid_arguments(target, overrides={Node: st.just(leaf)}), 10)
+    assert all(tree == leaf for value in values for tree in value["trees"])
+
+
 def test_what_an_override_makes_is_validated_too() -> None:
     with pytest.raises(HardlyAnyArgumentsError, match="most often wrong: code"):
         drawn(valid_arguments(Shipment, overrides={"code": st.just("nowhere")}), 100)
@@ -204,9 +211,10 @@ def test_an_override_that_is_no_strategy_is_refused() -> None:
         valid_arguments(Shipment, overrides={"code": "HAM-1"})  # type: ignore[dict-item]
 
 
-def test_what_is_no_target_is_refused() -> None:
+@pytest.mark.parametrize("target", [print, int, []])
+def test_what_is_no_target_is_refused(target: Any) -> None:
     with pytest.raises(ConfigurationError, match="decorate a function with @tool"):
-        valid_arguments(print)  # type: ignore[arg-type]
+        valid_arguments(target)
 
 
 def test_a_validator_that_crashes_is_not_taken_for_one_that_refuses() -> None:
