@@ -65,6 +65,9 @@ EXPORTS = {
         pass_all_k pass_at_k policy_what_if precedes print_report recorded_evidence recorded_result register_assertion
         report_lines rescore responds run_suite similarity wilson_interval within write_golden write_pinned write_report
     """,
+    "afk_es.testing.arguments": """
+        ALL_TRAITS BREAKAGES ORDINARY Breakage BrokenArguments HardlyAnyArgumentsError NothingToBreakError Target Trait from_json_schema invalid_arguments valid_arguments
+    """,
     "afk_es.telemetry": "ConsoleSink Delivery Exported JsonSink Redaction SINKS TelemetrySink export_run sink_of",
     "afk_es.llms": """
         BuiltModel ChatModel Failure Image LLMBuilder LLMCancelledError LLMCapabilityError LLMCircuitOpenError LLMConfigurationError LLMError

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from afk_es.testing.arguments import BrokenArguments, from_json_schema, invalid_arguments, valid_arguments
     from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, comparable, crash_at, crash_everywhere, log_problems
     from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, RetryClock, crash_points, rehearse
     from afk_es.testing.exploring.adversary import Adversary
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
 _ADVERSARY = "afk_es.testing.exploring.adversary"
 _CHOICES = "afk_es.testing.exploring.choices"
 _COVERAGE = "afk_es.testing.exploring.coverage"
+_ARGUMENTS = "afk_es.testing.arguments"
+_CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _CRASHES = "afk_es.testing.crashes"
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _DRAWN = "afk_es.testing.exploring.drawn"
@@ -81,6 +84,10 @@ _WORLD = "afk_es.testing.simulation.world"
 _WORLD_OPTIONS = "afk_es.testing.exploring.world_options"
 
 _HOMES = {
+    "BrokenArguments": _ARGUMENTS,
+    "from_json_schema": _ARGUMENTS,
+    "invalid_arguments": _ARGUMENTS,
+    "valid_arguments": _ARGUMENTS,
     "Action": _FACTS,
     "Adversary": _ADVERSARY,
     "Answer": _FACTS,
@@ -174,6 +181,7 @@ __all__ = [
     "Adversary",
     "Answer",
     "Ask",
+    "BrokenArguments",
     "Call",
     "Check",
     "Choices",
@@ -231,6 +239,8 @@ __all__ = [
     "explore",
     "invariant",
     "keeps_secret",
+    "from_json_schema",
+    "invalid_arguments",
     "log_problems",
     "never_calls",
     "plain_fact",
@@ -242,4 +252,5 @@ __all__ = [
     "simulations",
     "sometimes",
     "stays_below",
+    "valid_arguments",
 ]
