@@ -238,7 +238,7 @@ class FindsFaultAfterATakeover(MemoryEventLog):
 class LinksEventsByTheirContentAlone(MemoryEventLog):
     async def link(self, run_id: str, seq: int) -> str | None:
         item = next(iter(await self.read(run_id, after=seq - 1, limit=1)), None) if seq > 0 else None
-        return item and f"{item.type} {item.step}"
+        return None if item is None else f"{item.type} {item.step}"
 
 
 class LinksChangeAsTheRunGrows(MemoryEventLog):
@@ -526,23 +526,22 @@ class RefusesAllForOne(MemoryEventLog):
 
     def __init__(self) -> None:
         super().__init__()
-        self.together: list[asyncio.Future[None]] = []
+        self.together: list[list[HeadConflictError]] = []
 
     async def append(self, events: Events, *, epoch: int) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.together.append(turn)
+        mine: list[HeadConflictError] = []
+        self.together.append(mine)
         await asyncio.sleep(0)
         try:
             await super().append(events, epoch=epoch)
         except HeadConflictError as error:
             for other in self.together:
-                if not other.done():
-                    other.set_exception(error)
+                other.append(error)
             raise
         finally:
-            self.together.remove(turn)
-        if turn.done():
-            await turn
+            self.together.remove(mine)
+        if mine:
+            raise mine[0]
 
 
 class ForgetsAtItsClosing(MemoryEventLog):
