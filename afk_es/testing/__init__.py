@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, comparable, crash_at, crash_everywhere, log_problems
     from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, RetryClock, crash_points, rehearse
+    from afk_es.testing.log_contract import ContractReport, EventLogContract, StoreSubject, check_event_log
     from afk_es.testing.mortal import CrashPoint
     from afk_es.testing.scripted import ScriptedModel, ScriptExhaustedError
     from afk_es.testing.simulation.asks import Ask
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _CRASHES = "afk_es.testing.crashes"
 _FACTS = "afk_es.testing.simulation.facts"
+_LOG_CONTRACT = "afk_es.testing.log_contract"
 _OBSERVING = "afk_es.testing.simulation.observing"
 _SCRIPTED = "afk_es.testing.scripted"
 _WORLD = "afk_es.testing.simulation.world"
@@ -53,6 +55,7 @@ _HOMES = {
     "Ask": "afk_es.testing.simulation.asks",
     "Call": _FACTS,
     "Check": _CRASH_MATRIX,
+    "ContractReport": _LOG_CONTRACT,
     "Control": _FACTS,
     "Crash": _FACTS,
     "CrashMatrix": _CRASH_MATRIX,
@@ -61,6 +64,7 @@ _HOMES = {
     "CrashScenario": _CRASHES,
     "CrashTrial": _CRASHES,
     "Dispatch": _CRASHES,
+    "EventLogContract": _LOG_CONTRACT,
     "Fact": _FACTS,
     "ModelAnswers": _FACTS,
     "ModelFails": _FACTS,
@@ -74,6 +78,7 @@ _HOMES = {
     "ScriptedModel": _SCRIPTED,
     "Simulation": _WORLD,
     "StalledProcess": _FACTS,
+    "StoreSubject": _LOG_CONTRACT,
     "StuckError": _WORLD,
     "Summarises": _FACTS,
     "TicketEnds": _FACTS,
@@ -84,6 +89,7 @@ _HOMES = {
     "ToolReturns": _FACTS,
     "ToolRuns": _FACTS,
     "UserSays": _FACTS,
+    "check_event_log": _LOG_CONTRACT,
     "comparable": _CRASH_MATRIX,
     "crash_at": _CRASH_MATRIX,
     "crash_everywhere": _CRASH_MATRIX,
@@ -115,6 +121,7 @@ __all__ = [
     "Ask",
     "Call",
     "Check",
+    "ContractReport",
     "Control",
     "Crash",
     "CrashMatrix",
@@ -123,6 +130,7 @@ __all__ = [
     "CrashScenario",
     "CrashTrial",
     "Dispatch",
+    "EventLogContract",
     "Fact",
     "ModelAnswers",
     "ModelFails",
@@ -136,6 +144,7 @@ __all__ = [
     "ScriptedModel",
     "Simulation",
     "StalledProcess",
+    "StoreSubject",
     "StuckError",
     "Summarises",
     "TicketEnds",
@@ -146,6 +155,7 @@ __all__ = [
     "ToolReturns",
     "ToolRuns",
     "UserSays",
+    "check_event_log",
     "comparable",
     "crash_at",
     "crash_everywhere",

@@ -430,7 +430,8 @@ class ForksShareOneEventTooFew(MemoryEventLog):
 class KnowsForksOfForksAsItsOwn(MemoryEventLog):
     async def forks(self, run_id: str) -> list[RunHead]:
         own = await super().forks(run_id)
-        return [*own, *(head for fork in own for head in await super(KnowsForksOfForksAsItsOwn, self).forks(fork.run_id))]
+        deeper = [await super(KnowsForksOfForksAsItsOwn, self).forks(fork.run_id) for fork in own]
+        return [*own, *(head for heads in deeper for head in heads)]
 
 
 class CountsWhatAForkReuses(MemoryEventLog):
