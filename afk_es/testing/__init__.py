@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         requires_approval,
         stays_below,
     )
+    from afk_es.testing.log_contract import ContractReport, EventLogContract, StoreSubject, check_event_log
     from afk_es.testing.mortal import CrashPoint
     from afk_es.testing.scripted import ScriptedModel, ScriptExhaustedError
     from afk_es.testing.simulation.asks import Ask
@@ -76,6 +77,7 @@ _FACTS = "afk_es.testing.simulation.facts"
 _FINDINGS = "afk_es.testing.exploring.findings"
 _INVARIANTS = "afk_es.testing.invariants"
 _MARKERS = "afk_es.testing.exploring.markers"
+_LOG_CONTRACT = "afk_es.testing.log_contract"
 _OBSERVING = "afk_es.testing.simulation.observing"
 _PROFILES = "afk_es.testing.exploring.profiles"
 _SCRIPTED = "afk_es.testing.scripted"
@@ -95,6 +97,7 @@ _HOMES = {
     "Call": _FACTS,
     "Check": _CRASH_MATRIX,
     "Choices": _CHOICES,
+    "ContractReport": _LOG_CONTRACT,
     "Control": _FACTS,
     "Crash": _FACTS,
     "CrashMatrix": _CRASH_MATRIX,
@@ -105,6 +108,7 @@ _HOMES = {
     "Dispatch": _CRASHES,
     "DrawnChoices": _DRAWN,
     "Explored": _COVERAGE,
+    "EventLogContract": _LOG_CONTRACT,
     "Fact": _FACTS,
     "Invariant": _INVARIANTS,
     "InvariantViolation": _INVARIANTS,
@@ -126,6 +130,7 @@ _HOMES = {
     "SeededChoices": _CHOICES,
     "Simulation": _WORLD,
     "StalledProcess": _FACTS,
+    "StoreSubject": _LOG_CONTRACT,
     "StuckError": _WORLD,
     "Summarises": _FACTS,
     "TROUBLES": _WORLD_OPTIONS,
@@ -142,6 +147,7 @@ _HOMES = {
     "WorldOptions": _WORLD_OPTIONS,
     "at_most_once": _INVARIANTS,
     "checked": _INVARIANTS,
+    "check_event_log": _LOG_CONTRACT,
     "comparable": _CRASH_MATRIX,
     "crash_at": _CRASH_MATRIX,
     "crash_everywhere": _CRASH_MATRIX,
@@ -185,6 +191,7 @@ __all__ = [
     "Call",
     "Check",
     "Choices",
+    "ContractReport",
     "Control",
     "Crash",
     "CrashMatrix",
@@ -195,6 +202,7 @@ __all__ = [
     "Dispatch",
     "DrawnChoices",
     "Explored",
+    "EventLogContract",
     "Fact",
     "Invariant",
     "InvariantViolation",
@@ -216,6 +224,7 @@ __all__ = [
     "SeededChoices",
     "Simulation",
     "StalledProcess",
+    "StoreSubject",
     "StuckError",
     "Summarises",
     "TROUBLES",
@@ -232,6 +241,7 @@ __all__ = [
     "WorldOptions",
     "at_most_once",
     "checked",
+    "check_event_log",
     "comparable",
     "crash_at",
     "crash_everywhere",
