@@ -8,9 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, comparable, crash_at, crash_everywhere, log_problems
-    from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, RetryClock, crash_points, rehearse
+    from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, crash_at, crash_everywhere
+    from afk_es.testing.crashes import CrashScenario, CrashTrial, Rehearsal, RetryClock, crash_points, rehearse
+    from afk_es.testing.golden_crashes import GoldenCrashes, crash_golden, golden_scenarios
     from afk_es.testing.mortal import CrashPoint
+    from afk_es.testing.mortal_runner import Dispatch
     from afk_es.testing.scripted import ScriptedModel, ScriptExhaustedError
     from afk_es.testing.simulation.asks import Ask
     from afk_es.testing.simulation.facts import (
@@ -39,18 +41,22 @@ if TYPE_CHECKING:
     )
     from afk_es.testing.simulation.observing import ObservedRun, Observer
     from afk_es.testing.simulation.world import Simulation, StuckError, plain_fact
+    from afk_es.testing.survival import Breach, Promise, Survival, comparable, log_problems
 
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _CRASHES = "afk_es.testing.crashes"
+_GOLDEN_CRASHES = "afk_es.testing.golden_crashes"
 _FACTS = "afk_es.testing.simulation.facts"
 _OBSERVING = "afk_es.testing.simulation.observing"
 _SCRIPTED = "afk_es.testing.scripted"
+_SURVIVAL = "afk_es.testing.survival"
 _WORLD = "afk_es.testing.simulation.world"
 
 _HOMES = {
     "Action": _FACTS,
     "Answer": _FACTS,
     "Ask": "afk_es.testing.simulation.asks",
+    "Breach": _SURVIVAL,
     "Call": _FACTS,
     "Check": _CRASH_MATRIX,
     "Control": _FACTS,
@@ -60,13 +66,15 @@ _HOMES = {
     "CrashPoint": "afk_es.testing.mortal",
     "CrashScenario": _CRASHES,
     "CrashTrial": _CRASHES,
-    "Dispatch": _CRASHES,
+    "Dispatch": "afk_es.testing.mortal_runner",
     "Fact": _FACTS,
+    "GoldenCrashes": _GOLDEN_CRASHES,
     "ModelAnswers": _FACTS,
     "ModelFails": _FACTS,
     "ObservedRun": _OBSERVING,
     "Observer": _OBSERVING,
     "PersonSays": _FACTS,
+    "Promise": _SURVIVAL,
     "Rehearsal": _CRASHES,
     "RetryClock": _CRASHES,
     "Script": _FACTS,
@@ -76,6 +84,7 @@ _HOMES = {
     "StalledProcess": _FACTS,
     "StuckError": _WORLD,
     "Summarises": _FACTS,
+    "Survival": _SURVIVAL,
     "TicketEnds": _FACTS,
     "TimePasses": _FACTS,
     "Together": _FACTS,
@@ -84,11 +93,13 @@ _HOMES = {
     "ToolReturns": _FACTS,
     "ToolRuns": _FACTS,
     "UserSays": _FACTS,
-    "comparable": _CRASH_MATRIX,
+    "comparable": _SURVIVAL,
     "crash_at": _CRASH_MATRIX,
     "crash_everywhere": _CRASH_MATRIX,
+    "crash_golden": _GOLDEN_CRASHES,
     "crash_points": _CRASHES,
-    "log_problems": _CRASH_MATRIX,
+    "golden_scenarios": _GOLDEN_CRASHES,
+    "log_problems": _SURVIVAL,
     "plain_fact": _WORLD,
     "rehearse": _CRASHES,
     "script_from": _FACTS,
@@ -113,6 +124,7 @@ __all__ = [
     "Action",
     "Answer",
     "Ask",
+    "Breach",
     "Call",
     "Check",
     "Control",
@@ -124,11 +136,13 @@ __all__ = [
     "CrashTrial",
     "Dispatch",
     "Fact",
+    "GoldenCrashes",
     "ModelAnswers",
     "ModelFails",
     "ObservedRun",
     "Observer",
     "PersonSays",
+    "Promise",
     "Rehearsal",
     "RetryClock",
     "Script",
@@ -138,6 +152,7 @@ __all__ = [
     "StalledProcess",
     "StuckError",
     "Summarises",
+    "Survival",
     "TicketEnds",
     "TimePasses",
     "Together",
@@ -149,7 +164,9 @@ __all__ = [
     "comparable",
     "crash_at",
     "crash_everywhere",
+    "crash_golden",
     "crash_points",
+    "golden_scenarios",
     "log_problems",
     "plain_fact",
     "rehearse",
