@@ -20,7 +20,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from afk_es.agents import Agent, PolicyEngine
-from afk_es.clock import SystemClock
+from afk_es.clock import SeededIds, SystemClock
 from afk_es.core import AgentResult, AgentRunEvent, AgentRunHandle, RecordedPeople, Runner, RunnerConfig
 from afk_es.errors import UsageError
 from afk_es.evals.goldens.golden import Golden
@@ -28,6 +28,7 @@ from afk_es.evals.goldens.recorded_config import recorded_config
 from afk_es.llms import UserMessage
 from afk_es.log import EventLog
 from afk_es.machine.content import MultipartMessage, user_turn
+from afk_es.machine.inquiries import TERM
 from afk_es.testing.crash_matrix import Check, CrashMatrix, crash_at, drawn_points
 from afk_es.testing.crashes import CrashScenario, CrashTrial, Rehearsal
 from afk_es.testing.recorded_world import RecordedWorld
@@ -94,7 +95,7 @@ def crash_golden(
     for run_id, (scenario, world) in prepared.items():
         began = SystemClock().monotonic()
         rehearsal, asked = _rehearsed(scenario)
-        _check_outcome(read, run_id, rehearsal.result, world.unanswered)
+        _check_outcome(read, run_id, rehearsal.result, world, scenario.beside is not None)
         checks = _asks_the_same(asked, check)
         matrix = crashes.matrices[run_id] = CrashMatrix(rehearsal.result)
         for point in drawn_points(rehearsal.points, points, seed):
@@ -137,7 +138,7 @@ def _prepared(
     prepared = {}
     for run_id in golden.runs:
         _refuse_whims(golden.name, _family(runs, run_id))
-        world = RecordedWorld(runs, run_id)
+        world = RecordedWorld(runs, run_id, SeededIds().new("run"))
         prepared[run_id] = (_scenario(base, runs, run_id, world), world)
     return prepared
 
@@ -145,7 +146,8 @@ def _prepared(
 def _scenario(base: CrashScenario, runs: Family, run_id: str, world: RecordedWorld) -> CrashScenario:
     events = runs[run_id]
     first = events[0].data
-    timers = {event.data["timer"].partition(":")[0] for each in _family(runs, run_id) for event in each if event.type == "timer_fired"}
+    family = list(_family(runs, run_id))
+    tickets = any(event.type == "tool_deferred" for each in family for event in each)
     asks_here = base.config.interaction_mode == "interactive"
     followed = [ref["run_id"] for ref in first.get("history", [])]
 
@@ -159,11 +161,11 @@ def _scenario(base: CrashScenario, runs: Family, run_id: str, world: RecordedWor
         context=first.get("context"),
         thread_id=events[0].thread_id if followed else None,
         before=before if followed else None,
-        passing=("retry", *sorted(timers - {"retry"})),
+        passing=("retry", *_terms(family)),
         people=(lambda _directory: RecordedPeople()) if asks_here else None,
         world=world.over,
         answer=_answers(world),
-        beside=_deliveries(world) if any(event.type == "tool_deferred" for each in _family(runs, run_id) for event in each) else None,
+        beside=_deliveries(world) if tickets else None,
     )
 
 
@@ -202,21 +204,27 @@ def _asks_the_same(asked: Asked, check: Check | None) -> Check:
     return both
 
 
-def _check_outcome(golden: Golden, run_id: str, result: AgentResult, unanswered: list[str]) -> None:
-    """Refuse an agent that does not come to what was recorded even where nobody kills it."""
+def _check_outcome(golden: Golden, run_id: str, result: AgentResult, world: RecordedWorld, waits: bool) -> None:
+    """Refuse an agent that does not come to what was recorded even where nobody kills it.
+
+    Args:
+        waits: for background tools, which texts name by tickets, and a golden by names of its own.
+    """
+    way_out = "check the golden first (check_golden, or `afk-es golden check`)"
+    if waits:
+        way_out = f"a background result came at another moment, and cannot be made to come when it did; or else {way_out}"
+    for otherwise in (*world.unanswered, *world.leftovers()):
+        raise UsageError(f"golden {golden.name}, run {run_id}: today {otherwise}; {way_out}")
     expected = golden.outcomes.get(run_id)
     if expected is None:
         return
-    for name in ("state", "final_text", "final_structured", "error"):
+    for name in ("state",) if waits else ("state", "final_text", "final_structured", "error"):
         found, recorded = getattr(result, name), getattr(expected, name)
         if name == "final_structured" and isinstance(found, BaseModel):
             found = found.model_dump(mode="json")
         if found != recorded:
-            why = f" ({unanswered[0]})" if unanswered else ""
-            raise UsageError(
-                f"golden {golden.name}: {name} of run {run_id} is {found!r:.80} today, and {recorded!r:.80} in the golden{why}; check the "
-                "golden first (check_golden, or `afk-es golden check`)"
-            )
+            today = f"{name} of run {run_id} is {found!r:.80} today, and {recorded!r:.80} in the golden"
+            raise UsageError(f"golden {golden.name}: {today}; {way_out}")
 
 
 # ------------------------------------------------------------------------------------------------------------------- what was recorded
@@ -269,11 +277,25 @@ def _said(first: dict[str, Any]) -> UserMessage | None:
 # ------------------------------------------------------------------------------------------------------------- who acts from outside
 
 
+def _terms(family: list[list[AgentRunEvent]]) -> set[str]:
+    """Kinds of timers that came to their end in the recording."""
+    found: set[str] = set()
+    for event in (event for events in family for event in events):
+        if event.type == "timer_fired":
+            found.add(event.data["timer"].partition(":")[0])
+        elif event.type == "tool_background_failed" and event.data.get("expired"):
+            found.add("expiry")
+        elif event.type in ("approval_resolved", "input_resolved") and event.data["by"] == "fallback":
+            found.add(TERM.rstrip(":"))
+    return found - {"deadline"}
+
+
 def _refuse_whims(name: str, family: Iterator[list[AgentRunEvent]]) -> None:
     """A run that somebody paused, laid down or ended at a moment of their own does not come to the same whenever it is run."""
-    for events in family:
+    for level, events in enumerate(family):
         for event in events:
-            if event.type == "control_requested" and event.data.get("origin") != "parent":
+            # A subagent's run is also ended by its parent, whose own events say so.
+            if event.type == "control_requested" and (not level or "letter" in event.data):
                 raise UsageError(
                     f"golden {name}: at seq {event.seq} of run {event.run_id} somebody asked for {event.data['action']}, at a moment that "
                     "does not come again by itself; crash it as a CrashScenario of your own, with `control`"
@@ -289,7 +311,7 @@ def _answers(world: RecordedWorld) -> Callable[[Runner, AgentResult], Awaitable[
                 # The recorded run had no crash, and so no such question. Let it be done again, so that the results can be compared.
                 await runner.approve(run_id=request.run_id, request_id=request.request_id, by="recorded world")
                 return True
-            answers = world.answers_to(request.request_id, request.run_id, result.run_id)
+            answers = world.answers_to(request.run_id, request.request_id)
             told = [event for event in answers if event.data.get("outcome") not in (None, "deferred")]
             if not told:
                 continue
@@ -312,9 +334,13 @@ def _deliveries(world: RecordedWorld) -> Callable[[Runner, AgentRunHandle], Awai
 
     async def deliver(runner: Runner, handle: AgentRunHandle) -> None:
         run = {"thread_id": handle.thread_id, "run_id": handle.run_id}
+        ends = world.tickets_of(handle.run_id)
+        steps = {ended.step for ended in ends.values()}
         async for event in handle.events:
+            if event.type not in ("run_started", "tool_deferred") and (event.type != "step_started" or event.step not in steps):
+                continue
             for ticket in await runner.list_background_tools(**run, include_resolved=False):
-                ended = world.tickets_of(handle.run_id, handle.run_id).get(ticket["ticket_id"])
+                ended = ends.get(ticket["ticket_id"])
                 if ended is None or ended.data.get("expired") or event.step < ended.step:
                     continue
                 # It may have ended, or the run itself, since it was listed.

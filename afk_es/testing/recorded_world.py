@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from afk_es.core.loop import Handlers
@@ -28,33 +28,40 @@ class RecordedWorld:
 
     Args:
         runs: by run id.
-        root: the run; those of its subagents are found from there.
+        recorded: the run; those of its subagents are found from there.
+        today: the id of the run that is answered.
 
     Attributes:
         unanswered: what was asked and is not in the recording, a sentence each, once.
     """
 
-    def __init__(self, runs: Runs, root: str) -> None:
+    def __init__(self, runs: Runs, recorded: str, today: str) -> None:
         self.unanswered: list[str] = []
+        self._given_answers: set[tuple[str, str, tuple[Any, ...]]] = set()
         self._runs = runs
-        self._root = root
         self._books: dict[str, _Book] = {}
+        self._know(today, recorded)
 
     def over(self, live: Handlers) -> Handlers:
         """The table in which models, tools, summarisers and people are this recording. Policies, routers and output types are today's."""
         return {**live, CallModel: self._model, ExecuteTool: self._tool, Summarise: self._summary, AskPerson: self._person}
 
-    def answers_to(self, request_id: str, run_id: str, root: str) -> list[AgentRunEvent]:
-        """What people said to a question of a run, in order: it may have been put off first. Empty where it was not asked.
+    def leftovers(self) -> list[str]:
+        """Recorded answers that no process has asked for yet, in words."""
+        return [
+            f"nobody asks {what}, as in step {step} of the recorded run"
+            for run_id, book in self._books.items()
+            for shelf, place, what, step in book.answers()
+            if (run_id, shelf, place) not in self._given_answers
+        ]
 
-        Args:
-            root: the run that was started, which may be this one or above it.
-        """
-        return self._book_of(run_id, root).people.get(_question(request_id), [])
+    def answers_to(self, run_id: str, request_id: str) -> list[AgentRunEvent]:
+        """What people said to a question of a run, in order: it may have been put off first. Empty where it was not asked."""
+        return self._book(run_id).people.get(_question(request_id), [])
 
-    def tickets_of(self, run_id: str, root: str) -> dict[str, AgentRunEvent]:
-        """How the background work of a run ended, by ticket. Arguments as for `answers_to`."""
-        return self._book_of(run_id, root).tickets
+    def tickets_of(self, run_id: str) -> dict[str, AgentRunEvent]:
+        """How the background work of a run ended, by ticket."""
+        return self._book(run_id).tickets
 
     async def _model(self, effect: CallModel, state: RunState) -> Draft:
         call = state.call
@@ -83,7 +90,7 @@ class RecordedWorld:
             # The recorded run had no crash. Whoever has to decide lets it be done again, so that the results can be compared.
             data = {**about, "arguments_hash": request["arguments_hash"], "outcome": "granted", "by": "recorded world", "reason": None}
             return Draft("approval_resolved", data)
-        answers = self._book(state).people.get(_question(request["request_id"]))
+        answers = self.answers_to(state.run_id, request["request_id"])
         if not answers:
             # Nobody answered in time.
             await asyncio.Event().wait()
@@ -95,11 +102,12 @@ class RecordedWorld:
     async def _given(
         self, shelf: str, place: tuple[Any, ...], effect: Effect, state: RunState, refusal: tuple[str, dict[str, Any]], what: str
     ) -> Draft:
-        answers = getattr(self._book(state), shelf)
+        answers = getattr(self._book(state.run_id), shelf)
         # Where others may go on, and this one be cut.
         await asyncio.sleep(0)
         if place not in answers:
             return self._refused(refusal, what, state)
+        self._given_answers.add((state.run_id, shelf, place))
         answer: AgentRunEvent | None = answers[place]
         if answer is None:
             # It had not answered when the recorded run ended, or did without it.
@@ -108,23 +116,18 @@ class RecordedWorld:
         return addressed(Draft(answer.type, _unmarked(answer), answer.message), effect, state, state.at - answer.at)
 
     def _refused(self, refusal: tuple[str, dict[str, Any]], what: str, state: RunState) -> Draft:
-        error = f"{what} was not asked this in step {state.step} of the recorded run"
+        error = f"{what} is asked what it was not asked in step {state.step} of the recorded run"
         if error not in self.unanswered:
             self.unanswered.append(error)
         kind, data = refusal
         return Draft(kind, {**data, "error": error, "error_type": "Unrecorded", "classification": "terminal"}, error)
 
-    def _book(self, state: RunState) -> _Book:
-        return self._book_of(state.run_id, state.run_id if not state.spec.agent_path else "")
-
-    def _book_of(self, run_id: str, root: str) -> _Book:
-        if root:
-            self._know(root, self._root)
+    def _book(self, run_id: str) -> _Book:
         return self._books.get(run_id) or _EMPTY
 
     def _know(self, today: str, recorded: str) -> None:
         """Which recorded run each run of today stands for: ids of subagents' runs are derived from their parents'."""
-        if today in self._books or recorded not in self._runs:
+        if recorded not in self._runs:
             return
         self._books[today] = _Book(self._runs[recorded])
         for event in self._runs[recorded]:
@@ -161,6 +164,18 @@ class _Book:
         for question in tape.questions:
             self.people[_question(events[question.seq - 1].data["request_id"])] = list(question.answers)
         self.tickets = {ticket: ended[0] for ticket, ended in tape.tickets.items()}
+
+    def answers(self) -> Iterator[tuple[str, tuple[Any, ...], str, int]]:
+        """Each answer that came: its shelf and place, who gave it, and in which step."""
+        for place, answer in self.models.items():
+            if answer is not None:
+                yield "models", place, f"model {place[1]}", answer.step
+        for at, answer in self.summaries.items():
+            if answer is not None:
+                yield "summaries", at, "the summariser", answer.step
+        for call, answer in self.tools.items():
+            if answer is not None:
+                yield "tools", call, f"tool {call[2]}", answer.step
 
 
 _EMPTY = _Book([])
