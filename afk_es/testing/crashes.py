@@ -253,7 +253,7 @@ class CrashTrial:
         try:
             return await lived(self.scenario, runner, self.agent, self._run_id)
         finally:
-            await log.close()
+            await _closed(log)
 
     async def _prepare(self, before: Callable[[Runner, Agent], Awaitable[object]]) -> None:
         log = MortalLog(self._store(), "owner_before", self._living)
@@ -302,6 +302,15 @@ class CrashTrial:
     def _living(self, owner: str, run_id: str) -> bool:
         log = self._logs.get(owner)
         return log is not None and log.process is not None and not log.process.dead and run_id in log.held
+
+
+async def _closed(log: EventLog) -> None:
+    """Close it, whatever else is cancelled: a dead process that is cleared away may be told so twice, and its store has a thread."""
+    closing = asyncio.ensure_future(log.close())
+    while not closing.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(closing)
+    await closing
 
 
 async def lived(scenario: CrashScenario, runner: Runner, agent: Agent, run_id: str) -> AgentResult:
