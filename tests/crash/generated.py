@@ -164,9 +164,7 @@ def _background(chance: random.Random) -> CrashScenario:
     settings: dict[str, Any] = {"background_tool_poll_interval_s": 60}
     if chance.random() < 0.6:
         grace = chance.choice([0, 60])
-        config = RunnerConfig(
-            background_tool_interrupt_on_resolve=chance.random() < 0.5, background_tool_default_grace_s=grace, **settings
-        )
+        config = RunnerConfig(background_tool_interrupt_on_resolve=chance.random() < 0.5, background_tool_default_grace_s=grace, **settings)
         return CrashScenario(agent=background(*items), user_message=f"Order {items}", beside=deliver, config=config)
     at_end = chance.choice(["park", "report"])
     config = RunnerConfig(background_tool_at_end=at_end, background_tool_max_pending=chance.choice([1, 256]), **settings)

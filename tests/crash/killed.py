@@ -135,15 +135,15 @@ def contended(source: Source, seed: int, *, keep: Path | None = None) -> KilledR
         survival.prefixes.append((1, trial.family()))
         jobs = [Job(source, trial.directory, number, waits=True, paces_s=0.001) for number in (2, 3)]
         with _process(jobs[0]) as left, _process(jobs[1]) as right:
-            for each in (left, right):
-                each.go()
-            said = [left.said(), right.said()]
-        if survival.prefixes[0][1] and not any(each.result for each in said):
-            run.breaches.append(Breach("resume", f"neither of two processes got the run: {said}"))
-        for each in said:
-            # Of a run that is not there yet, both begin the same one here, as SeededIds have it: the later one is refused its first append.
-            if each.result is None and not each.error.startswith(("RunOwnedError", "HeadConflictError", "UsageError")):
-                run.breaches.append(Breach("resume", f"a process was refused with {each.error}"))
+            left.go()
+            right.go()
+            answers = [left.said(), right.said()]
+        if survival.prefixes[0][1] and not any(said.result for said in answers):
+            run.breaches.append(Breach("resume", f"neither of two processes got the run: {answers}"))
+        for said in answers:
+            # Where there is no run yet, both begin the same one, as SeededIds have it: the later one is refused its first append.
+            if said.result is None and not said.error.startswith(("RunOwnedError", "HeadConflictError")):
+                run.breaches.append(Breach("resume", f"a process was refused with {said.error}"))
         _ended(source, trial, run, survival, 4)
     return run
 
@@ -175,7 +175,9 @@ def usurped(source: Source, seed: int, *, keep: Path | None = None) -> KilledRun
         for late in _journal(trial.directory)[started:]:
             known = prefix.get(late.run_id, [])
             if ended and int(late.id.rpartition(":")[2]) > len(known):
-                run.breaches.append(Breach("repeat", f"a stale owner started {late.kind} {late.name} ({late.id}), which it had not announced"))
+                run.breaches.append(
+                    Breach("repeat", f"a stale owner started {late.kind} {late.name} ({late.id}), which it had not announced")
+                )
         _ended(source, trial, run, survival, 3)
     return run
 

@@ -61,10 +61,10 @@ def test_a_conversation_is_killed_run_by_run_on_what_was_said_before() -> None:
             run_id = await ran(log, desk(), seed=seed, thread_id="t", user_message=f"Question {seed}.")
         return await Golden.of(log, run_id, name="talk", thread=True)
 
-    crashes = crash_golden(asyncio.run(talked()), unreachable(), points=6, log="sqlite")
+    crashes = crash_golden(asyncio.run(talked()), unreachable(), points=2, log="sqlite")
     assert crashes.problems == []
     assert list(crashes.matrices) == ["run_1", "run_2", "run_3"]
-    assert crashes.summary()["points"] == 18
+    assert crashes.summary()["points"] == 6
 
 
 def test_another_agent_is_refused_before_anything_is_killed(golden: Golden) -> None:
