@@ -10,7 +10,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, crash_at, crash_everywhere
     from afk_es.testing.crashes import CrashScenario, CrashTrial, Rehearsal, RetryClock, crash_points, rehearse
+    from afk_es.testing.exploring.adversary import Adversary
+    from afk_es.testing.exploring.choices import Choices, SeededChoices
+    from afk_es.testing.exploring.drawn import DrawnChoices
+    from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
     from afk_es.testing.golden_crashes import GoldenCrashes, crash_golden, golden_scenarios
+    from afk_es.testing.invariants import (
+        SHIPPED,
+        Invariant,
+        InvariantViolation,
+        at_most_once,
+        checked,
+        invariant,
+        keeps_secret,
+        never_calls,
+        requires_approval,
+        stays_below,
+    )
     from afk_es.testing.mortal import CrashPoint
     from afk_es.testing.mortal_runner import Dispatch
     from afk_es.testing.scripted import ScriptedModel, ScriptExhaustedError
@@ -43,22 +59,29 @@ if TYPE_CHECKING:
     from afk_es.testing.simulation.world import Simulation, StuckError, plain_fact
     from afk_es.testing.survival import Breach, Promise, Survival, comparable, log_problems
 
+_ADVERSARY = "afk_es.testing.exploring.adversary"
+_CHOICES = "afk_es.testing.exploring.choices"
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _CRASHES = "afk_es.testing.crashes"
+_DRAWN = "afk_es.testing.exploring.drawn"
 _GOLDEN_CRASHES = "afk_es.testing.golden_crashes"
+_SURVIVAL = "afk_es.testing.survival"
 _FACTS = "afk_es.testing.simulation.facts"
+_INVARIANTS = "afk_es.testing.invariants"
 _OBSERVING = "afk_es.testing.simulation.observing"
 _SCRIPTED = "afk_es.testing.scripted"
-_SURVIVAL = "afk_es.testing.survival"
 _WORLD = "afk_es.testing.simulation.world"
+_WORLD_OPTIONS = "afk_es.testing.exploring.world_options"
 
 _HOMES = {
     "Action": _FACTS,
+    "Adversary": _ADVERSARY,
     "Answer": _FACTS,
     "Ask": "afk_es.testing.simulation.asks",
     "Breach": _SURVIVAL,
     "Call": _FACTS,
     "Check": _CRASH_MATRIX,
+    "Choices": _CHOICES,
     "Control": _FACTS,
     "Crash": _FACTS,
     "CrashMatrix": _CRASH_MATRIX,
@@ -67,8 +90,11 @@ _HOMES = {
     "CrashScenario": _CRASHES,
     "CrashTrial": _CRASHES,
     "Dispatch": "afk_es.testing.mortal_runner",
+    "DrawnChoices": _DRAWN,
     "Fact": _FACTS,
     "GoldenCrashes": _GOLDEN_CRASHES,
+    "Invariant": _INVARIANTS,
+    "InvariantViolation": _INVARIANTS,
     "ModelAnswers": _FACTS,
     "ModelFails": _FACTS,
     "ObservedRun": _OBSERVING,
@@ -77,14 +103,17 @@ _HOMES = {
     "Promise": _SURVIVAL,
     "Rehearsal": _CRASHES,
     "RetryClock": _CRASHES,
+    "SHIPPED": _INVARIANTS,
     "Script": _FACTS,
     "ScriptExhaustedError": _SCRIPTED,
     "ScriptedModel": _SCRIPTED,
+    "SeededChoices": _CHOICES,
     "Simulation": _WORLD,
     "StalledProcess": _FACTS,
     "StuckError": _WORLD,
     "Summarises": _FACTS,
     "Survival": _SURVIVAL,
+    "TROUBLES": _WORLD_OPTIONS,
     "TicketEnds": _FACTS,
     "TimePasses": _FACTS,
     "Together": _FACTS,
@@ -92,18 +121,27 @@ _HOMES = {
     "ToolFails": _FACTS,
     "ToolReturns": _FACTS,
     "ToolRuns": _FACTS,
+    "Trouble": _WORLD_OPTIONS,
     "UserSays": _FACTS,
+    "WorldOptions": _WORLD_OPTIONS,
+    "at_most_once": _INVARIANTS,
+    "checked": _INVARIANTS,
     "comparable": _SURVIVAL,
     "crash_at": _CRASH_MATRIX,
     "crash_everywhere": _CRASH_MATRIX,
     "crash_golden": _GOLDEN_CRASHES,
     "crash_points": _CRASHES,
     "golden_scenarios": _GOLDEN_CRASHES,
+    "invariant": _INVARIANTS,
+    "keeps_secret": _INVARIANTS,
     "log_problems": _SURVIVAL,
+    "never_calls": _INVARIANTS,
     "plain_fact": _WORLD,
     "rehearse": _CRASHES,
+    "requires_approval": _INVARIANTS,
     "script_from": _FACTS,
     "script_json": _FACTS,
+    "stays_below": _INVARIANTS,
 }
 
 
@@ -122,11 +160,13 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Action",
+    "Adversary",
     "Answer",
     "Ask",
     "Breach",
     "Call",
     "Check",
+    "Choices",
     "Control",
     "Crash",
     "CrashMatrix",
@@ -135,8 +175,11 @@ __all__ = [
     "CrashScenario",
     "CrashTrial",
     "Dispatch",
+    "DrawnChoices",
     "Fact",
     "GoldenCrashes",
+    "Invariant",
+    "InvariantViolation",
     "ModelAnswers",
     "ModelFails",
     "ObservedRun",
@@ -145,14 +188,17 @@ __all__ = [
     "Promise",
     "Rehearsal",
     "RetryClock",
+    "SHIPPED",
     "Script",
     "ScriptExhaustedError",
     "ScriptedModel",
+    "SeededChoices",
     "Simulation",
     "StalledProcess",
     "StuckError",
     "Summarises",
     "Survival",
+    "TROUBLES",
     "TicketEnds",
     "TimePasses",
     "Together",
@@ -160,16 +206,25 @@ __all__ = [
     "ToolFails",
     "ToolReturns",
     "ToolRuns",
+    "Trouble",
     "UserSays",
+    "WorldOptions",
+    "at_most_once",
+    "checked",
     "comparable",
     "crash_at",
     "crash_everywhere",
     "crash_golden",
     "crash_points",
     "golden_scenarios",
+    "invariant",
+    "keeps_secret",
     "log_problems",
+    "never_calls",
     "plain_fact",
     "rehearse",
+    "requires_approval",
     "script_from",
     "script_json",
+    "stays_below",
 ]

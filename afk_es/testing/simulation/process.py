@@ -24,6 +24,9 @@ from afk_es.testing.simulation.facts import Fact, PersonSays
 from afk_es.testing.simulation.virtual_loop import LoopClock, VirtualTimeLoop
 from afk_es.tools import Tool, ToolContext
 
+_CLEARING_S = 60.0
+"""Virtual seconds that a process has for its clean-up, which nobody sees."""
+
 Work = Callable[["Process"], Awaitable[AgentResult]]
 """What a process does from its start on: begins a run, or goes on with one."""
 
@@ -92,8 +95,8 @@ class SimulatedRunner(Runner):
         return simulated(await super()._new_binding(agent), self._process)
 
     def _default_model(self) -> ChatModel:
-        # It only stands for a name: every model is replaced once the agent is bound.
-        return AskedModel(self._process, "default")
+        # It only stands for a name: every model is replaced once the agent is bound. Its prices are not asked for, which takes seconds.
+        return AskedModel(self._process, "default", super()._default_model().provider_id)
 
     def _handlers(self, binding: Binding, emit: Emit | None) -> Handlers:
         return {kind: self._watched(handler) for kind, handler in super()._handlers(binding, emit).items()}
@@ -209,9 +212,8 @@ class Process:
         self.dead = True
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
-        self.loop.settle()
-        # Whoever swallowed the cancellation is left to the garbage collector.
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        # A run that is being cancelled waits a moment for its effects.
+        self.loop.settle(self.loop.time() + _CLEARING_S)
         self.loop.close()
 
     # ---------------------------------------------------------------------------------------------------------------- as its run sees it
@@ -235,6 +237,7 @@ class Process:
             self.loop.create_future(),
             tool,
             context,
+            state,
         )
         self.pending[ask.key] = ask
         self._witness.asked(ask)

@@ -45,7 +45,7 @@ from afk_es.testing.simulation.facts import (
 from afk_es.testing.simulation.observing import ObservedRun, Observer, at_once, observed
 from afk_es.testing.simulation.process import Process, Work
 
-SETTLING = 2_000
+SETTLING = 400
 """Plain actions after which a run that nobody disturbs any more should have ended long ago."""
 
 _SELDOM_S = 86_400.0
@@ -73,6 +73,9 @@ class Simulation:
         results: of the runs that a caller started, in order, with one for each time a run was laid down.
         process: the one that drives the run now.
         processes: how many there were.
+        writes: what was appended to the log, write by write, over all runs.
+        agents, user_message, context, policy_engine: what it was made with.
+        writer: the number of the process that wrote to the log last.
     """
 
     def __init__(
@@ -94,11 +97,14 @@ class Simulation:
         self.runs: dict[str, ObservedRun] = {}
         self.results: list[AgentResult] = []
         self.processes: int = 0
+        self.writes: list[Sequence[AgentRunEvent]] = []
         self.process: Process
+        self.writer: int = 0
         self._performed: list[Action] = []
         self._said: list[UserMessage | None] = [user_message]
-        self._context = dict(context) if context is not None else None
-        self._policy_engine = policy_engine
+        self.user_message: UserMessage | None = user_message
+        self.context: dict[str, Any] | None = dict(context) if context is not None else None
+        self.policy_engine: PolicyEngine | None = policy_engine
         self._observers = tuple(observers)
         self._ids = SeededIds(1)
         self._keys: Counter[str] = Counter()
@@ -108,6 +114,8 @@ class Simulation:
         self._version = 0
         self._told: tuple[str, int] | None = None
         self._fate: Crash = Crash()
+        self._violation: Exception | None = None
+        self._ended_tickets: set[tuple[str, int]] = set()
 
     # -------------------------------------------------------------------------------------------------------------------- where it stands
 
@@ -146,8 +154,9 @@ class Simulation:
 
     @property
     def tickets(self) -> list[tuple[str, str]]:
-        """The open tickets, each with its run, the oldest first."""
-        return [(run.run_id, ticket.ticket_id) for run in self.runs.values() for ticket in run.state.tickets if not ticket.expired]
+        """The open tickets, each with its run, the oldest first; without those that were ended, and whose run has not heard of it."""
+        found = [(run, ticket) for run in self.runs.values() for ticket in run.state.tickets if not ticket.expired]
+        return [(run.run_id, ticket.ticket_id) for run, ticket in found if (run.run_id, ticket.seq) not in self._ended_tickets]
 
     @property
     def errors(self) -> list[BaseException]:
@@ -158,18 +167,29 @@ class Simulation:
     # ------------------------------------------------------------------------------------------------------------------------ driving it
 
     def begin(self) -> None:
-        """Begin the first run, up to where it first waits for the world."""
-        for observer in self._observers:
-            observer.begins(self)
+        """Begin the first run, up to where it first waits for the world.
+
+        Raises:
+            UsageError: the agent cannot be run; whatever `Runner.run_handle` raises.
+        """
+        self._tell("begins", self)
         self._new_process(self._beginning())
         self._settle()
+        if self.process.error is not None and self.root is None:
+            raise self.process.error
+        self._raise_violation()
 
     def perform(self, action: Action) -> bool:
-        """Let this happen, up to where everything waits again. False: it does not fit here, and nothing happened."""
+        """Let this happen, up to where everything waits again. False: it does not fit here, and nothing happened.
+
+        Raises:
+            Exception: whatever an observer raised meanwhile.
+        """
         if not self._do(action):
             return False
         self._performed.append(action)
         self._settle()
+        self._raise_violation()
         return True
 
     def play(self, script: Script) -> None:
@@ -194,13 +214,33 @@ class Simulation:
         raise StuckError(f"nothing goes wrong any more, and the run does not end: {where}")
 
     def close(self) -> None:
-        """Wake stalled processes, so that it shows what they do, and clear everything away."""
+        """Wake stalled processes, so that it shows what they do, and clear everything away.
+
+        Raises:
+            Exception: whatever an observer raised meanwhile.
+        """
         for process in self._stalled:
             self._wake(process)
-        for observer in self._observers:
-            observer.over(self)
+        self._tell("over", self)
+        self.abandon()
+        self._raise_violation()
+
+    def resume_ended(self) -> AgentResult | None:
+        """What somebody gets who resumes the run that has ended for good, not knowing that it has; None where it has not. No part of the script."""
+        root, process = self.root, self.process
+        if root is None or not self.over or process.result is None:
+            return None
+        before = process.result
+        process.do(self._resuming(root.run_id))
+        process.settle()
+        result, process.result = process.result, before
+        return result
+
+    def abandon(self) -> None:
+        """Clear everything away where it stands, without a word to the observers; for a simulation that has shown what it was to show."""
         for process in (*self._stalled, self.process):
-            process.bury()
+            if not process.loop.is_closed():
+                process.bury()
 
     # ------------------------------------------------------------------------------------------------------------- as its processes see it
 
@@ -212,11 +252,11 @@ class Simulation:
 
     def asked(self, ask: Ask) -> None:
         """A process waits for this."""
-        for observer in self._observers:
-            observer.asked(ask)
+        self._tell("asked", ask)
 
     def appended(self, process: Process, events: Sequence[AgentRunEvent]) -> None:
         """These events are durable."""
+        self.writes.append(events)
         first = events[0]
         run = self.runs.get(first.run_id)
         if run is None:
@@ -224,10 +264,10 @@ class Simulation:
             run = self.runs[first.run_id] = observed(first.run_id, first, history)
             if run.parent is None:
                 self._roots.append(run.run_id)
+        self.writer = process.number
         for event in events:
             before = run.take_in(event)
-            for observer in self._observers:
-                observer.appended(run, event, before, run.state)
+            self._tell("appended", run, event, before, run.state)
 
     def living(self, owner: str, run_id: str) -> bool:
         """Whether the process with this owner's name drives the run, as far as anybody can tell: a stalled one does not look alive."""
@@ -235,6 +275,20 @@ class Simulation:
         return process.log.owner == owner and not process.dead and run_id in process.log.held
 
     # ------------------------------------------------------------------------------------------------------------------------ the inside
+
+    def _tell(self, what: str, *about: Any) -> None:
+        """Tell every observer. What one of them raises waits until the run waits: raised here it would be a tool's or the log's failure."""
+        for observer in self._observers:
+            try:
+                getattr(observer, what)(*about)
+            except Exception as error:  # noqa: BLE001 - it is raised to whoever drives the simulation
+                if self._violation is None:
+                    self._violation = error
+
+    def _raise_violation(self) -> None:
+        if self._violation is not None:
+            violation, self._violation = self._violation, None
+            raise violation
 
     def _do(self, action: Action) -> bool:
         match action:
@@ -265,8 +319,7 @@ class Simulation:
         ask = self.pending.get(action.to)
         if ask is None or not isinstance(action.fact, FITTING[ask.kind]):
             return False
-        for observer in self._observers:
-            observer.answered(ask, action.fact)
+        self._tell("answered", ask, action.fact)
         self.process.give(ask, action.fact)
         if ask.effect is None:
             del self.pending[ask.key]
@@ -300,10 +353,10 @@ class Simulation:
     def _recover(self) -> None:
         """Another process goes on, where the one before died."""
         dead, fate = self.process, self._fate
-        for observer in self._observers:
-            observer.died(dead.number)
+        self._tell("died", dead.number)
+        moment = dead.loop.time() + max(fate.downtime_s, 0.0)
         dead.bury()
-        self._take_over(fate.version, dead.loop.time() + max(fate.downtime_s, 0.0))
+        self._take_over(fate.version, moment)
 
     def _take_over(self, version: int | None, moment: float) -> None:
         if version is not None:
@@ -311,8 +364,7 @@ class Simulation:
         # Of a run whose first event did not become durable nobody was told; its user says it again.
         begun = len(self._roots) == len(self._said)
         self._new_process(self._resuming(self._roots[-1]) if begun else self._beginning(), moment)
-        for observer in self._observers:
-            observer.took_over(self.process.number)
+        self._tell("took_over", self.process.number)
         self._settle()
 
     def _stall(self) -> bool:
@@ -348,6 +400,7 @@ class Simulation:
         if not tickets:
             return False
         run_id, ticket_id = tickets[action.ticket % len(tickets)]
+        self._ended_tickets |= {(run_id, each.seq) for each in self.runs[run_id].state.tickets if each.ticket_id == ticket_id}
         about: dict[str, Any] = {"thread_id": self.runs[run_id].thread_id, "run_id": run_id, "ticket_id": ticket_id}
         runner = self.process.runner
         if action.error is not None:
@@ -361,7 +414,7 @@ class Simulation:
         thread_id = self.root.thread_id if self.root is not None else None
 
         async def work(process: Process) -> AgentResult:
-            process.handle = await process.runner.run_handle(agent, user_message=user_message, context=self._context, thread_id=thread_id)
+            process.handle = await process.runner.run_handle(agent, user_message=user_message, context=self.context, thread_id=thread_id)
             return await process.handle.await_result()
 
         return work
@@ -384,7 +437,7 @@ class Simulation:
             work,
             moment=moment,
             config=self.config,
-            policy_engine=self._policy_engine,
+            policy_engine=self.policy_engine,
             ids=self._ids,
         )
 
@@ -399,8 +452,7 @@ class Simulation:
             return
         self._told = (result.run_id, root.state.seq)
         self.results.append(result)
-        for observer in self._observers:
-            observer.ended(root, result)
+        self._tell("ended", root, result)
         self._find_open_questions()
 
     def _find_open_questions(self) -> None:
@@ -430,15 +482,13 @@ class Simulation:
         root = self.root
         for key, ask in self.pending.items():
             return Answer(key, plain_fact(ask))
+        if self.process.at_work and root is not None and root.state.status == "paused":
+            return Control("resume")
+        if not self.over and self.tickets:
+            return TicketEnds()
         if self.process.at_work:
-            if root is not None and root.state.status == "paused":
-                return Control("resume")
-            if self.tickets:
-                return TicketEnds()
             return TimePasses()
-        if root is None or self.over or self.process.error is not None:
-            return None
-        return Control("resume")
+        return None if root is None or self.over or self.process.error is not None else Control("resume")
 
 
 def plain_fact(ask: Ask) -> Fact:
