@@ -13,12 +13,13 @@ import multiprocessing
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 
 from tests.crash.goldens import RECORDED, STORIES, record_airline, record_stories
-from tests.crash.proof import PARTS, PROMISES, Piece, Row, done, summed
+from tests.crash.proof import PARTS, PROMISES, Piece, Row, done
 
 HEAD = (
     f"{'':24}{'runs':>7}{'points':>8}{'repeated':>10}{'silent':>8}{'changed':>9}{'unresumable':>13}{'wrong':>7}{'missed':>8}{'other':>7}"
@@ -48,7 +49,7 @@ class Table:
 
 
 def _line(title: str, rows: list[Row]) -> str:
-    broken = summed(row.broken for row in rows)
+    broken = Counter(promise for row in rows for promise in row.broken)
     repeat, doubt, prefix, resume, result, point, *other = (broken[promise] for promise in PROMISES)
     points, seconds = sum(row.points for row in rows), sum(row.seconds for row in rows)
     return (

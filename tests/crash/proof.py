@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from afk_es.errors import UsageError
@@ -58,7 +56,7 @@ class Row(NamedTuple):
         runs: how many there were in it; 0 where it cannot be tried, for the reason in `left_out`.
         points: deaths that were tried.
         unknown: runs whose model was told that an outcome is unknown, which may then differ.
-        broken: promises, by kind.
+        broken: the kind of each promise that was broken.
         problems: where, what, and the file to open.
     """
 
@@ -66,7 +64,7 @@ class Row(NamedTuple):
     runs: int = 0
     points: int = 0
     unknown: int = 0
-    broken: Mapping[str, int] = MappingProxyType({})
+    broken: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     seconds: float = 0.0
     left_out: str = ""
@@ -90,7 +88,7 @@ def _scenario(piece: Piece, keep: Path | None) -> Row:
     row = _of_matrix(piece, matrix)
     # How far a child has come when its parent is cancelled depends on when that is.
     told = tuple(about(piece.name, row.problems) if of_team else row.problems)
-    return row if told == row.problems else row._replace(problems=told, broken=Counter({"result": len(told)}))
+    return row if told == row.problems else row._replace(problems=told, broken=("result",) * len(told))
 
 
 def _golden(piece: Piece, keep: Path | None) -> Row:
@@ -129,7 +127,7 @@ def _tried(piece: Piece, crash: Callable[[], GoldenCrashes]) -> Row:
     except UsageError as error:
         return Row(piece, left_out=str(error))
     rows = [_of_matrix(piece, matrix) for matrix in crashes.matrices.values()]
-    broken = summed(row.broken for row in rows)
+    broken = tuple(promise for row in rows for promise in row.broken)
     return Row(piece, len(rows), sum(row.points for row in rows), sum(row.unknown for row in rows), broken, tuple(crashes.problems))
 
 
@@ -163,16 +161,8 @@ def _real(trial: Callable[..., KilledRun]) -> Callable[[Piece, Path | None], Row
     return tried
 
 
-def summed(broken: Iterable[Mapping[str, int]]) -> Counter[str]:
-    """Broken promises of several rows, by kind."""
-    found: Counter[str] = Counter()
-    for each in broken:
-        found.update(each)
-    return found
-
-
-def _broken(breaches: Iterable[Breach]) -> Counter[str]:
-    return Counter(breach.promise for breach in breaches)
+def _broken(breaches: Iterable[Breach]) -> tuple[str, ...]:
+    return tuple(breach.promise for breach in breaches)
 
 
 _DOING: dict[Part, Callable[[Piece, Path | None], Row]] = {
