@@ -19,7 +19,9 @@ from tests.support.tau import Recording
 from tests.tau.goldens import recorded as record_conversations
 from tests.tau.goldens import today
 
-RECORDED: dict[str, CrashScenario] = {**SCENARIOS, **TEAMS}
+OF_TEAMS = "team: "
+
+RECORDED: dict[str, CrashScenario] = {**SCENARIOS, **{f"{OF_TEAMS}{name}": scenario for name, scenario in TEAMS.items()}}
 
 STORIES = {run.name: run for run in DEMO_RUNS}
 

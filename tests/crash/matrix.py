@@ -92,7 +92,7 @@ def prove(given: argparse.Namespace, directory: Path) -> Table:
         under_way: dict[Future[Row], Piece] = {}
         while True:
             while len(under_way) < 2 * given.jobs and time.monotonic() < over and (piece := next(work, None)) is not None:
-                under_way[pool.submit(done, piece, given.keep / f"{piece.part}-{piece.name.replace(' ', '-')}")] = piece
+                under_way[pool.submit(done, piece, given.keep / f"{piece.part}-{piece.name.replace(' ', '-').replace(':', '')}")] = piece
             if not under_way:
                 return table
             for future in wait(under_way, return_when=FIRST_COMPLETED).done:

@@ -10,9 +10,8 @@ from typing import Literal, NamedTuple
 from afk_es.errors import UsageError
 from afk_es.testing import Breach, CrashMatrix, CrashOutcome, GoldenCrashes, crash_at, crash_everywhere, crash_golden, rehearse
 from tests.crash.generated import drawn_deaths, generated_run
-from tests.crash.goldens import RECORDED, conversation_golden, golden_of, story_golden
+from tests.crash.goldens import OF_TEAMS, RECORDED, conversation_golden, golden_of, story_golden
 from tests.crash.killed import KilledRun, contended, killed, usurped
-from tests.crash.scenarios import SCENARIOS
 from tests.crash.test_matrix import what_the_world_saw
 from tests.crash.test_teams import about
 from tests.crash.test_teams import what_the_world_saw as what_the_world_saw_of_teams
@@ -83,11 +82,11 @@ def done(piece: Piece, keep: Path | None = None) -> Row:
 
 def _scenario(piece: Piece, keep: Path | None) -> Row:
     scenario = RECORDED[piece.name]
-    of_team = piece.name not in SCENARIOS
+    of_team = piece.name.startswith(OF_TEAMS)
     matrix = crash_everywhere(scenario, what_the_world_saw_of_teams if of_team else what_the_world_saw, points=piece.points, keep=keep)
     row = _of_matrix(piece, matrix)
     # How far a child has come when its parent is cancelled depends on when that is.
-    told = tuple(about(piece.name, row.problems) if of_team else row.problems)
+    told = tuple(about(piece.name.removeprefix(OF_TEAMS), row.problems) if of_team else row.problems)
     return row if told == row.problems else row._replace(problems=told, broken=("result",) * len(told))
 
 

@@ -12,7 +12,8 @@ from tests.crash.goldens import RECORDED, STORIES, record_airline, record_storie
 from tests.crash.proof import Part, Piece, done
 
 LEFT_OUT = {
-    **dict.fromkeys(["paused", "cancelled", "paused by letter", "cancelled by letter", "cancelled where it lies"], "somebody asked for"),
+    **dict.fromkeys(["paused", "cancelled", "paused by letter", "cancelled by letter"], "somebody asked for"),
+    **dict.fromkeys(["team: cancelled", "team: cancelled where it lies"], "somebody asked for"),
     **dict.fromkeys(["a tool in the background", "results waited for one by one"], "a background result came at another moment"),
     **dict.fromkeys(["results waited for together", "a ticket that expires"], "a background result came at another moment"),
     "a thread that is compacted": "only compacts a thread",
