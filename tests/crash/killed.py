@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 from afk_es.clock import SeededIds
 from afk_es.core import AgentResult
-from afk_es.errors import AfkError
+from afk_es.errors import AfkError, HeadConflictError
 from afk_es.log.sqlite import SqliteEventLog
 from afk_es.testing import Breach, CrashPoint, CrashScenario, CrashTrial, Dispatch, RetryClock, Survival, comparable, rehearse
 from afk_es.testing.crashes import lived
@@ -49,6 +49,7 @@ class Job:
         at: the how-maniest point it comes to is its last; 0: it lives.
         by: what happens there: it is killed, or stopped.
         waits: for a word before it begins.
+        blind: takes a refused append for one that went well: a planted bug, that the proof has to find.
         usurps: takes the owner of any run for dead, as a store on another machine would that cannot see its lock.
         paces_s: how long it lingers at each point, so that a kill at a moment has something to hit.
     """
@@ -60,6 +61,7 @@ class Job:
     by: Literal["kill", "stop"] = "kill"
     waits: bool = False
     usurps: bool = False
+    blind: bool = False
     paces_s: float = 0.0
 
 
@@ -148,15 +150,18 @@ def contended(source: Source, seed: int, *, keep: Path | None = None) -> KilledR
     return run
 
 
-def usurped(source: Source, seed: int, *, keep: Path | None = None) -> KilledRun:
+def usurped(source: Source, seed: int, *, keep: Path | None = None, blind: bool = False) -> KilledRun:
     """A process is stopped, another takes its run over and ends it, and the first goes on where it stood: it starts nothing more.
 
     What it was about to start when it was stopped had been announced in the log, so that its heir knew of it and treated it as in doubt.
+
+    Args:
+        blind: with a store that does not tell the stale owner that it is one.
     """
     chance = random.Random(f"usurp {seed}")
     with _trial(source, seed, "usurped", keep) as (trial, run, survival, points):
         at = chance.randint(1, points)
-        with _process(Job(source, trial.directory, 1, at=at, by="stop")) as stale:
+        with _process(Job(source, trial.directory, 1, at=at, by="stop", blind=blind)) as stale:
             stopped = stale.until_stopped()
             run.deaths.append(f"process 1 stopped at point {at} ({_died_at(trial.directory)}) and taken over")
             prefix = trial.family()
@@ -395,7 +400,11 @@ class _FatalLog(SqliteEventLog):
         what = f"{within(events[0].run_id, self._life.run_id)}append:{events[0].seq}" if events else ""
         about = ", ".join(event.type for event in events)
         self._life.reach(CrashPoint("before", what, about))
-        await super().append(events, epoch=epoch)
+        try:
+            await super().append(events, epoch=epoch)
+        except HeadConflictError:
+            if not self._life.job.blind:
+                raise
         self._life.reach(CrashPoint("after", what, about))
 
     async def post(self, run_id: str, draft: Any, *, at: Any) -> Any:

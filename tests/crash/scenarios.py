@@ -529,6 +529,8 @@ SCENARIOS: dict[str, CrashScenario] = {
     "put off by a rule": CrashScenario(
         agent=agent([["pay", "put"]]), user_message="Do it", policy_engine=ruled(("pay", "defer", {})), answer=answer_from_outside
     ),
-    "paused by letter": CrashScenario(agent=agent([["pay", "put"], ["look"]]), user_message="Do it", beside=_pause_by_letter),
-    "cancelled by letter": CrashScenario(agent=_endless, user_message="Do it", beside=_cancel_by_letter),
+    "paused by letter": CrashScenario(
+        agent=agent([["pay", "put"], ["look"]]), user_message="Do it", beside=_pause_by_letter, config=_LOOKING
+    ),
+    "cancelled by letter": CrashScenario(agent=_endless, user_message="Do it", beside=_cancel_by_letter, config=_LOOKING),
 }

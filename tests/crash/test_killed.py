@@ -30,3 +30,9 @@ def test_of_two_processes_that_go_for_a_run_one_has_it(seed: int) -> None:
 def test_an_owner_that_was_stopped_and_taken_over_starts_nothing_more(seed: int) -> None:
     run = usurped(seed, seed)
     assert run.breaches == [], str(run)
+
+
+def test_a_stale_owner_that_goes_on_is_found() -> None:
+    """The planted bug: its store does not refuse what comes after the takeover."""
+    run = usurped("sequential tools", 1, blind=True)
+    assert any("a stale owner started" in breach.sentence for breach in run.breaches), str(run)
