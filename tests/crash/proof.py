@@ -136,17 +136,16 @@ def _generated(piece: Piece, keep: Path | None) -> Row:
     at_most = piece.points if piece.points is not None else len(rehearsal.points)
     deaths = drawn_deaths(run.seed, run.scenario, rehearsal.points, at_most)
     outcomes = [crash_at(run.scenario, points, rehearsal, run.check, keep=keep) for points in deaths]
-    row = _of_outcomes(piece, outcomes)
-    return row._replace(problems=tuple(f"{run.name}: {problem}" for problem in row.problems))
+    return _of_outcomes(piece, outcomes, run.name)
 
 
 def _of_matrix(piece: Piece, matrix: CrashMatrix) -> Row:
-    return _of_outcomes(piece, matrix.outcomes)
+    return _of_outcomes(piece, matrix.outcomes, piece.name)
 
 
-def _of_outcomes(piece: Piece, outcomes: Iterable[CrashOutcome]) -> Row:
+def _of_outcomes(piece: Piece, outcomes: Iterable[CrashOutcome], name: str) -> Row:
     outcomes = list(outcomes)
-    problems = tuple(f"{piece.name}: {outcome}" for outcome in outcomes if outcome.breaches)
+    problems = tuple(f"{name}: {outcome}" for outcome in outcomes if outcome.breaches)
     points = sum(len(outcome.points) for outcome in outcomes)
     unknown = sum(bool(outcome.unknown) for outcome in outcomes)
     return Row(piece, 1, points, unknown, _broken(breach for outcome in outcomes for breach in outcome.breaches), problems)
