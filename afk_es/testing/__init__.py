@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from afk_es.testing.arguments import BrokenArguments, from_json_schema, invalid_arguments, valid_arguments
     from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, comparable, crash_at, crash_everywhere, log_problems
     from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, RetryClock, crash_points, rehearse
+    from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, crash_at, crash_everywhere
+    from afk_es.testing.crashes import CrashScenario, CrashTrial, Rehearsal, RetryClock, crash_points, rehearse
     from afk_es.testing.exploring.adversary import Adversary
     from afk_es.testing.exploring.choices import Choices, SeededChoices
     from afk_es.testing.exploring.coverage import Explored
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from afk_es.testing.exploring.profiles import PROFILES, Profile
     from afk_es.testing.exploring.simulated import simulations
     from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
+    from afk_es.testing.golden_crashes import GoldenCrashes, crash_golden, golden_scenarios
     from afk_es.testing.invariants import (
         SHIPPED,
         Invariant,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     )
     from afk_es.testing.log_contract import ContractReport, EventLogContract, StoreSubject, check_event_log
     from afk_es.testing.mortal import CrashPoint
+    from afk_es.testing.mortal_runner import Dispatch
     from afk_es.testing.scripted import ScriptedModel, ScriptExhaustedError
     from afk_es.testing.simulation.asks import Ask
     from afk_es.testing.simulation.facts import (
@@ -63,6 +67,7 @@ if TYPE_CHECKING:
     )
     from afk_es.testing.simulation.observing import ObservedRun, Observer
     from afk_es.testing.simulation.world import Simulation, StuckError, plain_fact
+    from afk_es.testing.survival import Breach, Promise, Survival, comparable, log_problems
 
 _ADVERSARY = "afk_es.testing.exploring.adversary"
 _CHOICES = "afk_es.testing.exploring.choices"
@@ -73,6 +78,8 @@ _CRASHES = "afk_es.testing.crashes"
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _DRAWN = "afk_es.testing.exploring.drawn"
 _EXPLORATION = "afk_es.testing.exploring.exploration"
+_GOLDEN_CRASHES = "afk_es.testing.golden_crashes"
+_SURVIVAL = "afk_es.testing.survival"
 _FACTS = "afk_es.testing.simulation.facts"
 _FINDINGS = "afk_es.testing.exploring.findings"
 _INVARIANTS = "afk_es.testing.invariants"
@@ -94,6 +101,7 @@ _HOMES = {
     "Adversary": _ADVERSARY,
     "Answer": _FACTS,
     "Ask": "afk_es.testing.simulation.asks",
+    "Breach": _SURVIVAL,
     "Call": _FACTS,
     "Check": _CRASH_MATRIX,
     "Choices": _CHOICES,
@@ -105,11 +113,12 @@ _HOMES = {
     "CrashPoint": "afk_es.testing.mortal",
     "CrashScenario": _CRASHES,
     "CrashTrial": _CRASHES,
-    "Dispatch": _CRASHES,
+    "Dispatch": "afk_es.testing.mortal_runner",
     "DrawnChoices": _DRAWN,
     "Explored": _COVERAGE,
     "EventLogContract": _LOG_CONTRACT,
     "Fact": _FACTS,
+    "GoldenCrashes": _GOLDEN_CRASHES,
     "Invariant": _INVARIANTS,
     "InvariantViolation": _INVARIANTS,
     "ModelAnswers": _FACTS,
@@ -121,6 +130,7 @@ _HOMES = {
     "PROFILES": _PROFILES,
     "PersonSays": _FACTS,
     "Profile": _PROFILES,
+    "Promise": _SURVIVAL,
     "Rehearsal": _CRASHES,
     "RetryClock": _CRASHES,
     "SHIPPED": _INVARIANTS,
@@ -133,6 +143,7 @@ _HOMES = {
     "StoreSubject": _LOG_CONTRACT,
     "StuckError": _WORLD,
     "Summarises": _FACTS,
+    "Survival": _SURVIVAL,
     "TROUBLES": _WORLD_OPTIONS,
     "TicketEnds": _FACTS,
     "TimePasses": _FACTS,
@@ -149,13 +160,16 @@ _HOMES = {
     "checked": _INVARIANTS,
     "check_event_log": _LOG_CONTRACT,
     "comparable": _CRASH_MATRIX,
+    "comparable": _SURVIVAL,
     "crash_at": _CRASH_MATRIX,
     "crash_everywhere": _CRASH_MATRIX,
+    "crash_golden": _GOLDEN_CRASHES,
     "crash_points": _CRASHES,
     "explore": _EXPLORATION,
+    "golden_scenarios": _GOLDEN_CRASHES,
     "invariant": _INVARIANTS,
     "keeps_secret": _INVARIANTS,
-    "log_problems": _CRASH_MATRIX,
+    "log_problems": _SURVIVAL,
     "never_calls": _INVARIANTS,
     "plain_fact": _WORLD,
     "reachable": _MARKERS,
@@ -188,6 +202,7 @@ __all__ = [
     "Answer",
     "Ask",
     "BrokenArguments",
+    "Breach",
     "Call",
     "Check",
     "Choices",
@@ -204,6 +219,7 @@ __all__ = [
     "Explored",
     "EventLogContract",
     "Fact",
+    "GoldenCrashes",
     "Invariant",
     "InvariantViolation",
     "ModelAnswers",
@@ -215,6 +231,7 @@ __all__ = [
     "PROFILES",
     "PersonSays",
     "Profile",
+    "Promise",
     "Rehearsal",
     "RetryClock",
     "SHIPPED",
@@ -227,6 +244,7 @@ __all__ = [
     "StoreSubject",
     "StuckError",
     "Summarises",
+    "Survival",
     "TROUBLES",
     "TicketEnds",
     "TimePasses",
@@ -245,6 +263,7 @@ __all__ = [
     "comparable",
     "crash_at",
     "crash_everywhere",
+    "crash_golden",
     "crash_points",
     "explore",
     "invariant",
@@ -255,6 +274,12 @@ __all__ = [
     "never_calls",
     "plain_fact",
     "reachable",
+    "golden_scenarios",
+    "invariant",
+    "keeps_secret",
+    "log_problems",
+    "never_calls",
+    "plain_fact",
     "rehearse",
     "requires_approval",
     "script_from",

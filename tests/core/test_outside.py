@@ -145,6 +145,21 @@ class TestAnswers:
                 await call
         assert await letters(outside.log) == 0
 
+    async def test_a_runs_own_request_is_meant_where_its_subagents_has_the_same_id(self, tmp_path: Path, outside: Runner) -> None:
+        """Found by generated run 199: parent and child each wait for `approval:1:0`, and the parent's could not be named."""
+        above, below = Counted(), Counted()
+        child = ruled("request_approval", below).model_copy(update={"name": "clerk"})
+        turns = [asks(("work", {}), ("transfer_to_clerk", {"task": "Do it."})), says("ok")]
+        engine = PolicyEngine([PolicyRule(action="request_approval", condition=always, subjects=("tool",))])
+        run_id = await parked(tmp_path, agent(turns, above.tool, subagents=[child], policy_engine=engine))
+        pending = await outside.pending_requests(run_id=run_id)
+        assert [request.request_id for request in pending] == ["approval:1:0", "approval:1:0"]
+        await outside.approve(run_id=run_id, request_id="approval:1:0", by="ann")
+        (left,) = await outside.pending_requests(run_id=run_id)
+        assert left.run_id != run_id
+        await outside.approve(run_id=run_id, request_id="approval:1:0", by="ann")
+        assert await outside.pending_requests(run_id=run_id) == ()
+
     @pytest.mark.parametrize("resumed", [False, True])
     async def test_what_was_answered_is_not_answered_again(self, tmp_path: Path, outside: Runner, resumed: bool) -> None:
         described = ruled("request_approval", Counted(), calls=2)
