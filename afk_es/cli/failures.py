@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,7 +35,7 @@ def reported() -> Iterator[None]:
     except KeyboardInterrupt:
         _exit("interrupted", INTERRUPTED)
     except InvariantError as error:
-        message = f"this is a bug in afk_es, please report it with the output of `afk-es log {error.run_id} --format json`: {error}"
+        message = f"this is a bug in afk_es, please report it with the output of `afk-es log {shlex.quote(error.run_id)} --format json`: {error}"
         _exit(message, INTEGRITY)
     except AfkError as error:
         _exit(str(error), exit_code(error))

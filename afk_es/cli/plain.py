@@ -25,6 +25,7 @@ from afk_es.debugger.plain import Console, completions, execute
 from afk_es.errors import AfkError, ConfigurationError, InvariantError
 from afk_es.log import EventLog
 from afk_es.redaction import Redaction
+from afk_es.views import visible
 
 PROMPT = "(afk-es) "
 
@@ -144,7 +145,7 @@ class _Face:
     def begin(self) -> None:
         """Say which run it is, and where the cursor stands."""
         console = self._console
-        click.echo(f"run {console.recording.run_id}")
+        click.echo(f"run {visible(console.recording.run_id)}")
         for line in self._runner.run(_here(console)):
             click.echo(line)
 
