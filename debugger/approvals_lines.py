@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import datetime as dt
+import shlex
 from collections.abc import Sequence
 from typing import Any
 

@@ -55,10 +55,10 @@ def _write_text(run_id: str, records: list[TicketRecord], all_: bool) -> None:
         output.note(f"{run_id} has no background tool{'' if all_ else ' going on; --all shows those that have ended'}")
         return
     header, *lines = output.table(("status", "ticket", "tool", "since", "about"), [_cells(one) for one in records], total=output.width())
-    click.echo(output.toned(header, "quiet"))
+    output.echo(output.toned(header, "quiet"))
     for line, record in zip(lines, records, strict=True):
         mark = len(record.status)
-        click.echo(output.toned(line[:mark], output.TICKET_TONES[record.status]) + line[mark:])
+        output.echo(output.toned(line[:mark], output.TICKET_TONES[record.status]) + line[mark:])
 
 
 def _cells(record: TicketRecord) -> tuple[str, ...]:

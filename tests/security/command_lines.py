@@ -7,7 +7,7 @@ They are read off click's own table, so that a new verb or option is called like
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import click
@@ -48,24 +48,25 @@ def _verbs(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[str,
         yield from _verbs(found, (*path, name))
 
 
-def command_lines(values: Mapping[str, str]) -> Iterator[CommandLine]:
-    """Each verb with what it requires, and then with each of its options and with each of a choice.
+def command_lines(values: Mapping[str, str], verb: str) -> Iterator[CommandLine]:
+    """A verb with what it requires, and then with each of its options, and with each of a choice.
 
     Args:
-        values: per metavar what stands for it; of one verb alone, "VERB METAVAR".
+        values: per metavar what stands for it, several words on lines of their own; of one verb alone, "VERB METAVAR".
     """
-    for verb, command in verbs().items():
-        if verb in LEFT_OUT:
+    command = verbs()[verb]
+    needed = {parameter: _said(verb, parameter, values)[0] for parameter in command.params if _is_needed(parameter)}
+    yield CommandLine(verb, (*verb.split(), *_words(needed)))
+    for parameter in command.params:
+        if parameter.name in ("db", "format_") or f"{verb} {parameter.opts[-1]}" in LEFT_OUT:
             continue
-        needed = [word for parameter in command.params if _is_needed(parameter) for word in _said(verb, parameter, values)[0]]
-        yield CommandLine(verb, (*verb.split(), *needed))
-        for parameter in command.params:
-            if parameter.name in ("db", "format_") or f"{verb} {parameter.opts[-1]}" in LEFT_OUT:
-                continue
-            for said in _said(verb, parameter, values):
-                given = [word for other in command.params if _is_needed(other) and other is not parameter for word in _said(verb, other, values)[0]]
-                if not parameter.required or len(_said(verb, parameter, values)) > 1:
-                    yield CommandLine(verb, (*verb.split(), *given, *said))
+        ways = _said(verb, parameter, values)
+        for said in ways[1:] if parameter in needed else ways:
+            yield CommandLine(verb, (*verb.split(), *_words({**needed, parameter: said})))
+
+
+def _words(said: Mapping[click.Parameter, Sequence[str]]) -> list[str]:
+    return [word for words in said.values() for word in words]
 
 
 def _is_needed(parameter: click.Parameter) -> bool:

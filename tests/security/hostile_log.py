@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NamedTuple, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -61,11 +62,13 @@ class Poisoner:
     Args:
         poison: it.
         ids: the ids of runs and threads. They get no NUL and no slash, for no command line could name them.
+        kept: keys whose texts stay.
     """
 
-    def __init__(self, poison: str, ids: frozenset[str]) -> None:
+    def __init__(self, poison: str, ids: frozenset[str], kept: frozenset[str]) -> None:
         self._poison = poison
         self._ids = ids
+        self._kept = kept
 
     def text(self, text: str) -> str:
         """The hostile text that stands for this one, everywhere."""
@@ -81,6 +84,7 @@ class Poisoner:
             event,
             run_id=self.text(event.run_id),
             thread_id=self.text(event.thread_id),
+            state=event.state if self._kept else self.text(event.state),
             message=self.text(event.message),
             data={key: self._field(key, value, hints.get(key, Any)) for key, value in event.data.items()},
         )
@@ -92,7 +96,7 @@ class Poisoner:
         return Draft(draft.type, data, self.text(draft.message))
 
     def _field(self, key: str, value: Any, hint: Any) -> Any:
-        if key in KEPT:
+        if key in self._kept:
             return value
         return self._of(value, RunSpec if key == "agent" else hint)
 
@@ -131,31 +135,31 @@ def _fits(value: Any, hint: Any) -> bool:
     return False
 
 
-async def poisoned(source: EventLog, target: EventLog, poison: str) -> dict[str, str]:
+async def poisoned(source: EventLog, target: EventLog, poison: str, kept: frozenset[str]) -> dict[str, str]:
     """Copy all runs of a log into another one, hostile; the new id of each old one."""
     runs = [record.run_id for record in reversed(await source.runs(limit=1_000))]
     threads = [record.thread_id for record in await source.runs(limit=1_000)]
-    poisoner = Poisoner(poison, frozenset(runs + threads))
+    poisoner = Poisoner(poison, frozenset(runs + threads), kept)
     for run_id in runs:
         base = next((event.data["forked_from"]["seq"] for event in await source.read(run_id, limit=1) if "forked_from" in event.data), 0)
         events = [poisoner.event(event) for event in await source.read(run_id, after=base)]
         starts = [index for index, event in enumerate(events) if event.type == "run_started"] + [len(events)]
-        for start, end in zip(starts, starts[1:], strict=False):
+        for start, end in pairwise(starts):
             await target.append(events[start:end], epoch=events[start].data["epoch"])
     for letter in await source.letters():
         await target.post(poisoner.text(letter.run_id), poisoner.draft(letter.draft), at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
     return {run_id: poisoner.text(run_id) for run_id in runs}
 
 
-def hostile_copy(source: Path, target: Path, poison: str) -> Hostile:
-    """A hostile copy of a log file."""
+def hostile_copy(source: Path, target: Path, poison: str, kept: frozenset[str] = KEPT) -> Hostile:
+    """A hostile copy of a log file. Where nothing is kept, its runs do not make sense to the end any more, and no state is one that there is."""
 
     async def copy() -> dict[str, str]:
         opened, written = open_log(source, read_only=True), open_log(target)
         await opened.open()
         await written.open()
         try:
-            return await poisoned(opened, written, poison)
+            return await poisoned(opened, written, poison, kept)
         finally:
             await written.close()
             await opened.close()

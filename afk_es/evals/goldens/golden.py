@@ -119,7 +119,9 @@ class Golden(msgspec.Struct, frozen=True, dict=True):
             secret_names=asked.keys if asked is not None else (),
             secret_values=asked is not None and asked.has_values,
             # Without its code's name the verb does not know whom to run; the test does.
-            update="pytest --golden-update=behaviour" if agent_ref is None else f"afk-es golden update --accept behaviour {shlex.quote(name)}",
+            update="pytest --golden-update=behaviour"
+            if agent_ref is None
+            else f"afk-es golden update --accept behaviour {shlex.quote(name)}",
         )
         facts = recorder.facts()
         try:
