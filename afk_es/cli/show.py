@@ -20,7 +20,7 @@ from afk_es.debugger.figures import span
 from afk_es.debugger.keyframe_file import KeyframeFile
 from afk_es.debugger.naming import named_run
 from afk_es.debugger.positions import resolve
-from afk_es.errors import UsageError
+from afk_es.errors import RunNotFoundError, UsageError
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, evolve
 from afk_es.machine.content import MultipartMessage, Text
@@ -73,6 +73,8 @@ async def _show(invocation: Invocation, run: str, at: str | None, metrics: bool,
     name = parse_name(run, invocation)
     async with reading(name.location) as log:
         run_id = await named_run(log, name.run)
+        if await log.head(run_id) is None:
+            raise RunNotFoundError(f"{log.location} names a run {run_id!r}, and has no event of it")
         if at is not None:
             return await _show_event(invocation, await Recording.open(log, run_id, keyframes=KeyframeFile()), at, redaction)
         if metrics:
