@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.security.hostile_log import MARKUP, TERMINAL, Hostile, hostile_copy
+from tests.security.hostile_log import KEPT, MARKUP, NAMES, SECRET, TERMINAL, Hostile, hostile_copy
 from tests.support.stories import Stories
 
 MODULE = '''
@@ -44,6 +44,12 @@ def obeyed(stories: Stories, tmp_path_factory: pytest.TempPathFactory) -> Hostil
 def marked_up(stories: Stories, tmp_path_factory: pytest.TempPathFactory) -> Hostile:
     """A log whose every text would be markup that acts."""
     return hostile_copy(stories.log, tmp_path_factory.mktemp("markup") / "hostile.db", MARKUP)
+
+
+@pytest.fixture(scope="session")
+def confided(stories: Stories, tmp_path_factory: pytest.TempPathFactory) -> Hostile:
+    """A log with a key in every text that is not what something is called."""
+    return hostile_copy(stories.log, tmp_path_factory.mktemp("secret") / "confided.db", SECRET, KEPT | NAMES)
 
 
 @pytest.fixture

@@ -29,6 +29,9 @@ TERMINAL = "\x1b[5m\x1b]8;;//evil.example\x1b\\\x1b]52;c;aGE=\x07\x9b31m\r\x08\x
 MARKUP = "\"'><script>owned()</script><img src=//evil.example/x onerror=owned()>]]>--> [x](javascript:owned()) ![x](//evil.example/p.png) ```\n</title>"
 """What leaves an attribute, an element, a comment, CDATA, a fence, and then runs, loads or leads away."""
 
+SECRET = " sk-proj-PLANTED0123456789abcdefghij "
+"""What looks like a key, and stands in each text of a run but in the ids of runs and threads, by which they are asked for."""
+
 KEPT = frozenset(
     {
         "action", "at_end", "classification", "event_type", "kind", "mode", "outcome", "reason_code", "request_kind", "state", "status",
@@ -40,6 +43,16 @@ KEPT = frozenset(
 
 WORDS = frozenset({"$defs", "$ref", "additionalProperties", "anyOf", "argument", "items", "prompt", "properties", "required", "type"})
 """Keys of free data that a tool's schema and a question to a person are read by."""
+
+
+NAMES = frozenset(
+    {
+        "agent_name", "agent_path", "call_id", "correlation_id", "id", "matched_rules", "model", "models", "name", "node", "origin", "owner",
+        "policy_id", "provider", "request_id", "required", "skills", "subagent", "subagent_name", "ticket_id", "tool_call_id",
+        "tool_call_ids", "tool_name", "tool_names",
+    }
+)  # fmt: skip
+"""Texts that say what something is called in somebody's code, or which one is meant: no place for a secret."""
 
 
 class Hostile(NamedTuple):
@@ -73,8 +86,9 @@ class Poisoner:
     def text(self, text: str) -> str:
         """The hostile text that stands for this one, everywhere."""
         if text in self._ids:
-            return f"{text}{self._poison.replace('/', '|')}"
-        return f"{self._poison}\x00{text}{self._poison}" if text else text
+            return text if self._poison == SECRET else f"{text}{self._poison.replace('/', '|')}"
+        nul = "" if self._poison == SECRET else "\x00"
+        return f"{self._poison}{nul}{text}{self._poison}" if text else text
 
     def event(self, event: AgentRunEvent) -> AgentRunEvent:
         """The event with hostile texts."""

@@ -17,8 +17,11 @@ from tests.debugger_app.opening import LARGE, SMALL, Opened, opened
 from tests.security.hostile_log import TERMINAL, Hostile
 from tests.security.test_terminal import OBEYED, obeyed_in
 
-WORDS = ("", "1", "end", "50%", TERMINAL, "type ~ 'e'", "@last")
+WORDS = ("", "1", "end", "50%", TERMINAL, "type ~ 'e'", "@last", "cost_usd", "back", "m 1", "start end", "1 1", "run")
 """What stands behind a command of the console."""
+
+SAID_ELSEWHERE = frozenset({"export"})
+"""Commands that need more than words: a file to write to, whose content is looked at in test_terminal.py."""
 
 KEYS: dict[str, tuple[str, ...]] = {
     "debug": ("j", "G", "tab", "j", "enter", "1", "2", "3", "4", "5", "6", "question_mark", "escape"),
@@ -50,7 +53,7 @@ async def test_no_command_of_the_console_lets_anything_through(story: str, obeye
     finally:
         await log.close()
     assert not bad, bad[:5]
-    assert len(answered) > len(COMMANDS) * 0.9
+    assert {command.name for command in COMMANDS} - answered <= SAID_ELSEWHERE
 
 
 def wrong_rows(app: Opened) -> list[str]:

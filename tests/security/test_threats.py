@@ -12,7 +12,7 @@ PAGE = (HERE / "THREATS.md").read_text()
 NAMED = re.findall(r"`((?:tests/[\w/]+\.py::)?(?:\w+::)*test_\w+)`", PAGE)
 
 
-def tests_in(path: Path) -> set[str]:
+def named_in(path: Path) -> set[str]:
     """The names of the tests of a file, in classes as well."""
     tree = ast.parse(path.read_bytes())
     return {
@@ -20,9 +20,9 @@ def tests_in(path: Path) -> set[str]:
     }
 
 
-def own_tests() -> set[str]:
+def named_here() -> set[str]:
     """The tests of this directory."""
-    return set().union(*(tests_in(path) for path in HERE.glob("test_*.py")))
+    return set().union(*(named_in(path) for path in HERE.glob("test_*.py")))
 
 
 def test_every_test_that_the_page_names_is_there() -> None:
@@ -30,14 +30,14 @@ def test_every_test_that_the_page_names_is_there() -> None:
     for name in NAMED:
         file, separator, test = name.rpartition("::")
         path = ROOT / file
-        there = (path.is_file() and test in tests_in(path)) if separator else test in own_tests()
+        there = (path.is_file() and test in named_in(path)) if separator else test in named_here()
         missing += [] if there else [name]
     assert missing == []
     assert len(NAMED) > 40
 
 
 def test_the_page_names_every_test_of_this_directory() -> None:
-    assert own_tests() - set(NAMED) == set()
+    assert named_here() - set(NAMED) == set()
 
 
 def test_the_readme_leads_to_the_page() -> None:
