@@ -156,6 +156,9 @@ class SqliteEventLog:
         for share in reversed(lineage):
             if share.upto > after and (limit is None or len(rows) < limit):
                 rows += await self._fetch(queries.EVENTS, (share.run, after, share.upto, -1 if limit is None else limit - len(rows)))
+        # In order and each once, by the table's index; so if the last one is where it belongs, all are.
+        if rows and rows[-1][0] != after + len(rows):
+            raise CorruptLogError(f"run {run_id} in {self._path} has no gap-free events behind seq {after}; `afk-es verify` says more")
         return await self._decoded(run_id, lineage[0].thread_id, rows) if rows else []
 
     async def scan(
