@@ -122,7 +122,7 @@ def test_arguments_that_are_a_raw_string_are_looked_into() -> None:
 
 
 def test_json_without_secrets_stays_as_it_was_written() -> None:
-    for text in ('{ "b" : 1,  "a": 1.50 }', "[1, 2", "{}", "[sic]", '{"a": NaN}'):
+    for text in ('{ "b" : 1,  "a": 1.50 }', "[1, 2", "{}", "[sic]", '{"a": NaN}', " 1234567890", '\t"a text"'):
         assert PLAIN.text(text) == text
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from afk_es.errors import InvariantError
-from afk_es.machine import Draft, evolve, stamp
+from afk_es.machine import Draft, evolve, initial_state, stamp
 from afk_es.machine.compaction import compacted_data
 from afk_es.machine.content import Image, MultipartMessage, Text
 from afk_es.machine.effects import CallModel, Summarise
@@ -24,8 +26,8 @@ from afk_es.machine.retention import (
     plan,
     summary_message,
 )
-from afk_es.machine.spec import Rendering, Retention
-from afk_es.machine.values import Message, Messages, ToolCall
+from afk_es.machine.spec import ModelSpec, Rendering, Retention
+from afk_es.machine.values import Message, Messages, ToolCall, Usage
 from tests.machine.simulation import Simulation, compaction_failed, control, llm_completed, spec_of
 from tests.machine.situations import answer_model, started, state_of
 
@@ -271,3 +273,50 @@ def test_a_resumed_run_may_be_given_another_retention_or_none() -> None:
     run.resume(spec_of(retention=Retention(max_messages=100, summariser="function", name="s")))
     run.answer_plainly(CallModel)
     assert run.wanted(CallModel), "what is no longer too large is not compacted"
+
+
+def compacting_alone(**changes: Any) -> tuple[Simulation, Summarise]:
+    """Given a run that does nothing but sum up what its thread remembers."""
+    said = [Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "More"), Message("assistant", "Yes")]
+    model = ModelSpec("s", "p")
+    alone = Retention(max_messages=2, summariser="model", name="s", model=model, alone=True, keep_share=1.0)
+    run = Simulation(spec_of(retention=alone, **changes))
+    run.state = initial_state("run_1", "thread_1", Messages(said))
+    run.start(text=None)
+    (asked,) = run.wanted(Summarise)
+    return run, asked
+
+
+def test_a_run_that_only_compacts_ends_with_its_summary_and_what_that_cost() -> None:
+    run, effect = compacting_alone()
+    assert run.state.compaction is not None
+    assert run.state.compaction.own == -1, "it has no request of its own to keep"
+    spent = {"usage": {"input_tokens": 7, "output_tokens": 2, "total_tokens": 9}, "cost_usd": 0.1}
+    run.answer(effect, Draft("thread_compacted", compacted_data(run.state, "They spoke.", **spent)))
+    assert state_of(run) == "completed"
+    assert run.types[-2:] == ["thread_compacted", "run_completed"]
+    assert (run.state.usage, run.state.cost_usd, run.state.cost_known) == (Usage(7, 2, 9), Decimal("0.1"), True)
+    assert run.state.compaction.own == -1
+
+
+def test_a_run_that_only_compacts_fails_where_there_is_no_summary_and_has_spent_nevertheless() -> None:
+    run, effect = compacting_alone()
+    refusal = compaction_failed(1, "terminal")
+    spent = {"usage": {"input_tokens": 7, "output_tokens": 0, "total_tokens": 7}, "cost_usd": 0.05}
+    run.answer(effect, Draft(refusal.type, {**refusal.data, **spent}))
+    assert state_of(run) == "failed"
+    assert run.state.reason == "the thread was not compacted: no words"
+    assert run.events[-1].data == {"error": "the thread was not compacted: no words", "error_type": "E"}
+    assert (run.state.usage, run.state.cost_usd) == (Usage(7, 0, 7), Decimal("0.05"))
+
+
+def test_a_summary_without_a_price_fails_a_run_with_a_limit_on_costs_and_no_other() -> None:
+    run, effect = compacting_alone(max_total_cost_usd=1.0)
+    run.answer(effect, Draft("thread_compacted", compacted_data(run.state, "They spoke.", model="s-1")))
+    assert run.state.fault is not None
+    assert "'s-1'" in run.state.fault.error
+    assert state_of(run) == "failed"
+    run, effect = compacting_alone()
+    run.answer(effect, Draft("thread_compacted", compacted_data(run.state, "They spoke.")))
+    assert run.state.fault is None
+    assert not run.state.cost_known

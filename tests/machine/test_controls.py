@@ -85,3 +85,13 @@ def test_a_deferred_tool_reports_back_once_when_the_next_step_starts(kind: str, 
     answer_model(run, llm_completed("d", ["look"]))
     run.answer_plainly(CallModel)
     assert sum("has ended" in message.content for message in run.state.messages) == 1
+
+
+def test_a_run_that_is_cancelled_says_which_request_is_in_doubt_and_does_not_ask_again() -> None:
+    run = asking_model()
+    (call,) = run.wanted(CallModel)
+    run.put(control("cancel"))
+    run.resume()
+    assert state_of(run) == "cancelled"
+    assert run.types[-2:] == ["effect_in_doubt", "run_cancelled"]
+    assert run.events[-2].data == {"effect": "llm", "intent_seq": call.seq, "resolution": "report"}

@@ -10,10 +10,11 @@ import pytest
 from afk_es.errors import InvariantError
 from afk_es.machine import Draft, remembered
 from afk_es.machine.delegation import Node, Plan, child_run_id, flaw
-from afk_es.machine.effects import CallModel, CancelSubagent, EvaluatePolicy, ExecuteTool, RouteSubagents, RunSubagent, Wait
+from afk_es.machine.effects import AskPerson, CallModel, CancelSubagent, EvaluatePolicy, ExecuteTool, RouteSubagents, RunSubagent, Wait
 from afk_es.machine.spec import ModelSpec
 from tests.machine.simulation import (
     Simulation,
+    approval,
     control,
     llm_completed,
     node,
@@ -261,3 +262,99 @@ def test_a_plan_without_a_flaw_has_none_and_a_circle_has_one() -> None:
     edges = (("a", "b"), ("b", "c"))
     assert flaw(Plan(nodes, edges), frozenset({"scout"}), 4) is None, "upstream is whoever comes before, at any distance"
     assert flaw(Plan(nodes, (*edges, ("c", "a"))), frozenset({"scout"}), 4) == "the edges go in a circle"
+
+
+def test_a_plan_is_told_its_first_flaw_in_a_sentence_with_the_way_out() -> None:
+    known = frozenset({"scout", "clerk"})
+    a, b = Node("a", "scout", "x"), Node("b", "clerk", "x")
+    assert flaw(Plan(()), known, 4) == "the plan has no nodes; answer None to delegate nothing"
+    assert flaw(Plan((a, b, a)), known, 4) == "two nodes have the id 'a'"
+    assert flaw(Plan((a, Node("c", "cook", "x"))), known, 4) == "node 'c': there is no subagent 'cook'; there are: clerk, scout"
+    assert flaw(Plan((a, b), (("a", "z"),)), known, 4) == "edge 'a' -> 'z': there is no node 'z'"
+    assert flaw(Plan((a, b)), known, 1) == "the plan has 2 nodes, and max_subagent_fanout_per_step leaves room for 1"
+    wanting = Node("b", "clerk", "x", inputs={"found": "a"})
+    why = "node 'b': its input 'found' comes from 'a', which is not upstream of it; add an edge"
+    assert flaw(Plan((a, wanting)), known, 4) == why
+    assert flaw(Plan((a, wanting), (("b", "a"),)), known, 4) == why
+
+
+@pytest.mark.parametrize(("quorum", "reachable"), [(None, True), (0, False), (1, True), (2, True), (3, False)])
+def test_a_quorum_is_one_of_the_nodes_that_nothing_follows(quorum: int | None, reachable: bool) -> None:
+    nodes = tuple(Node(name, "scout", "x") for name in "abc")
+    found = flaw(Plan(nodes, (("a", "b"),), "quorum", quorum), frozenset({"scout"}), 3)
+    assert found == (None if reachable else f"a quorum of {quorum} cannot be reached by 2 last nodes")
+
+
+def test_a_node_waits_for_all_that_come_before_it() -> None:
+    nodes = [node("a", "scout"), node("b", "clerk"), node("c", "scout", inputs={"one": "a", "two": "b"})]
+    run = planned({"nodes": nodes, "edges": [["a", "c"], ["b", "c"]]})
+    run.answer(running(run)["a"], subagent_completed(running(run)["a"], output="first"))
+    assert set(running(run)) == {"b"}
+    run.answer(running(run)["b"], subagent_completed(running(run)["b"], output="second"))
+    run.answer_plainly(RunSubagent)
+    told = running(run)["c"].task
+    assert told.startswith("do c\n\nInput 'one', from 'a':\n")
+    assert told.index("first") < told.index("Input 'two', from 'b':\n") < told.index("second")
+
+
+def test_calls_beyond_the_fan_out_of_a_step_are_refused_once_the_others_are_over() -> None:
+    run = gating(["scout", "clerk"], max_subagent_fanout_per_step=1)
+    run.answer_plainly(RunSubagent)
+    (first,) = running(run).values()
+    assert first.call.id == "c-0"
+    run.answer(first, subagent_completed(first, output="fine"))
+    assert outcomes(run) == {"c-0": "returned", "c-1": "limited"}
+    message = "max_subagent_fanout_per_step reached: 1 subagents in one step; this one was not asked, ask it in the next step"
+    (reached,) = [event for event in run.events if event.type == "limit_reached"]
+    assert (reached.data, reached.message) == ({"limit": "max_subagent_fanout_per_step", "maximum": 1, "used": 1}, message)
+    (refused,) = [event.data["error"] for event in run.events if event.type == "tool_completed" and event.data["tool_call_id"] == "c-1"]
+    assert refused == message
+
+
+def test_a_child_that_a_person_let_through_waits_for_a_place() -> None:
+    run = gating(["scout", "clerk"], max_parallel=1, mode="interactive")
+    first = run.wanted(EvaluatePolicy)[0]
+    assert first.call is not None
+    run.answer(first, policy("request_approval", first.call))
+    run.answer_plainly(RunSubagent, AskPerson)
+    (other,) = running(run).values()
+    assert other.call.id == "c-1", "whoever waits for a person takes no place"
+    (ask,) = run.wanted(AskPerson)
+    run.answer(ask, approval(ask.request, "granted"))
+    assert list(running(run)) == ["c-1"]
+    run.answer(other, subagent_completed(other, output="fine"))
+    assert list(running(run)) == ["c-0"]
+
+
+def test_a_tools_retry_beside_subagents_is_the_tools_own() -> None:
+    run = delegating("scout", "look", tool_failure="retry_then_fail")
+    before = running(run)
+    (look,) = run.wanted(ExecuteTool)
+    run.answer(look, tool_failed(look.call, 1, "retryable"))
+    (wait,) = [effect for effect in run.wanted(Wait) if effect is not run.state.deadline]
+    run.answer(wait, Draft("timer_fired", {"timer": wait.timer}))
+    (again,) = run.wanted(ExecuteTool)
+    assert (again.call.id, again.attempt) == ("c-1", 2)
+    run.put(Draft("timer_fired", {"timer": "timeout:99"}))
+    assert running(run) == before, "a timer that is nobody's changes nothing"
+
+
+def test_a_router_answers_once_a_step() -> None:
+    run = started(routed=True)
+    (ask,) = run.wanted(RouteSubagents)
+    run.answer(ask, routed(None))
+    with pytest.raises(InvariantError, match="the router has answered for this step"):
+        run.put(routed(None))
+
+
+@pytest.mark.parametrize(
+    ("subagent_failure", "status", "missing"),
+    [("fail", "failed", ()), ("degrade", "running", ("no plan",)), ("continue", "running", ())],
+)
+def test_a_router_that_fails_is_judged_like_a_subagent_that_does(subagent_failure: str, status: str, missing: tuple[str, ...]) -> None:
+    run = started(routed=True, subagent_failure=subagent_failure)
+    (ask,) = run.wanted(RouteSubagents)
+    run.answer(ask, Draft("subagents_routed", {"plan": None, "error": "no plan", "error_type": "RouterFailed"}))
+    assert (state_of(run), run.state.missing) == (status, missing)
+    if status == "failed":
+        assert run.events[-1].data == {"error": "no plan", "error_type": "RouterFailed"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import msgspec
@@ -12,13 +13,26 @@ from msgspec.structs import replace
 
 from afk_es.errors import InvariantError
 from afk_es.machine import AgentRunEvent, Draft, RunSpec, decide, fold, initial_state
-from afk_es.machine.effects import AskPerson, CallModel, ExecuteTool, RunSubagent
+from afk_es.machine.delegation import child_run_id
+from afk_es.machine.effects import AskPerson, CallModel, CancelSubagent, EvaluatePolicy, ExecuteTool, RouteSubagents, RunSubagent, Wait
 from afk_es.machine.events import TERMINAL
 from afk_es.machine.spec import ModelSpec
 from afk_es.views.verification import problems
-from tests.machine.simulation import Simulation, approval, control, llm_failed, spec_of, tool_completed
+from tests.machine.simulation import (
+    Simulation,
+    approval,
+    control,
+    llm_failed,
+    node,
+    policy,
+    routed,
+    spec_of,
+    subagent_completed,
+    tool_completed,
+)
 from tests.machine.simulation import given as words
-from tests.machine.situations import answer_model, asked, asking_model, executing
+from tests.machine.situations import answer_model, asked, asking_model, executing, started
+from tests.machine.test_background import deferred
 from tests.machine.test_delegation import delegating
 from tests.machine.test_laws import INTRUDERS, Drawn, runs, specs
 
@@ -204,3 +218,44 @@ def test_what_a_fork_says_touched_nothing_is_not_in_doubt_when_it_is_resumed() -
     )
     assert model.wanted(CallModel) == [call]
     assert not decide(model.state).events
+
+
+def test_the_wait_for_tickets_goes_on_in_a_fork_for_the_time_that_was_left() -> None:
+    run = deferred("t1", grace_s=30.0)
+    grace = run.state.grace
+    assert grace is not None
+    run.now += dt.timedelta(hours=1)
+    fork = forked(run, len(run.events))
+    assert fork.state.grace is not None
+    pause = fork.state.at - run.state.at
+    assert pause > dt.timedelta(hours=1)
+    assert fork.state.grace.wait.until == grace.wait.until + pause
+    assert fork.state.tickets[0].expires_at == run.state.tickets[0].expires_at + pause
+
+
+def test_a_subagent_that_was_being_cancelled_is_so_as_a_run_of_the_fork() -> None:
+    run = delegating("scout", "clerk", join_policy="first_success")
+    first, second = run.wanted(RunSubagent)
+    run.put(subagent_completed(second, output="mine"))
+    (before,) = run.wanted(CancelSubagent)
+    (after,) = forked(run, len(run.events)).wanted(CancelSubagent)
+    assert before.run_id == first.run_id
+    assert (after.call, after.attempt, after.run_id) == (before.call, before.attempt, child_run_id("run_2", 1, 1))
+
+
+def test_a_node_that_a_person_let_through_has_no_time_running_once_it_is_asked_about_anew() -> None:
+    run = started(routed=True, mode="interactive")
+    (ask,) = run.wanted(RouteSubagents)
+    run.answer(ask, routed({"nodes": [node("a", "scout", timeout_s=5.0)]}))
+    (gate,) = run.wanted(EvaluatePolicy)
+    assert gate.call is not None
+    run.answer(gate, policy("request_approval", gate.call))
+    (question,) = run.wanted(AskPerson)
+    run.answer(question, approval(question.request, "granted"))
+    assert run.wanted(RunSubagent)
+    (timer,) = [effect.timer for effect in run.wanted(Wait) if effect.timer.startswith("timeout:")]
+    fork = forked(run, len(run.events))
+    assert len(fork.wanted(AskPerson)) == 1
+    before = fork.wanted(AskPerson)
+    fork.put(Draft("timer_fired", {"timer": timer}))
+    assert fork.wanted(AskPerson) == before, "that timer was the other run's"

@@ -10,8 +10,11 @@ from msgspec.structs import replace
 
 from afk_es.agents import PolicyEngine, PolicyRule, PolicyRuleCondition
 from afk_es.core import RetentionPolicy
-from afk_es.machine import AgentRunEvent
+from afk_es.machine import AgentRunEvent, fold, initial_state
+from afk_es.machine.effects import CallModel
 from afk_es.views import Verification, problems
+from tests.machine.simulation import Simulation, llm_completed, spec_of
+from tests.machine.situations import answer_model
 from tests.views.runs import agent, calls, eventful, events_of
 
 Events = list[AgentRunEvent]
@@ -187,3 +190,27 @@ async def test_a_run_with_a_compaction_is_sound() -> None:
 async def test_an_impossible_compaction_is_named_by_its_rule(change: Callable[[Events], Events], rule: str) -> None:
     found = list(problems(change(await compacted())))
     assert found[0].rule == rule
+
+
+async def test_whoever_asks_sees_the_state_after_the_last_event_that_was_checked() -> None:
+    events = await eventful()
+    verification = Verification()
+    assert verification.state is None
+    for event in events:
+        verification.check(event)
+    assert verification.state == fold(initial_state(events[0].run_id, events[0].thread_id), events)
+
+
+def test_a_long_run_is_proved_without_holding_its_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("afk_es.views.verification._LEAVE_EVERY", 20)
+    run = Simulation(spec_of())
+    run.start()
+    verification = Verification()
+    while len(run.events) < 100:
+        answer_model(run, llm_completed(f"c{run.state.step}", ["look"]))
+        run.answer_plainly(CallModel)
+    assert [problem for event in run.events for problem in verification.check(event)] == []
+    assert verification.requests == run.types.count("llm_called")
+    assert verification.state is not None
+    assert verification.state.messages.held_from > 0
+    assert verification.state.messages == run.state.messages
