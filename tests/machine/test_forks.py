@@ -33,6 +33,7 @@ from tests.machine.simulation import (
 from tests.machine.simulation import given as words
 from tests.machine.situations import answer_model, asked, asking_model, executing, started
 from tests.machine.test_background import deferred
+from tests.machine.test_compaction import compacting
 from tests.machine.test_delegation import delegating
 from tests.machine.test_laws import INTRUDERS, Drawn, runs, specs
 
@@ -259,3 +260,25 @@ def test_a_node_that_a_person_let_through_has_no_time_running_once_it_is_asked_a
     before = fork.wanted(AskPerson)
     fork.put(Draft("timer_fired", {"timer": timer}))
     assert fork.wanted(AskPerson) == before, "that timer was the other run's"
+
+
+def test_a_fork_without_a_retention_is_not_compacted_any_more() -> None:
+    run, _effect = compacting()
+    fork = forked(run, len(run.events), spec_of())
+    assert fork.state.compaction is None
+    fork.answer_plainly(CallModel)
+    assert fork.wanted(CallModel)
+    same = forked(run, len(run.events))
+    assert same.state.compaction == run.state.compaction
+
+
+def test_a_call_under_way_has_a_key_of_the_fork_and_one_that_is_over_is_left_alone() -> None:
+    run = executing(["pay", "look"])
+    pay, _look = run.wanted(ExecuteTool)
+    run.answer(pay, tool_completed(pay.call, output="paid"))
+    fork = forked(run, len(run.events))
+    assert run.state.batch is not None
+    assert fork.state.batch is not None
+    assert fork.state.batch.turns[0] == run.state.batch.turns[0]
+    assert fork.state.batch.turns[1].idempotency_key != run.state.batch.turns[1].idempotency_key
+    assert fork.state.tool_calls == run.state.tool_calls

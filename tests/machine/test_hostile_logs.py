@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from afk_es.errors import InvariantError
 from afk_es.machine import AgentRunEvent, evolve, fold, initial_state
@@ -64,3 +65,10 @@ def test_an_event_without_its_data() -> None:
     state = executing(["work"]).state
     with pytest.raises(InvariantError, match="tool_completed holds what cannot be: KeyError"):
         evolve(state, then(state, "tool_completed"))
+
+
+def test_a_type_of_a_later_version_moves_the_position_and_the_time_and_nothing_else() -> None:
+    state = executing(["work"]).state
+    event = then(state, "from_the_future", what="ever")
+    later = replace(event, at=event.at + dt.timedelta(seconds=1))
+    assert evolve(state, later) == replace(state, seq=state.seq + 1, at=later.at)

@@ -122,3 +122,12 @@ def test_a_megabyte_of_anything_is_neutralised_in_time_linear_in_its_length(piec
     """A quadratic pattern would take hours here; the suite's timeout is the judge."""
     text = piece * (1_000_000 // len(piece))
     assert len(neutralised(text)) >= len(text)
+
+
+@pytest.mark.parametrize("room", [-1, 0, 1])
+def test_where_the_preamble_leaves_no_room_the_limit_holds_without_it(room: int) -> None:
+    limit = len(PREAMBLE) + room
+    shown = render_output("y" * 500, Rendering(max_chars=limit))
+    assert len(shown) == limit
+    assert shown.startswith(PREAMBLE) == (room > 0)
+    assert shown.startswith("y") == (room <= 0)

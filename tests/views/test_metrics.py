@@ -228,3 +228,20 @@ def test_a_fork_between_two_steps_begins_with_nothing_used_up() -> None:
 def test_a_part_of_a_run_was_going_on_where_it_begins() -> None:
     seen = run_metrics(story((5, "llm_called", called()), (7, "llm_completed", answered()), (9, "run_completed", {"state": "completed"})))
     assert (seen.elapsed_s, seen.stretches, seen.agent_name) == (4.0, 0, "")
+
+
+def test_a_subagent_takes_the_time_of_the_call_it_serves() -> None:
+    child = tool("transfer_to_scout", "c1", subagent_name="scout", attempt=1)
+    seen = run_metrics(
+        story(
+            (0, "run_started", started()),
+            (1, "llm_completed", answered("transfer_to_scout")),
+            (2, "subagent_started", child),
+            (5, "subagent_started", {"subagent_name": "cook", "tool_call_id": "c9"}),
+            (6, "tool_completed", over("transfer_to_scout", "c1")),
+            (9, "run_completed", {"state": "completed"}),
+        )
+    )
+    (scout,) = seen.tools
+    assert (scout.tool_name, scout.started, scout.seconds, scout.longest_s) == ("transfer_to_scout", 1, 4.0, 4.0)
+    assert seen.tools_s == 4.0, "one that an older version did not tie to a call is no call's"
