@@ -426,3 +426,13 @@ def test_who_had_ended_when_the_join_is_decided_keeps_the_end_it_had() -> None:
     assert outcomes(run) == {"c-0": "failed", "c-1": "returned"}
     assert run.state.fault is None, "another one succeeded, which is all that was wanted"
     assert len(run.wanted(ExecuteTool)) == 1, "a tool beside them is no part of the join"
+
+
+def test_a_subagent_that_has_not_begun_is_cut_when_the_join_is_decided_without_it() -> None:
+    run = delegating("scout", "clerk", join_policy="first_success", max_parallel=1)
+    (first,) = running(run).values()
+    run.answer(first, subagent_completed(first, output="mine"))
+    assert outcomes(run) == {"c-0": "returned", "c-1": "cancelled"}
+    assert run.types.count("subagent_started") == 1
+    (why,) = [event.data["error"] for event in run.events if event.type == "tool_completed" and event.data["tool_call_id"] == "c-1"]
+    assert why == "cancelled, because it was no longer needed: another subagent succeeded first"

@@ -10,8 +10,7 @@ from msgspec.structs import replace
 
 from afk_es.agents import PolicyEngine, PolicyRule, PolicyRuleCondition
 from afk_es.core import RetentionPolicy
-from afk_es.machine import AgentRunEvent, fold, initial_state
-from afk_es.machine import Draft
+from afk_es.machine import AgentRunEvent, Draft, fold, initial_state
 from afk_es.machine.effects import AskPerson, CallModel, RunSubagent
 from afk_es.machine.spec import ModelSpec
 from afk_es.views import Verification, problems
