@@ -158,15 +158,17 @@ def test_children_get_equal_shares_of_what_is_left_and_the_rest_what_is_left_the
     assert third.budget_usd == pytest.approx(0.9 - 0.1 - 0.3)
 
 
-def test_nothing_is_started_after_children_have_spent_it_all() -> None:
-    run = started(max_total_cost_usd=0.5, max_parallel=1, models=(ModelSpec("m", "p", priced=True),))
+@pytest.mark.parametrize(("llm_failure", "status"), [("fail", "failed"), ("degrade", "degraded")])
+def test_nothing_is_started_after_children_have_spent_it_all(llm_failure: str, status: str) -> None:
+    priced = (ModelSpec("m", "p", priced=True),)
+    run = started(max_total_cost_usd=0.5, max_parallel=1, models=priced, llm_failure=llm_failure)
     run.answer_plainly(CallModel)
     (call,) = run.wanted(CallModel)
     run.answer(call, llm_completed("c", ["scout", "clerk"], cost_usd=0.0))
     run.answer_plainly(RunSubagent)
     (first,) = running(run).values()
     run.answer(first, subagent_completed(first, output="dear", cost_usd=0.7))
-    assert state_of(run) == "failed"
+    assert state_of(run) == status
     assert run.types.count("subagent_started") == 1
     assert "max_total_cost_usd" in run.state.reason
 
