@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from afk_es.errors import InvariantError
 from afk_es.machine import Draft, evolve, initial_state, stamp
@@ -29,9 +32,12 @@ from afk_es.machine.retention import (
     plan,
     summary_chars,
     summary_message,
+    summary_reserve,
 )
+from afk_es.machine.retries import backoff
 from afk_es.machine.spec import ModelSpec, Rendering, Retention
-from afk_es.machine.values import Message, Messages, ToolCall, Usage
+from afk_es.machine.state import Compaction, Failure
+from afk_es.machine.values import Message, Messages, ToolCall, Usage, digest, digest_json
 from tests.machine.simulation import Simulation, compaction_failed, control, llm_completed, spec_of
 from tests.machine.situations import answer_model, started, state_of
 
@@ -146,6 +152,8 @@ def test_compacting_again_what_was_just_compacted_comes_to_an_end(said: list[Mes
         (Message("user", "日本語"), 7),
         (Message("assistant", "", (ToolCall("c", "work", {}),)), 14),
         (Message("assistant", "", (ToolCall("c", "work", "broken"),)), 15),
+        (Message("assistant", "", (ToolCall("c", "work", {"a": "four"}),)), 16),
+        (Message("assistant", "", (ToolCall("c", "work", "brokenarg"),)), 16),
         (MultipartMessage("user", "four", parts=(Text("four"), Image(url="https://example.org/a.png"), Image(data=bytes(9_000)))), 2_005),
     ],
 )
@@ -365,6 +373,7 @@ def talk(shape: str) -> Messages:
         # By turns, of which the summary is none, and by tokens.
         ("uauauaua", Retention(max_turns=4), -1, Plan(4, (), 4)),
         ("uauauaua", Retention(max_turns=4, keep_share=1.0), -1, None),
+        ("uauauaua", Retention(max_turns=2), -1, Plan(6, (), 6)),
         ("uauaua", Retention(max_tokens=60), -1, Plan(4, (), 4)),
         ("ua" * 20, Retention(max_tokens=120), -1, Plan(32, (), 32)),
     ],
@@ -394,3 +403,214 @@ def test_a_conversation_of_what_has_to_stay_is_warned_of_once_and_goes_on() -> N
     assert warning.message == "the conversation is 3 messages of about 43 tokens, and compacting cannot make it smaller"
     assert "compaction_started" not in run.types
     assert run.events[run.events.index(warning) + 1].type == "step_started"
+
+
+# ------------------------------------------------------------------------------------------------------------------------ sizes by example
+
+
+def test_the_size_of_a_conversation_is_its_messages_its_tokens_and_the_turns_of_its_user() -> None:
+    said = talk("uuacrua")
+    # Of four tokens each, and one for a letter; the call is eight more, and three bytes of name and arguments one.
+    assert measured(said) == Measure(7, 7 * 5 + 8, 2)
+    assert measured(said, measured(talk("uu"))) == Measure(7, 7 * 5 + 8, 2)
+    assert [begins_turn(said, index) for index in range(7)] == [True, False, False, False, False, True, False]
+    assert measured(Messages()) == Measure()
+
+
+@pytest.mark.parametrize(
+    ("share", "left", "size", "too_large"),
+    [
+        # It may grow by what a compaction frees, from what the last one left.
+        (0.5, 0, 10, False),
+        (0.5, 0, 11, True),
+        (0.5, 5, 10, False),
+        (0.5, 8, 13, False),
+        (0.5, 8, 14, True),
+        # One that frees nothing lets it grow only where what was left is itself too large, and then by half.
+        (1.0, 8, 10, False),
+        (1.0, 8, 11, True),
+        (1.0, 10, 11, True),
+        (1.0, 12, 18, False),
+        (1.0, 12, 19, True),
+        (0.25, 11, 19, False),
+        (0.25, 11, 20, True),
+    ],
+)
+def test_how_far_a_conversation_may_grow(share: float, left: int, size: int, too_large: bool) -> None:
+    for field in ("tokens", "messages", "turns"):
+        retention = Retention(**{f"max_{field}": 10}, keep_share=share)  # type: ignore[arg-type]
+        assert exceeds(retention, Measure(**{field: size}), Measure(**{field: left})) == too_large
+        assert not exceeds(retention, Measure(), Measure(**{field: left}))
+
+
+def test_the_room_for_a_summary_is_taken_off_what_stays() -> None:
+    assert summary_reserve(Retention(max_messages=4)) == Measure(1, message_tokens(Message("user", DROPPED)), 0)
+    long = Message("user", SUMMARY_LEAD + "x" * 200)
+    assert summary_reserve(Retention(max_tokens=100, summariser="function")) == Measure(1, message_tokens(long), 0)
+
+
+def test_one_message_may_be_replaced_and_views_before_it_stay_what_they_were() -> None:
+    before = talk("aua")
+    summary = Message("user", "s")
+    assert list(compacted(before, 1, (), summary)) == [summary, *before[1:]]
+    assert list(compacted(before, 3, (1,), summary)) == [summary, before[1]]
+
+
+# -------------------------------------------------------------------------------------------------------------------- states by example
+
+
+def compaction_of(run: Simulation) -> Compaction:
+    assert run.state.compaction is not None
+    return run.state.compaction
+
+
+def test_what_is_known_of_a_compaction_from_its_beginning_to_its_end() -> None:
+    run = started(retention=Retention(max_messages=4, summariser="function", name="s"))
+    assert compaction_of(run) == Compaction(own=0, size=measured(run.state.messages))
+    begun_with = measured(run.state.messages)
+    answer_model(run, llm_completed("c1", ["look"]))
+    run.answer_plainly(CallModel, Summarise)
+    stepped = measured(run.state.messages)
+    assert compaction_of(run) == Compaction(own=0, size=stepped)
+    answer_model(run, llm_completed("c2", ["look"]))
+    run.answer_plainly(CallModel, Summarise)
+    (effect,) = run.wanted(Summarise)
+    whole = measured(run.state.messages)
+    assert begun_with.messages < stepped.messages < whole.messages == 5
+    under_way = Compaction(own=0, size=whole, status="started", intent_seq=effect.seq, attempt=1, cut=3, kept=(0,), dropped=2)
+    assert compaction_of(run) == under_way
+    announced = run.events[effect.seq - 1]
+    goes = run.state.messages[1:3]
+    assert announced.data == {
+        "attempt": 1,
+        "cut": 3,
+        "kept": [0],
+        "dropped_messages": 2,
+        "messages": whole.messages,
+        "tokens": whole.tokens,
+        "turns": whole.turns,
+        "summariser": "s",
+        "input_hash": digest_json(msgspec.to_builtins(goes)),
+    }
+    key = digest(f"run_1:compaction:{announced.data['input_hash']}".encode())
+    assert effect == Summarise(f"compaction:{effect.seq}", effect.seq, 1, tuple(goes), key)
+    data = compacted_data(run.state, "They spoke.", latency_ms=1.0)
+    run.put(Draft("thread_compacted", data))
+    after = measured(run.state.messages)
+    assert data == {
+        "thread_id": "thread_1",
+        "up_to": [{"run_id": "run_1", "seq": effect.seq}],
+        "summary": "They spoke.",
+        "dropped_messages": 2,
+        "cut": 3,
+        "kept": [0],
+        "tokens_before": whole.tokens,
+        "tokens_after": after.tokens,
+        "summariser": "s",
+        "latency_ms": 1.0,
+    }
+    over = Compaction(own=1, size=after, after=after, status="over", intent_seq=effect.seq, attempt=1, dropped=2)
+    assert compaction_of(run) == over
+    run.effects()
+    assert compaction_of(run) == replace(over, status="idle")
+
+
+@pytest.mark.parametrize(
+    ("own", "cut", "kept", "moved"),
+    [(0, 3, (0,), 1), (4, 3, (), 2), (3, 3, (), 1), (4, 3, (0,), 3), (2, 4, (0, 2), 2), (-1, 3, (), -1)],
+)
+def test_the_runs_own_request_is_found_again_where_it_is_now(own: int, cut: int, kept: tuple[int, ...], moved: int) -> None:
+    run, _effect = compacting()
+    said = talk("uauaua")
+    run.state = replace(run.state, messages=said, compaction=replace(compaction_of(run), own=own, cut=cut, kept=kept))
+    run.put(Draft("thread_compacted", {**compacted_data(run.state, "They spoke."), "cut": cut, "kept": list(kept)}))
+    assert compaction_of(run).own == moved
+    if own >= 0:
+        assert run.state.messages[moved] == said[own]
+
+
+def test_attempts_are_counted_timed_and_given_up_and_the_next_compaction_begins_anew() -> None:
+    run, effect = compacting()
+    size = compaction_of(run).size
+    refusal = compaction_failed(1, "retryable")
+    run.answer(effect, Draft(refusal.type, {**refusal.data, "retry_after_s": 7.0}))
+    failed = run.events[-1]
+    wait = backoff(run.spec.retry, 1, run_id="run_1", seq=failed.seq, at=failed.at, retry_after_s=7.0)
+    assert wait.until == failed.at + dt.timedelta(seconds=7)
+    failure = Failure("no words", "E", "retryable")
+    assert (compaction_of(run).status, compaction_of(run).wait, compaction_of(run).failure) == ("backoff", wait, failure)
+    for attempt in (2, 3):
+        assert run.effects() == (wait, run.state.deadline)
+        run.answer(wait, Draft("timer_fired", {"timer": wait.timer}))
+        (again,) = run.wanted(Summarise)
+        assert (again.attempt, again.idempotency_key, compaction_of(run).failure) == (attempt, effect.idempotency_key, None)
+        assert compaction_of(run).failures == attempt - 1
+        run.answer(again, compaction_failed(attempt, "retryable"))
+        wait = compaction_of(run).wait or wait
+    assert (compaction_of(run).status, compaction_of(run).failures, compaction_of(run).after) == ("over", 3, size)
+    run.effects()
+    warning = next(event for event in run.events if event.type == "warning")
+    assert warning.data == {"kind": "compaction_failed"}
+    assert warning.message == "the conversation was not compacted and goes on as it is: no words"
+    assert compaction_of(run) == replace(compaction_of(run), status="idle", failure=None, warned=False)
+    while not run.wanted(Summarise):
+        answer_model(run, llm_completed(f"d{run.state.step}", ["look"]))
+        run.answer_plainly(CallModel, Summarise)
+    assert (compaction_of(run).attempt, compaction_of(run).failures) == (1, 0)
+
+
+def test_a_summary_that_is_itself_too_large_is_warned_of_with_the_size_it_left() -> None:
+    run = started(retention=Retention(max_tokens=60, summariser="function", name="s"))
+    while not (asked := run.wanted(Summarise)):
+        answer_model(run, llm_completed(f"c{run.state.step}", ["look"]))
+        run.answer_plainly(CallModel, Summarise)
+    run.answer(asked[0], Draft("thread_compacted", compacted_data(run.state, "They spoke. " * 50)))
+    after = compaction_of(run).after
+    run.effects()
+    warning = next(event for event in run.events if event.type == "warning")
+    said = f"the conversation is {after.messages} messages of about {after.tokens} tokens, and compacting cannot make it smaller"
+    assert (warning.data, warning.message) == ({"kind": "compaction_insufficient"}, said)
+    assert (compaction_of(run).warned, compaction_of(run).status) == (True, "idle")
+
+
+def test_a_failed_attempt_that_was_paid_for_counts_and_one_without_a_price_ends_a_run_with_a_limit() -> None:
+    for more, status in (({}, "running"), ({"usage": None, "cost_usd": 0.1}, "running"), ({"usage": None}, "failed")):
+        run = started(
+            retention=Retention(max_messages=4, summariser="model", name="s", model=ModelSpec("s", "p", priced=True)),
+            max_total_cost_usd=1.0,
+            models=(ModelSpec("m", "p", priced=True),),
+        )
+        while not (asked := run.wanted(Summarise)):
+            answer_model(run, llm_completed(f"c{run.state.step}", ["look"], cost_usd=0.0))
+            run.answer_plainly(CallModel, Summarise)
+        refusal = compaction_failed(1, "terminal")
+        run.answer(asked[0], Draft(refusal.type, {**refusal.data, **more}))
+        assert state_of(run) == status
+        assert float(run.state.cost_usd) == more.get("cost_usd", 0.0)
+
+
+def test_a_retry_that_waits_is_waited_for_also_where_the_money_is_spent_and_not_made() -> None:
+    run = started(
+        retention=Retention(max_messages=4, summariser="model", name="s", model=ModelSpec("s", "p", priced=True)),
+        max_total_cost_usd=1.0,
+        models=(ModelSpec("m", "p", priced=True),),
+    )
+    while not (asked := run.wanted(Summarise)):
+        answer_model(run, llm_completed(f"c{run.state.step}", ["look"], cost_usd=0.0))
+        run.answer_plainly(CallModel, Summarise)
+    refusal = compaction_failed(1, "retryable")
+    run.answer(asked[0], Draft(refusal.type, {**refusal.data, "usage": None, "cost_usd": 2.0}))
+    wait = compaction_of(run).wait
+    assert wait is not None
+    assert run.effects() == (wait, run.state.deadline)
+    run.answer(wait, Draft("timer_fired", {"timer": wait.timer}))
+    assert state_of(run) == "failed"
+    assert run.types.count("compaction_started") == 1
+
+
+def test_a_doubt_is_said_before_a_run_ends_by_a_limit_that_was_lowered() -> None:
+    run, effect = compacting()
+    run.resume(spec_of(retention=run.spec.retention, max_steps=1))
+    assert state_of(run) == "failed"
+    assert run.types[-3:] == ["effect_in_doubt", "limit_reached", "run_failed"]
+    assert run.events[-3].data["intent_seq"] == effect.seq

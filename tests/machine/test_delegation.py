@@ -7,13 +7,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from afk_es.errors import InvariantError
 from afk_es.machine import Draft, remembered
+from afk_es.machine.children import task_of
 from afk_es.machine.delegation import Node, Plan, child_run_id, flaw
 from afk_es.machine.effects import AskPerson, CallModel, CancelSubagent, EvaluatePolicy, ExecuteTool, RouteSubagents, RunSubagent, Wait
 from afk_es.machine.spec import ModelSpec
-from afk_es.machine.values import Usage
+from afk_es.machine.state import ToolTurn
+from afk_es.machine.values import ToolCall, Usage
 from tests.machine.simulation import (
     Simulation,
     approval,
@@ -22,11 +25,12 @@ from tests.machine.simulation import (
     node,
     policy,
     routed,
+    spec_of,
     subagent_completed,
     subagent_waiting,
     tool_failed,
 )
-from tests.machine.situations import gating, started, state_of
+from tests.machine.situations import asking_model, gating, started, state_of
 
 
 def delegating(*names: str, **changes: Any) -> Simulation:
@@ -438,3 +442,79 @@ def test_a_subagent_that_has_not_begun_is_cut_when_the_join_is_decided_without_i
     assert run.types.count("subagent_started") == 1
     (why,) = [event.data["error"] for event in run.events if event.type == "tool_completed" and event.data["tool_call_id"] == "c-1"]
     assert why == "cancelled, because it was no longer needed: another subagent succeeded first"
+
+
+# ------------------------------------------------------------------------------------------------------------------------- word by word
+
+
+def test_a_subagent_is_announced_with_all_that_its_run_needs() -> None:
+    run = asking_model(max_total_cost_usd=2.0, models=(ModelSpec("m", "p", priced=True),))
+    run.put(llm_completed("c", ["scout"], cost_usd=0.0))
+    run.answer_plainly(RunSubagent)
+    event = run.events[-1]
+    run_id = child_run_id("run_1", 1, 1)
+    assert (event.type, event.data) == (
+        "subagent_started",
+        {
+            "subagent_name": "scout",
+            "correlation_id": "subagent:1:1",
+            "run_id": run_id,
+            "tool_name": "scout",
+            "tool_call_id": "c-0",
+            "ordinal": 1,
+            "attempt": 1,
+            "task": "",
+            "cost_budget_usd": 2.0,
+        },
+    )
+    call = ToolCall("c-0", "scout", {"n": 0})
+    assert run.wanted(RunSubagent) == [RunSubagent(f"subagent:{event.seq}", event.seq, 1, call, 1, "scout", run_id, "", 2.0)]
+    run.put(control("cancel"))
+    reason = "cancel requested by test"
+    assert run.wanted(CancelSubagent) == [CancelSubagent(f"cancel:{event.seq}", event.seq, 1, call, 1, "scout", run_id, reason)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "task"),
+    [({"task": "look"}, "look"), ({}, ""), ({"task": 7}, "7"), ({"task": None}, "None"), ('{"task": "lo', '{"task": "lo')],
+)
+def test_the_task_is_whatever_the_model_gave_as_one(arguments: dict[str, Any] | str, task: str) -> None:
+    assert task_of(ToolTurn(1, ToolCall("c-0", "scout", arguments))) == task  # type: ignore[arg-type]
+
+
+def test_a_child_is_told_why_it_is_cancelled() -> None:
+    run = gating(["scout", "pay"], mode="interactive", tool_failure="fail", join_policy="allow_optional_failures")
+    gate = run.wanted(EvaluatePolicy)[0]
+    assert gate.call is not None
+    run.answer(gate, policy("request_approval", gate.call))
+    run.answer_plainly(RunSubagent, ExecuteTool, AskPerson)
+    (ask,) = run.wanted(AskPerson)
+    run.answer(ask, approval(ask.request, "granted"))
+    (pay,) = run.wanted(ExecuteTool)
+    assert running(run)
+    run.answer(pay, tool_failed(pay.call, 1, "terminal"))
+    assert [stop.reason for stop in run.wanted(CancelSubagent)] == ["tool 'pay' (c-1): pay broke"]
+    late = planned({"nodes": [node("a", "scout", timeout_s=10.0)]})
+    (timer,) = [effect for effect in late.wanted(Wait) if effect.timer.startswith("timeout:")]
+    late.answer(timer, Draft("timer_fired", {"timer": timer.timer}))
+    assert [stop.reason for stop in late.wanted(CancelSubagent)] == ["it did not answer in time"]
+
+
+def test_a_nodes_time_goes_on_while_its_run_is_laid_down() -> None:
+    run = planned({"nodes": [node("a", "scout", timeout_s=10.0), node("b", "clerk")]})
+    run.answer(running(run)["a"], subagent_waiting(running(run)["a"]))
+    (timer,) = [effect for effect in run.wanted(Wait) if effect.timer.startswith("timeout:")]
+    run.answer(timer, Draft("timer_fired", {"timer": timer.timer}))
+    assert [stop.call.id for stop in run.wanted(CancelSubagent)] == ["a"]
+
+
+def test_an_agent_that_lost_its_subagents_lets_those_under_way_end_one_beside_the_other_and_starts_one_at_a_time() -> None:
+    run = gating(["scout", "clerk", "clerk"], max_parallel=1)
+    run.answer_plainly(RunSubagent)
+    run.resume(replace(spec_of(), delegation=None))
+    for call_id in ("c-0", "c-1", "c-2"):
+        run.answer_plainly(RunSubagent)
+        (child,) = running(run).values()
+        assert child.call.id == call_id
+        run.answer(child, subagent_completed(child, output="fine"))
+    assert set(outcomes(run).values()) == {"returned"}
