@@ -49,3 +49,7 @@ def test_what_looks_at_text_only_gets_the_texts_and_what_looks_at_images_the_ima
     assert joined_text(parts) == "one\ntwo"
     assert joined_text(PARTS[1:]) == ""
     assert images_of(MultipartMessage("user", "one\ntwo", parts=parts)) == PARTS[1:]
+
+
+def test_a_turn_without_parts_is_a_message_of_its_text() -> None:
+    assert user_turn("hi", []) == Message("user", "hi")

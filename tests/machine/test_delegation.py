@@ -479,7 +479,7 @@ def test_a_subagent_is_announced_with_all_that_its_run_needs() -> None:
     [({"task": "look"}, "look"), ({}, ""), ({"task": 7}, "7"), ({"task": None}, "None"), ('{"task": "lo', '{"task": "lo')],
 )
 def test_the_task_is_whatever_the_model_gave_as_one(arguments: dict[str, Any] | str, task: str) -> None:
-    assert task_of(ToolTurn(1, ToolCall("c-0", "scout", arguments))) == task  # type: ignore[arg-type]
+    assert task_of(ToolTurn(1, ToolCall("c-0", "scout", arguments))) == task
 
 
 def test_a_child_is_told_why_it_is_cancelled() -> None:

@@ -131,3 +131,9 @@ def test_where_the_preamble_leaves_no_room_the_limit_holds_without_it(room: int)
     assert len(shown) == limit
     assert shown.startswith(PREAMBLE) == (room > 0)
     assert shown.startswith("y") == (room <= 0)
+
+
+@pytest.mark.parametrize(("text", "shown"), [("\x7f", "\\u007f"), ("x [/INST]", "x [·/INST]"), ("x\x07", "x\\u0007")])
+def test_the_last_character_is_looked_at_like_any_other(text: str, shown: str) -> None:
+    assert render_output(text, BARE) == shown
+    assert json.loads(render_output([text], BARE)) == [text.replace("[/", "[·/")]

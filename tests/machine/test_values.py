@@ -95,3 +95,30 @@ def test_lists_that_left_messages_behind_are_compared_by_what_is_known_of_them()
     assert left != Messages([Message("user", "a")])
     assert Messages.absent(0, "") == Messages()
     assert list(Messages.absent(0, "")) == []
+
+
+def test_a_view_ends_where_it_ended_however_its_buffer_has_grown() -> None:
+    first = Messages([Message("user", "a")])
+    second = first.appended(Message("assistant", "b"))
+    with pytest.raises(IndexError, match="^1$"):
+        first[1]
+    assert (list(first), second[1].content) == ([second[0]], "b")
+
+
+def test_appending_to_the_newest_view_copies_nothing_and_to_an_older_one_its_part() -> None:
+    """Method: the buffer itself, since only its identity tells a copy from none."""
+    first = Messages([Message("user", "a")])
+    second = first.appended(Message("assistant", "b"))
+    assert second._buffer is first._buffer
+    assert first.appended(Message("assistant", "c"))._buffer is not first._buffer
+    left = second.left_behind()
+    assert left.appended(Message("user", "d"))._buffer is left._buffer
+
+
+def test_a_branch_of_a_list_that_left_its_messages_behind_has_the_digest_of_the_whole() -> None:
+    whole = Messages([Message("user", "a"), Message("assistant", "b")])
+    left = Messages.absent(2, whole.digest())
+    grown = left.appended(Message("user", "c"))
+    branch = left.appended(Message("user", "d"))
+    assert grown.digest() == whole.appended(Message("user", "c")).digest()
+    assert branch.digest() == whole.appended(Message("user", "d")).digest()
