@@ -100,7 +100,7 @@ def test_lists_that_left_messages_behind_are_compared_by_what_is_known_of_them()
 def test_a_view_ends_where_it_ended_however_its_buffer_has_grown() -> None:
     first = Messages([Message("user", "a")])
     second = first.appended(Message("assistant", "b"))
-    with pytest.raises(IndexError, match="^1$"):
+    with pytest.raises(IndexError, match=r"^1$"):
         first[1]
     assert (list(first), second[1].content) == ([second[0]], "b")
 
