@@ -23,6 +23,7 @@ of its own should say."""
 _COPIED = ("afk_es", "debugger", "fixtures", "tests", "README.md", "pyproject.toml")
 _EXAMPLES = re.compile(r"max_examples=\d+")
 
+# A fork server, since a process in which the tests have run once has filled the caches behind which mutants would hide.
 _CONFIGURATION = f"""
 [tool.mutmut]
 source_paths = ["afk_es"]
@@ -32,6 +33,7 @@ pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov
 pytest_add_cli_args_test_selection = {list(TESTS)!r}
 timeout_multiplier = 5.0
 timeout_constant = 3.0
+process_isolation = "forkserver"
 use_git_change_detection = false
 track_dependencies = false
 """
