@@ -26,7 +26,7 @@ def test_a_letter_that_fits_is_the_event_it_asks_for_with_its_position() -> None
     run = asked("request_approval", mode="interactive")
     said = approval(asking(run), "granted")
     assert admitted(run.state, said, 7) == Draft("approval_resolved", {**said.data, "letter": 7}, said.message)
-    wish = control("pause")
+    wish = replace(control("pause"), message="a break")
     assert admitted(run.state, wish, 8) == Draft(wish.type, {**wish.data, "letter": 8}, wish.message)
 
 

@@ -490,3 +490,13 @@ def test_a_plan_lays_its_run_down_as_well() -> None:
     run.answer(child, subagent_waiting(child))
     assert run.state.batch is not None
     assert (state_of(run), run.state.reason) == ("interrupted", f"subagent scout (a, {child.run_id}) was laid down: waits for ann")
+
+
+def test_a_call_that_is_cut_has_no_class_even_where_an_earlier_attempt_of_it_failed() -> None:
+    run = executing(["look"], tool_failure="retry_then_continue")
+    (look,) = run.wanted(ExecuteTool)
+    run.answer(look, tool_failed(look.call, 1, "retryable"))
+    fire_timers(run)
+    run.put(control("cancel"))
+    end = ends(run)["c-0"]
+    assert (end["outcome"], "classification" in end) == ("cancelled", False)

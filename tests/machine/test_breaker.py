@@ -266,3 +266,24 @@ def test_a_fallback_that_is_left_alone_says_nothing_of_the_models_before_it() ->
     (_, left_alone) = [event for event in run.events if event.type in ("circuit_open", "llm_failed")]
     assert left_alone.data["model"] == "m"
     assert "the last attempt failed" not in left_alone.message, "in this step nobody has failed"
+
+
+def test_models_that_are_left_alone_in_a_row_have_not_failed_in_this_step() -> None:
+    run = asking_model(models=TWO, breaker=BreakerRule(1, 3600.0), llm_failure="retry_then_continue", attempts=1)
+    answer_model(run, llm_failed("retryable"))
+    answer_model(run, llm_failed("retryable"))
+    run.answer_plainly(CallModel)
+    left_alone = [event for event in run.events if event.type == "circuit_open"]
+    assert [(event.step, event.data["model"]) for event in left_alone] == [(2, "m"), (2, "backup")]
+    assert all(event.message.endswith(" s") for event in left_alone)
+
+
+def test_the_rest_of_a_cooldown_is_told_to_the_microsecond() -> None:
+    run = broken_in_two_steps()
+    answer_model(run, llm_completed("d", ["look"]))
+    run.answer_plainly(CallModel)
+    opened_at = next(event.at for event in reversed(run.events) if event.type == "llm_failed")
+    at = max(place for place, kind in enumerate(run.types) if kind == "circuit_open")
+    passed_s = (run.events[at - 1].at - opened_at).total_seconds()
+    assert passed_s > 0
+    assert run.events[at].data["cooldown_s"] == round(30.0 - passed_s, 6)
