@@ -19,7 +19,7 @@ _QUIET = frozenset({"waiting", "running", "backoff", "limited", "done", "blocked
 
 _OVER = frozenset({"limited", "done"})
 
-_OPEN = frozenset({"running", "in_doubt", "unknown", "parked", "cancelling", "returned", "cut"})
+_OPEN = frozenset({"running", "failed", "in_doubt", "unknown", "parked", "cancelling", "returned", "cut"})
 
 _AHEAD = frozenset({"allowed", "approval", "put_off"}) | PENDING
 """Statuses of calls that would go on to touch the world or a person, which a run that has to fail does not let them."""
@@ -234,6 +234,8 @@ def cut(state: RunState, turn: ToolTurn) -> tuple[Draft, ...]:
             return _in_doubt(turn, "report"), unknown
         case "returned" | "cut":
             return (_ended(state, turn),)
+        case "failed":
+            return (_failed(state, turn),)
         case _:
             return (unknown,)
 

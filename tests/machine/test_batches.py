@@ -368,14 +368,16 @@ def test_calls_that_were_in_flight_when_a_run_is_cancelled_end_by_what_is_known_
     assert concluded(run) == [
         ("effect_in_doubt", "c-0"),
         ("tool_completed", "c-0"),
+        ("tool_completed", "c-1"),
         ("effect_in_doubt", "c-2"),
         ("tool_completed", "c-2"),
         ("run_cancelled", ""),
     ]
     events = decide(run.state).events
-    assert [draft.data["intent_seq"] for draft in events[:4:2]] == [pay.seq, strict.seq]
-    assert {draft.data["resolution"] for draft in events[:4:2]} == {"report"}
-    assert {draft.data["error"] for draft in events[1:4:2]} == {UNKNOWN}
+    doubts = [draft.data for draft in events if draft.type == "effect_in_doubt"]
+    assert [(data["intent_seq"], data["resolution"]) for data in doubts] == [(pay.seq, "report"), (strict.seq, "report")]
+    over = {draft.data["tool_call_id"]: (draft.data["outcome"], draft.data["error"]) for draft in events if draft.type == "tool_completed"}
+    assert over == {"c-0": ("unknown", UNKNOWN), "c-1": ("failed", "look broke"), "c-2": ("unknown", UNKNOWN)}
     assert (events[-1].data["reason"], events[-1].message) == (run.state.control and run.state.control.reason,) * 2
 
 
@@ -500,3 +502,22 @@ def test_a_call_that_is_cut_has_no_class_even_where_an_earlier_attempt_of_it_fai
     run.put(control("cancel"))
     end = ends(run)["c-0"]
     assert (end["outcome"], "classification" in end) == ("cancelled", False)
+
+
+@pytest.mark.parametrize("name", ["pay", "scout"])
+def test_every_call_that_has_failed_has_its_end_in_the_log_before_its_run_fails(name: str) -> None:
+    """The first failure makes the run one that has to fail; what a sibling fails with after that is a fact of the run nevertheless."""
+    run = gating([name, "look"], tool_failure="fail", subagent_failure="fail", join_policy="allow_optional_failures")
+    run.answer_plainly(ExecuteTool, RunSubagent)
+    (look,) = [effect for effect in run.wanted(ExecuteTool) if effect.call.tool_name == "look"]
+    first = next(effect for effect in run.effects() if isinstance(effect, (ExecuteTool, RunSubagent)))
+    run.put(tool_failed(look.call, 1, "terminal"))
+    run.effects()
+    if isinstance(first, ExecuteTool):
+        run.put(tool_failed(first.call, 1, "terminal"))
+    else:
+        run.put(subagent_completed(first, error="it broke", classification="terminal"))
+    assert {call_id: end["outcome"] for call_id, end in ends(run).items()} == {"c-0": "failed", "c-1": "failed"}
+    assert state_of(run) == "failed"
+    failed_by = "c-0" if name == "pay" else "c-1"
+    assert failed_by in run.state.reason, "the first that the model asked for; a subagent that the join can do without is no reason"
