@@ -3,7 +3,8 @@
     pip install 'mutmut>=3.8,<4'
     python -m tests.mutation machine.limits machine.decision     # some modules
     python -m tests.mutation --dir /tmp/mutants                  # all of them: some 11,600 mutants, over an hour with two processes
-    python -m tests.mutation --dir /tmp/mutants --again          # once more, only those that survived: after tests were written
+    python -m tests.mutation --dir /tmp/mutants                  # once more: goes on where it stopped, and with modules that changed
+    python -m tests.mutation --dir /tmp/mutants --again          # only those that survived: after tests were written
     python -m tests.mutation --dir /tmp/mutants --report         # only say what is known
 
 It works on a copy in the given directory and leaves the tree alone. mutmut changes the bodies of functions: operators, numbers, texts,

@@ -32,10 +32,8 @@ def main() -> int:
             print("mutmut is not installed: pip install 'mutmut>=3.8,<4'")
             return 2
         print(f"working in {directory}")
-        prepare(directory)
-        names = [f"afk_es.{module}.x*" for module in chosen]
-        if asked.again:
-            names = [name for module in chosen for name, _ in tally(directory, module, explanations).survivors]
+        changed = prepare(directory)
+        names = [name for module in chosen for name in _to_try(directory, module, again=asked.again, changed=module in changed)]
         if names and (code := _run(directory, names, asked.processes)):
             return code
     return _report([tally(directory, module, explanations) for module in chosen])
@@ -49,6 +47,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="only those that survived before and are not explained")
     parser.add_argument("--report", action="store_true", help="run nothing, say what is known")
     return parser.parse_args()
+
+
+def _to_try(directory: Path, module: str, *, again: bool, changed: bool) -> list[str]:
+    """The mutants of a module that are to be tried: all where it is new or has changed, else those that were not, or that survived."""
+    known = tally(directory, module, explained(EXPLANATIONS.read_text()))
+    if changed or not known.mutants:
+        return [f"afk_es.{module}.x*"]
+    return [name for name, _ in known.survivors] if again else known.untried
 
 
 def _run(directory: Path, names: list[str], processes: int) -> int:
@@ -80,7 +86,7 @@ def _report(tallies: list[Tally]) -> int:
 
 
 def _row(of: Tally) -> None:
-    counts = f"{of.mutants:9}{of.killed:8}{of.timeouts:9}{of.explained:11}{len(of.survivors):9}{of.untried:9}"
+    counts = f"{of.mutants:9}{of.killed:8}{of.timeouts:9}{of.explained:11}{len(of.survivors):9}{len(of.untried):9}"
     print(f"{of.module:28}{counts}{of.score:8.1f}{of.adjusted:9.1f}")
 
 

@@ -44,21 +44,21 @@ class Tally:
     mutants: int = 0
     killed: int = 0
     timeouts: int = 0
-    untried: int = 0
     explained: int = 0
+    untried: list[str] = field(default_factory=list)
     survivors: list[tuple[str, Change]] = field(default_factory=list)
     """With mutmut's name for each: those that nothing explains."""
 
     @property
     def score(self) -> float:
         """The share that was found, in percent, of those that were tried."""
-        tried = self.mutants - self.untried
+        tried = self.mutants - len(self.untried)
         return 100 * (self.killed + self.timeouts) / tried if tried else 0.0
 
     @property
     def adjusted(self) -> float:
         """The same without those that are explained."""
-        tried = self.mutants - self.untried - self.explained
+        tried = self.mutants - len(self.untried) - self.explained
         return 100 * (self.killed + self.timeouts) / tried if tried else 100.0
 
 
@@ -92,7 +92,7 @@ def tally(directory: Path, module: str, explanations: dict[Change, str]) -> Tall
     for name, code in json.loads(meta.read_text())["exit_code_by_key"].items():
         found.mutants += 1
         if code is None:
-            found.untried += 1
+            found.untried.append(name)
         elif code in _KILLED:
             found.killed += 1
         elif code in _TIMEOUTS:

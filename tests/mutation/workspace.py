@@ -39,17 +39,22 @@ track_dependencies = false
 """
 
 
-def prepare(directory: Path) -> None:
-    """Bring the copy up to date: only files that differ are written, so that results of functions that did not change are kept."""
+def prepare(directory: Path) -> frozenset[str]:
+    """Bring the copy up to date, and say which modules of it changed.
+
+    Only files that differ are written, so that results of functions that did not change are kept.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    present = set()
+    present, changed = set(), set()
     for source in _files():
         relative = source.relative_to(ROOT)
         present.add(relative)
-        _write(directory / relative, _text(source, relative), source)
+        if _write(directory / relative, _text(source, relative), source) and relative.parts[0] == "afk_es":
+            changed.add(".".join(relative.with_suffix("").parts[1:]))
     for top in ("afk_es", "tests"):
         for old in [path for path in (directory / top).rglob("*.py") if path.relative_to(directory) not in present]:
             old.unlink()
+    return frozenset(changed)
 
 
 def modules() -> list[str]:
@@ -76,10 +81,13 @@ def _text(source: Path, relative: Path) -> str | None:
     return None
 
 
-def _write(target: Path, text: str | None, source: Path) -> None:
+def _write(target: Path, text: str | None, source: Path) -> bool:
+    """Whether there was something to write."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and (target.read_text() == text if text is not None else filecmp.cmp(source, target, shallow=False)):
+        return False
     if text is not None:
-        if not target.exists() or target.read_text() != text:
-            target.write_text(text)
-    elif not target.exists() or not filecmp.cmp(source, target, shallow=False):
+        target.write_text(text)
+    else:
         shutil.copy(source, target)
+    return True
