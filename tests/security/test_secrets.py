@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -114,7 +115,7 @@ SHAPES = {
 
 AFTER = {"a password in an address": "@db.example/shop", "a private key": "\n-----END RSA PRIVATE KEY-----"}
 
-PLACES = {
+PLACES: dict[str, Callable[[str], object]] = {
     "a text": lambda text: text,
     "in a sentence": lambda text: f"it said: {text} and went on",
     "in a list": lambda text: ["a", ["b", text]],

@@ -246,7 +246,7 @@ def test_what_is_put_into_a_statement_is_no_value() -> None:
 
 def test_addresses_that_are_listened_at_are_loopback_by_default() -> None:
     """Every default of a parameter or an option that is a host is this machine, and no other address of a host stands in the source."""
-    hosts = []
+    hosts: list[tuple[object, ...]] = []
     for path, tree in MODULES.items():
         where = path.relative_to(ROOT)
         for node in ast.walk(tree):
