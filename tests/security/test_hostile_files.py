@@ -108,7 +108,8 @@ def test_a_hostile_log_is_an_error_or_a_view_and_stays_as_it_is(kind: str, stori
     LOGS[kind](stories.log, log)
     before = log.read_bytes()
     wrong = []
-    for verb, words in READING.items():
+    # In the gate every third verb, another third for the next kind.
+    for verb, words in [*READING.items()][0 if LONG else [*LOGS].index(kind) % 3 :: 1 if LONG else 3]:
         answer = ask(verb, *words, "--db", str(log))
         if answer["traceback"] or answer["code"] not in (0, 1, 3, 4):
             wrong.append((verb, answer["code"], answer["said"], answer["traceback"]))

@@ -146,7 +146,7 @@ def test_no_option_of_a_verb_lets_anything_through(verb: str, desk: Desk) -> Non
             words = words if LONG else desk.lines(verb, STORIES[index % len(STORIES)])[index]
             # Without a screen: the app is looked at in test_screens.py.
             bad += _wrong(words, "text", desk.call(words, "text", terminal=verb != "debug"))
-            for form in ("json", "jsonl", "md") if LONG or index == 0 else ():
+            for form in ("json", "jsonl", "md") if LONG else ("json", "md") if index == 0 else ():
                 bad += _wrong(words, form, desk.call(words, form))
     assert not bad, bad[:5]
 
