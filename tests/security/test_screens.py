@@ -43,7 +43,7 @@ async def test_no_command_of_the_console_lets_anything_through(story: str, obeye
         bad, answered = [], set()
         for command in COMMANDS:
             console = await Console.open(log, obeyed.run_ids[story], at="llm:1")
-            await execute(console, "break err")
+            await execute(console, "break error")
             for words in WORDS:
                 try:
                     reply = await execute(console, f"{command.name} {words}")

@@ -43,7 +43,7 @@ def test_no_view_or_export_shows_a_planted_secret(verb: str, confided: Hostile, 
         for index, words in enumerate(desk.lines(verb, story)):
             if not LONG:
                 words = desk.lines(verb, STORIES[-1 - index % len(STORIES)])[index]
-            if {"--show-secrets", "--no-redact"} & set(words):
+            if {"--show-secrets", "--no-redact"} & set(words) or not (LONG or index % 2 == 0):
                 continue
             for form in ("text", "json", "jsonl", "md") if LONG else ("text", "json") if index == 0 else ("text",):
                 result = desk.call(words, form)
