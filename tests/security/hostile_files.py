@@ -6,8 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,20 +17,8 @@ LARGE = 5_000_000
 """Characters of what is large: more than anybody reads, less than a test may hold several times."""
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """The file, without the triggers that guard it."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall()
-        for (name,) in names:
-            connection.execute(f"DROP TRIGGER {name}")
-        yield connection
-    finally:
-        connection.close()
-
-
 def _copied(source: Path, target: Path) -> sqlite3.Connection:
+    """A copy without the triggers that guard it."""
     shutil.copy(source, target)
     connection = sqlite3.connect(target, isolation_level=None)
     for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
