@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from afk_es.testing.exploring.drawn import DrawnChoices
     from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
     from afk_es.testing.golden_crashes import GoldenCrashes, crash_golden
-    from afk_es.testing.golden_scenarios import golden_scenarios
+    from afk_es.testing.goldens_as_scenarios import golden_scenarios
     from afk_es.testing.invariants import (
         SHIPPED,
         Invariant,
@@ -132,7 +132,7 @@ _HOMES = {
     "crash_everywhere": _CRASH_MATRIX,
     "crash_golden": _GOLDEN_CRASHES,
     "crash_points": _CRASHES,
-    "golden_scenarios": "afk_es.testing.golden_scenarios",
+    "golden_scenarios": "afk_es.testing.goldens_as_scenarios",
     "invariant": _INVARIANTS,
     "keeps_secret": _INVARIANTS,
     "log_problems": _SURVIVAL,

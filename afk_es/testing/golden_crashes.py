@@ -25,7 +25,7 @@ from afk_es.evals.goldens.golden import Golden
 from afk_es.evals.goldens.recorded_config import recorded_config
 from afk_es.testing.crash_matrix import Check, CrashMatrix, crash_at, drawn_points
 from afk_es.testing.crashes import CrashScenario, CrashTrial, Rehearsal
-from afk_es.testing.golden_scenarios import recorded_scenarios
+from afk_es.testing.goldens_as_scenarios import recorded_scenarios
 from afk_es.testing.recorded_world import RecordedWorld
 from afk_es.testing.survival import Family
 
