@@ -25,6 +25,7 @@ from afk_es.log.memory import MemoryEventLog
 from afk_es.machine import AgentRunEvent, Draft
 from afk_es.views.verification import problems
 from tests.core.scenario import Counted, Stuck, StuckModel, agent, always, asks, says, types
+from tests.support.stories import Stories
 
 OFTEN = RunnerConfig(background_tool_poll_interval_s=0.01)
 
@@ -367,3 +368,13 @@ async def test_a_run_that_compacted_what_its_thread_remembered_is_seen_and_answe
     assert recorded.state == "interrupted"
     assert (await runner.resume(described, run_id=run_id)).state == "completed"
     assert work.ran == 1
+
+
+async def test_a_run_that_has_compacted_what_its_thread_remembered_is_told_of_from_outside(stories: Stories) -> None:
+    """Its compaction makes no sense without what was there before it, so that is read as well."""
+    async with Runner(log=stories.log) as runner:
+        attached = await runner.attach(run_id=stories.run_ids["complete"], by="ada")
+        assert (await attached.await_result()).state == "completed"
+        assert await attached.pending() == ()
+        with pytest.raises(UsageError, match="has ended"):
+            await attached.cancel()
