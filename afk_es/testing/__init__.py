@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from afk_es.testing.exploring.profiles import PROFILES, Profile
     from afk_es.testing.exploring.simulated import simulations
     from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
-    from afk_es.testing.golden_crashes import GoldenCrashes, crash_golden, golden_scenarios
+    from afk_es.testing.golden_crashes import GoldenCrashes, crash_golden
+    from afk_es.testing.goldens_as_scenarios import golden_scenarios
     from afk_es.testing.invariants import (
         SHIPPED,
         Invariant,
@@ -163,7 +164,7 @@ _HOMES = {
     "crash_points": _CRASHES,
     "explore": _EXPLORATION,
     "from_json_schema": _ARGUMENTS,
-    "golden_scenarios": _GOLDEN_CRASHES,
+    "golden_scenarios": "afk_es.testing.goldens_as_scenarios",
     "invalid_arguments": _ARGUMENTS,
     "invariant": _INVARIANTS,
     "keeps_secret": _INVARIANTS,
