@@ -155,3 +155,19 @@ class SeededIds:
     def new(self, kind: str) -> str:
         """The next id of the sequence."""
         return f"{kind}_{self._random.getrandbits(128):032x}"
+
+
+class SeededChance:
+    """Chance drawn from a seed: the same seed falls the same way."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._random = random.Random(seed)
+
+    def integer(self, lowest: int, highest: int) -> int:
+        """One of the integers from `lowest` to `highest`, both included."""
+        return self._random.randint(lowest, highest)
+
+
+def fresh_seed() -> int:
+    """A seed of 32 bits that nobody could foretell."""
+    return int.from_bytes(os.urandom(4), "big")

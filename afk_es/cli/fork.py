@@ -183,7 +183,7 @@ async def _meant(log: EventLog, name: Name, agent: Agent | None, wanted: Wanted)
             + " ".join(f"--yes-write {tool}" for tool in unasked)
             + ", or leave the recorded answers, or stub it with --tool NAME=stub:JSON"
         )
-    interaction = state_of(await log.read(run_id, limit=1)).spec.interaction
+    interaction = (await state_of(log, await log.read(run_id, limit=1))).spec.interaction
     return Meant(run_id, at, edits, modes, wanted.models, interaction)
 
 

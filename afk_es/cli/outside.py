@@ -47,7 +47,7 @@ async def _send(
     db = name.location if name.location != invocation.location else invocation.db
     async with reading(name.location) as log:
         run_id = await named_run(log, name.run)
-        state = state_of(await log.read(run_id))
+        state = await state_of(log, await log.read(run_id))
         driven = not state.ended and await log.alive(state.owner, run_id)
         head = await head_of_family(log, run_id)
     async with Runner(log=name.location) as runner:

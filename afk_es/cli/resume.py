@@ -55,7 +55,7 @@ async def _resume(
 ) -> int:
     async with reading(name.location) as log:
         run_id = await named_run(log, name.run)
-        recorded = state_of(await log.read(run_id)).spec.interaction
+        recorded = (await state_of(log, await log.read(run_id))).spec.interaction
     async with runner_for(name.location, asking, recorded) as runner:
         try:
             handle = await runner.resume_handle(agent, run_id=run_id, allow_agent_change=allow_agent_change)

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -25,10 +26,11 @@ from afk_es.core.result import text_of_run
 from afk_es.errors import HeadConflictError, LogError, RunOwnedError, ToolArgumentsError
 from afk_es.handlers import Binding
 from afk_es.log import EventLog
-from afk_es.machine import Draft, RunState
+from afk_es.machine import Draft, RunState, fold, initial_state
+from afk_es.machine.children import live_children
 from afk_es.machine.effects import CancelSubagent, RunSubagent
 from afk_es.machine.events import ParentRef
-from afk_es.machine.values import plain
+from afk_es.machine.values import Usage, plain
 
 _SPECS_KEPT = 64
 
@@ -273,6 +275,7 @@ def _never_ran(
 
 async def _told(effect: RunSubagent | CancelSubagent, child: RunState, log: EventLog, latency_ms: float) -> Draft:
     whole = child.status in ("completed", "degraded")
+    usage, cost = await _spent(child, log)
     data: dict[str, Any] = {
         **_about(effect),
         "success": whole,
@@ -280,12 +283,27 @@ async def _told(effect: RunSubagent | CancelSubagent, child: RunState, log: Even
         "error": None if whole else child.reason or f"it is {child.status}",
         "output": None if not whole else child.output if child.spec.output_schema is not None else text_of_run(child),
         "state": child.status,
-        "usage": asdict(child.usage) if child.usage.total_tokens else None,
-        "cost_usd": float(child.cost_usd) if child.cost_known else None,
+        "usage": asdict(usage) if usage.total_tokens else None,
+        "cost_usd": float(cost) if cost is not None else None,
     }
     if not whole:
         data |= await _classified(child, log)
     return Draft("subagent_completed", data, data["error"] or "")
+
+
+async def _spent(child: RunState, log: EventLog) -> tuple[Usage, Decimal | None]:
+    """What the child has used up. One that has run out of time ends here although it could be resumed, and so do the subagents that it was
+    waiting for: what those have used up is in their logs, and not yet in its own.
+    """
+    usage, cost = child.usage, child.cost_usd if child.cost_known else None
+    for turn in live_children(child):
+        below = turn.child
+        events = await log.read(below.run_id) if below is not None else []
+        if events:
+            more, spent = await _spent(fold(initial_state(events[0].run_id, events[0].thread_id), events), log)
+            usage += more
+            cost = spent if cost is None else cost + (spent or 0)
+    return usage, cost
 
 
 async def _classified(child: RunState, log: EventLog) -> dict[str, Any]:

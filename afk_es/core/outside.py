@@ -110,8 +110,8 @@ class AttachedRun:
         events = [event async for event in self._events()]
         if events[-1].type not in TERMINAL:
             raise UsageError(f"run {self.run_id} has not ended, and no process drives it; Runner.resume goes on with it")
-        state = state_of(events)
         async with self._session as log:
+            state = await state_of(log, events)
             return await whole_result(log, state, events, state.output)
 
     async def pending(self) -> tuple[ApprovalRequest | InputRequest, ...]:
@@ -305,7 +305,7 @@ async def _state(log: EventLog, run_id: str) -> RunState:
     events = await log.read(run_id)
     if not events:
         raise not_found(log, run_id)
-    return state_of(events)
+    return await state_of(log, events)
 
 
 def not_found(log: EventLog, run_id: str) -> RunNotFoundError:

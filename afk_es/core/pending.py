@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from afk_es.core.history import ThreadMemory
+from afk_es.core.merging import compacts
 from afk_es.errors import RunNotFoundError
 from afk_es.interaction.port import ApprovalRequest, InputRequest, request_of
 from afk_es.log import EventLog, Letter
@@ -37,7 +39,7 @@ async def pending_requests(log: EventLog, run_id: str | None = None) -> tuple[Ap
         if run_id is not None:
             run_ids += _children(events)
         if any(event.type in _QUESTIONS for event in events):
-            state = state_of(events)
+            state = await state_of(log, events)
             found += unanswered(state, await log.letters(after=state.last_letter, run_ids=[each]))
     return tuple(sorted(found, key=lambda request: (request.asked_at, request.run_id, request.request_id)))
 
@@ -55,9 +57,13 @@ def answers(state: RunState, letter: Letter) -> bool:
     return closing and refusal(state, draft) is None
 
 
-def state_of(events: list[AgentRunEvent]) -> RunState:
-    """Where a run stands, but for what its thread remembered before it, which no question depends on."""
-    return fold(initial_state(events[0].run_id, events[0].thread_id), events)
+async def state_of(log: EventLog, events: list[AgentRunEvent]) -> RunState:
+    """Where a run stands. What its thread remembered before it is only read where the run has replaced some of that: nothing else that is
+    asked of a run from outside depends on it.
+    """
+    first = events[0]
+    history = await ThreadMemory().read(log, first.data.get("history", [])) if compacts(events) else None
+    return fold(initial_state(first.run_id, first.thread_id, history), events)
 
 
 def _children(events: list[AgentRunEvent]) -> list[str]:

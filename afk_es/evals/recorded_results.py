@@ -40,5 +40,5 @@ async def recorded_evidence(log: EventLog, run_id: str, case: EvalCase | None = 
         raise RunNotFoundError(f"{log.location} has no run {run_id!r}")
     if events[-1].type not in TERMINAL:
         raise UsageError(f"run {run_id} has not ended, so there is no result to look at; Runner.resume goes on with it")
-    state = state_of(events)
+    state = await state_of(log, events)
     return Evidence(await whole_result(log, state, events, state.output), log, case, events=events)

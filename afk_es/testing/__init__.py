@@ -11,6 +11,22 @@ if TYPE_CHECKING:
     from afk_es.testing.arguments import BrokenArguments, from_json_schema, invalid_arguments, valid_arguments
     from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, comparable, crash_at, crash_everywhere, log_problems
     from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, RetryClock, crash_points, rehearse
+    from afk_es.testing.exploring.adversary import Adversary
+    from afk_es.testing.exploring.choices import Choices, SeededChoices
+    from afk_es.testing.exploring.drawn import DrawnChoices
+    from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
+    from afk_es.testing.invariants import (
+        SHIPPED,
+        Invariant,
+        InvariantViolation,
+        at_most_once,
+        checked,
+        invariant,
+        keeps_secret,
+        never_calls,
+        requires_approval,
+        stays_below,
+    )
     from afk_es.testing.mortal import CrashPoint
     from afk_es.testing.scripted import ScriptedModel, ScriptExhaustedError
     from afk_es.testing.simulation.asks import Ask
@@ -42,12 +58,17 @@ if TYPE_CHECKING:
     from afk_es.testing.simulation.world import Simulation, StuckError, plain_fact
 
 _ARGUMENTS = "afk_es.testing.arguments"
+_ADVERSARY = "afk_es.testing.exploring.adversary"
+_CHOICES = "afk_es.testing.exploring.choices"
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _CRASHES = "afk_es.testing.crashes"
+_DRAWN = "afk_es.testing.exploring.drawn"
 _FACTS = "afk_es.testing.simulation.facts"
+_INVARIANTS = "afk_es.testing.invariants"
 _OBSERVING = "afk_es.testing.simulation.observing"
 _SCRIPTED = "afk_es.testing.scripted"
 _WORLD = "afk_es.testing.simulation.world"
+_WORLD_OPTIONS = "afk_es.testing.exploring.world_options"
 
 _HOMES = {
     "BrokenArguments": _ARGUMENTS,
@@ -55,10 +76,12 @@ _HOMES = {
     "invalid_arguments": _ARGUMENTS,
     "valid_arguments": _ARGUMENTS,
     "Action": _FACTS,
+    "Adversary": _ADVERSARY,
     "Answer": _FACTS,
     "Ask": "afk_es.testing.simulation.asks",
     "Call": _FACTS,
     "Check": _CRASH_MATRIX,
+    "Choices": _CHOICES,
     "Control": _FACTS,
     "Crash": _FACTS,
     "CrashMatrix": _CRASH_MATRIX,
@@ -67,7 +90,10 @@ _HOMES = {
     "CrashScenario": _CRASHES,
     "CrashTrial": _CRASHES,
     "Dispatch": _CRASHES,
+    "DrawnChoices": _DRAWN,
     "Fact": _FACTS,
+    "Invariant": _INVARIANTS,
+    "InvariantViolation": _INVARIANTS,
     "ModelAnswers": _FACTS,
     "ModelFails": _FACTS,
     "ObservedRun": _OBSERVING,
@@ -75,13 +101,16 @@ _HOMES = {
     "PersonSays": _FACTS,
     "Rehearsal": _CRASHES,
     "RetryClock": _CRASHES,
+    "SHIPPED": _INVARIANTS,
     "Script": _FACTS,
     "ScriptExhaustedError": _SCRIPTED,
     "ScriptedModel": _SCRIPTED,
+    "SeededChoices": _CHOICES,
     "Simulation": _WORLD,
     "StalledProcess": _FACTS,
     "StuckError": _WORLD,
     "Summarises": _FACTS,
+    "TROUBLES": _WORLD_OPTIONS,
     "TicketEnds": _FACTS,
     "TimePasses": _FACTS,
     "Together": _FACTS,
@@ -89,16 +118,25 @@ _HOMES = {
     "ToolFails": _FACTS,
     "ToolReturns": _FACTS,
     "ToolRuns": _FACTS,
+    "Trouble": _WORLD_OPTIONS,
     "UserSays": _FACTS,
+    "WorldOptions": _WORLD_OPTIONS,
+    "at_most_once": _INVARIANTS,
+    "checked": _INVARIANTS,
     "comparable": _CRASH_MATRIX,
     "crash_at": _CRASH_MATRIX,
     "crash_everywhere": _CRASH_MATRIX,
     "crash_points": _CRASHES,
+    "invariant": _INVARIANTS,
+    "keeps_secret": _INVARIANTS,
     "log_problems": _CRASH_MATRIX,
+    "never_calls": _INVARIANTS,
     "plain_fact": _WORLD,
     "rehearse": _CRASHES,
+    "requires_approval": _INVARIANTS,
     "script_from": _FACTS,
     "script_json": _FACTS,
+    "stays_below": _INVARIANTS,
 }
 
 
@@ -117,11 +155,13 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Action",
+    "Adversary",
     "Answer",
     "Ask",
     "BrokenArguments",
     "Call",
     "Check",
+    "Choices",
     "Control",
     "Crash",
     "CrashMatrix",
@@ -130,6 +170,7 @@ __all__ = [
     "CrashScenario",
     "CrashTrial",
     "Dispatch",
+    "DrawnChoices",
     "Fact",
     "ModelAnswers",
     "ModelFails",
@@ -141,10 +182,12 @@ __all__ = [
     "Script",
     "ScriptExhaustedError",
     "ScriptedModel",
+    "SeededChoices",
     "Simulation",
     "StalledProcess",
     "StuckError",
     "Summarises",
+    "TROUBLES",
     "TicketEnds",
     "TimePasses",
     "Together",
@@ -152,7 +195,9 @@ __all__ = [
     "ToolFails",
     "ToolReturns",
     "ToolRuns",
+    "Trouble",
     "UserSays",
+    "WorldOptions",
     "comparable",
     "crash_at",
     "crash_everywhere",
@@ -165,4 +210,14 @@ __all__ = [
     "script_from",
     "script_json",
     "valid_arguments",
+    "SHIPPED",
+    "Invariant",
+    "InvariantViolation",
+    "at_most_once",
+    "checked",
+    "invariant",
+    "keeps_secret",
+    "never_calls",
+    "requires_approval",
+    "stays_below",
 ]

@@ -16,7 +16,9 @@ from afk_es.agents import Agent, PolicyEngine, PolicyRule
 from afk_es.clock import SystemClock
 from afk_es.core import Runner, RunnerConfig
 from afk_es.core.pending import pending_requests
+from afk_es.core.retention import RetentionPolicy
 from afk_es.errors import ConfigurationError, RunNotFoundError, UsageError
+from afk_es.evals.recorded_results import recorded_result
 from afk_es.interaction import InMemoryInteraction
 from afk_es.log import EventLog, open_log
 from afk_es.log.memory import MemoryEventLog
@@ -330,3 +332,23 @@ async def test_a_log_is_only_read_by_whoever_lists(tmp_path: Path) -> None:
     (request,) = await pending_requests(log)
     await log.close()
     assert request.run_id == run_id
+
+
+async def test_a_run_that_compacted_what_its_thread_remembered_is_seen_and_answered_from_outside(tmp_path: Path, outside: Runner) -> None:
+    """What a compaction replaces may be older than the run. Found by the shipped invariants (seed 473 of a wild world); kept as what it was:
+    to look at such a run's questions broke the fold.
+    """
+    config = RunnerConfig(interaction_mode="external", thread_retention=RetentionPolicy(max_messages=6))
+    work = Counted()
+    described = ruled("request_approval", work)
+    runner = Runner(log=tmp_path / "runs.db", config=config)
+    for _ in range(3):
+        assert (await runner.run(agent(["so"]), user_message="before", thread_id="t")).state == "completed"
+    run_id = (await runner.run(described, user_message="now", thread_id="t")).run_id
+    assert "thread_compacted" in types(await outside.log.read(run_id))
+    (request,) = await outside.pending_requests(run_id=run_id)
+    assert (await outside.approve(run_id=run_id, request_id=request.request_id, by="ann")).status == "posted"
+    recorded = await recorded_result(outside.log, run_id)
+    assert recorded.state == "interrupted"
+    assert (await runner.resume(described, run_id=run_id)).state == "completed"
+    assert work.ran == 1

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from afk_es.errors import HeadConflictError, RunOwnedError
 from afk_es.testing import Observer, Script, Simulation
-from afk_es.testing.exploring.adversary import Adversary, SeededChoices
+from afk_es.testing.exploring.adversary import Adversary
+from afk_es.testing.exploring.choices import SeededChoices
 from afk_es.testing.invariants import SHIPPED, checked
 from afk_es.testing.simulation.observing import at_once
 from tests.simulation.zoo import SECRET, Scene, scene

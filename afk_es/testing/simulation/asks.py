@@ -69,6 +69,7 @@ class Ask:
         about: the request to the model or to a person, the tool's arguments as they are validated, or the messages to sum up.
         tool: for a tool.
         context: for a tool.
+        state: in which the process wanted the effect.
     """
 
     key: str
@@ -82,6 +83,7 @@ class Ask:
     future: asyncio.Future[Fact]
     tool: Tool[..., Any] | None = None
     context: ToolContext | None = None
+    state: RunState | None = None
 
 
 class Desk(Protocol):
@@ -95,11 +97,14 @@ class Desk(Protocol):
 
 
 class AskedModel:
-    """Stands for a model."""
+    """Stands for a model.
 
-    provider_id = "simulated"
+    Args:
+        provider: of the model that it stands for. It is in the log, and a golden of a simulated run is checked with the real model in place.
+    """
 
-    def __init__(self, desk: Desk, agent: str) -> None:
+    def __init__(self, desk: Desk, agent: str, provider: str = "simulated") -> None:
+        self.provider_id: str = provider
         self._desk = desk
         self._agent = agent
         self.model: str = f"simulated-{agent}"
@@ -222,7 +227,7 @@ def simulated(binding: Binding, desk: Desk) -> Binding:
     agent = binding.spec.agent_name
     return dataclasses.replace(
         binding,
-        models=tuple(AskedModel(desk, agent) for _model in binding.models),
+        models=tuple(AskedModel(desk, agent, model.provider_id) for model in binding.models),
         tools={name: asked_tool(tool, desk) if _executes(binding, name) else tool for name, tool in binding.tools.items()},
         people=AskedPeople(desk) if binding.people is not None else None,
         summariser=asked_summariser(desk, agent) if binding.summariser is not None else None,

@@ -25,6 +25,7 @@ class ObservedRun:
         beginning: its state before its first event, with what its thread remembered.
         state: after the last event.
         parent: the run that delegated to it; None for one that a caller started.
+        notes: what observers keep of it, each under a key of its own.
     """
 
     run_id: str
@@ -33,6 +34,7 @@ class ObservedRun:
     state: RunState
     parent: str | None = None
     events: list[AgentRunEvent] = field(default_factory=list)
+    notes: dict[Any, Any] = field(default_factory=dict)
 
     def take_in(self, event: AgentRunEvent) -> RunState:
         """Fold the next event, and return the state before it."""

@@ -73,6 +73,9 @@ class Simulation:
         results: of the runs that a caller started, in order, with one for each time a run was laid down.
         process: the one that drives the run now.
         processes: how many there were.
+        writes: what was appended to the log, write by write, over all runs.
+        agents, user_message, context, policy_engine: what it was made with.
+        writer: the number of the process that wrote to the log last.
     """
 
     def __init__(
@@ -94,11 +97,14 @@ class Simulation:
         self.runs: dict[str, ObservedRun] = {}
         self.results: list[AgentResult] = []
         self.processes: int = 0
+        self.writes: list[Sequence[AgentRunEvent]] = []
         self.process: Process
+        self.writer: int = 0
         self._performed: list[Action] = []
         self._said: list[UserMessage | None] = [user_message]
-        self._context = dict(context) if context is not None else None
-        self._policy_engine = policy_engine
+        self.user_message: UserMessage | None = user_message
+        self.context: dict[str, Any] | None = dict(context) if context is not None else None
+        self.policy_engine: PolicyEngine | None = policy_engine
         self._observers = tuple(observers)
         self._ids = SeededIds(1)
         self._keys: Counter[str] = Counter()
@@ -219,6 +225,17 @@ class Simulation:
         self.abandon()
         self._raise_violation()
 
+    def resume_ended(self) -> AgentResult | None:
+        """What somebody gets who resumes the run that has ended for good, not knowing that it has; None where it has not. No part of the script."""
+        root, process = self.root, self.process
+        if root is None or not self.over or process.result is None:
+            return None
+        before = process.result
+        process.do(self._resuming(root.run_id))
+        process.settle()
+        result, process.result = process.result, before
+        return result
+
     def abandon(self) -> None:
         """Clear everything away where it stands, without a word to the observers; for a simulation that has shown what it was to show."""
         for process in (*self._stalled, self.process):
@@ -239,6 +256,7 @@ class Simulation:
 
     def appended(self, process: Process, events: Sequence[AgentRunEvent]) -> None:
         """These events are durable."""
+        self.writes.append(events)
         first = events[0]
         run = self.runs.get(first.run_id)
         if run is None:
@@ -246,6 +264,7 @@ class Simulation:
             run = self.runs[first.run_id] = observed(first.run_id, first, history)
             if run.parent is None:
                 self._roots.append(run.run_id)
+        self.writer = process.number
         for event in events:
             before = run.take_in(event)
             self._tell("appended", run, event, before, run.state)
@@ -395,7 +414,7 @@ class Simulation:
         thread_id = self.root.thread_id if self.root is not None else None
 
         async def work(process: Process) -> AgentResult:
-            process.handle = await process.runner.run_handle(agent, user_message=user_message, context=self._context, thread_id=thread_id)
+            process.handle = await process.runner.run_handle(agent, user_message=user_message, context=self.context, thread_id=thread_id)
             return await process.handle.await_result()
 
         return work
@@ -418,7 +437,7 @@ class Simulation:
             work,
             moment=moment,
             config=self.config,
-            policy_engine=self._policy_engine,
+            policy_engine=self.policy_engine,
             ids=self._ids,
         )
 
