@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from afk_es.testing.arguments import BrokenArguments, from_json_schema, invalid_arguments, valid_arguments
-    from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, comparable, crash_at, crash_everywhere, log_problems
-    from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, RetryClock, crash_points, rehearse
+    from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, crash_at, crash_everywhere
+    from afk_es.testing.crashes import CrashScenario, CrashTrial, Rehearsal, RetryClock, crash_points, rehearse
     from afk_es.testing.exploring.adversary import Adversary
     from afk_es.testing.exploring.choices import Choices, SeededChoices
+    from afk_es.testing.exploring.coverage import Explored
     from afk_es.testing.exploring.drawn import DrawnChoices
+    from afk_es.testing.exploring.exploration import explore
+    from afk_es.testing.exploring.findings import NotExercisedError, NotRepeatableError, ViolationFound
+    from afk_es.testing.exploring.markers import reachable, sometimes
+    from afk_es.testing.exploring.profiles import PROFILES, Profile
+    from afk_es.testing.exploring.simulated import simulations
     from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
+    from afk_es.testing.golden_crashes import GoldenCrashes, crash_golden, golden_scenarios
     from afk_es.testing.invariants import (
         SHIPPED,
         Invariant,
@@ -27,7 +34,9 @@ if TYPE_CHECKING:
         requires_approval,
         stays_below,
     )
+    from afk_es.testing.log_contract import ContractReport, EventLogContract, StoreSubject, check_event_log
     from afk_es.testing.mortal import CrashPoint
+    from afk_es.testing.mortal_runner import Dispatch
     from afk_es.testing.scripted import ScriptedModel, ScriptExhaustedError
     from afk_es.testing.simulation.asks import Ask
     from afk_es.testing.simulation.facts import (
@@ -56,49 +65,69 @@ if TYPE_CHECKING:
     )
     from afk_es.testing.simulation.observing import ObservedRun, Observer
     from afk_es.testing.simulation.world import Simulation, StuckError, plain_fact
+    from afk_es.testing.survival import Breach, Promise, Survival, comparable, log_problems
 
 _ARGUMENTS = "afk_es.testing.arguments"
-_ADVERSARY = "afk_es.testing.exploring.adversary"
-_CHOICES = "afk_es.testing.exploring.choices"
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _CRASHES = "afk_es.testing.crashes"
+_ADVERSARY = "afk_es.testing.exploring.adversary"
+_CHOICES = "afk_es.testing.exploring.choices"
+_COVERAGE = "afk_es.testing.exploring.coverage"
 _DRAWN = "afk_es.testing.exploring.drawn"
-_FACTS = "afk_es.testing.simulation.facts"
-_INVARIANTS = "afk_es.testing.invariants"
-_OBSERVING = "afk_es.testing.simulation.observing"
-_SCRIPTED = "afk_es.testing.scripted"
-_WORLD = "afk_es.testing.simulation.world"
+_EXPLORATION = "afk_es.testing.exploring.exploration"
+_FINDINGS = "afk_es.testing.exploring.findings"
+_MARKERS = "afk_es.testing.exploring.markers"
+_PROFILES = "afk_es.testing.exploring.profiles"
+_SIMULATED = "afk_es.testing.exploring.simulated"
 _WORLD_OPTIONS = "afk_es.testing.exploring.world_options"
+_GOLDEN_CRASHES = "afk_es.testing.golden_crashes"
+_INVARIANTS = "afk_es.testing.invariants"
+_LOG_CONTRACT = "afk_es.testing.log_contract"
+_MORTAL = "afk_es.testing.mortal"
+_MORTAL_RUNNER = "afk_es.testing.mortal_runner"
+_SCRIPTED = "afk_es.testing.scripted"
+_ASKS = "afk_es.testing.simulation.asks"
+_FACTS = "afk_es.testing.simulation.facts"
+_OBSERVING = "afk_es.testing.simulation.observing"
+_WORLD = "afk_es.testing.simulation.world"
+_SURVIVAL = "afk_es.testing.survival"
 
 _HOMES = {
-    "BrokenArguments": _ARGUMENTS,
-    "from_json_schema": _ARGUMENTS,
-    "invalid_arguments": _ARGUMENTS,
-    "valid_arguments": _ARGUMENTS,
     "Action": _FACTS,
     "Adversary": _ADVERSARY,
     "Answer": _FACTS,
-    "Ask": "afk_es.testing.simulation.asks",
+    "Ask": _ASKS,
+    "Breach": _SURVIVAL,
+    "BrokenArguments": _ARGUMENTS,
     "Call": _FACTS,
     "Check": _CRASH_MATRIX,
     "Choices": _CHOICES,
+    "ContractReport": _LOG_CONTRACT,
     "Control": _FACTS,
     "Crash": _FACTS,
     "CrashMatrix": _CRASH_MATRIX,
     "CrashOutcome": _CRASH_MATRIX,
-    "CrashPoint": "afk_es.testing.mortal",
+    "CrashPoint": _MORTAL,
     "CrashScenario": _CRASHES,
     "CrashTrial": _CRASHES,
-    "Dispatch": _CRASHES,
+    "Dispatch": _MORTAL_RUNNER,
     "DrawnChoices": _DRAWN,
+    "EventLogContract": _LOG_CONTRACT,
+    "Explored": _COVERAGE,
     "Fact": _FACTS,
+    "GoldenCrashes": _GOLDEN_CRASHES,
     "Invariant": _INVARIANTS,
     "InvariantViolation": _INVARIANTS,
     "ModelAnswers": _FACTS,
     "ModelFails": _FACTS,
+    "NotExercisedError": _FINDINGS,
+    "NotRepeatableError": _FINDINGS,
     "ObservedRun": _OBSERVING,
     "Observer": _OBSERVING,
+    "PROFILES": _PROFILES,
     "PersonSays": _FACTS,
+    "Profile": _PROFILES,
+    "Promise": _SURVIVAL,
     "Rehearsal": _CRASHES,
     "RetryClock": _CRASHES,
     "SHIPPED": _INVARIANTS,
@@ -108,8 +137,10 @@ _HOMES = {
     "SeededChoices": _CHOICES,
     "Simulation": _WORLD,
     "StalledProcess": _FACTS,
+    "StoreSubject": _LOG_CONTRACT,
     "StuckError": _WORLD,
     "Summarises": _FACTS,
+    "Survival": _SURVIVAL,
     "TROUBLES": _WORLD_OPTIONS,
     "TicketEnds": _FACTS,
     "TimePasses": _FACTS,
@@ -120,23 +151,34 @@ _HOMES = {
     "ToolRuns": _FACTS,
     "Trouble": _WORLD_OPTIONS,
     "UserSays": _FACTS,
+    "ViolationFound": _FINDINGS,
     "WorldOptions": _WORLD_OPTIONS,
     "at_most_once": _INVARIANTS,
+    "check_event_log": _LOG_CONTRACT,
     "checked": _INVARIANTS,
-    "comparable": _CRASH_MATRIX,
+    "comparable": _SURVIVAL,
     "crash_at": _CRASH_MATRIX,
     "crash_everywhere": _CRASH_MATRIX,
+    "crash_golden": _GOLDEN_CRASHES,
     "crash_points": _CRASHES,
+    "explore": _EXPLORATION,
+    "from_json_schema": _ARGUMENTS,
+    "golden_scenarios": _GOLDEN_CRASHES,
+    "invalid_arguments": _ARGUMENTS,
     "invariant": _INVARIANTS,
     "keeps_secret": _INVARIANTS,
-    "log_problems": _CRASH_MATRIX,
+    "log_problems": _SURVIVAL,
     "never_calls": _INVARIANTS,
     "plain_fact": _WORLD,
+    "reachable": _MARKERS,
     "rehearse": _CRASHES,
     "requires_approval": _INVARIANTS,
     "script_from": _FACTS,
     "script_json": _FACTS,
+    "simulations": _SIMULATED,
+    "sometimes": _MARKERS,
     "stays_below": _INVARIANTS,
+    "valid_arguments": _ARGUMENTS,
 }
 
 
@@ -158,10 +200,12 @@ __all__ = [
     "Adversary",
     "Answer",
     "Ask",
+    "Breach",
     "BrokenArguments",
     "Call",
     "Check",
     "Choices",
+    "ContractReport",
     "Control",
     "Crash",
     "CrashMatrix",
@@ -171,22 +215,35 @@ __all__ = [
     "CrashTrial",
     "Dispatch",
     "DrawnChoices",
+    "EventLogContract",
+    "Explored",
     "Fact",
+    "GoldenCrashes",
+    "Invariant",
+    "InvariantViolation",
     "ModelAnswers",
     "ModelFails",
+    "NotExercisedError",
+    "NotRepeatableError",
     "ObservedRun",
     "Observer",
+    "PROFILES",
     "PersonSays",
+    "Profile",
+    "Promise",
     "Rehearsal",
     "RetryClock",
+    "SHIPPED",
     "Script",
     "ScriptExhaustedError",
     "ScriptedModel",
     "SeededChoices",
     "Simulation",
     "StalledProcess",
+    "StoreSubject",
     "StuckError",
     "Summarises",
+    "Survival",
     "TROUBLES",
     "TicketEnds",
     "TimePasses",
@@ -197,27 +254,32 @@ __all__ = [
     "ToolRuns",
     "Trouble",
     "UserSays",
+    "ViolationFound",
     "WorldOptions",
+    "at_most_once",
+    "check_event_log",
+    "checked",
     "comparable",
     "crash_at",
     "crash_everywhere",
+    "crash_golden",
     "crash_points",
+    "explore",
     "from_json_schema",
+    "golden_scenarios",
     "invalid_arguments",
-    "log_problems",
-    "plain_fact",
-    "rehearse",
-    "script_from",
-    "script_json",
-    "valid_arguments",
-    "SHIPPED",
-    "Invariant",
-    "InvariantViolation",
-    "at_most_once",
-    "checked",
     "invariant",
     "keeps_secret",
+    "log_problems",
     "never_calls",
+    "plain_fact",
+    "reachable",
+    "rehearse",
     "requires_approval",
+    "script_from",
+    "script_json",
+    "simulations",
+    "sometimes",
     "stays_below",
+    "valid_arguments",
 ]

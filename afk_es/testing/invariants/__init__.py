@@ -19,18 +19,18 @@ from afk_es.testing.invariants.soundness import NothingBreaks
 from afk_es.testing.invariants.tickets import NoLostTicket
 
 SHIPPED: tuple[type[Invariant], ...] = (
-    NoEffectWithoutAllow,
+    OneOwner,
     ApprovalsAreBound,
+    NoEffectWithoutAllow,
+    AtMostOnce,
     LimitsHold,
     CostLimitHolds,
     TimeLimitsHold,
     OneEnd,
     ControlsAreHeeded,
+    NoLostTicket,
     WellNested,
     ResultsBelong,
-    AtMostOnce,
-    OneOwner,
-    NoLostTicket,
     ChildrenAddUp,
     WellFormedRequests,
     NoSecretInTheLog,
@@ -38,7 +38,7 @@ SHIPPED: tuple[type[Invariant], ...] = (
     ResumingTheEndedChangesNothing,
     NothingBreaks,
 )
-"""What is promised of every run. Liveness, the end of a run that nobody disturbs any more, is `Simulation.finish`: it raises `StuckError`."""
+"""What is promised of every run; where several are violated at one event, the first of them is told. Liveness, the end of a run that nobody disturbs any more, is `Simulation.finish`: it raises `StuckError`."""
 
 __all__ = [
     "SHIPPED",

@@ -58,7 +58,10 @@ class LimitsHold(Invariant):
         course = course_of(run)
         self._at_most(run, "max_tool_calls", spec.limits.max_tool_calls, course.tool_calls)
         at_once = sum(
-            call.under_way is not None and call.under_way.stretch == course.stretch and call.under_way.event.type == event.type
+            call.under_way is not None
+            and call.under_way.parked is None
+            and call.under_way.stretch == course.stretch
+            and call.under_way.event.type == event.type
             for call in course.calls.values()
         )
         if event.type == "tool_started":
@@ -179,7 +182,11 @@ class TimeLimitsHold(Invariant):
         if maximum is None:
             return
         ran_s = course_of(run).ran.total_seconds()
-        if ran_s > maximum + _EARLY_S and event.type not in ("timer_fired", "limit_reached", "run_interrupted", "run_started"):
+        if ran_s <= maximum + _EARLY_S or event.type == "run_started":
+            return
+        # Whoever resumes a run with a lower limit finds the time used up, and says so at once.
+        at_once = event.at == run.events[-2].at
+        if not (at_once and event.type in ("timer_fired", "limit_reached", "run_interrupted")):
             raise self.violated(f"{event.type} after {ran_s:g} s of {maximum:g}", run)
 
     def _judge_tool(self, run: ObservedRun, event: AgentRunEvent, after: RunState) -> None:

@@ -13,13 +13,14 @@ from afk_es.testing.simulation.observing import ObservedRun
 
 @dataclass(slots=True)
 class _Tickets:
-    """Of a run: the open tickets; those that ended since its step began, and before, and that the model has not heard of; and the last
-    letter that was taken in.
+    """Of a run: the open tickets; those that ended since its step began, and before, and that the model has not heard of; those
+    that may not be opened; and the last letter that was taken in.
     """
 
     open: dict[str, CalledTool] = field(default_factory=dict)
     untold: list[str] = field(default_factory=list)
     due: list[str] = field(default_factory=list)
+    refused: dict[str, CalledTool] = field(default_factory=dict)
     letter: int = 0
 
 
@@ -47,6 +48,10 @@ class NoLostTicket(Invariant):
                 self._close(run, event)
             case "step_started" if run.run_id in self._runs:
                 tickets = self._of(run)
+                taken = next((each for each, call in tickets.refused.items() if call.ending is None), None)
+                if taken is not None:
+                    raise self.violated(f"ticket {taken} may not be opened beside {', '.join(tickets.open)}, and is not refused", run)
+                tickets.refused.clear()
                 tickets.due, tickets.untold = tickets.due + tickets.untold, []
             case "run_completed":
                 self._judge_end(run, event)
@@ -85,6 +90,7 @@ class NoLostTicket(Invariant):
             tickets.open[ticket_id] = call
         elif call is not None:
             call.deferred = None
+            tickets.refused[ticket_id] = call
 
     def _judge_refusal(self, run: ObservedRun, event: AgentRunEvent) -> None:
         call = course_of(run).about
