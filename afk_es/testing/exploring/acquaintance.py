@@ -29,9 +29,9 @@ class Acquaintance:
     Attributes:
         agents: all of them, by name; of versions of one agent, the last.
         rules: of all policy engines.
-        numbers: those that rules and context name.
+        numbers: those that rules, promises and context name.
         near: their neighbours.
-        texts: those that rules and context name.
+        texts: those that rules and context name; a promise's are mostly names of events and keys.
         ruled: the tools that rules and promises name.
     """
 
@@ -49,14 +49,15 @@ class Acquaintance:
             {rule.rule_id: rule for engine in engines if engine is not None for rule in engine.rules}.values()
         )
         self._tools = {(agent.name, tool.name): tool for agent in family for tool in _tools(agent)}
-        words = [*_words_of_rules(self.rules), *(_leaves(dict(context)) if context else ()), *_words_of_promises(promises)]
+        words = [*_words_of_rules(self.rules), *(_leaves(dict(context)) if context else ())]
+        promised = list(_words_of_promises(promises))
         names = {name for _agent, name in self._tools}
         keys = {key for tool in self._tools.values() for key in tool.parameters.get("properties", ())}
-        self.numbers: tuple[Number, ...] = tuple(dict.fromkeys(_numbers(words)))
+        self.numbers: tuple[Number, ...] = tuple(dict.fromkeys(_numbers([*words, *promised])))
         self.near: tuple[Number, ...] = tuple(dict.fromkeys(_neighbours(self.numbers)))
         texts = (word for word in words if isinstance(word, str) and word not in names | keys and 0 < len(word) <= 200)
         self.texts: tuple[str, ...] = tuple(dict.fromkeys(texts))
-        self.ruled: frozenset[str] = frozenset(name for name in names if any(_names(word, name) for word in words))
+        self.ruled: frozenset[str] = frozenset(name for name in names if any(_names(word, name) for word in (*words, *promised)))
 
     def tool(self, agent: str, name: str) -> Tool[..., Any] | None:
         """A tool of an agent; None for one that it was not given as an object, such as a server's."""

@@ -15,9 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hypothesis import find, settings
 from hypothesis import strategies as st
-from hypothesis import target
-from hypothesis.errors import Flaky
 
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import SystemClock, fresh_seed
@@ -27,25 +26,24 @@ from afk_es.llms import UserMessage
 from afk_es.testing.exploring.acquaintance import Acquaintance
 from afk_es.testing.exploring.adversary import Adversary
 from afk_es.testing.exploring.artefact import read_counterexample, safe_name, write_counterexample
-from afk_es.testing.exploring.choices import Choices, SeededChoices
+from afk_es.testing.exploring.bounds import PlayedAs
 from afk_es.testing.exploring.coverage import Coverage, Explored, expected_of, reached
-from afk_es.testing.exploring.drawn import DrawnChoices, Overrides
 from afk_es.testing.exploring.driving import drive
 from afk_es.testing.exploring.findings import Find, NotExercisedError, NotRepeatableError, ViolationFound, difference
-from afk_es.testing.exploring.hypothesis_run import draw_examples
 from afk_es.testing.exploring.markers import counting
+from afk_es.testing.exploring.pools import Overrides, PooledChoices, Pools
 from afk_es.testing.exploring.profiles import Profile, profile_of
 from afk_es.testing.exploring.shrinking import shrink
 from afk_es.testing.exploring.trial import Stage, violated
-from afk_es.testing.exploring.world_options import CALM, PeoplePlay, ToolPlay, WorldOptions
+from afk_es.testing.exploring.world_options import PeoplePlay, ToolPlay, WorldOptions
 from afk_es.testing.invariants import SHIPPED, InvariantLike, checked
 from afk_es.testing.simulation.world import Simulation
 
 DIRECTORY = Path(".afk_es") / "counterexamples"
 """Where logs of violations are written, below the working directory."""
 
-BATCH = 200
-"""Examples after which an exploration of so many seconds looks at the clock."""
+BATCH = 250
+"""Examples after which new arguments are made, for some twentieth of the time."""
 
 
 def explore(
@@ -115,11 +113,14 @@ def explore(
         chosen = replace(chosen, examples=max_examples)
     invariants = tuple(invariants)
     checked(invariants)
-    said = {"user_message": user_message, "context": context, "config": config, "policy_engine": policy_engine}
+    played = _world(world, tools, people, crashes, agents)
+    bounds = PlayedAs(played, _plain_outputs(played))
+    said = {"bounds": bounds, "user_message": user_message, "context": context, "config": config, "policy_engine": policy_engine}
     name = name or _test_name() or agents[0].name
     exploration = _Exploration(
         Stage(agents, lambda: checked(invariants), said),
-        _world(world, tools, people, crashes, agents),
+        played,
+        bounds,
         Acquaintance(agents, policy_engine, context, invariants),
         arguments or {},
         chosen,
@@ -140,10 +141,19 @@ class _Exploration:
     """One call of `explore`."""
 
     def __init__(
-        self, stage: Stage, world: WorldOptions, known: Acquaintance, overrides: Overrides, profile: Profile, name: str, seed: int
+        self,
+        stage: Stage,
+        world: WorldOptions,
+        bounds: PlayedAs,
+        known: Acquaintance,
+        overrides: Overrides,
+        profile: Profile,
+        name: str,
+        seed: int,
     ) -> None:
         self._stage = stage
         self._world = world
+        self._bounds = bounds
         self._known = known
         self._overrides = overrides
         self._profile = profile
@@ -184,16 +194,16 @@ class _Exploration:
         """Look, and return what was found, the smallest first."""
         if directory is not None:
             self._try_the_last(directory / f"{safe_name(self._name)}.db")
-        # A calm run first: what is wrong with the agent itself shows here, and without Hypothesis around it.
         if not self._finds:
-            self._example(SeededChoices(self._seed), CALM)
+            # Nothing happens at first: what is wrong with the agent itself shows here.
+            self._example(None)
+        pools = Pools(self._overrides, self._seed)
         number = 0
-        while not self._finds:
-            examples = self._profile.examples if seconds is None else BATCH
-            self._draw(examples, self._seed + number)
+        while not self._finds and (number < self._profile.examples if seconds is None else self._passed < seconds):
+            if number and number % BATCH == 0:
+                pools = Pools(self._overrides, self._seed + number)
             number += 1
-            if seconds is None or self._passed >= seconds:
-                break
+            self._example(PooledChoices((self._seed << 32) + number, pools))
         return sorted(self._finds.values(), key=lambda find: len(find.script))
 
     def finding(self, finds: Sequence[Find], directory: Path | None) -> AssertionError:
@@ -205,7 +215,7 @@ class _Exploration:
         shrunk = shrink(find.script, self._stage, violation=find.violation, most_seconds=self._profile.shrink_seconds)
         path = None
         if directory is not None:
-            path = write_counterexample(shrunk.trial.simulation, shrunk.violation, directory, safe_name(self._name), script=shrunk.script)
+            path = write_counterexample(shrunk.trial.simulation, shrunk.violation, directory, self._name, script=shrunk.script)
         return ViolationFound(find, shrunk, path, self._seed, [violated(each.violation) for each in finds[1:]])
 
     # ------------------------------------------------------------------------------------------------------------------------ the inside
@@ -221,36 +231,22 @@ class _Exploration:
             self._examples += 1
             self._take_down(Find(trial.script, trial.violation, self._examples, self._passed))
 
-    def _draw(self, examples: int, seed: int) -> None:
-        def example(data: st.DataObject) -> None:
-            self._example(DrawnChoices(data, self._overrides), self._world)
-            if self._finds:
-                raise _FoundError
-
-        try:
-            draw_examples(example, examples=examples, seed=seed, targeted=self._profile.targeted)
-        except _FoundError:
-            pass
-        except Flaky as error:
-            if not self._finds:
-                raise NotRepeatableError(f"Hypothesis could not repeat an example: {error}") from None
-
-    def _example(self, choices: Choices, world: WorldOptions) -> None:
+    def _example(self, choices: PooledChoices | None) -> None:
         coverage = Coverage()
         simulation = Simulation(self._stage.agent, observers=(coverage, *self._stage.observers()), **self._stage.arguments)
-        adversary = Adversary(choices, world, known=self._known)
+        adversary = Adversary(choices, self._world, known=self._known, bounds=self._bounds) if choices is not None else None
         with counting() as marks:
             violation = drive(simulation, adversary)
         self._examples += 1
         self._events += coverage.events
         self._counts.update(dict.fromkeys(coverage.reached, 1))
         self._counts.update({name: min(held, 1) for name, held in marks.items()})
+        if self._bounds.mistake is not None:
+            raise self._bounds.mistake
         if violation is not None:
             self._take_down(Find(simulation.script, violation, self._examples, self._passed))
             return
-        if self._profile.targeted and isinstance(choices, DrawnChoices):
-            self._aim(simulation, coverage)
-        if self._examples in (1, 2) or self._examples % 100 == 0:
+        if self._examples < 5 or self._examples % 100 == 0:
             self._check_repeats(simulation)
 
     def _take_down(self, find: Find) -> None:
@@ -260,14 +256,6 @@ class _Exploration:
             self._finds[name] = find
         elif len(find.script) < len(known.script):
             self._finds[name] = replace(find, example=known.example, seconds=known.seconds)
-
-    def _aim(self, simulation: Simulation, coverage: Coverage) -> None:
-        target(float(coverage.events), label="events")
-        for run in simulation.runs.values():
-            limit = run.state.spec.limits.max_total_cost_usd
-            if limit and run.parent is None:
-                target(float(run.state.cost_usd) / limit, label="share of the cost limit")
-                break
 
     def _check_repeats(self, simulation: Simulation) -> None:
         again = Simulation(self._stage.agent, **self._stage.arguments)
@@ -282,10 +270,6 @@ class _Exploration:
             raise NotRepeatableError(what)
 
 
-class _FoundError(Exception):
-    """Something was found, and is kept already."""
-
-
 def _world(
     world: WorldOptions | None, tools: Mapping[str, ToolPlay] | None, people: PeoplePlay | None, crashes: bool, agents: Sequence[Agent]
 ) -> WorldOptions:
@@ -298,6 +282,13 @@ def _world(
     if people is not None:
         world = replace(world, people=people)
     return world if crashes else world.without("crashes", "stalls", "upgrades")
+
+
+def _plain_outputs(world: WorldOptions) -> dict[str, Any]:
+    """The simplest value of each strategy that plays a tool."""
+    quietly = settings(database=None, derandomize=True)
+    strategies = {name: play for name, play in world.tools.items() if isinstance(play, st.SearchStrategy)}
+    return {name: find(play, lambda _value: True, settings=quietly) for name, play in strategies.items()}
 
 
 def _test_name() -> str | None:

@@ -86,6 +86,18 @@ class Ask:
     state: RunState | None = None
 
 
+class Bounds(Protocol):
+    """What may be answered in a world whose author has said so, such as that people refuse, or that a tool runs its own code."""
+
+    def allows(self, ask: Ask, fact: Fact) -> bool:
+        """Whether this may be the answer."""
+        ...
+
+    def plain(self, ask: Ask) -> Fact:
+        """The answer where nothing goes wrong; one that is allowed."""
+        ...
+
+
 class Desk(Protocol):
     """Where the stand-ins of one process put what they ask."""
 
