@@ -11,14 +11,19 @@ if TYPE_CHECKING:
     from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, comparable, crash_at, crash_everywhere, log_problems
     from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, RetryClock, crash_points, rehearse
     from afk_es.testing.exploring.adversary import Adversary
+    from afk_es.testing.exploring.artefact import Counterexample, read_counterexample, replay_script, write_counterexample
     from afk_es.testing.exploring.choices import Choices, SeededChoices
     from afk_es.testing.exploring.coverage import Explored
     from afk_es.testing.exploring.drawn import DrawnChoices
     from afk_es.testing.exploring.exploration import explore
     from afk_es.testing.exploring.findings import NotExercisedError, NotRepeatableError, ViolationFound
+    from afk_es.testing.exploring.machine import AgentMachine, agent_machine
     from afk_es.testing.exploring.markers import reachable, sometimes
     from afk_es.testing.exploring.profiles import PROFILES, Profile
+    from afk_es.testing.exploring.shrinking import Shrunk, shrink
     from afk_es.testing.exploring.simulated import simulations
+    from afk_es.testing.exploring.telling import told
+    from afk_es.testing.exploring.trial import Stage, Trial
     from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
     from afk_es.testing.invariants import (
         SHIPPED,
@@ -62,6 +67,11 @@ if TYPE_CHECKING:
     from afk_es.testing.simulation.observing import ObservedRun, Observer
     from afk_es.testing.simulation.world import Simulation, StuckError, plain_fact
 
+_MACHINE = "afk_es.testing.exploring.machine"
+_SHRINKING = "afk_es.testing.exploring.shrinking"
+_TRIAL = "afk_es.testing.exploring.trial"
+_TELLING = "afk_es.testing.exploring.telling"
+_ARTEFACT = "afk_es.testing.exploring.artefact"
 _ADVERSARY = "afk_es.testing.exploring.adversary"
 _CHOICES = "afk_es.testing.exploring.choices"
 _COVERAGE = "afk_es.testing.exploring.coverage"
@@ -83,12 +93,14 @@ _WORLD_OPTIONS = "afk_es.testing.exploring.world_options"
 _HOMES = {
     "Action": _FACTS,
     "Adversary": _ADVERSARY,
+    "AgentMachine": _MACHINE,
     "Answer": _FACTS,
     "Ask": "afk_es.testing.simulation.asks",
     "Call": _FACTS,
     "Check": _CRASH_MATRIX,
     "Choices": _CHOICES,
     "Control": _FACTS,
+    "Counterexample": _ARTEFACT,
     "Crash": _FACTS,
     "CrashMatrix": _CRASH_MATRIX,
     "CrashOutcome": _CRASH_MATRIX,
@@ -117,7 +129,9 @@ _HOMES = {
     "ScriptExhaustedError": _SCRIPTED,
     "ScriptedModel": _SCRIPTED,
     "SeededChoices": _CHOICES,
+    "Shrunk": _SHRINKING,
     "Simulation": _WORLD,
+    "Stage": _TRIAL,
     "StalledProcess": _FACTS,
     "StuckError": _WORLD,
     "Summarises": _FACTS,
@@ -129,10 +143,12 @@ _HOMES = {
     "ToolFails": _FACTS,
     "ToolReturns": _FACTS,
     "ToolRuns": _FACTS,
+    "Trial": _TRIAL,
     "Trouble": _WORLD_OPTIONS,
     "UserSays": _FACTS,
     "ViolationFound": _FINDINGS,
     "WorldOptions": _WORLD_OPTIONS,
+    "agent_machine": _MACHINE,
     "at_most_once": _INVARIANTS,
     "checked": _INVARIANTS,
     "comparable": _CRASH_MATRIX,
@@ -146,13 +162,18 @@ _HOMES = {
     "never_calls": _INVARIANTS,
     "plain_fact": _WORLD,
     "reachable": _MARKERS,
+    "read_counterexample": _ARTEFACT,
     "rehearse": _CRASHES,
+    "replay_script": _ARTEFACT,
     "requires_approval": _INVARIANTS,
     "script_from": _FACTS,
     "script_json": _FACTS,
+    "shrink": _SHRINKING,
     "simulations": _SIMULATED,
     "sometimes": _MARKERS,
     "stays_below": _INVARIANTS,
+    "told": _TELLING,
+    "write_counterexample": _ARTEFACT,
 }
 
 
@@ -175,6 +196,17 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "AgentMachine",
+    "agent_machine",
+    "Shrunk",
+    "shrink",
+    "Stage",
+    "Trial",
+    "told",
+    "Counterexample",
+    "read_counterexample",
+    "replay_script",
+    "write_counterexample",
     "Action",
     "Adversary",
     "Answer",
