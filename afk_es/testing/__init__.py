@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, comparable, crash_at, crash_everywhere, log_problems
-    from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, RetryClock, crash_points, rehearse
+    from afk_es.testing.arguments import BrokenArguments, from_json_schema, invalid_arguments, valid_arguments
+    from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, crash_at, crash_everywhere
+    from afk_es.testing.crashes import CrashScenario, CrashTrial, Rehearsal, RetryClock, crash_points, rehearse
     from afk_es.testing.exploring.adversary import Adversary
     from afk_es.testing.exploring.artefact import Counterexample, read_counterexample, replay_script, write_counterexample
     from afk_es.testing.exploring.choices import Choices, SeededChoices
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from afk_es.testing.exploring.telling import told
     from afk_es.testing.exploring.trial import Stage, Trial
     from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
+    from afk_es.testing.golden_crashes import GoldenCrashes, crash_golden, golden_scenarios
     from afk_es.testing.invariants import (
         SHIPPED,
         Invariant,
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
         requires_approval,
         stays_below,
     )
+    from afk_es.testing.log_contract import ContractReport, EventLogContract, StoreSubject, check_event_log
     from afk_es.testing.mortal import CrashPoint
+    from afk_es.testing.mortal_runner import Dispatch
     from afk_es.testing.scripted import ScriptedModel, ScriptExhaustedError
     from afk_es.testing.simulation.asks import Ask
     from afk_es.testing.simulation.facts import (
@@ -66,51 +70,64 @@ if TYPE_CHECKING:
     )
     from afk_es.testing.simulation.observing import ObservedRun, Observer
     from afk_es.testing.simulation.world import Simulation, StuckError, plain_fact
+    from afk_es.testing.survival import Breach, Promise, Survival, comparable, log_problems
 
 _MACHINE = "afk_es.testing.exploring.machine"
 _SHRINKING = "afk_es.testing.exploring.shrinking"
 _TRIAL = "afk_es.testing.exploring.trial"
 _TELLING = "afk_es.testing.exploring.telling"
 _ARTEFACT = "afk_es.testing.exploring.artefact"
+_ARGUMENTS = "afk_es.testing.arguments"
+_CRASH_MATRIX = "afk_es.testing.crash_matrix"
+_CRASHES = "afk_es.testing.crashes"
 _ADVERSARY = "afk_es.testing.exploring.adversary"
 _CHOICES = "afk_es.testing.exploring.choices"
 _COVERAGE = "afk_es.testing.exploring.coverage"
-_CRASHES = "afk_es.testing.crashes"
-_CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _DRAWN = "afk_es.testing.exploring.drawn"
 _EXPLORATION = "afk_es.testing.exploring.exploration"
-_FACTS = "afk_es.testing.simulation.facts"
 _FINDINGS = "afk_es.testing.exploring.findings"
-_INVARIANTS = "afk_es.testing.invariants"
 _MARKERS = "afk_es.testing.exploring.markers"
-_OBSERVING = "afk_es.testing.simulation.observing"
 _PROFILES = "afk_es.testing.exploring.profiles"
-_SCRIPTED = "afk_es.testing.scripted"
 _SIMULATED = "afk_es.testing.exploring.simulated"
-_WORLD = "afk_es.testing.simulation.world"
 _WORLD_OPTIONS = "afk_es.testing.exploring.world_options"
+_GOLDEN_CRASHES = "afk_es.testing.golden_crashes"
+_INVARIANTS = "afk_es.testing.invariants"
+_LOG_CONTRACT = "afk_es.testing.log_contract"
+_MORTAL = "afk_es.testing.mortal"
+_MORTAL_RUNNER = "afk_es.testing.mortal_runner"
+_SCRIPTED = "afk_es.testing.scripted"
+_ASKS = "afk_es.testing.simulation.asks"
+_FACTS = "afk_es.testing.simulation.facts"
+_OBSERVING = "afk_es.testing.simulation.observing"
+_WORLD = "afk_es.testing.simulation.world"
+_SURVIVAL = "afk_es.testing.survival"
 
 _HOMES = {
     "Action": _FACTS,
     "Adversary": _ADVERSARY,
     "AgentMachine": _MACHINE,
     "Answer": _FACTS,
-    "Ask": "afk_es.testing.simulation.asks",
+    "Ask": _ASKS,
+    "Breach": _SURVIVAL,
+    "BrokenArguments": _ARGUMENTS,
     "Call": _FACTS,
     "Check": _CRASH_MATRIX,
     "Choices": _CHOICES,
+    "ContractReport": _LOG_CONTRACT,
     "Control": _FACTS,
     "Counterexample": _ARTEFACT,
     "Crash": _FACTS,
     "CrashMatrix": _CRASH_MATRIX,
     "CrashOutcome": _CRASH_MATRIX,
-    "CrashPoint": "afk_es.testing.mortal",
+    "CrashPoint": _MORTAL,
     "CrashScenario": _CRASHES,
     "CrashTrial": _CRASHES,
-    "Dispatch": _CRASHES,
+    "Dispatch": _MORTAL_RUNNER,
     "DrawnChoices": _DRAWN,
+    "EventLogContract": _LOG_CONTRACT,
     "Explored": _COVERAGE,
     "Fact": _FACTS,
+    "GoldenCrashes": _GOLDEN_CRASHES,
     "Invariant": _INVARIANTS,
     "InvariantViolation": _INVARIANTS,
     "ModelAnswers": _FACTS,
@@ -122,6 +139,7 @@ _HOMES = {
     "PROFILES": _PROFILES,
     "PersonSays": _FACTS,
     "Profile": _PROFILES,
+    "Promise": _SURVIVAL,
     "Rehearsal": _CRASHES,
     "RetryClock": _CRASHES,
     "SHIPPED": _INVARIANTS,
@@ -133,8 +151,10 @@ _HOMES = {
     "Simulation": _WORLD,
     "Stage": _TRIAL,
     "StalledProcess": _FACTS,
+    "StoreSubject": _LOG_CONTRACT,
     "StuckError": _WORLD,
     "Summarises": _FACTS,
+    "Survival": _SURVIVAL,
     "TROUBLES": _WORLD_OPTIONS,
     "TicketEnds": _FACTS,
     "TimePasses": _FACTS,
@@ -150,15 +170,20 @@ _HOMES = {
     "WorldOptions": _WORLD_OPTIONS,
     "agent_machine": _MACHINE,
     "at_most_once": _INVARIANTS,
+    "check_event_log": _LOG_CONTRACT,
     "checked": _INVARIANTS,
-    "comparable": _CRASH_MATRIX,
+    "comparable": _SURVIVAL,
     "crash_at": _CRASH_MATRIX,
     "crash_everywhere": _CRASH_MATRIX,
+    "crash_golden": _GOLDEN_CRASHES,
     "crash_points": _CRASHES,
     "explore": _EXPLORATION,
+    "from_json_schema": _ARGUMENTS,
+    "golden_scenarios": _GOLDEN_CRASHES,
+    "invalid_arguments": _ARGUMENTS,
     "invariant": _INVARIANTS,
     "keeps_secret": _INVARIANTS,
-    "log_problems": _CRASH_MATRIX,
+    "log_problems": _SURVIVAL,
     "never_calls": _INVARIANTS,
     "plain_fact": _WORLD,
     "reachable": _MARKERS,
@@ -174,6 +199,7 @@ _HOMES = {
     "stays_below": _INVARIANTS,
     "told": _TELLING,
     "write_counterexample": _ARTEFACT,
+    "valid_arguments": _ARGUMENTS,
 }
 
 
@@ -211,9 +237,12 @@ __all__ = [
     "Adversary",
     "Answer",
     "Ask",
+    "Breach",
+    "BrokenArguments",
     "Call",
     "Check",
     "Choices",
+    "ContractReport",
     "Control",
     "Crash",
     "CrashMatrix",
@@ -223,8 +252,10 @@ __all__ = [
     "CrashTrial",
     "Dispatch",
     "DrawnChoices",
+    "EventLogContract",
     "Explored",
     "Fact",
+    "GoldenCrashes",
     "Invariant",
     "InvariantViolation",
     "ModelAnswers",
@@ -236,6 +267,7 @@ __all__ = [
     "PROFILES",
     "PersonSays",
     "Profile",
+    "Promise",
     "Rehearsal",
     "RetryClock",
     "SHIPPED",
@@ -245,8 +277,10 @@ __all__ = [
     "SeededChoices",
     "Simulation",
     "StalledProcess",
+    "StoreSubject",
     "StuckError",
     "Summarises",
+    "Survival",
     "TROUBLES",
     "TicketEnds",
     "TimePasses",
@@ -260,12 +294,17 @@ __all__ = [
     "ViolationFound",
     "WorldOptions",
     "at_most_once",
+    "check_event_log",
     "checked",
     "comparable",
     "crash_at",
     "crash_everywhere",
+    "crash_golden",
     "crash_points",
     "explore",
+    "from_json_schema",
+    "golden_scenarios",
+    "invalid_arguments",
     "invariant",
     "keeps_secret",
     "log_problems",
@@ -279,4 +318,5 @@ __all__ = [
     "simulations",
     "sometimes",
     "stays_below",
+    "valid_arguments",
 ]
