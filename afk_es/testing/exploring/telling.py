@@ -170,10 +170,8 @@ def _person(kind: str, name: str, said: PersonSays) -> str:
 
 
 def _crash(crash: Crash) -> str:
-    if crash.appends == 0:
-        moment = "now"
-    else:
-        moment = f"{crash.when} the {_ORDINALS.get(crash.appends, f'{crash.appends}th')} write from here"
+    write = _ORDINALS.get(crash.appends, f"{crash.appends}th")
+    moment = f"{crash.when} the {write} write from here" if crash.appends else "now"
     down = f" after {_number(crash.downtime_s)} s" if crash.downtime_s else ""
     version = "" if crash.version is None else f", with version {crash.version + 1} of the agent"
     return f"the process dies {moment}, and another one goes on{down}{version}"
