@@ -71,7 +71,7 @@ class Tale:
 
     def batch(self, *names: str, **arguments: Any) -> None:
         """The model asks for these tools, as c0, c1 and so on."""
-        calls = [{"id": f"c{number}", "tool_name": name, "arguments": arguments} for number, name in enumerate(names)]
+        calls: list[dict[str, Any]] = [{"id": f"c{number}", "tool_name": name, "arguments": arguments} for number, name in enumerate(names)]
         ordinal = sum(each.type == "llm_called" for each in self.run.events) + 1
         ask = self.asks_model(self.happens("llm_called", ordinal=ordinal).seq)
         self.invariant.answered(ask, ModelAnswers(calls=tuple(Call(call["id"], call["tool_name"], arguments) for call in calls)))
@@ -90,7 +90,7 @@ class Tale:
     def starts(self, call_id: str, name: str = "pay", ordinal: int = 1, attempt: int = 1, arguments: Any = None, **data: Any) -> int:
         """A tool starts; the seq of that."""
         digest = digest_json(arguments if arguments is not None else {})
-        about = {"tool_name": name, "tool_call_id": call_id, "ordinal": ordinal, "attempt": attempt, "arguments_hash": digest}
+        about: dict[str, Any] = {"tool_name": name, "tool_call_id": call_id, "ordinal": ordinal, "attempt": attempt, "arguments_hash": digest}
         return self.happens("tool_started", idempotency_key=f"k{ordinal}", **about, **data).seq
 
     def ends(self, call_id: str, name: str = "pay", outcome: str = "returned", **data: Any) -> None:
