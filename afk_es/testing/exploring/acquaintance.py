@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
@@ -23,16 +24,23 @@ class Acquaintance:
         agents: the agents that a simulation begins with.
         policy_engine: the Runner's.
         context: the run's, whose words and numbers may matter.
+        promises: the invariants, for the same reason.
 
     Attributes:
         agents: all of them, by name; of versions of one agent, the last.
         rules: of all policy engines.
-        numbers: those that rules and context name, and their neighbours.
-        texts: those that rules and context name.
+        numbers: those that rules, promises and context name.
+        near: their neighbours.
+        texts: those that rules and context name; a promise's are mostly names of events and keys.
+        ruled: the tools that rules and promises name.
     """
 
     def __init__(
-        self, agents: Iterable[Agent], policy_engine: PolicyEngine | None = None, context: Mapping[str, Any] | None = None
+        self,
+        agents: Iterable[Agent],
+        policy_engine: PolicyEngine | None = None,
+        context: Mapping[str, Any] | None = None,
+        promises: Iterable[Any] = (),
     ) -> None:
         family = list(_family(agents))
         self.agents: dict[str, Agent] = {agent.name: agent for agent in family}
@@ -42,8 +50,14 @@ class Acquaintance:
         )
         self._tools = {(agent.name, tool.name): tool for agent in family for tool in _tools(agent)}
         words = [*_words_of_rules(self.rules), *(_leaves(dict(context)) if context else ())]
-        self.numbers: tuple[Number, ...] = tuple(dict.fromkeys(_neighbours(words)))
-        self.texts: tuple[str, ...] = tuple(dict.fromkeys(word for word in words if isinstance(word, str) and len(word) <= 200))
+        promised = list(_words_of_promises(promises))
+        names = {name for _agent, name in self._tools}
+        keys = {key for tool in self._tools.values() for key in tool.parameters.get("properties", ())}
+        self.numbers: tuple[Number, ...] = tuple(dict.fromkeys(_numbers([*words, *promised])))
+        self.near: tuple[Number, ...] = tuple(dict.fromkeys(_neighbours(self.numbers)))
+        texts = (word for word in words if isinstance(word, str) and word not in names | keys and 0 < len(word) <= 200)
+        self.texts: tuple[str, ...] = tuple(dict.fromkeys(texts))
+        self.ruled: frozenset[str] = frozenset(name for name in names if any(_names(word, name) for word in (*words, *promised)))
 
     def tool(self, agent: str, name: str) -> Tool[..., Any] | None:
         """A tool of an agent; None for one that it was not given as an object, such as a server's."""
@@ -71,18 +85,40 @@ def _words_of_rules(rules: Iterable[PolicyRule]) -> Iterator[Any]:
         if isinstance(rule.condition, PolicyRuleCondition):
             yield from _leaves(rule.condition.model_dump(mode="json", exclude_unset=True))
         else:
-            yield from _constants(rule.condition)
+            yield from _words_of_code(rule.condition)
 
 
-def _constants(function: Any) -> Iterator[Any]:
-    """What a function's code compares with, and the plain globals that it names."""
+def _words_of_promises(promises: Iterable[Any]) -> Iterator[Any]:
+    """Of functions; classes are promises about any agent."""
+    for each in promises:
+        if not isinstance(each, type):
+            yield from _words_of_code(each)
+
+
+def _words_of_code(function: Any, depth: int = 3) -> Iterator[Any]:
+    """What a function's code compares with, the plain globals that it names, and the same of what it was made with."""
     code = getattr(function, "__code__", None)
-    if code is None:
+    if code is None or depth == 0:
         return
-    yield from (each for each in code.co_consts if isinstance(each, (int, float, str)))
-    yield from (each for constant in code.co_consts if isinstance(constant, (tuple, frozenset)) for each in constant)
+    for constant in code.co_consts:
+        yield from _leaves(list(constant) if isinstance(constant, frozenset) else constant)
     names = getattr(function, "__globals__", {})
     yield from (names[name] for name in code.co_names if isinstance(names.get(name), (int, float, str)))
+    for cell in function.__closure__ or ():
+        yield from _words_of_value(cell, depth)
+
+
+def _words_of_value(cell: Any, depth: int) -> Iterator[Any]:
+    try:
+        value = cell.cell_contents
+    except ValueError:  # not filled yet
+        return
+    yield from _words_of_code(value, depth - 1) if callable(value) else _leaves(value)
+
+
+def _names(word: Any, tool: str) -> bool:
+    """Whether a word is a tool's name, or a pattern of it."""
+    return isinstance(word, str) and word != "*" and fnmatchcase(tool, word)
 
 
 def _leaves(value: Any) -> Iterator[Any]:
@@ -96,10 +132,13 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _neighbours(words: Iterable[Any]) -> Iterator[Number]:
-    for word in words:
-        if isinstance(word, (int, float)) and not isinstance(word, bool):
-            yield from (word, word - 1, word + 1, word / 2, word * 100, word + 0.01)
+def _numbers(words: Iterable[Any]) -> Iterator[Number]:
+    yield from (word for word in words if isinstance(word, (int, float)) and not isinstance(word, bool))
+
+
+def _neighbours(numbers: Iterable[Number]) -> Iterator[Number]:
+    for number in numbers:
+        yield from (number - 1, number + 1, number / 2, number * 100, number + 0.01)
 
 
 @lru_cache(maxsize=256)

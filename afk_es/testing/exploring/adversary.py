@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from afk_es.testing.exploring.acquaintance import Acquaintance, output_schema
+from afk_es.testing.exploring.bounds import PlayedAs
 from afk_es.testing.exploring.choices import Choices
 from afk_es.testing.exploring.model_play import HOSTILE, HUGE, ModelPlay
 from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
@@ -28,7 +31,6 @@ from afk_es.testing.simulation.facts import (
     ToolDefers,
     ToolFails,
     ToolReturns,
-    ToolRuns,
     UserSays,
 )
 from afk_es.testing.simulation.world import Simulation
@@ -44,25 +46,28 @@ class Adversary:
     Args:
         choices: decides.
         world: what may happen.
+        known, bounds: what is known of the agents, and what may be answered, where many examples share it.
 
     Attributes:
         on: the troubles of this example; drawn at the first action.
         actions: how many it has chosen.
     """
 
-    def __init__(self, choices: Choices, world: WorldOptions | None = None, *, known: Acquaintance | None = None) -> None:
+    def __init__(
+        self, choices: Choices, world: WorldOptions | None = None, *, known: Acquaintance | None = None, bounds: PlayedAs | None = None
+    ) -> None:
         self.on: frozenset[Trouble] = frozenset()
         self.actions: int = 0
         self._choices = choices
         self._world = world if world is not None else WorldOptions()
         self._known = known
+        self._bounds = bounds if bounds is not None else PlayedAs(self._world)
         self._model: ModelPlay | None = None
         self._turns = 1
 
     def next_action(self, simulation: Simulation) -> Action | None:
         """What happens next; None where there is nothing left to do but to let it finish."""
-        if self._model is None:
-            self._model = self._prepared(simulation)
+        self.prepare(simulation)
         if self.actions >= self._world.actions:
             return None
         self.actions += 1
@@ -71,6 +76,11 @@ class Adversary:
         if action := self._disturbance(simulation):
             return action
         return self._plain(simulation)
+
+    def prepare(self, simulation: Simulation) -> None:
+        """Draw the troubles of this example and get to know the agents, once. Before `fact` is asked without `next_action`."""
+        if self._model is None:
+            self._model = self._prepared(simulation)
 
     def fact(self, ask: Ask) -> Fact:
         """What an ask is answered with."""
@@ -171,12 +181,14 @@ class Adversary:
             return ToolFails(choices.pick(("error", "crash", "timeout")))
         if self._now("deferrals", 30):
             return ToolDefers(None, choices.pick((None, 30.0, 3.0, 1_000.0)))
+        fixed = self._bounds.fixed(ask)
+        if fixed is not None:
+            return fixed
         play = self._world.tools.get(ask.name, "simulated")
-        if play == "real":
-            return ToolRuns()
         if play == "simulated":
             return ToolReturns(self._output(ask))
-        return ToolReturns(play(dict(ask.about)) if callable(play) else choices.drawn(play))
+        self._bounds.remember(ask, output := choices.drawn(play))
+        return ToolReturns(output)
 
     def _output(self, ask: Ask) -> Any:
         if self._now("odd_outputs", 30):
@@ -189,15 +201,14 @@ class Adversary:
         return self._choices.pick((*odd, HUGE) if "huge" in self.on else odd)
 
     def _of_people(self, ask: Ask) -> PersonSays:
-        choices, people = self._choices, self._world.people
+        choices = self._choices
         outside = self._now("people_outside", 40)
         if self._now("people_wait", 25):
             return PersonSays(choices.pick(("put_off", "absent")))
-        if callable(people):
-            said = people(ask.about)
-            return said if isinstance(said, PersonSays) else PersonSays("yes" if said else "no")
-        agree = people == "yes" or (people == "any" and not self._now("people_say_no", 50))
-        return PersonSays("yes", outside=outside) if agree else PersonSays("no", words="no", outside=outside)
+        said = self._bounds.said(ask)
+        if said is None:
+            said = PersonSays("no", words="no") if self._now("people_say_no", 50) else PersonSays("yes")
+        return replace(said, outside=True) if outside else said
 
     def _now(self, trouble: Trouble, percent: int) -> bool:
         return trouble in self.on and self._choices.chance(percent)

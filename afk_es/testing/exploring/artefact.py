@@ -33,6 +33,9 @@ from afk_es.testing.simulation.facts import Script
 from afk_es.testing.simulation.observing import Observer
 from afk_es.testing.simulation.world import Simulation
 
+DIRECTORY = Path(".afk_es") / "counterexamples"
+"""Where logs of violations are written by default, below the working directory."""
+
 SCHEMA = "afk_es.counterexample/1"
 SUFFIX = ".db"
 SCRIPT_SUFFIX = ".script.json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 from afk_es.machine.spec import ToolSpec
 from afk_es.testing.arguments import BrokenArguments, arguments, invalid_arguments
 from afk_es.testing.exploring.choices import sampled_arguments, spoiled
+from afk_es.testing.exploring.pools import Overrides
 from afk_es.testing.exploring.sampling import sample
 from afk_es.tools import Tool
 
 T = TypeVar("T")
-
-Overrides = Mapping[str, Mapping[Any, st.SearchStrategy[Any]]]
-"""Per tool, what its arguments are made by instead of their schema; see `afk_es.testing.arguments`."""
 
 
 @lru_cache(maxsize=512)

@@ -115,7 +115,7 @@ class ModelPlay:
             call_id = choices.pick(self._calls[::-1]).id
         if not request.tools or self._now("unknown_tool", 12):
             return Call(call_id, choices.pick(("no_such_tool", "", "transfer_to_nobody", "x" * 70)), {})
-        spec = choices.pick(request.tools)
+        spec = self._tool(request)
         if self._now("broken_json", 12):
             return Call(call_id, spec.name, choices.pick(BROKEN))
         tool = self._known.tool(agent, spec.name)
@@ -125,13 +125,18 @@ class ModelPlay:
         self._valid.setdefault(spec.name, []).append(arguments)
         return Call(call_id, spec.name, arguments)
 
+    def _tool(self, request: LLMRequest) -> ToolSpec:
+        """One of the tools; oftener one that rules and promises are about."""
+        ruled = [spec for spec in request.tools if spec.name in self._known.ruled]
+        return self._choices.pick(ruled if ruled and self._choices.chance(35) else request.tools)
+
     def _arguments(self, spec: ToolSpec, tool: Tool[..., Any] | None) -> dict[str, Any]:
         before = self._valid.get(spec.name)
         if before and self._now("repeated_calls", 45):
             arguments = self._choices.pick(before[::-1])
             return arguments if self._choices.chance(50) else self._varied(arguments, spec, tool)
         arguments = self._choices.arguments(spec, tool, odd=self._now("odd_arguments", 40))
-        if (self._known.numbers or self._known.texts) and self._choices.chance(40):
+        if (self._known.numbers or self._known.texts) and self._choices.chance(50):
             return self._in_their_words(arguments, tool)
         return arguments
 
@@ -146,7 +151,8 @@ class ModelPlay:
 
     def _in_their_words(self, arguments: dict[str, Any], tool: Tool[..., Any] | None) -> dict[str, Any]:
         """With a value that the agent's rules turn on in place of one of the same kind."""
-        places = [(path, value) for path, value in _places(arguments, ()) if self._words_like(value)]
+        kinds = (*([str] if self._known.texts else []), *([int, float] if self._known.numbers else []))
+        places = [(path, value) for path, value in _places(arguments, ()) if type(value) in kinds]
         if not places:
             return arguments
         path, value = self._choices.pick(places)
@@ -158,12 +164,10 @@ class ModelPlay:
         inner[path[-1]] = int(word) if isinstance(value, int) else word
         return changed if tool is None or accepted(tool, changed) else arguments
 
-    def _words_like(self, value: Any) -> tuple[Any, ...]:
-        if isinstance(value, bool):
-            return ()
+    def _words_like(self, value: str | int | float) -> tuple[Any, ...]:
         if isinstance(value, str):
             return self._known.texts
-        return self._known.numbers if isinstance(value, (int, float)) else ()
+        return self._known.near if self._choices.chance(50) else self._known.numbers
 
     def _now(self, trouble: Trouble, percent: int) -> bool:
         return trouble in self._on and self._choices.chance(percent)

@@ -16,16 +16,13 @@ class Profile:
     Attributes:
         name: what it is chosen by.
         examples: how many runs of the agent are tried.
-        derandomised: the same examples every time, so that no pull request fails by chance. Else they are drawn from a new seed, and those that
-            failed last time are tried first.
-        targeted: whether it climbs towards long and costly runs.
+        derandomised: the same examples every time, so that no pull request fails by chance; else they are drawn from a new seed.
         shrink_seconds: real seconds that are spent on making a failing run small.
     """
 
     name: str
     examples: int
     derandomised: bool = False
-    targeted: bool = False
     shrink_seconds: float = 30.0
 
 
@@ -34,7 +31,7 @@ PROFILES: dict[str, Profile] = {
     for profile in (
         Profile(name="dev", examples=100),
         Profile(name="ci", examples=100, derandomised=True),
-        Profile(name="nightly", examples=5_000, targeted=True, shrink_seconds=120.0),
+        Profile(name="nightly", examples=5_000, shrink_seconds=120.0),
     )
 }
 

@@ -132,7 +132,7 @@ class Stage:
         """
         watch = _Watch(self.observers())
         simulation = Simulation(self.agent, observers=(watch,), **self.arguments)
-        performed = -1
+        performed: int | None = None
         stuck: Exception | None = None
         try:
             simulation.begin()
@@ -147,8 +147,9 @@ class Stage:
             if error is not watch.violation:
                 raise
         finally:
-            performed = performed if performed >= 0 else len(simulation.script)
-            if onward and watch.violation is not None:
+            if performed is None:
+                performed = len(simulation.script)
+            if onward and watch.violation is not None and not simulation.process.dead:
                 with contextlib.suppress(StuckError, HungError):
                     simulation.finish()
             simulation.abandon()

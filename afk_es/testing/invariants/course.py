@@ -40,11 +40,17 @@ class Question:
 
 @dataclass(eq=False, slots=True)
 class Start:
-    """A start of a call: of its tool, or of a run of its subagent. `stretch` is the one of the run that it belongs to."""
+    """A start of a call: of its tool, or of a run of its subagent.
+
+    Attributes:
+        stretch: the one of the run that it belongs to.
+        parked: where the subagent's run was laid down.
+    """
 
     event: AgentRunEvent
     stretch: int
     ending: AgentRunEvent | None = None
+    parked: AgentRunEvent | None = None
     doubt: AgentRunEvent | None = None
 
 
@@ -59,6 +65,7 @@ class CalledTool:
         ending: its `tool_completed`.
         deferred: its `tool_deferred`.
         planned: a router asked for it.
+        fed: its task goes on with what nodes upstream of it have answered, which the plan does not say.
     """
 
     ordinal: int
@@ -67,6 +74,7 @@ class CalledTool:
     proposed: Any
     step: int
     planned: bool = False
+    fed: bool = False
     gate: AgentRunEvent | None = None
     questions: list[Question] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
@@ -235,6 +243,8 @@ def _routed(course: Course, event: AgentRunEvent, data: dict[str, Any]) -> None:
     if data["plan"] is not None:
         nodes = data["plan"]["nodes"]
         _open(course, event, [(node["id"], f"transfer_to_{node['subagent']}", {"task": node["task"]}) for node in nodes], planned=True)
+        for node in nodes:
+            course.calls[node["id"]].fed = bool(node.get("inputs"))
 
 
 def _open(course: Course, event: AgentRunEvent, wanted: list[tuple[str, str, Any]], *, planned: bool) -> None:
@@ -307,6 +317,9 @@ def _take_call(course: Course, call: CalledTool, event: AgentRunEvent) -> None:
                 call.deferred = event
             elif event.type == "tool_completed" and call.ending is None:
                 call.ending = event
+        case "subagent_waiting":
+            if call.starts:
+                call.starts[-1].parked = event
         case "approval_requested" | "input_requested":
             call.questions.append(Question(event))
         case "approval_resolved" | "input_resolved":

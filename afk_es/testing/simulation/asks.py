@@ -86,6 +86,18 @@ class Ask:
     state: RunState | None = None
 
 
+class Bounds(Protocol):
+    """What may be answered in a world whose author has said so, such as that people refuse, or that a tool runs its own code."""
+
+    def allows(self, ask: Ask, fact: Fact) -> bool:
+        """Whether this may be the answer."""
+        ...
+
+    def plain(self, ask: Ask) -> Fact:
+        """The answer where nothing goes wrong; one that is allowed."""
+        ...
+
+
 class Desk(Protocol):
     """Where the stand-ins of one process put what they ask."""
 
@@ -97,11 +109,14 @@ class Desk(Protocol):
 
 
 class AskedModel:
-    """Stands for a model."""
+    """Stands for a model.
 
-    provider_id = "simulated"
+    Args:
+        provider: of the model that it stands for. It is in the log, and a golden of a simulated run is checked with the real model in place.
+    """
 
-    def __init__(self, desk: Desk, agent: str) -> None:
+    def __init__(self, desk: Desk, agent: str, provider: str = "simulated") -> None:
+        self.provider_id: str = provider
         self._desk = desk
         self._agent = agent
         self.model: str = f"simulated-{agent}"
@@ -224,7 +239,7 @@ def simulated(binding: Binding, desk: Desk) -> Binding:
     agent = binding.spec.agent_name
     return dataclasses.replace(
         binding,
-        models=tuple(AskedModel(desk, agent) for _model in binding.models),
+        models=tuple(AskedModel(desk, agent, model.provider_id) for model in binding.models),
         tools={name: asked_tool(tool, desk) if _executes(binding, name) else tool for name, tool in binding.tools.items()},
         people=AskedPeople(desk) if binding.people is not None else None,
         summariser=asked_summariser(desk, agent) if binding.summariser is not None else None,

@@ -95,8 +95,8 @@ class SimulatedRunner(Runner):
         return simulated(await super()._new_binding(agent), self._process)
 
     def _default_model(self) -> ChatModel:
-        # It only stands for a name: every model is replaced once the agent is bound.
-        return AskedModel(self._process, "default")
+        # It only stands for a name: every model is replaced once the agent is bound. Its prices are not asked for, which takes seconds.
+        return AskedModel(self._process, "default", super()._default_model().provider_id)
 
     def _handlers(self, binding: Binding, emit: Emit | None) -> Handlers:
         return {kind: self._watched(handler) for kind, handler in super()._handlers(binding, emit).items()}

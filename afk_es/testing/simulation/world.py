@@ -24,7 +24,7 @@ from afk_es.core.history import ThreadMemory
 from afk_es.errors import UsageError
 from afk_es.llms import UserMessage
 from afk_es.log.memory import MemoryEventLog
-from afk_es.testing.simulation.asks import FITTING, Ask, AskKind
+from afk_es.testing.simulation.asks import FITTING, Ask, AskKind, Bounds
 from afk_es.testing.simulation.facts import (
     Action,
     Answer,
@@ -65,6 +65,7 @@ class Simulation:
         config: of the Runners; default interactive mode, so that people can be asked.
         policy_engine: of the Runners.
         observers: are told what happens.
+        bounds: what may be answered; default everything that fits.
 
     Attributes:
         log: has all runs.
@@ -87,6 +88,7 @@ class Simulation:
         config: RunnerConfig | None = None,
         policy_engine: PolicyEngine | None = None,
         observers: Sequence[Observer] = (),
+        bounds: Bounds | None = None,
     ) -> None:
         self.agents: tuple[Agent, ...] = (agent,) if isinstance(agent, Agent) else tuple(agent)
         if not self.agents:
@@ -106,6 +108,7 @@ class Simulation:
         self.context: dict[str, Any] | None = dict(context) if context is not None else None
         self.policy_engine: PolicyEngine | None = policy_engine
         self._observers = tuple(observers)
+        self._bounds = bounds
         self._ids = SeededIds(1)
         self._keys: Counter[str] = Counter()
         self._stalled: list[Process] = []
@@ -116,6 +119,10 @@ class Simulation:
         self._fate: Crash = Crash()
         self._violation: Exception | None = None
         self._ended_tickets: set[tuple[str, int]] = set()
+
+    def __repr__(self) -> str:
+        events = sum(len(run.events) for run in self.runs.values())
+        return f"<Simulation of {self.agents[0].name}: {len(self._performed)} actions, {len(self.runs)} runs, {events} events>"
 
     # -------------------------------------------------------------------------------------------------------------------- where it stands
 
@@ -319,6 +326,8 @@ class Simulation:
         ask = self.pending.get(action.to)
         if ask is None or not isinstance(action.fact, FITTING[ask.kind]):
             return False
+        if self._bounds is not None and not self._bounds.allows(ask, action.fact):
+            return False
         self._tell("answered", ask, action.fact)
         self.process.give(ask, action.fact)
         if ask.effect is None:
@@ -378,7 +387,7 @@ class Simulation:
         """A stalled process goes on, and hears at last what it waited for."""
         moment = max(self.process.loop.time(), process.loop.time())
         for ask in list(process.pending.values()):
-            process.give(ask, plain_fact(ask))
+            process.give(ask, self._plain_fact(ask))
         process.settle(moment)
 
     def _control(self, action: Control) -> bool:
@@ -478,10 +487,13 @@ class Simulation:
             process.pending[ask.key] = ask
             self.asked(ask)
 
+    def _plain_fact(self, ask: Ask) -> Fact:
+        return plain_fact(ask) if self._bounds is None else self._bounds.plain(ask)
+
     def _plain_action(self) -> Action | None:
         root = self.root
         for key, ask in self.pending.items():
-            return Answer(key, plain_fact(ask))
+            return Answer(key, self._plain_fact(ask))
         if self.process.at_work and root is not None and root.state.status == "paused":
             return Control("resume")
         if not self.over and self.tickets:
