@@ -294,12 +294,13 @@ class DebuggerApp(App[None]):
         return visible(text if self.redaction is None else self.redaction.text(text), multiline=multiline)
 
     def copy_text(self, text: str, what: str = "") -> None:
-        """Copy a text, redacted, by the terminal's own clipboard (OSC 52), and say so.
+        """Copy a text by the terminal's own clipboard (OSC 52), and say so. It is redacted, and its controls are escapes but for line breaks
+        and tabs: what is pasted into a shell must not end the paste and go on by itself.
 
         Args:
             what: what was copied, in a word or two; default the text itself, cut.
         """
-        self.copied = text if self.redaction is None else self.redaction.text(text)
+        self.copied = self.safe(text, multiline=True)
         self.copy_to_clipboard(self.copied)
         shown = what or clipped(self.copied, _SHOWN_COPY)
         self.notify(

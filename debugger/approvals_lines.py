@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,7 +97,7 @@ def standing_details(standing: Standing, width: int) -> list[Line]:
         verbs = "unpause, interrupt (it can be resumed), cancel (for good)" if standing.status == "paused" else ""
         return lines + _led("you may", verbs or "pause, interrupt (it can be resumed), cancel (for good)", "plain", width)
     lines = _led("it lies", "there: nobody drives it. What is said waits in the log until the run is resumed", "warn", width)
-    return lines + _led("resume", f"afk-es resume {standing.run_id} MODULE:AGENT", "plain", width)
+    return lines + _led("resume", f"afk-es resume {shlex.quote(standing.run_id)} MODULE:AGENT", "plain", width)
 
 
 def term(request: Request, now: dt.datetime) -> str:

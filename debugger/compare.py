@@ -257,5 +257,5 @@ class CompareScreen(LinesScreen):
 
     async def do_copy_command(self, count: int | None) -> None:
         if self._runs is not None:
-            location = shlex.quote(str(self.debugger.event_log.location))
-            self.debugger.copy_text(f"afk-es diff {self._runs[0].run_id} {self._runs[1].run_id} --db {location}")
+            words = ("afk-es", "diff", self._runs[0].run_id, self._runs[1].run_id, "--db", str(self.debugger.event_log.location))
+            self.debugger.copy_text(shlex.join(words))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from afk_es.views import redacted_event
+from afk_es.views import redacted_event, visible_json
 from debugger.tabs import TABS
 
 if TYPE_CHECKING:
@@ -122,7 +120,7 @@ class Looking:
                 screen.debugger.copy_text(line.copied())
             return
         event = redacted_event(await screen.run.session.event(), screen.debugger.redaction)
-        screen.debugger.copy_text(msgspec.json.encode(event).decode("utf-8", "replace"), f"event {event.seq} as JSON")
+        screen.debugger.copy_text(visible_json(event).decode("utf-8", "replace"), f"event {event.seq} as JSON")
 
     async def do_copy_command(self, count: int | None) -> None:
         """Copy the command line that shows the same."""

@@ -180,5 +180,4 @@ class TriageScreen(LinesScreen):
 
     async def do_copy_command(self, count: int | None) -> None:
         if self._seen is not None:
-            location = shlex.quote(str(self.debugger.event_log.location))
-            self.debugger.copy_text(f"afk-es triage {self._seen.run_id} --db {location}")
+            self.debugger.copy_text(shlex.join(("afk-es", "triage", self._seen.run_id, "--db", str(self.debugger.event_log.location))))

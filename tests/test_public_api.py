@@ -26,7 +26,7 @@ IMPORT_MAP = {
     "afk_es.llms": "LLMBuilder LLMRequest LLMResponse ToolCall Usage",
     "afk_es.evals": "run_suite EvalCase EvalBudget",
     "afk_es.evals.models": "EvalCase EvalBudget",
-    "afk_es.testing": "ScriptedModel",
+    "afk_es.testing": "ScriptedModel EventLogContract check_event_log",
 }
 """The rows of contract.md that this release has."""
 
@@ -64,6 +64,12 @@ EXPORTS = {
         check_golden_sync checks compare_with_golden eventually json_like load_cases match_trajectory never no_errors
         pass_all_k pass_at_k policy_what_if precedes print_report recorded_evidence recorded_result register_assertion
         report_lines rescore responds run_suite similarity wilson_interval within write_golden write_pinned write_report
+    """,
+    "afk_es.testing.arguments": """
+        ALL_TRAITS BREAKAGES ORDINARY Breakage BrokenArguments HardlyAnyArgumentsError NothingToBreakError Target Trait from_json_schema invalid_arguments valid_arguments
+    "afk_es.testing.log_contract": """
+        AGENT BrokenPromiseError ContractReport DIMENSIONS Dimension EventLogContract Finding Meddle NewLog Promise StoreSubject begin
+        check_event_log control event forked started turn warning
     """,
     "afk_es.telemetry": "ConsoleSink Delivery Exported JsonSink Redaction SINKS TelemetrySink export_run sink_of",
     "afk_es.llms": """

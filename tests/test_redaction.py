@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afk_es.errors import ConfigurationError
+from afk_es.redaction import _DEEPEST as DEEPEST
 from afk_es.redaction import MARK, MOST_VALUES, SHORTEST_VALUE, Redaction, redacted
 
 PLAIN = Redaction()
@@ -122,7 +123,7 @@ def test_arguments_that_are_a_raw_string_are_looked_into() -> None:
 
 
 def test_json_without_secrets_stays_as_it_was_written() -> None:
-    for text in ('{ "b" : 1,  "a": 1.50 }', "[1, 2", "{}", "[sic]", '{"a": NaN}'):
+    for text in ('{ "b" : 1,  "a": 1.50 }', "[1, 2", "{}", "[sic]", '{"a": NaN}', " 1234567890", '\t"a text"'):
         assert PLAIN.text(text) == text
 
 
@@ -305,3 +306,84 @@ def test_a_redaction_with_more_names_keeps_its_values_and_a_wider_one_its_names(
     }
     with pytest.raises(ConfigurationError):
         own.with_keys(["4711"])
+
+
+# ------------------------------------------------------------------------------------------------------------------------------ edges
+
+
+def test_every_place_of_every_value_is_blanked_and_what_stands_between_stays() -> None:
+    ours = Redaction(values=["first-hidden", "other-hidden"])
+    assert ours.text("a first-hidden b other-hidden c first-hidden d") == f"a {MARK} b {MARK} c {MARK} d"
+    assert Redaction(values=["ababab"]).text("-abababab-ababab-") == f"-{MARK}-{MARK}-", "places may overlap"
+
+
+def test_the_shortest_value_is_a_value_and_so_is_one_of_a_tools_scope() -> None:
+    value = "x" * (SHORTEST_VALUE - 1) + "7"
+    assert Redaction(values=[value]).text(value) == MARK
+    assert PLAIN.with_values([value]).text(f"<{value}>") == f"<{MARK}>"
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"keys": "password"}, "keys is a list of texts; for this one write keys=[...]"),
+        ({"values": "hunter22"}, "values is a list of texts; for this one write values=[...]"),
+        ({"keys": [None]}, "keys is a list of texts, and not all of these are"),
+        ({"values": [7]}, "values is a list of texts, and not all of these are"),
+        ({"keys": ["_"]}, "'_' cannot be the name of a secret: there is no word in it"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_what_to_write(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Redaction(**given)
+    assert str(refused.value) == why
+    if "keys" in given:
+        with pytest.raises(ConfigurationError) as refused:
+            PLAIN.with_keys(given["keys"])
+        assert str(refused.value) == why
+
+
+def test_a_mark_that_would_spell_a_value_gives_way_to_the_next() -> None:
+    assert PLAIN.with_values(["redacted"]).mark == "********"
+    assert PLAIN.with_values(["redacted"]).with_values(["********"]).mark == ""
+
+
+def nested(levels: int, kind: type = list) -> Any:
+    """A text in so many lists, or dicts."""
+    data: Any = "plain"
+    for _ in range(levels):
+        data = [data] if kind is list else {"a": data}
+    return data
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_data_is_looked_through_to_a_depth_that_is_the_same_for_lists_and_objects(kind: type) -> None:
+    depth = next(levels for levels in range(1, 1_000) if PLAIN.value(nested(levels, kind)) != nested(levels, kind))
+    assert depth == DEEPEST + 1
+
+
+def test_a_schema_that_describes_a_schema_is_one_level_deeper() -> None:
+    described: Any = {"type": "string"}
+    for _ in range(4):
+        described = {"properties": {"password": described}}
+    assert PLAIN.value(described) == described
+
+
+def test_names_that_are_no_texts_hide_nothing() -> None:
+    assert PLAIN.value({7: "plain", None: {"password": "p"}}) == {7: "plain", None: {"password": MARK}}
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_json_in_json_is_looked_into_as_far_as_it_is_meant_to_be(layers: int) -> None:
+    text = json.dumps({"password": "hunter22 and more"})
+    for _ in range(layers - 1):
+        text = json.dumps({"inner": text})
+    assert "hunter22" not in PLAIN.text(text)
+
+
+def test_a_name_of_many_words_is_judged_by_its_last_four() -> None:
+    ours = Redaction(keys=["very own customer number"])
+    assert ours.is_secret_name("the_very_own_customer_number")
+    assert ours.is_secret_name("veryowncustomernumber")
+    assert not ours.is_secret_name("very_own_customer_numbers")
+    assert not PLAIN.is_secret_name("")

@@ -42,6 +42,45 @@ def load_agent(target: str) -> Agent:
     return value
 
 
+def load_own_agent(target: str) -> Agent:
+    """The agent that a file names as `MODULE:AGENT`, and not the user: only of the code below the working directory.
+
+    A golden may be anybody's. What it names must not be a way to import what lies elsewhere, nor to call what a module of ours has imported.
+
+    Raises:
+        ConfigurationError: as of `load_agent`; or it is elsewhere, or a function that is not the module's own.
+    """
+    module_name, _colon, attribute = target.rpartition(":")
+    if not _is_below_here(module_name):
+        raise ConfigurationError(
+            f"{target!r} is not below {os.getcwd()}, and code from elsewhere is not run because a file names it; say --agent {target} yourself"
+        )
+    value = load_value(target, "an agent", AGENT_FORM)
+    if isinstance(value, Agent):
+        return value
+    if not inspect.isfunction(value) or "." in attribute or value.__module__ not in (module_name, Path(module_name).stem):
+        raise ConfigurationError(
+            f"{target!r} is no agent and no function of that module, so it is not called; say --agent {target} yourself"
+        )
+    return load_agent(target)
+
+
+def _is_below_here(module_name: str) -> bool:
+    if module_name.endswith(".py"):
+        places = [module_name]
+    else:
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        top = module_name.partition(".")[0]
+        # Of a dotted name this would import what it stands in, so only the first is looked for.
+        spec = importlib.util.find_spec(top) if top.isidentifier() else None
+        places = [*(spec.submodule_search_locations or [])] or [spec.origin or os.sep] if spec is not None else []
+    here = Path.cwd().resolve()
+    found = [Path(place).expanduser().resolve() for place in places]
+    # What is nowhere is imported from nowhere, and whoever tries it says so.
+    return all(path.is_relative_to(here) and not {"site-packages", "dist-packages"} & set(path.parts) for path in found)
+
+
 def load_value(target: str, kind: str, form: str) -> Any:
     """Whatever `MODULE:NAME` names. MODULE is a module or a .py file; NAME a name in it, or a path of attributes.
 

@@ -62,14 +62,14 @@ async def _write_text(log: EventLog, pending: tuple[Request, ...], db: str | Non
     now = SystemClock().now()
     for number, request in enumerate(pending):
         if number:
-            click.echo()
+            output.echo()
         write_request(request, short[request.run_id], now, db)
 
 
 def write_request(request: Request, run: str, now: dt.datetime, db: str | None) -> None:
     """Write a request as a person should see it who decides: all of what would run, and the commands that answer."""
     asks = "wants to run" if isinstance(request, ApprovalRequest) else "asks for your words"
-    click.echo(output.toned(visible(f"{request.tool_name} {asks}"), "strong"))
+    output.echo(output.toned(visible(f"{request.tool_name} {asks}"), "strong"))
     said = request.prompt if isinstance(request, InputRequest) else request.reason
     if said:
         _line("", said)
@@ -95,7 +95,7 @@ def _arguments(arguments: object) -> str:
 
 def _line(lead: str, text: str) -> None:
     # Not clipped: whoever says yes has to have seen it all.
-    click.echo(f"  {output.toned(lead.ljust(_LEAD), 'quiet')} {visible(text)}")
+    output.echo(f"  {output.toned(lead.ljust(_LEAD), 'quiet')} {visible(text)}")
 
 
 def _term(request: Request, now: dt.datetime) -> str:

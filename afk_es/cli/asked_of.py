@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
+from afk_es.cli import output
 from afk_es.cli.invocation import Invocation
 from afk_es.cli.places import place
 from afk_es.cli.reading import parse_name, reading
@@ -61,6 +62,6 @@ def told(what: str) -> Callable[[int, int], None] | None:
 
     def tell(done: int, total: int) -> None:
         ended = done >= total
-        click.echo(f"\r{'' if ended else f'{what} {100 * done // max(total, 1):>3}%':<40}" + ("\r" if ended else ""), nl=False, err=True)
+        output.progress("" if ended else f"{what} {100 * done // max(total, 1):>3}%", ended=ended)
 
     return tell

@@ -79,5 +79,5 @@ def _confirm(invocation: Invocation, run_id: str, ticket: str, status: str) -> N
         data = {"schema": "afk_es.ticket_ended/1", "run_id": run_id, "ticket_id": ticket, "status": status}
         (output.write_json if invocation.format == "json" else output.write_json_line)(data)
         return
-    click.echo(visible(f"{status} {ticket}"))
+    output.echo(visible(f"{status} {ticket}"))
     output.note(f"{run_id} takes it in by itself if a process drives it, else when it is resumed")

@@ -113,7 +113,7 @@ async def _write(invocation: Invocation, recording: Recording, found: Bisection,
     if event is None:
         output.note(f"never: {found.reason}; {_effort(found)}")
         return
-    click.echo(await _line(recording, event, redaction))
+    output.echo(await _line(recording, event, redaction))
     output.note(f"{found.certainty}, {_effort(found)}: {found.reason}")
     if found.skipped:
         output.note(f"or one of these before it, which could not be judged: {', '.join(map(str, found.skipped))}", "mark")

@@ -54,5 +54,5 @@ async def _check(invocation: Invocation, run: str, wanted: Checks, redaction: Re
         write_facts(invocation, "check", found)
         return found.ok
     for line, ok in check_lines(found):
-        click.echo(output.toned(visible(line), "good" if ok else "bad"))
+        output.echo(output.toned(visible(line), "good" if ok else "bad"))
     return found.ok

@@ -69,11 +69,11 @@ async def _compact(invocation: Invocation, thread: str, retention: RetentionPoli
 def _write(result: CompactionResult, invocation: Invocation) -> None:
     size = f"{result.kept_messages} messages, about {result.tokens_after} tokens"
     if not result.compacted:
-        click.echo(f"nothing to do: the thread is {size}")
+        output.echo(f"nothing to do: the thread is {size}")
         return
-    click.echo(f"{result.dropped_messages} messages dropped; the model now sees {size} (before: about {result.tokens_before})")
+    output.echo(f"{result.dropped_messages} messages dropped; the model now sees {size} (before: about {result.tokens_before})")
     if result.summary is not None:
-        click.echo(visible(result.summary, multiline=True))
+        output.echo(visible(result.summary, multiline=True))
     cost = f" {output.dollars(result.cost_usd)}" if result.cost_usd is not None else ""
     if result.run_id is not None:
         output.note(f"{result.run_id} completed{cost}; look at it with: {output.command('log', result.run_id, db=invocation.db)}")

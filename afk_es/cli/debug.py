@@ -129,7 +129,7 @@ def _serve(name: Name, page: list[str], host: str, port: int, expose: bool) -> N
     from debugger.web import serve
 
     def ready(address: str) -> None:
-        click.echo(address)
+        output.echo(address)
         output.note("open this address, key and all, in a browser of this machine; ctrl-c ends it")
 
     serve(page, host=host, port=port, expose=expose, ready=ready)

@@ -72,7 +72,7 @@ def demo(invocation: Invocation, directory: Path | None, keep: bool, debug: bool
     story = asyncio.run(_told(place))
     match invocation.format:
         case "text":
-            click.echo(screen(story, output.screen_width()))
+            output.echo(screen(story, output.screen_width()))
         case "json":
             output.write_json({"schema": "afk_es.demo/1", **msgspec.to_builtins(story)})
         case "jsonl":

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-import click
 import msgspec
 
 from afk_es.cli import output
@@ -47,7 +46,7 @@ def show_demo_runs(invocation: Invocation, directory: Path, *, keep: bool) -> No
 
 def present(log: Path, runs: Sequence[DemoRun]) -> None:
     """Show the demo log to a person: what is in it and how to look; where there is a screen, the debugger opens on the run that failed."""
-    click.echo("\n".join(_screen(log, runs, output.screen_width())))
+    output.echo("\n".join(_screen(log, runs, output.screen_width())))
     if not has_screen():
         return
     from debugger.main import run_app  # With Textual, which nobody else here waits for.

@@ -99,6 +99,6 @@ def _write_first(invocation: Invocation, parted: Divergence | None, states: Stat
 
 def _write_states(found: StateDiff) -> None:
     for line in change_lines(found.changes, output.width(), truncated=found.truncated):
-        click.echo(line)
+        output.echo(line)
     if not found.changes:
-        click.echo("the states are the same")
+        output.echo("the states are the same")

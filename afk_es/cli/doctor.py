@@ -47,8 +47,8 @@ def _row(finding: Finding) -> dict[str, object]:
 def _write_text(found: list[Finding]) -> None:
     widest = max(len(finding.name) for finding in found)
     for finding in found:
-        click.echo(output.toned(f"{finding.standing:<6}", _TONES[finding.standing]) + f"{finding.name:<{widest}}  {visible(finding.said)}")
+        output.echo(output.toned(f"{finding.standing:<6}", _TONES[finding.standing]) + f"{finding.name:<{widest}}  {visible(finding.said)}")
         if finding.way_out:
-            click.echo(f"{'':<{8 + widest}}-> {visible(finding.way_out)}")
+            output.echo(f"{'':<{8 + widest}}-> {visible(finding.way_out)}")
     wrong = sum(finding.standing == "wrong" for finding in found)
-    click.echo(f"{wrong} thing{'s' if wrong > 1 else ''} wrong" if wrong else "nothing is wrong")
+    output.echo(f"{wrong} thing{'s' if wrong > 1 else ''} wrong" if wrong else "nothing is wrong")

@@ -29,6 +29,8 @@ class Screen:
         self._format = invocation.format
         self._db = invocation.db
         self._live = invocation.format == "text" and sys.stdout.isatty()
+        self._raw = not self._live and not invocation.markdown
+        self._raw = not self._live and not invocation.markdown
         self._streamed = ""
         self._reader_left = False
 
@@ -67,18 +69,18 @@ class Screen:
         if not self._live:
             return
         self._streamed += text
-        self._write(lambda: click.echo(visible(text, multiline=True), nl=False))
+        self._write(lambda: output.echo(visible(text, multiline=True), nl=False))
 
     def _end_line(self) -> None:
         if self._live and self._streamed and not self._streamed.endswith("\n"):
-            self._write(click.echo)
+            self._write(output.echo)
             self._streamed += "\n"
 
     def _write_answer(self, result: AgentResult) -> None:
         if result.state == "failed":
             # Its final text is the error, which goes to stderr.
             self._end_line()
-        elif not self._live:
+        elif self._raw:
             # As it is: stdout is data here, and nobody's terminal.
             sys.stdout.write(result.final_text + "\n" if result.final_text else "")
             sys.stdout.flush()
@@ -86,7 +88,7 @@ class Screen:
             self._end_line()
         else:
             self._end_line()
-            click.echo(visible(result.final_text, multiline=True))
+            output.echo(visible(result.final_text, multiline=True))
 
     def _write(self, write: Callable[[], None]) -> None:
         if self._reader_left:

@@ -99,7 +99,7 @@ def _write(piece: str) -> None:
     """To stdout, in UTF-8 whatever the terminal's encoding: a page or a trajectory in another one would be another text."""
     binary = getattr(sys.stdout, "buffer", None)
     if binary is None:
-        click.echo(piece, nl=False)
+        output.echo(piece, nl=False)
         return
     sys.stdout.flush()
     binary.write(piece.encode("utf-8", "replace"))

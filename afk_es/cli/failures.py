@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,12 +30,20 @@ def reported() -> Iterator[None]:
     _encode_anything()
     try:
         yield
+    except click.ClickException as error:
+        # Click names what it was given as it is: a file's name may have come from anybody.
+        from afk_es.views.printable import visible
+
+        error.message = visible(error.message, multiline=True)
+        raise
     except BrokenPipeError:
         _leave_quietly()
     except KeyboardInterrupt:
         _exit("interrupted", INTERRUPTED)
     except InvariantError as error:
-        message = f"this is a bug in afk_es, please report it with the output of `afk-es log {error.run_id} --format json`: {error}"
+        message = (
+            f"this is a bug in afk_es, please report it with the output of `afk-es log {shlex.quote(error.run_id)} --format json`: {error}"
+        )
         _exit(message, INTEGRITY)
     except AfkError as error:
         _exit(str(error), exit_code(error))
@@ -56,9 +65,9 @@ def exit_code(error: AfkError) -> int:
 
 
 def _exit(message: str, code: int) -> NoReturn:
-    from afk_es.views.printable import visible
+    from afk_es.cli import output
 
-    click.echo(f"afk-es: {visible(message, multiline=True)}", err=True)
+    output.echo(f"afk-es: {message}", err=True)
     raise click.exceptions.Exit(code)
 
 

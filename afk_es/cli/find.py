@@ -52,7 +52,7 @@ def find(
     The exit code is 1 where there is none. `--names` lists what an expression can speak of.
     """
     if names:
-        click.echo(help_text())
+        output.echo(help_text())
         return
     run, condition = _wanted(words, where)
     found = asyncio.run(_find(invocation, run, condition, backwards, limit, (first, last), redaction))
@@ -104,7 +104,7 @@ class _Writer:
 
     async def write(self, event: AgentRunEvent) -> None:
         if not self.count and self._format == "text":
-            click.echo(output.toned(heading(), "quiet"))
+            output.echo(output.toned(heading(), "quiet"))
         self.count += 1
         shown = redacted_event(event, self._redaction)
         match self._format:
@@ -120,10 +120,10 @@ class _Writer:
         for earlier in await self._recording.referred(event):
             reader.line(redacted_event(earlier, self._redaction))
         line = reader.line(shown)
-        click.echo(output.toned(render_line(line, self._columns), line.tone))
+        output.echo(output.toned(render_line(line, self._columns), line.tone))
         excerpt = self._condition.excerpt(shown) if isinstance(self._condition, Phrase) else ""
         if excerpt:
-            click.echo(output.toned(" " * 22 + clipped(excerpt, max(8, self._columns - 22)), "quiet"))
+            output.echo(output.toned(" " * 22 + clipped(excerpt, max(8, self._columns - 22)), "quiet"))
 
     def end(self) -> None:
         if self._format == "json":

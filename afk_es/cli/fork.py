@@ -126,7 +126,7 @@ async def _only_plan(invocation: Invocation, name: Name, agent: Agent | None, wa
             plan = await _plan(runner, agent, meant)
     if invocation.format == "text":
         for text, tone in plan_lines(plan):
-            click.echo(output.toned(visible(text), tone))
+            output.echo(output.toned(visible(text), tone))
     else:
         data = {"schema": "afk_es.fork_plan/1", **msgspec.to_builtins(plan)}
         (output.write_json if invocation.format == "json" else output.write_json_line)(data)

@@ -33,9 +33,9 @@ def list_(invocation: Invocation, names: tuple[str, ...], directory: str) -> Non
             output.write_json_line({"schema": "afk_es.goldens/1", **row})
         return
     header, *lines = output.table(_HEADER, [_cells(row) for row in rows], right=(2,), total=output.width())
-    click.echo(output.toned(header, "quiet"))
+    output.echo(output.toned(header, "quiet"))
     for line, row in zip(lines, rows, strict=True):
-        click.echo(output.toned(line, "plain" if row["problem"] is None else "bad"))
+        output.echo(output.toned(line, "plain" if row["problem"] is None else "bad"))
 
 
 globals()["list"] = list_

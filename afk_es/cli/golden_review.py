@@ -74,7 +74,7 @@ def _review(
         if answer == "a":
             finding = asyncio.run(updated(invocation, finding, agents))
             said = f"wrote {finding.path}" if finding.done else finding.reason
-            click.echo(output.toned(visible(said), "good" if finding.done else "bad"))
+            output.echo(output.toned(visible(said), "good" if finding.done else "bad"))
         findings.append(finding)
         if answer == "q":
             break
@@ -84,15 +84,15 @@ def _review(
 
 
 def _show(finding: Finding, place: str, asking: bool) -> None:
-    click.echo()
-    click.echo(output.toned(f"{place}: {visible(finding.path)}", "strong"))
+    output.echo()
+    output.echo(output.toned(f"{place}: {visible(finding.path)}", "strong"))
     if finding.report.ok:
-        click.echo(f"  {visible(finding.reason)}")
+        output.echo(f"  {visible(finding.reason)}")
     else:
         # Who is asked needs no command for it.
         write_lines(report_lines(finding.report, output.screen_width(), way_out=not asking or finding.category is None))
     if finding.category is not None:
-        click.echo(output.toned(f"to accept: {_WHAT[finding.category]}", "mark"))
+        output.echo(output.toned(f"to accept: {_WHAT[finding.category]}", "mark"))
 
 
 _WHAT = {
@@ -118,4 +118,4 @@ def _sum_up(findings: list[Finding], total: int) -> None:
     said = f"{seen}: {len(findings) - differing} hold"
     if differing:
         said += f", {differing} differ{'' if differing != 1 else 's'}, {done} of them written anew"
-    click.echo(output.toned(said, "good" if differing == done else "mark"))
+    output.echo(output.toned(said, "good" if differing == done else "mark"))

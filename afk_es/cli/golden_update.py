@@ -100,7 +100,7 @@ def _tell(invocation: Invocation, findings: list[Finding]) -> None:
         return
     for finding in findings:
         text, tone = _line(finding)
-        click.echo(output.toned(visible(text), tone))
+        output.echo(output.toned(visible(text), tone))
     wanted = sorted({finding.category for finding in findings if finding.category is not None and not finding.done})
     if wanted:
         output.note(f"look at them with `afk-es golden review`; to accept: --accept {','.join(wanted)}")

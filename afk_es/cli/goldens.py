@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 import click
 
 from afk_es.agents import Agent, PolicyEngine
-from afk_es.cli.agents import load_agent
+from afk_es.cli.agents import load_agent, load_own_agent
 from afk_es.cli.policies import load_engine
 from afk_es.debugger.exchange.golden_facts import SUFFIX
 from afk_es.errors import RunNotFoundError, UsageError
@@ -36,7 +36,9 @@ def golden_options(command: F) -> F:
     )(command)
     command = policy_option(command)
     command = click.option(
-        "--agent", metavar="MODULE:AGENT", help="Today's agent; default, the one that each golden names in its first line."
+        "--agent",
+        metavar="MODULE:AGENT",
+        help="Today's agent; default, the one that each golden names in its first line, if it is below this directory.",
     )(command)
     return click.option(
         "--dir", "directory", default=DIRECTORY, show_default=True, metavar="DIRECTORY", help="Where goldens lie that are named."
@@ -112,7 +114,7 @@ class Agents:
         if reference is None:
             raise UsageError("its first line names no agent; say which it is with --agent MODULE:AGENT")
         if reference not in self._loaded:
-            self._loaded[reference] = load_agent(reference)
+            self._loaded[reference] = load_own_agent(reference)
         return self._loaded[reference]
 
     def reference(self, golden: Golden) -> str | None:

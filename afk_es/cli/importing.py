@@ -84,7 +84,7 @@ def _write_text(report: ImportReport, invocation: Invocation) -> None:
     columns = output.width()
     for run in report.runs[:_RUNS_SHOWN]:
         head = f"{run.run_id}  "
-        click.echo(
+        output.echo(
             head
             + output.toned(f"{run.state:<12}", output.STATUS_TONES.get(run.state, "plain"))
             + clipped(run.source, columns - len(head) - 12)
@@ -92,7 +92,7 @@ def _write_text(report: ImportReport, invocation: Invocation) -> None:
     if len(report.runs) > _RUNS_SHOWN:
         output.note(f"... and {len(report.runs) - _RUNS_SHOWN} more; `--format json` lists them all")
     states = ", ".join(f"{count} {state}" for state, count in Counter(run.state for run in report.runs).items())
-    click.echo(f"{report.log}: {len(report.runs)} runs of {report.conversations} conversations, {report.events} events; {states}")
+    output.echo(f"{report.log}: {len(report.runs)} runs of {report.conversations} conversations, {report.events} events; {states}")
     for sentence, count in Counter(note for run in report.runs for note in run.notes).items():
         output.note(f"note: {sentence} ({count} run{'s' if count > 1 else ''})", "mark")
     output.note(f"next: {output.command('runs', db=invocation.db)}")

@@ -116,7 +116,7 @@ async def _span(recording: Recording, first: str | None, last: str | None, at: s
 async def _write_text(recording: Recording, wanted: Wanted, redaction: Redaction | None) -> None:
     columns = output.width()
     timeline = Timeline(recording.first.at)
-    click.echo(output.toned(heading(), "quiet"))
+    output.echo(output.toned(heading(), "quiet"))
     told = wanted.span.after
     async for event in _read(recording, wanted):
         if told == wanted.span.after or event.seq - told > FAR:
@@ -128,17 +128,17 @@ async def _write_text(recording: Recording, wanted: Wanted, redaction: Redaction
                 timeline.line(redacted_event(passed, redaction))
         told = event.seq
         line = timeline.line(redacted_event(event, redaction))
-        click.echo(output.toned(render_line(line, columns), line.tone))
+        output.echo(output.toned(render_line(line, columns), line.tone))
 
 
 async def _write_json(recording: Recording, wanted: Wanted, redaction: Redaction | None) -> None:
-    click.echo('{\n  "schema": "afk_es.log/1",')
-    click.echo(f'  "run_id": {_json(recording.run_id)},\n  "thread_id": {_json(recording.thread_id)},\n  "events": [', nl=False)
+    output.echo('{\n  "schema": "afk_es.log/1",')
+    output.echo(f'  "run_id": {_json(recording.run_id)},\n  "thread_id": {_json(recording.thread_id)},\n  "events": [', nl=False)
     separator = "\n    "
     async for event in _read(recording, wanted):
-        click.echo(separator + _json(output.event_json(redacted_event(event, redaction))), nl=False)
+        output.echo(separator + _json(output.event_json(redacted_event(event, redaction))), nl=False)
         separator = ",\n    "
-    click.echo("\n  ]\n}")
+    output.echo("\n  ]\n}")
 
 
 def _json(value: object) -> str:

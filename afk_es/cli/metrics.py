@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import click
 import msgspec
 
 from afk_es.cli import output
@@ -22,9 +21,9 @@ def write_metrics(invocation: Invocation, metrics: RunMetrics) -> None:
 
 def _write_text(metrics: RunMetrics) -> None:
     columns = output.width()
-    click.echo(output.toned(clipped(f"{metrics.run_id}  {metrics.agent_name}  {metrics.status}", columns), "strong"))
+    output.echo(output.toned(clipped(f"{metrics.run_id}  {metrics.agent_name}  {metrics.status}", columns), "strong"))
     for name, text in _lines(metrics):
-        click.echo(output.toned(f"  {name:<10}", "quiet") + clipped(text, columns - 12))
+        output.echo(output.toned(f"  {name:<10}", "quiet") + clipped(text, columns - 12))
     if metrics.models:
         _write_table(("model", "provider", "asked", "answers", "failed", "in", "out", "cost", "took"), _of_models(metrics), columns)
     if metrics.tools:
@@ -74,11 +73,11 @@ def _lines(metrics: RunMetrics) -> list[tuple[str, str]]:
 
 
 def _write_table(header: tuple[str, ...], rows: list[tuple[str, ...]], columns: int) -> None:
-    click.echo()
+    output.echo()
     first, *lines = output.table(header, rows, right=range(1, len(header)), total=columns)
-    click.echo(output.toned(first, "quiet"))
+    output.echo(output.toned(first, "quiet"))
     for line in lines:
-        click.echo(line)
+        output.echo(line)
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -47,6 +48,31 @@ def width() -> int:
     return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
 
 
+_STYLED = re.compile(r"(\x1b\[(?:0|1|2|3[1-3])m)")
+"""What `toned` puts before and behind a text, and nothing else that a terminal obeys."""
+
+
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Write a text of ours, with whatever of others stands in it. Beside our own tones nothing in it moves a terminal; see `visible`.
+
+    All that the command line says goes through here, but for JSON and exports, which see to it themselves.
+
+    Args:
+        err: to stderr.
+        nl: end the line.
+    """
+    if not text.isprintable():
+        parts = _STYLED.split(text)
+        parts[::2] = [visible(part, multiline=True) for part in parts[::2]]
+        text = "".join(parts)
+    click.echo(text, err=err, nl=nl)  # noqa: TID251 - the one place
+
+
+def progress(text: str, *, ended: bool) -> None:
+    """How far it is, over what was said of that before, in one line of stderr. What is written next goes over the last one."""
+    click.echo(f"\r{text:<40}" + ("\r" if ended else ""), nl=False, err=True)  # noqa: TID251 - it goes back by itself, and knows no text of others
+
+
 def toned(text: str, tone: str) -> str:
     """The text in the colour of its tone. `click.echo` takes it out again where there is no terminal."""
     style = _STYLES.get(tone)
@@ -55,17 +81,17 @@ def toned(text: str, tone: str) -> str:
 
 def note(text: str, tone: str = "quiet") -> None:
     """A line for people, on stderr; it may name what a log holds, and a log may be anybody's."""
-    click.echo(toned(visible(text, multiline=True), tone), err=True)
+    echo(toned(text, tone), err=True)
 
 
 def write_json(value: dict[str, Any]) -> None:
     """One JSON value, indented for people and whole for programs."""
-    click.echo(msgspec.json.format(visible_json(value), indent=2))
+    click.echo(msgspec.json.format(visible_json(value), indent=2))  # noqa: TID251 - it is visible already
 
 
 def write_json_line(value: dict[str, Any]) -> None:
     """One JSON value in one line."""
-    click.echo(visible_json(value))
+    click.echo(visible_json(value))  # noqa: TID251 - it is visible already
 
 
 def event_json(event: AgentRunEvent) -> dict[str, Any]:

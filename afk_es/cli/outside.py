@@ -60,7 +60,7 @@ def _tell(invocation: Invocation, what: str, receipt: Receipt, resume: str | Non
     data = {"schema": "afk_es.receipt/1", "said": what, **receipt.model_dump(mode="json")}
     match invocation.format:
         case "text":
-            click.echo(f"{what}: run {receipt.run_id}")
+            output.echo(f"{what}: run {receipt.run_id}")
         case "json":
             output.write_json(data)
         case "jsonl":

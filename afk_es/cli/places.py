@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-import click
 import msgspec
 
 from afk_es.cli import output
@@ -44,4 +43,4 @@ def write_facts(invocation: Invocation, schema: str, facts: Any) -> None:
 def write_lines(lines: Iterable[tuple[str, Tone]]) -> None:
     """Lines in the colours of their tones."""
     for text, tone in lines:
-        click.echo(output.toned(text, tone))
+        output.echo(output.toned(text, tone))

@@ -25,6 +25,7 @@ from afk_es.debugger.plain import Console, completions, execute
 from afk_es.errors import AfkError, ConfigurationError, InvariantError
 from afk_es.log import EventLog
 from afk_es.redaction import Redaction
+from afk_es.views import visible
 
 PROMPT = "(afk-es) "
 
@@ -144,9 +145,9 @@ class _Face:
     def begin(self) -> None:
         """Say which run it is, and where the cursor stands."""
         console = self._console
-        click.echo(f"run {console.recording.run_id}")
+        output.echo(f"run {visible(console.recording.run_id)}")
         for line in self._runner.run(_here(console)):
-            click.echo(line)
+            output.echo(line)
 
     def script(self, lines: Iterable[Line]) -> bool:
         """Do the lines of a script; whether to go on afterwards. An empty line and one that begins with # mean nothing in it."""
@@ -177,7 +178,7 @@ class _Face:
                 if not self._do(text):
                     return
             except EOFError:
-                click.echo()
+                output.echo()
                 return
             except KeyboardInterrupt:
                 output.note("\ninterrupted; the cursor is where it was", "mark")
@@ -189,7 +190,7 @@ class _Face:
     def _do(self, text: str) -> bool:
         reply = self._runner.run(execute(self._console, text))
         for line in reply.lines:
-            click.echo(line)
+            output.echo(line)
         if not reply.ok:
             self.code = NEGATIVE
         return not reply.quit

@@ -142,6 +142,6 @@ def _told() -> Callable[[int, int], None] | None:
 
     def tell(runs: int, decisions: int) -> None:
         if runs % 50 == 0:
-            click.echo(f"\r{f'{runs} runs, {decisions} decisions':<40}\r", nl=False, err=True)
+            output.progress(f"{runs} runs, {decisions} decisions", ended=True)
 
     return tell

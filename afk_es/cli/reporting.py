@@ -61,4 +61,4 @@ def tell(invocation: Invocation, account: Account, reports: Reports, redaction: 
         sys.stdout.flush()
         print_report(shown, width=None if sys.stdout.isatty() else output.WIDTH_WITHOUT_TERMINAL, redaction=None)
     else:
-        click.echo(report_text(shown, invocation.format), nl=False)
+        output.echo(report_text(shown, invocation.format), nl=False)

@@ -85,9 +85,9 @@ async def _write_text(log: EventLog, found: list[tuple[RunRecord, str]]) -> None
     short = await short_ids(log, [record.run_id for record, _status in found])
     rows = [_cells(record, status, short[record.run_id]) for record, status in found]
     header, *lines = _fitting(rows, output.width())
-    click.echo(output.toned(header, "quiet"))
+    output.echo(output.toned(header, "quiet"))
     for line, (_record, status) in zip(lines, found, strict=True):
-        click.echo(output.toned(line[: len(status)], output.STATUS_TONES.get(status, "plain")) + line[len(status) :])
+        output.echo(output.toned(line[: len(status)], output.STATUS_TONES.get(status, "plain")) + line[len(status) :])
     if not found:
         output.note(f"{log.location} has no runs that fit")
 

@@ -20,7 +20,7 @@ from afk_es.debugger.figures import span
 from afk_es.debugger.keyframe_file import KeyframeFile
 from afk_es.debugger.naming import named_run
 from afk_es.debugger.positions import resolve
-from afk_es.errors import UsageError
+from afk_es.errors import RunNotFoundError, UsageError
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, evolve
 from afk_es.machine.content import MultipartMessage, Text
@@ -73,6 +73,8 @@ async def _show(invocation: Invocation, run: str, at: str | None, metrics: bool,
     name = parse_name(run, invocation)
     async with reading(name.location) as log:
         run_id = await named_run(log, name.run)
+        if await log.head(run_id) is None:
+            raise RunNotFoundError(f"{log.location} names a run {run_id!r}, and has no event of it")
         if at is not None:
             return await _show_event(invocation, await Recording.open(log, run_id, keyframes=KeyframeFile()), at, redaction)
         if metrics:
@@ -105,8 +107,8 @@ async def _status(log: EventLog, seen: Overview) -> str:
 def _write_overview(seen: Overview, status: str) -> None:
     columns = output.width()
     head = visible(f"{seen.run_id}  {seen.agent_name}  ")
-    click.echo(output.toned(head, "strong") + output.toned(status, output.STATUS_TONES.get(status, "plain")))
-    click.echo(clipped(seen.ending, columns) if status != "crashed" else f"its process died after seq {seen.seq}; `afk-es resume` goes on")
+    output.echo(output.toned(head, "strong") + output.toned(status, output.STATUS_TONES.get(status, "plain")))
+    output.echo(clipped(seen.ending, columns) if status != "crashed" else f"its process died after seq {seen.seq}; `afk-es resume` goes on")
     took = f"{span(seen.elapsed_s)} in {seen.stretches} stretch{'es' if seen.stretches > 1 else ''}"
     _quiet(f"started {output.local(seen.started_at)}, ran {took}, {seen.seq} events", columns)
     _quiet(f"thread {seen.thread_id}", columns)
@@ -131,7 +133,7 @@ def _write_overview(seen: Overview, status: str) -> None:
     for ticket in seen.tickets:
         _write_ticket(ticket, columns)
     for sentence in seen.missing:
-        click.echo(output.toned(clipped(f"missing: {sentence}", columns), "mark"))
+        output.echo(output.toned(clipped(f"missing: {sentence}", columns), "mark"))
 
 
 def _write_message(message: Message, columns: int) -> None:
@@ -140,7 +142,7 @@ def _write_message(message: Message, columns: int) -> None:
     lines = visible(message_text(message).removeprefix(PREAMBLE), multiline=True).splitlines()
     lines += [f"calls {call.tool_name}({arguments_text(call.arguments)})" for call in message.tool_calls]
     for index, line in enumerate(lines[:_MESSAGE_LINES] or [""]):
-        click.echo((output.toned(lead, "quiet") if not index else " " * len(lead)) + clipped(line, columns - len(lead)))
+        output.echo((output.toned(lead, "quiet") if not index else " " * len(lead)) + clipped(line, columns - len(lead)))
     if len(lines) > _MESSAGE_LINES:
         _quiet(f"{' ' * len(lead)}... {len(lines) - _MESSAGE_LINES} more lines", columns)
 
@@ -153,16 +155,16 @@ def _write_call(call: CallRecord, columns: int) -> None:
     times = "not started" if not starts else "started once" if starts == 1 else f"started {starts} times"
     result = compact_json(call.output) if call.outcome == "returned" else call.error or ""
     lead = f"  {call.started[0] if starts else '-':>5}  "
-    click.echo(lead + clipped(f"{call.tool_name}({arguments_text(call.arguments)})", columns - len(lead)))
+    output.echo(lead + clipped(f"{call.tool_name}({arguments_text(call.arguments)})", columns - len(lead)))
     detail = padded(f"{call.outcome}, {times}", 26)
     rest = clipped(result, max(8, columns - len(lead) - len(detail) - 3))
-    click.echo(" " * (len(lead) + 2) + output.toned(detail, _OUTCOME_TONES.get(call.outcome, "bad")) + " " + rest)
+    output.echo(" " * (len(lead) + 2) + output.toned(detail, _OUTCOME_TONES.get(call.outcome, "bad")) + " " + rest)
 
 
 def _write_ticket(ticket: TicketRecord, columns: int) -> None:
     lead = f"  {padded(ticket.status, 10)} "
     rest = clipped(f"{ticket.tool_name} ({ticket.ticket_id}): {output.ticket_story(ticket)}", max(8, columns - len(lead)))
-    click.echo(output.toned(lead, output.TICKET_TONES[ticket.status]) + rest)
+    output.echo(output.toned(lead, output.TICKET_TONES[ticket.status]) + rest)
 
 
 async def _write_family(log: EventLog, run_id: str) -> None:
@@ -171,22 +173,22 @@ async def _write_family(log: EventLog, run_id: str) -> None:
     parent = await parent_of(log, run_id)
     if parent is not None:
         _title("subagent of")
-        click.echo(clipped(f"  {parent}", columns))
+        output.echo(clipped(f"  {parent}", columns))
     below = await descendants(log, run_id)
     if below:
         _title(f"subagents ({len(below)})")
     for each in below:
         head = clipped(f"  {'  ' * each.depth}{each.name}  {each.run_id}  ", columns - len(each.status))
-        click.echo(head + output.toned(each.status, output.STATUS_TONES.get(each.status, "plain")))
+        output.echo(head + output.toned(each.status, output.STATUS_TONES.get(each.status, "plain")))
 
 
 def _title(text: str) -> None:
-    click.echo()
-    click.echo(output.toned(text, "strong"))
+    output.echo()
+    output.echo(output.toned(text, "strong"))
 
 
 def _quiet(text: str, columns: int) -> None:
-    click.echo(output.toned(clipped(text, columns), "quiet"))
+    output.echo(output.toned(clipped(text, columns), "quiet"))
 
 
 # ------------------------------------------------------------------------------------------------------------------------- one event
@@ -237,20 +239,20 @@ def _write_event(data: dict[str, Any], rebuilt: RebuiltRequest | None, redaction
     event = {key: value for key, value in data.items() if key not in ("schema", "request")} | {"data": without_bytes(data["data"])}
     # JSON escapes C0 controls by itself, and nothing else that a terminal may obey.
     text = msgspec.json.format(msgspec.json.encode(event), indent=2).decode()
-    click.echo(visible(text, multiline=True))
+    output.echo(visible(text, multiline=True))
     if rebuilt is None:
         return
     request = rebuilt.request
-    click.echo()
+    output.echo()
     if rebuilt.proved:
-        click.echo(output.toned(f"the request, rebuilt; its hash is the recorded one: {request.hash}", "good"))
+        output.echo(output.toned(f"the request, rebuilt; its hash is the recorded one: {request.hash}", "good"))
     else:
-        click.echo(output.toned(f"the rebuilt request has hash {request.hash}, recorded is {visible(rebuilt.recorded_hash)}", "bad"))
-    click.echo(f"model {visible(request.model)}, {len(request.messages)} messages, {len(request.tools)} tools")
+        output.echo(output.toned(f"the rebuilt request has hash {request.hash}, recorded is {visible(rebuilt.recorded_hash)}", "bad"))
+    output.echo(f"model {visible(request.model)}, {len(request.messages)} messages, {len(request.tools)} tools")
     for message in (*([Message("system", request.instructions)] if request.instructions else []), *request.messages):
         _write_whole_message(message if redaction is None else _redacted(message, redaction))
     for tool in request.tools:
-        click.echo(output.toned("tool       ", "quiet") + visible(f"{tool.name}({', '.join(tool.parameters.get('properties', {}))})"))
+        output.echo(output.toned("tool       ", "quiet") + visible(f"{tool.name}({', '.join(tool.parameters.get('properties', {}))})"))
 
 
 def _redacted(message: Message, redaction: Redaction) -> Message:
@@ -267,4 +269,4 @@ def _write_whole_message(message: Message) -> None:
     lines = visible(message_text(message), multiline=True).splitlines()
     lines += [visible(f"calls {call.tool_name}({arguments_text(call.arguments)})") for call in message.tool_calls]
     for index, line in enumerate(lines or [""]):
-        click.echo((output.toned(lead, "quiet") if not index else " " * len(lead)) + line)
+        output.echo((output.toned(lead, "quiet") if not index else " " * len(lead)) + line)

@@ -45,7 +45,7 @@ async def _state(invocation: Invocation, run: str, at: str, path: str | None, re
         write_facts(invocation, "state", {"run_id": run_id, "at": seq, "path": path, "value": value})
     elif isinstance(value, dict):
         for line in state_lines(value, output.width()):
-            click.echo(line)
+            output.echo(line)
     else:
         text = value if isinstance(value, str) else msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-        click.echo(visible(text, multiline=True))
+        output.echo(visible(text, multiline=True))

@@ -24,7 +24,7 @@ def stats(invocation: Invocation, run: str, first: str | None, last: str | None)
     seen = asyncio.run(_counted(invocation, run, first, last))
     if invocation.format == "text":
         for line in statistics_lines(seen, output.width()):
-            click.echo(line)
+            output.echo(line)
         return
     data = {"schema": "afk_es.stats/1", **msgspec.to_builtins(seen)}
     (output.write_json if invocation.format == "json" else output.write_json_line)(data)

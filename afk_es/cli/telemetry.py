@@ -39,7 +39,7 @@ def telemetry(invocation: Invocation, run: str, sink: str, redaction: Redaction 
     told = asyncio.run(_telemetry(invocation, run, sink, redaction))
     if sink == "otel":
         if invocation.format == "text":
-            click.echo(f"{told.events} events of {told.run_id} were sent as spans")
+            output.echo(f"{told.events} events of {told.run_id} were sent as spans")
         else:
             output.write_json_line({"schema": "afk_es.exported/1", "run_id": told.run_id, "events": told.events})
 

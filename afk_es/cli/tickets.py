@@ -6,11 +6,15 @@ import asyncio
 
 import click
 import msgspec
+from msgspec import structs
 
 from afk_es.cli import output, reading
 from afk_es.cli.invocation import Invocation, common_options
+from afk_es.cli.places import redacted
+from afk_es.cli.redacting import redaction_options
 from afk_es.debugger.naming import named_run
 from afk_es.log import EventLog
+from afk_es.redaction import Redaction
 from afk_es.views import TicketBook, TicketRecord, visible
 
 
@@ -19,16 +23,19 @@ from afk_es.views import TicketBook, TicketRecord, visible
 @click.option("--all", "all_", is_flag=True, help="Also those that have ended.")
 @common_options
 @click.pass_obj
-def tickets(invocation: Invocation, run: str, all_: bool) -> None:
+@redaction_options
+def tickets(invocation: Invocation, run: str, all_: bool, redaction: Redaction | None) -> None:
     """List what goes on in the background of RUN, with the ticket of each; default the last run."""
-    asyncio.run(_tickets(invocation, run, all_))
+    asyncio.run(_tickets(invocation, run, all_, redaction))
 
 
-async def _tickets(invocation: Invocation, run: str, all_: bool) -> None:
+async def _tickets(invocation: Invocation, run: str, all_: bool, redaction: Redaction | None) -> None:
     name = reading.parse_name(run, invocation)
     async with reading.reading(name.location) as log:
         run_id = await named_run(log, name.run)
-        records = [record for record in await _records(log, run_id) if all_ or record.status == "pending"]
+        found = [record for record in await _records(log, run_id) if all_ or record.status == "pending"]
+    # By its ticket it is answered, so that stands as it is.
+    records = [structs.replace(redacted(record, redaction), ticket_id=record.ticket_id) for record in found]
     match invocation.format:
         case "json":
             output.write_json(
@@ -55,10 +62,10 @@ def _write_text(run_id: str, records: list[TicketRecord], all_: bool) -> None:
         output.note(f"{run_id} has no background tool{'' if all_ else ' going on; --all shows those that have ended'}")
         return
     header, *lines = output.table(("status", "ticket", "tool", "since", "about"), [_cells(one) for one in records], total=output.width())
-    click.echo(output.toned(header, "quiet"))
+    output.echo(output.toned(header, "quiet"))
     for line, record in zip(lines, records, strict=True):
         mark = len(record.status)
-        click.echo(output.toned(line[:mark], output.TICKET_TONES[record.status]) + line[mark:])
+        output.echo(output.toned(line[:mark], output.TICKET_TONES[record.status]) + line[mark:])
 
 
 def _cells(record: TicketRecord) -> tuple[str, ...]:

@@ -92,7 +92,7 @@ def _write_line(sample: Sample, *, first: bool) -> None:
     columns = output.width()
     if first:
         names = "  ".join(sample.values)
-        click.echo(output.toned(clipped(f"{'seq':>7} {'step':>4}  {'event':<24}  {names}", columns), "quiet"))
+        output.echo(output.toned(clipped(f"{'seq':>7} {'step':>4}  {'event':<24}  {names}", columns), "quiet"))
     values = list(map(compact_json, sample.values.values()))
     text = values[0] if len(values) == 1 else "  ".join(f"{name}={value}" for name, value in zip(sample.values, values, strict=True))
-    click.echo(clipped(f"{sample.seq:>7} {sample.step:>4}  {padded(sample.type, 24)}  {text}", columns))
+    output.echo(clipped(f"{sample.seq:>7} {sample.step:>4}  {padded(sample.type, 24)}  {text}", columns))

@@ -116,11 +116,11 @@ def _write_text(log: EventLog, found: list[Verified]) -> None:
     for verified in found:
         for problem in verified.problems:
             line = f"{verified.run_id} seq {problem.seq}: {problem.rule}: {problem.message}"
-            click.echo(output.toned(clipped(line, max(columns, 200)), "bad"))
+            output.echo(output.toned(clipped(line, max(columns, 200)), "bad"))
     sound = sum(not verified.problems for verified in found)
-    click.echo(f"{log.location}: {summary(found)}")
+    output.echo(f"{log.location}: {summary(found)}")
     if sound < len(found):
-        click.echo(output.toned(f"{len(found) - sound} of {len(found)} runs are not sound", "bad"))
+        output.echo(output.toned(f"{len(found) - sound} of {len(found)} runs are not sound", "bad"))
 
 
 def summary(found: list[Verified]) -> str:

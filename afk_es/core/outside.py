@@ -168,10 +168,13 @@ class AttachedRun:
         """The one open request that is meant."""
         pending = await pending_requests(log, self.run_id)
         found = [request for request in pending if request_id in (None, request.request_id)]
+        if len(found) > 1 and request_id is not None:
+            # Requests of a run differ in their ids; those of its subagents need not. Each of those is named by its own run's id, and so
+            # is this run's own by this one's, or nobody could answer it while a subagent's waits.
+            found = [request for request in found if request.run_id == self.run_id] or found
         if len(found) == 1:
             return found[0]
         if found:
-            # Requests of a run differ in their ids; those of its subagents need not.
             raise UsageError(f"several requests are pending; say which: {', '.join(_named(request) for request in found)}")
         state = await _state(log, self.run_id)
         if state.ended and state.status != "interrupted":

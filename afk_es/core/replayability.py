@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 
 import msgspec
@@ -34,7 +35,7 @@ def unreplayable(events: Iterable[AgentRunEvent], *, part: bool = False) -> str 
     if last.type not in TERMINAL and not part:
         return (
             f"run {last.run_id} has not ended (its last event is {last.type} at seq {last.seq}): wait for it, or go on with it by "
-            f"`afk-es resume {last.run_id}` where its process is gone"
+            f"`afk-es resume {shlex.quote(last.run_id)}` where its process is gone"
         )
     return None
 

@@ -29,7 +29,7 @@ def span(seconds: float) -> str:
 
 def count(number: float) -> str:
     """A number with its thousands apart by a space, as positions are shown: 1 234."""
-    return f"{number:,.10g}".replace(",", " ") if number == int(number) else f"{number:.4g}"
+    return f"{number:,.10g}".replace(",", " ") if math.isfinite(number) and number == int(number) else f"{number:.4g}"
 
 
 def bar(share: float, width: int) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from afk_es.debugger.keyframe_file import KeyframeFile
 from afk_es.debugger.keyframes import Keyframes
 from afk_es.debugger.keyframes import Progress as Progress
-from afk_es.errors import RunNotFoundError, UsageError
+from afk_es.errors import CorruptLogError, RunNotFoundError, UsageError
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent, RunState, initial_state
 from afk_es.machine.values import Message, Messages
@@ -153,6 +153,10 @@ class Recording:
                     break
                 low, high = (low, found[-1].seq) if backwards else (found[-1].seq, high)
             limit = None if limit is None else limit - taken
+            # A file may say of a run that it is endless; then nothing stands where the stretch ends, and to go on would take as long.
+            edge = low if backwards else high - 1
+            if taken == 0 and edge > 0 and not await self._read(edge - 1, 1):
+                raise CorruptLogError(f"run {self.run_id} has no event {edge}, and ends at {last}; `afk-es verify` says more")
             done += min(size, end - after - 1)
             if backwards:
                 end = max(after + 1, end - size)

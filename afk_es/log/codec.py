@@ -213,6 +213,9 @@ class Codec:
             CorruptLogError: the row cannot be decoded, has not the declared shape, or refers to a part that is not there.
         """
         seq, _, at, name, state, step, message, version, text, _ = row
+        if not (type(seq) is type(at) is type(step) is type(version) is int and type(name) is type(text) is str):
+            # No table of ours takes them. A file can be written by other hands than SQLite's.
+            raise CorruptLogError(f"run {run_id}: a column of seq {seq!r} holds what it cannot hold")
         try:
             data = _decoded(text, seq)
             event_type = EVENT_TYPES.get(name)
@@ -280,6 +283,8 @@ def _decoded(text: str, seq: int) -> dict[str, Any]:
         data = _DECODER.decode(text)
     except msgspec.DecodeError as error:
         raise CorruptLogError(f"the data of seq {seq} is not JSON: {error}") from error
+    except (RecursionError, TypeError) as error:
+        raise CorruptLogError(f"the data of seq {seq} cannot be read: {error}") from error
     if not isinstance(data, dict):
         raise CorruptLogError(f"the data of seq {seq} is not an object")
     return data

@@ -6,6 +6,7 @@ the child; start workers with spawn, as asyncio and pools should anyway.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from afk_es.errors import ConfigurationError, LogReadOnlyError
+from afk_es.errors import ConfigurationError, LogError, LogFullError, LogReadOnlyError, LogUnavailableError
 
 _ATTEMPTS = 3
 """Another owner may remove the directory as the last one leaves, between our making it and our making the file in it."""
@@ -22,11 +23,17 @@ _ATTEMPTS = 3
 _NAME = re.compile(r"[\w-]{1,128}", re.ASCII)
 """What an owner's name may be. A log is data, perhaps somebody else's: a name in it must not lead to files elsewhere."""
 
+_NOT_WRITABLE: tuple[type[LogError], str] = (LogReadOnlyError, "make the log's directory writable")
+_NO_ROOM: tuple[type[LogError], str] = (LogFullError, "the disk is full; make room and append again, nothing is half-written")
+_FAILED: tuple[type[LogError], str] = (LogUnavailableError, "the device failed, or is full; check the disk, then open the log again")
+_WAYS_OUT = {errno.ENOSPC: _NO_ROOM, errno.EDQUOT: _NO_ROOM, errno.EIO: _FAILED, errno.EFBIG: _FAILED}
+
 
 class Owners:
     """The locks of the owners of one log; `hold` takes this store's own."""
 
     def __init__(self, log: Path, owner: str) -> None:
+        self._log = log
         self._directory = log.with_name(log.name + "-owners")
         self._owner = owner
         self._lock: FileLock | None = None
@@ -35,25 +42,29 @@ class Owners:
         """Take this owner's lock.
 
         Raises:
-            LogReadOnlyError: the directory cannot be written.
+            LogError: the directory cannot be written: it is not permitted, or there is no room, or the device fails.
             ConfigurationError: the owner's id cannot be the name of a file.
         """
         if not _NAME.fullmatch(self._owner):
             raise ConfigurationError(f"{self._owner!r} cannot be an owner: an id is 1 to 128 ASCII letters, digits, '_' and '-'")
         for attempt in range(_ATTEMPTS):
+            lock = FileLock(self._file(self._owner), blocking=False, thread_local=False)
             try:
                 self._directory.mkdir(exist_ok=True)
-                lock = FileLock(self._file(self._owner), blocking=False, thread_local=False)
                 lock.acquire()
                 self._file(self._owner).write_text(f"pid {os.getpid()} on {socket.gethostname()}\n", "utf-8")
             except (OSError, Timeout) as error:
+                lock.release()
+                self._remove(self._owner)
                 if isinstance(error, FileNotFoundError) and attempt + 1 < _ATTEMPTS:
                     continue
-                raise LogReadOnlyError(
-                    f"the owner's lock cannot be taken in {self._directory} ({error}); make the log's directory writable"
-                ) from error
+                raise self._in_our_words(error) from error
             self._lock = lock
             return
+
+    def _in_our_words(self, error: OSError | Timeout) -> LogError:
+        kind, way_out = _WAYS_OUT.get(error.errno or 0, _NOT_WRITABLE) if isinstance(error, OSError) else _NOT_WRITABLE
+        return kind(f"the log {self._log}: the owner's lock cannot be taken in {self._directory}; {way_out} ({error})")
 
     def release(self) -> None:
         """Let go of this owner's lock and remove its file."""

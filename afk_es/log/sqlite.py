@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import aiosqlite
 
 from afk_es.clock import Ids, RandomIds
-from afk_es.errors import LogClosedError, LogReadOnlyError, RunNotFoundError
+from afk_es.errors import CorruptLogError, LogClosedError, LogReadOnlyError, RunNotFoundError
 from afk_es.log import sqlite_queries as queries
 from afk_es.log.batch import encode_batch
 from afk_es.log.codec import Codec, Row, microseconds
@@ -156,6 +156,9 @@ class SqliteEventLog:
         for share in reversed(lineage):
             if share.upto > after and (limit is None or len(rows) < limit):
                 rows += await self._fetch(queries.EVENTS, (share.run, after, share.upto, -1 if limit is None else limit - len(rows)))
+        # In order and each once, by the table's index; so if the last one is where it belongs, all are.
+        if rows and rows[-1][0] != after + len(rows):
+            raise CorruptLogError(f"run {run_id} in {self._path} has no gap-free events behind seq {after}; `afk-es verify` says more")
         return await self._decoded(run_id, lineage[0].thread_id, rows) if rows else []
 
     async def scan(
@@ -181,12 +184,19 @@ class SqliteEventLog:
         return await self._decoded(run_id, lineage[0].thread_id, rows) if rows else []
 
     async def _decoded(self, run_id: str, thread_id: str, rows: Sequence[Row]) -> list[AgentRunEvent]:
+        try:
+            parts = await self._parts_of(rows)
+        except CorruptLogError as error:
+            raise CorruptLogError(f"the log {self._path}, run {run_id}: {error}") from error
+        return self._codec.decode_all(rows, run_id=run_id, thread_id=thread_id, parts=parts)
+
+    async def _parts_of(self, rows: Sequence[Row]) -> dict[str, Any]:
         wanted = self._codec.references(rows)
         parts = self._codec.known_parts(wanted)
         if missing := wanted - parts.keys():
             for key, content in await self._fetch(queries.PARTS, (json.dumps(sorted(missing)),)):
                 parts[key] = self._codec.load_part(key, content)
-        return self._codec.decode_all(rows, run_id=run_id, thread_id=thread_id, parts=parts)
+        return parts
 
     async def _lineage(self, run_id: str) -> list[_Share]:
         """The runs that the events of this one are rows of: itself, and those it was forked from; empty for an unknown run."""

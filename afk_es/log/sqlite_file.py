@@ -27,6 +27,7 @@ from afk_es.errors import (
     LogUnavailableError,
     NewerLogError,
 )
+from afk_es.log.sqlite_schema import OBJECTS, foreign
 
 Durability = Literal["full", "normal"]
 
@@ -85,7 +86,9 @@ async def open_writer(path: Path, *, durability: Durability, busy_timeout_s: flo
     try:
         await fetch(connection, "PRAGMA trusted_schema=OFF")
         if await _version(connection, path) < FILE_VERSION:
+            await _check_schema(connection, path, writing=False)
             await _create(connection)
+        await _check_schema(connection, path, writing=True)
         await _until_free(connection, "PRAGMA journal_mode=WAL", busy_timeout_s)
         await fetch(connection, f"PRAGMA synchronous={durability}")
         await fetch(connection, "PRAGMA fullfsync=ON")  # macOS: only this reaches the platter. Elsewhere it says nothing.
@@ -122,6 +125,7 @@ async def _open_reader(path: Path, mode: str, busy_timeout_s: float) -> aiosqlit
         await fetch(connection, "PRAGMA trusted_schema=OFF")
         if await _version(connection, path) == 0:
             raise ForeignLogError(f"{path} is empty: no run was ever recorded in it")
+        await _check_schema(connection, path, writing=False)
         await fetch(connection, "SELECT run FROM runs LIMIT 1")
     except BaseException as error:
         await connection.close()
@@ -144,17 +148,23 @@ def _uri(path: Path, mode: str) -> str:
 
 
 def _make_room(path: Path) -> None:
-    if path.is_dir():
-        raise ForeignLogError(f"{path} is a directory; name a file in it, such as {path / 'runs.db'}")
+    _refuse_what_is_no_file(path)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # Logs hold conversations: nobody else's to read.
     except OSError as error:
         raise LogReadOnlyError(f"the log's directory {path.parent} cannot be made ({error}); make it, or name another path") from error
 
 
-def _require(path: Path) -> None:
+def _refuse_what_is_no_file(path: Path) -> None:
+    """A directory; and a pipe or a device, which would be waited for, or read without end."""
     if path.is_dir():
         raise ForeignLogError(f"{path} is a directory; name a file in it, such as {path / 'runs.db'}")
+    if path.exists() and not path.is_file():
+        raise ForeignLogError(f"{path} is no regular file, and a log can be in nothing else; name another path for the log")
+
+
+def _require(path: Path) -> None:
+    _refuse_what_is_no_file(path)
     if not path.exists():
         raise LogError(f"there is no log at {path}; check the path, or AFK_ES_LOG")
 
@@ -181,6 +191,12 @@ async def _version(connection: aiosqlite.Connection, path: Path) -> int:
     if version > FILE_VERSION:
         raise NewerLogError(f"{path} has log version {version}, this afk_es understands up to {FILE_VERSION}; upgrade afk_es to use it")
     return int(version)
+
+
+async def _check_schema(connection: aiosqlite.Connection, path: Path, *, writing: bool) -> None:
+    """Before a row is read or written: the schema of a file is code, and it may be somebody else's."""
+    if (found := foreign(await fetch(connection, OBJECTS), writing=writing)) is not None:
+        raise ForeignLogError(f"{path} has {found}; it is not opened, since what others put there would run. Ask whoever made the file")
 
 
 async def _create(connection: aiosqlite.Connection) -> None:

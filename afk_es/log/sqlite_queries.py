@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from afk_es.errors import InvalidEventError
+from afk_es.errors import CorruptLogError, InvalidEventError
 from afk_es.log.codec import Row, moment, needle
 from afk_es.log.port import Letter, RunHead, RunRecord
 from afk_es.machine.delegation import TRANSFER
@@ -172,35 +172,46 @@ def run_record(row: tuple[Any, ...]) -> RunRecord:
     """The record of a row of `RUNS`."""
     run_id, thread_id, agent_name, state, seq, epoch, owner, started, updated, last_type, step = row[:11]
     llm_calls, tool_calls, errors, input_tokens, output_tokens, cost_usd, user_message, message, parent_run_id, *base = row[11:]
-    return RunRecord(
-        run_id=run_id,
-        thread_id=thread_id,
-        agent_name=agent_name or "",
-        state=state or "running",
-        seq=seq,
-        epoch=epoch,
-        owner=owner,
-        started_at=moment(started),
-        updated_at=moment(updated),
-        ended=last_type in TERMINAL,
-        step=step,
-        llm_calls=llm_calls,
-        tool_calls=tool_calls,
-        errors=errors,
-        input_tokens=input_tokens or 0,
-        output_tokens=output_tokens or 0,
-        cost_usd=cost_usd,
-        user_message=user_message,
-        message=message or "",
-        parent_run_id=parent_run_id,
-        forked_from=_forked_from(*base),
-    )
+    try:
+        return msgspec.convert(
+            {
+                "run_id": run_id,
+                "thread_id": thread_id,
+                "agent_name": agent_name or "",
+                "state": state or "running",
+                "seq": seq,
+                "epoch": epoch,
+                "owner": owner,
+                "started_at": moment(started),
+                "updated_at": moment(updated),
+                "ended": last_type in TERMINAL,
+                "step": step,
+                "llm_calls": llm_calls,
+                "tool_calls": tool_calls,
+                "errors": errors,
+                "input_tokens": input_tokens or 0,
+                "output_tokens": output_tokens or 0,
+                "cost_usd": cost_usd,
+                "user_message": user_message,
+                "message": message or "",
+                "parent_run_id": parent_run_id,
+                "forked_from": _forked_from(*base),
+            },
+            RunRecord,
+        )
+    except (msgspec.ValidationError, TypeError, OverflowError) as error:
+        # What is counted here was never decoded: SQLite takes it out of the JSON as it stands there.
+        raise CorruptLogError(f"run {run_id!r} cannot be listed: {error}; `afk-es verify` says more") from error
 
 
 def run_head(row: tuple[Any, ...]) -> RunHead:
     """The head of a row of `HEAD` or `THREAD`."""
     run_id, thread_id, seq, epoch, last_type, first_position, last_position, *base = row
-    return RunHead(run_id, thread_id, seq, epoch, last_type, first_position, last_position, _forked_from(*base))
+    found = RunHead(run_id, thread_id, seq, epoch, last_type, first_position, last_position, _forked_from(*base))
+    try:
+        return msgspec.convert(msgspec.to_builtins(found), RunHead)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise CorruptLogError(f"the head of run {run_id!r} cannot be: {error}; `afk-es verify` says more") from error
 
 
 def _forked_from(run_id: str | None, seq: int | None) -> RunRef | None:

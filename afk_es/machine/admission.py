@@ -51,7 +51,7 @@ def refusal(state: RunState, draft: Draft) -> str | None:
 
 def _unasked(state: RunState, data: dict[str, Any], asks: str, keys: tuple[str, ...]) -> str | None:
     """Why this is no answer to a question that is open, or None."""
-    turn = state.batch.find(data["tool_call_id"]) if state.batch is not None and state.phase == "tools" else None
+    turn = state.batch.find(data["tool_call_id"]) if state.batch is not None else None
     if turn is None or turn.status not in PENDING or turn.asks != asks or turn.request is None:
         return f"no {asks} is pending for tool call {data['tool_call_id']!r}"
     if any(turn.request[key] != data[key] for key in keys):

@@ -19,7 +19,7 @@ _QUIET = frozenset({"waiting", "running", "backoff", "limited", "done", "blocked
 
 _OVER = frozenset({"limited", "done"})
 
-_OPEN = frozenset({"running", "in_doubt", "unknown", "parked", "cancelling", "returned", "cut"})
+_OPEN = frozenset({"running", "failed", "in_doubt", "unknown", "parked", "cancelling", "returned", "cut"})
 
 _AHEAD = frozenset({"allowed", "approval", "put_off"}) | PENDING
 """Statuses of calls that would go on to touch the world or a person, which a run that has to fail does not let them."""
@@ -40,7 +40,7 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
     statuses = [turn.status for turn in batch.turns]
     places = spec.limits.max_parallel_tools - _held(batch, statuses, "running", "backoff")
     child_places = children.places(state, batch, "running", "cancelling", "backoff") if batch.delegation is not None else 0
-    breach = before_effects(state) if batch.delegation is not None else None
+    breach = before_effects(state)
     stopping = state.fault is not None or breach is not None
     for turn in batch.turns:
         if turn.status in _QUIET:
@@ -84,7 +84,7 @@ def decide_batch(state: RunState) -> tuple[Draft, ...]:
     if drafts:
         return tuple(drafts)
     if breach is not None and not in_flight(state):
-        # Only subagents spend while a batch goes on.
+        # Subagents spend while a batch goes on, and whoever takes a run over may have lowered the limit.
         return ending(state, breach)
     if "limited" in statuses and _OVER.issuperset(statuses):
         return _limited(state, batch)
@@ -128,10 +128,10 @@ def batch_effects(state: RunState) -> tuple[Effect, ...]:
     """What should be under way for the calls of the batch."""
     batch, spec = _parts(state)
     statuses = [turn.status for turn in batch.turns]
-    # Whoever waits for a person takes no place.
-    room = spec.limits.max_parallel_tools - _held(batch, statuses, "allowed", "running", "backoff")
-    child_room = children.places(state, batch, "allowed", "running", "cancelling", "backoff") if batch.delegation is not None else 0
-    stopping = state.fault is not None or (batch.delegation is not None and before_effects(state) is not None)
+    # Whoever waits for a person takes no place. Whoever is allowed and waits for one finds all of them taken, so nobody else is gated then.
+    room = spec.limits.max_parallel_tools - _held(batch, statuses, "running", "backoff")
+    child_room = children.places(state, batch, "running", "cancelling", "backoff") if batch.delegation is not None else 0
+    stopping = state.fault is not None or before_effects(state) is not None
     effects: list[Effect] = []
     for turn in batch.turns:
         if turn.child is not None and turn.status in children.LIVE:
@@ -141,7 +141,7 @@ def batch_effects(state: RunState) -> tuple[Effect, ...]:
             continue
         match turn.status:
             case "running":
-                effects.append(_execution(state, batch, spec, turn))
+                effects.append(_execution(spec, turn))
             case "backoff" if turn.wait is not None:
                 effects.append(turn.wait)
             case "asking":
@@ -184,7 +184,7 @@ def _gate(state: RunState, turn: ToolTurn) -> EvaluatePolicy:
     return EvaluatePolicy(f"policy:{state.step}:{turn.ordinal}", subject, state.step, turn.effective)
 
 
-def _execution(state: RunState, batch: ToolBatch, spec: RunSpec, turn: ToolTurn) -> ExecuteTool:
+def _execution(spec: RunSpec, turn: ToolTurn) -> ExecuteTool:
     tool = spec.tool(turn.call.tool_name)
     return ExecuteTool(
         f"tool:{turn.intent_seq}",
@@ -234,6 +234,8 @@ def cut(state: RunState, turn: ToolTurn) -> tuple[Draft, ...]:
             return _in_doubt(turn, "report"), unknown
         case "returned" | "cut":
             return (_ended(state, turn),)
+        case "failed":
+            return (_failed(state, turn),)
         case _:
             return (unknown,)
 

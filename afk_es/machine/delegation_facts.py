@@ -91,13 +91,10 @@ def _after_router(state: RunState, data: dict[str, Any]) -> dict[str, Any]:
     error = data.get("error")
     if error is None:
         return {}
-    match POLICIES[state.spec.policies.subagent_failure][1]:
-        case "fail":
-            return {"fault": Failure(error, data.get("error_type") or "RouterFailed")}
-        case "degrade":
-            return {"missing": (*state.missing, error)}
-        case "continue":
-            return {}
+    consequence = POLICIES[state.spec.policies.subagent_failure][1]
+    if consequence == "fail":
+        return {"fault": Failure(error, data.get("error_type") or "RouterFailed")}
+    return {"missing": (*state.missing, error)} if consequence == "degrade" else {}
 
 
 def _planned(ordinal: int, node: Node, tools: dict[str, str], plan: Plan) -> ToolTurn:
@@ -187,8 +184,6 @@ def attempt_timed_out(batch: ToolBatch, timer: str) -> ToolBatch | None:
     for turn in batch.turns:
         child = turn.child
         if child is not None and child.deadline is not None and child.deadline.timer == timer:
-            if turn.status not in ("running", "parked"):
-                return batch
             return batch.with_turn(replace(turn, status="cancelling", child=replace(child, timed_out=True, deadline=None)))
     return None
 

@@ -8,6 +8,7 @@ changes nothing but the position, so an older version can fold a newer log as fa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -83,19 +84,15 @@ def fold(state: RunState, events: Iterable[AgentRunEvent]) -> RunState:
 Fold = Callable[[RunState, AgentRunEvent, dict[str, Any]], RunState]
 
 
-def _from_outside(handler: Fold) -> Fold:
-    """The handler of a type that may come as a letter: each letter is taken in once, in the order in which they were posted."""
-
-    def taken_in(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
-        after = handler(state, event, data)
-        letter = data.get("letter")
-        if letter is None:
-            return after
-        if letter <= state.last_letter:
-            raise broken(event, f"letter {letter} was taken in before: the fold stands at letter {state.last_letter}")
-        return replace(after, last_letter=letter)
-
-    return taken_in
+def _taken_in(handler: Fold, state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:
+    """The state after an event that may come as a letter: each letter is taken in once, in the order in which they were posted."""
+    after = handler(state, event, data)
+    letter = data.get("letter")
+    if letter is None:
+        return after
+    if letter <= state.last_letter:
+        raise broken(event, f"letter {letter} was taken in before: the fold stands at letter {state.last_letter}")
+    return replace(after, last_letter=letter)
 
 
 _HANDLERS: dict[str, Fold] = {
@@ -114,24 +111,24 @@ _HANDLERS: dict[str, Fold] = {
     "tool_failed": tool_failed,
     "tool_completed": tool_completed,
     "tool_deferred": tool_deferred,
-    "tool_background_resolved": _from_outside(background_ended),
-    "tool_background_failed": _from_outside(background_ended),
+    "tool_background_resolved": partial(_taken_in, background_ended),
+    "tool_background_failed": partial(_taken_in, background_ended),
     "approval_requested": requested,
-    "approval_resolved": _from_outside(approval_resolved),
+    "approval_resolved": partial(_taken_in, approval_resolved),
     "input_requested": requested,
-    "input_resolved": _from_outside(input_resolved),
+    "input_resolved": partial(_taken_in, input_resolved),
     "subagent_started": subagent_started,
     "subagent_completed": subagent_completed,
     "subagent_waiting": subagent_waiting,
     "subagents_routed": subagents_routed,
-    "control_requested": _from_outside(control_requested),
+    "control_requested": partial(_taken_in, control_requested),
     "timer_fired": timer_fired,
     "effect_in_doubt": effect_in_doubt,
     "limit_reached": noted,
     "compaction_started": compaction_started,
     "compaction_failed": compaction_failed,
     "thread_compacted": thread_compacted,
-    "warning": _from_outside(warned),
+    "warning": partial(_taken_in, warned),
     "run_completed": run_completed,
     "run_failed": run_ended,
     "run_interrupted": run_ended,

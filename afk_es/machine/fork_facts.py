@@ -88,4 +88,5 @@ def _asked_anew(turn: ToolTurn, request: dict[str, Any]) -> ToolTurn:
         asked_at=None,
         wait=None,
         failure=None,
+        child=replace(turn.child, deadline=None) if turn.child is not None else None,
     )

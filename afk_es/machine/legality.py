@@ -54,12 +54,13 @@ LEGAL: dict[str, frozenset[str]] = {
         "input_requested",
         "input_resolved",
         "effect_in_doubt",
+        "run_completed",
     },
     "output": _ANY_TIME | {"output_validated", "output_rejected"},
     "answered": _ANY_TIME | {"run_completed", "step_started"},
 }
 """Per phase, the event types that may come. `step_started` in the model phase leaves a failed model call behind, and after an answer it
-begins the step that takes up what background tools came to.
+begins the step that takes up what background tools came to. `run_completed` where an answer is still missing is a degraded run's.
 """
 
 

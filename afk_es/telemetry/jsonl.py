@@ -1,4 +1,4 @@
-"""Events as JSON, one object a line: the form of `afk-es log --format jsonl`, for whatever collects a program's output."""
+"""Events as JSON, one object a line: the form of `afk-es log --format jsonl`, for whatever collects a program's output, or looks at it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import BinaryIO, TextIO
 import msgspec
 
 from afk_es.machine.events import AgentRunEvent
+from afk_es.views import visible_json
 
 SCHEMA = "afk_es.event/1"
 
@@ -28,7 +29,7 @@ class JsonSink:
 
     def export(self, event: AgentRunEvent) -> None:
         """Write its line."""
-        line = msgspec.json.encode({"schema": SCHEMA, **msgspec.to_builtins(event)}) + b"\n"
+        line = visible_json({"schema": SCHEMA, **msgspec.to_builtins(event)}) + b"\n"
         if self._path is not None:
             if self._file is None:
                 self._file = open(self._path, "ab", opener=_private)  # noqa: SIM115 - closed by `close`

@@ -8,8 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from afk_es.testing.arguments import BrokenArguments, from_json_schema, invalid_arguments, valid_arguments
     from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, comparable, crash_at, crash_everywhere, log_problems
     from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, RetryClock, crash_points, rehearse
+    from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, crash_at, crash_everywhere
+    from afk_es.testing.crashes import CrashScenario, CrashTrial, Rehearsal, RetryClock, crash_points, rehearse
     from afk_es.testing.exploring.adversary import Adversary
     from afk_es.testing.exploring.choices import Choices, SeededChoices
     from afk_es.testing.exploring.coverage import Explored
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from afk_es.testing.exploring.profiles import PROFILES, Profile
     from afk_es.testing.exploring.simulated import simulations
     from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
+    from afk_es.testing.golden_crashes import GoldenCrashes, crash_golden, golden_scenarios
     from afk_es.testing.invariants import (
         SHIPPED,
         Invariant,
@@ -32,7 +36,9 @@ if TYPE_CHECKING:
         requires_approval,
         stays_below,
     )
+    from afk_es.testing.log_contract import ContractReport, EventLogContract, StoreSubject, check_event_log
     from afk_es.testing.mortal import CrashPoint
+    from afk_es.testing.mortal_runner import Dispatch
     from afk_es.testing.scripted import ScriptedModel, ScriptExhaustedError
     from afk_es.testing.simulation.asks import Ask
     from afk_es.testing.simulation.facts import (
@@ -61,18 +67,24 @@ if TYPE_CHECKING:
     )
     from afk_es.testing.simulation.observing import ObservedRun, Observer
     from afk_es.testing.simulation.world import Simulation, StuckError, plain_fact
+    from afk_es.testing.survival import Breach, Promise, Survival, comparable, log_problems
 
 _ADVERSARY = "afk_es.testing.exploring.adversary"
 _CHOICES = "afk_es.testing.exploring.choices"
 _COVERAGE = "afk_es.testing.exploring.coverage"
+_ARGUMENTS = "afk_es.testing.arguments"
+_CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _CRASHES = "afk_es.testing.crashes"
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _DRAWN = "afk_es.testing.exploring.drawn"
 _EXPLORATION = "afk_es.testing.exploring.exploration"
+_GOLDEN_CRASHES = "afk_es.testing.golden_crashes"
+_SURVIVAL = "afk_es.testing.survival"
 _FACTS = "afk_es.testing.simulation.facts"
 _FINDINGS = "afk_es.testing.exploring.findings"
 _INVARIANTS = "afk_es.testing.invariants"
 _MARKERS = "afk_es.testing.exploring.markers"
+_LOG_CONTRACT = "afk_es.testing.log_contract"
 _OBSERVING = "afk_es.testing.simulation.observing"
 _PROFILES = "afk_es.testing.exploring.profiles"
 _SCRIPTED = "afk_es.testing.scripted"
@@ -81,13 +93,19 @@ _WORLD = "afk_es.testing.simulation.world"
 _WORLD_OPTIONS = "afk_es.testing.exploring.world_options"
 
 _HOMES = {
+    "BrokenArguments": _ARGUMENTS,
+    "from_json_schema": _ARGUMENTS,
+    "invalid_arguments": _ARGUMENTS,
+    "valid_arguments": _ARGUMENTS,
     "Action": _FACTS,
     "Adversary": _ADVERSARY,
     "Answer": _FACTS,
     "Ask": "afk_es.testing.simulation.asks",
+    "Breach": _SURVIVAL,
     "Call": _FACTS,
     "Check": _CRASH_MATRIX,
     "Choices": _CHOICES,
+    "ContractReport": _LOG_CONTRACT,
     "Control": _FACTS,
     "Crash": _FACTS,
     "CrashMatrix": _CRASH_MATRIX,
@@ -95,10 +113,12 @@ _HOMES = {
     "CrashPoint": "afk_es.testing.mortal",
     "CrashScenario": _CRASHES,
     "CrashTrial": _CRASHES,
-    "Dispatch": _CRASHES,
+    "Dispatch": "afk_es.testing.mortal_runner",
     "DrawnChoices": _DRAWN,
     "Explored": _COVERAGE,
+    "EventLogContract": _LOG_CONTRACT,
     "Fact": _FACTS,
+    "GoldenCrashes": _GOLDEN_CRASHES,
     "Invariant": _INVARIANTS,
     "InvariantViolation": _INVARIANTS,
     "ModelAnswers": _FACTS,
@@ -110,6 +130,7 @@ _HOMES = {
     "PROFILES": _PROFILES,
     "PersonSays": _FACTS,
     "Profile": _PROFILES,
+    "Promise": _SURVIVAL,
     "Rehearsal": _CRASHES,
     "RetryClock": _CRASHES,
     "SHIPPED": _INVARIANTS,
@@ -119,8 +140,10 @@ _HOMES = {
     "SeededChoices": _CHOICES,
     "Simulation": _WORLD,
     "StalledProcess": _FACTS,
+    "StoreSubject": _LOG_CONTRACT,
     "StuckError": _WORLD,
     "Summarises": _FACTS,
+    "Survival": _SURVIVAL,
     "TROUBLES": _WORLD_OPTIONS,
     "TicketEnds": _FACTS,
     "TimePasses": _FACTS,
@@ -135,14 +158,18 @@ _HOMES = {
     "WorldOptions": _WORLD_OPTIONS,
     "at_most_once": _INVARIANTS,
     "checked": _INVARIANTS,
+    "check_event_log": _LOG_CONTRACT,
     "comparable": _CRASH_MATRIX,
+    "comparable": _SURVIVAL,
     "crash_at": _CRASH_MATRIX,
     "crash_everywhere": _CRASH_MATRIX,
+    "crash_golden": _GOLDEN_CRASHES,
     "crash_points": _CRASHES,
     "explore": _EXPLORATION,
+    "golden_scenarios": _GOLDEN_CRASHES,
     "invariant": _INVARIANTS,
     "keeps_secret": _INVARIANTS,
-    "log_problems": _CRASH_MATRIX,
+    "log_problems": _SURVIVAL,
     "never_calls": _INVARIANTS,
     "plain_fact": _WORLD,
     "reachable": _MARKERS,
@@ -179,9 +206,12 @@ __all__ = [
     "Adversary",
     "Answer",
     "Ask",
+    "BrokenArguments",
+    "Breach",
     "Call",
     "Check",
     "Choices",
+    "ContractReport",
     "Control",
     "Crash",
     "CrashMatrix",
@@ -192,7 +222,9 @@ __all__ = [
     "Dispatch",
     "DrawnChoices",
     "Explored",
+    "EventLogContract",
     "Fact",
+    "GoldenCrashes",
     "Invariant",
     "InvariantViolation",
     "ModelAnswers",
@@ -204,6 +236,7 @@ __all__ = [
     "PROFILES",
     "PersonSays",
     "Profile",
+    "Promise",
     "Rehearsal",
     "RetryClock",
     "SHIPPED",
@@ -213,8 +246,10 @@ __all__ = [
     "SeededChoices",
     "Simulation",
     "StalledProcess",
+    "StoreSubject",
     "StuckError",
     "Summarises",
+    "Survival",
     "TROUBLES",
     "TicketEnds",
     "TimePasses",
@@ -229,17 +264,27 @@ __all__ = [
     "WorldOptions",
     "at_most_once",
     "checked",
+    "check_event_log",
     "comparable",
     "crash_at",
     "crash_everywhere",
+    "crash_golden",
     "crash_points",
     "explore",
+    "invariant",
+    "keeps_secret",
+    "from_json_schema",
+    "invalid_arguments",
+    "log_problems",
+    "never_calls",
+    "plain_fact",
+    "reachable",
+    "golden_scenarios",
     "invariant",
     "keeps_secret",
     "log_problems",
     "never_calls",
     "plain_fact",
-    "reachable",
     "rehearse",
     "requires_approval",
     "script_from",
@@ -247,4 +292,5 @@ __all__ = [
     "simulations",
     "sometimes",
     "stays_below",
+    "valid_arguments",
 ]

@@ -24,21 +24,17 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from afk_es.agents import Agent, PolicyEngine
-from afk_es.clock import SeededIds, SimulatedClock
+from afk_es.clock import Clock, SeededIds, SimulatedClock
 from afk_es.core import AgentResult, AgentRunEvent, AgentRunHandle, RetentionPolicy, Runner, RunnerConfig
-from afk_es.core.loop import Handler, Handlers
 from afk_es.errors import RunNotFoundError, UsageError
-from afk_es.handlers import Binding
-from afk_es.handlers.binding import Emit
 from afk_es.interaction import InteractionProvider
 from afk_es.llms import UserMessage
 from afk_es.log import EventLog
 from afk_es.log.memory import MemoryEventLog
 from afk_es.log.port import ChainFault
 from afk_es.log.sqlite import SqliteEventLog
-from afk_es.machine import Draft, Effect, RunState
-from afk_es.machine.effects import CallModel, ExecuteTool, Summarise
-from afk_es.testing.mortal import CrashPoint, MortalLog, MortalProcess, within
+from afk_es.testing.mortal import CrashPoint, MortalLog, MortalProcess
+from afk_es.testing.mortal_runner import Dispatch, MortalRunner, World
 
 T = TypeVar("T")
 
@@ -87,6 +83,7 @@ class CrashScenario:
         begin: begins the run instead of `Runner.run_handle`, for instance as a fork of one that `before` has made.
         answer: is given the runner and the result where the run lies interrupted, and may answer what it waits for. True: the same process
             resumes it.
+        world: is given the table of handlers of a process and gives the one that is used, for instance one that answers from a record.
     """
 
     agent: Callable[[Path], Agent] | Agent
@@ -104,6 +101,7 @@ class CrashScenario:
     people: Callable[[Path], InteractionProvider] | None = None
     answer: Callable[[Runner, AgentResult], Awaitable[bool]] | None = None
     begin: Callable[[Runner, Agent], Awaitable[AgentRunHandle]] | None = None
+    world: World | None = None
 
     def agent_in(self, directory: Path) -> Agent:
         """The agent of a process."""
@@ -113,31 +111,15 @@ class CrashScenario:
         """Whoever asks people in a process."""
         return None if self.people is None else self.people(directory)
 
-
-@dataclass(slots=True)
-class Dispatch:
-    """An effect as the world saw it: started in a process, and perhaps come to its end there.
-
-    Attributes:
-        process: 1 for the first of the trial.
-        id: the effect's id, such as "tool:7".
-        kind: "model", "tool" or "summary".
-        name: of the model, tool or summariser.
-        key: the idempotency key.
-        run_id: the run, which may be a subagent's.
-        returned: whether the handler came to an end, well or not; if the process died after that, nobody ever heard of it.
-    """
-
-    process: int
-    id: str
-    kind: Literal["model", "tool", "summary"]
-    name: str
-    tool_call_id: str | None
-    step: int
-    attempt: int
-    key: str
-    run_id: str
-    returned: bool = False
+    def settings(self, log: EventLog, directory: Path, clock: Clock) -> dict[str, Any]:
+        """What the Runner of a process is made of, but for its ids."""
+        return {
+            "log": log,
+            "config": self.config,
+            "policy_engine": self.policy_engine,
+            "interaction_provider": self.people_in(directory),
+            "clock": clock,
+        }
 
 
 class CrashTrial:
@@ -212,6 +194,17 @@ class CrashTrial:
         """What is in the log now; nothing if the process died before the run was there."""
         return asyncio.run(self._with_log(lambda log: log.read(self._run_id)))
 
+    def save(self, target: Path) -> None:
+        """Write the log as it is now to a new file, with the run, its subagents' and what its thread remembers: `afk-es debug TARGET`.
+
+        Raises:
+            RunNotFoundError: the run is not there yet.
+            UsageError: there is a file already.
+        """
+        from afk_es.debugger.exchange import export_run
+
+        asyncio.run(self._with_log(lambda log: export_run(log, self._run_id, "db", target)))
+
     def events_of(self, run_id: str) -> list[AgentRunEvent]:
         """What is in the log now of another run."""
         return asyncio.run(self._with_log(lambda log: log.read(run_id)))
@@ -240,71 +233,39 @@ class CrashTrial:
         return result
 
     async def _main(self, log: MortalLog) -> AgentResult:
-        scenario = self.scenario
-        agent = self.agent
-        runner = _MortalRunner(self, log)
+        process = log.process
+        assert process is not None
+
+        def left(dispatch: Dispatch) -> None:
+            dispatch.returned = not process.dead
+
+        runner = MortalRunner(
+            root=self._run_id,
+            process=self.processes,
+            reach=process.reach,
+            enter=self.dispatches.append,
+            left=left,
+            world=self.scenario.world,
+            ids=SeededIds(),
+            **self._settings(log),
+        )
         await log.open()
         try:
-            async with runner:
-                if scenario.compact is not None:
-                    return await self._compact(runner, scenario.compact)
-                if await log.head(self._run_id) is not None:
-                    handle = await runner.resume_handle(agent, run_id=self._run_id)
-                elif scenario.begin is not None:
-                    handle = await scenario.begin(runner, agent)
-                else:
-                    handle = await runner.run_handle(
-                        agent, user_message=scenario.user_message, context=scenario.context, thread_id=scenario.thread_id
-                    )
-                result = await self._result_of(runner, handle)
-                while result.state == "interrupted" and scenario.answer is not None and await scenario.answer(runner, result):
-                    handle = await runner.resume_handle(agent, run_id=self._run_id)
-                    result = await self._result_of(runner, handle)
-                return result
+            return await lived(self.scenario, runner, self.agent, self._run_id)
         finally:
-            await log.close()
-
-    async def _compact(self, runner: Runner, retention: RetentionPolicy) -> AgentResult:
-        await runner.compact_thread(thread_id=self.scenario.thread_id or "", retention=retention)
-        # It has ended, so this is its result, whoever asks for it.
-        return await runner.resume(self.agent, run_id=self._run_id)
-
-    async def _result_of(self, runner: Runner, handle: AgentRunHandle) -> AgentResult:
-        """The result of a stretch, with whoever interferes beside it."""
-        scenario = self.scenario
-        helpers: list[asyncio.Future[object]] = []
-        if scenario.control is not None:
-            helpers.append(asyncio.ensure_future(scenario.control(handle)))
-        if scenario.beside is not None:
-            helpers.append(asyncio.ensure_future(scenario.beside(runner, handle)))
-        try:
-            return await handle.await_result()
-        finally:
-            for helper in helpers:
-                helper.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await helper
+            await _closed(log)
 
     async def _prepare(self, before: Callable[[Runner, Agent], Awaitable[object]]) -> None:
         log = MortalLog(self._store(), "owner_before", self._living)
         await log.open()
         try:
-            async with self._plain_runner(log, SeededIds(1)) as runner:
+            async with Runner(**self._settings(log), ids=SeededIds(1)) as runner:
                 await before(runner, self.agent)
         finally:
             await log.close()
 
-    def _plain_runner(self, log: EventLog, ids: SeededIds) -> Runner:
-        scenario = self.scenario
-        people = scenario.people_in(self.directory)
-        return Runner(
-            log=log,
-            config=scenario.config,
-            policy_engine=scenario.policy_engine,
-            interaction_provider=people,
-            clock=self.clock,
-            ids=ids,
-        )
+    def _settings(self, log: EventLog) -> dict[str, Any]:
+        return self.scenario.settings(log, self.directory, self.clock)
 
     async def _with_log(self, ask: Callable[[EventLog], Awaitable[T]]) -> T:
         log = self._store()
@@ -343,70 +304,51 @@ class CrashTrial:
         return log is not None and log.process is not None and not log.process.dead and run_id in log.held
 
 
-class _MortalRunner(Runner):
-    """A Runner whose effects are points of its process, and are kept account of outside of it."""
-
-    def __init__(self, trial: CrashTrial, log: MortalLog) -> None:
-        scenario = trial.scenario
-        super().__init__(
-            log=log,
-            config=scenario.config,
-            policy_engine=scenario.policy_engine,
-            interaction_provider=scenario.people_in(trial.directory),
-            clock=trial.clock,
-            ids=SeededIds(),
-        )
-        self._trial = trial
-        self._process = log.process
-
-    def _handlers(self, binding: Binding, emit: Emit | None) -> Handlers:
-        return {kind: self._mortal(handler) for kind, handler in super()._handlers(binding, emit).items()}
-
-    def _mortal(self, handler: Handler) -> Handler:
-        process = self._process
-        assert process is not None
-
-        async def perform(effect: Effect, state: RunState) -> Draft:
-            what, about = f"{within(state.run_id, self._trial.run_id)}effect:{effect.id}", _about(effect)
-            process.reach(CrashPoint("before", what, about))
-            dispatch = _dispatch(effect, state, self._trial.processes)
-            if dispatch is not None:
-                self._trial.dispatches.append(dispatch)
-            draft = await handler(effect, state)
-            if dispatch is not None and not process.dead:
-                dispatch.returned = True
-            process.reach(CrashPoint("after", what, about))
-            return draft
-
-        return perform
+async def _closed(log: EventLog) -> None:
+    """Close it, whatever else is cancelled: a dead process that is cleared away may be told so twice, and its store has a thread."""
+    closing = asyncio.ensure_future(log.close())
+    while not closing.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(closing)
+    await closing
 
 
-def _about(effect: Effect) -> str:
-    match effect:
-        case CallModel():
-            return effect.model
-        case ExecuteTool():
-            return effect.call.tool_name
-        case _:
-            return type(effect).__name__
-
-
-def _dispatch(effect: Effect, state: RunState, process: int) -> Dispatch | None:
-    match effect:
-        case CallModel():
-            return Dispatch(
-                process, effect.id, "model", effect.model, None, state.step, effect.attempt, effect.idempotency_key, state.run_id
+async def lived(scenario: CrashScenario, runner: Runner, agent: Agent, run_id: str) -> AgentResult:
+    """Start the scenario's run in this process, or go on with it where its log has it already, to its end. The log is open."""
+    async with runner:
+        if scenario.compact is not None:
+            await runner.compact_thread(thread_id=scenario.thread_id or "", retention=scenario.compact)
+            # It has ended, so this is its result, whoever asks for it.
+            return await runner.resume(agent, run_id=run_id)
+        if await runner.log.head(run_id) is not None:
+            handle = await runner.resume_handle(agent, run_id=run_id)
+        elif scenario.begin is not None:
+            handle = await scenario.begin(runner, agent)
+        else:
+            handle = await runner.run_handle(
+                agent, user_message=scenario.user_message, context=scenario.context, thread_id=scenario.thread_id
             )
-        case ExecuteTool():
-            call = effect.call
-            return Dispatch(
-                process, effect.id, "tool", call.tool_name, call.id, state.step, effect.attempt, effect.idempotency_key, state.run_id
-            )
-        case Summarise():
-            name = (state.spec.retention.name if state.spec.retention is not None else None) or ""
-            return Dispatch(process, effect.id, "summary", name, None, state.step, effect.attempt, effect.idempotency_key, state.run_id)
-        case _:
-            return None
+        result = await _result_of(scenario, runner, handle)
+        while result.state == "interrupted" and scenario.answer is not None and await scenario.answer(runner, result):
+            handle = await runner.resume_handle(agent, run_id=run_id)
+            result = await _result_of(scenario, runner, handle)
+        return result
+
+
+async def _result_of(scenario: CrashScenario, runner: Runner, handle: AgentRunHandle) -> AgentResult:
+    """The result of a stretch, with whoever interferes beside it."""
+    helpers: list[asyncio.Future[object]] = []
+    if scenario.control is not None:
+        helpers.append(asyncio.ensure_future(scenario.control(handle)))
+    if scenario.beside is not None:
+        helpers.append(asyncio.ensure_future(scenario.beside(runner, handle)))
+    try:
+        return await handle.await_result()
+    finally:
+        for helper in helpers:
+            helper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await helper
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,9 @@ class MortalLog:
         return letter
 
     async def letters(self, *, after: int = 0, run_ids: Sequence[str] | None = None) -> list[Letter]:
-        """See `EventLog.letters`."""
+        """See `EventLog.letters`. A dead process that is cleared away finds none: the store may be closed by then."""
+        if self.process is not None and self.process.dead:
+            return []
         return await self._inner.letters(after=after, run_ids=run_ids)
 
     async def posted(self) -> int:

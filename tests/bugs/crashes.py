@@ -1,17 +1,21 @@
 """Mistakes about crashes, take-overs, cancellations and snapshots."""
 
+from afk_es.core import RunnerConfig
 from afk_es.testing.exploring.world_options import WorldOptions
 from afk_es.testing.invariants import (
     AtMostOnce,
+    ChildrenAddUp,
     ControlsAreHeeded,
     FoldIsTheState,
     NoEffectWithoutAllow,
+    NoLostTicket,
     NothingBreaks,
     OneEnd,
     OneOwner,
     ResumingTheEndedChangesNothing,
     WellNested,
 )
+from afk_es.testing.simulation.world import StuckError
 from tests.bugs.agents import SCOUT, look_up, refund, reserve, shop
 from tests.bugs.planting import Bug, Slip
 
@@ -88,7 +92,44 @@ BUGS = (
         ),
         agent=shop(tools=(look_up,), subagents=(SCOUT,)),
         world=WorldOptions(always=frozenset({"crashes", "controls"})),
+        first_seed=40,
         found_by=(ControlsAreHeeded,),
+    ),
+    Bug(
+        name="child left behind",
+        mistake="a run that is cancelled ends at once, and its subagents on their own",
+        slips=(
+            Slip(
+                "afk_es.machine.decision:decide",
+                'state.control.action == "cancel" and (alive := live_children(state))',
+                'state.control.action == "cancel" and not state.batch and (alive := live_children(state))',
+            ),
+        ),
+        agent=shop(tools=(look_up,), subagents=(SCOUT,)),
+        world=WorldOptions(always=frozenset({"controls"})),
+        found_by=(OneEnd, ChildrenAddUp),
+    ),
+    Bug(
+        name="letters of the night lost",
+        mistake="whoever resumes a run reads what is posted from now on",
+        slips=(Slip("afk_es.core.inbox:Inbox.catch_up", "after = loop.state.last_letter", "after = await self._log.posted()"),),
+        agent=shop(),
+        config=RunnerConfig(interaction_mode="external"),
+        found_by=(NoLostTicket,),
+    ),
+    Bug(
+        name="nobody is woken",
+        mistake="what is asked of a run lies in its inbox until something else comes",
+        slips=(
+            Slip(
+                "afk_es.core.loop:Loop.post",
+                "    self._inbox.append((None, draft))\n    self._wake.set()",
+                "    self._inbox.append((None, draft))",
+            ),
+        ),
+        agent=shop(),
+        world=WorldOptions(always=frozenset({"controls"})),
+        found_by=(StuckError,),
     ),
     Bug(
         name="pause that does not hold",
@@ -157,5 +198,19 @@ BUGS = (
         ),
         agent=shop(max_llm_calls=2, tools=(refund, look_up)),
         found_by=(ResumingTheEndedChangesNothing, NothingBreaks, OneEnd),
+    ),
+    Bug(
+        name="result of an ended run is another",
+        mistake="what a run came to is made of its last stretch",
+        slips=(
+            Slip(
+                "afk_es.core.runner:Runner._resume",
+                "notable = [event for event in events if event.type in RESULT_EVENTS]",
+                "notable = [event for event in events if event.type in RESULT_EVENTS and event.at == events[-1].at]",
+            ),
+        ),
+        agent=shop(policy=None),
+        world=WorldOptions(always=frozenset({"time", "crashes"})),
+        found_by=(ResumingTheEndedChangesNothing,),
     ),
 )

@@ -16,6 +16,7 @@ from afk_es.agents import Agent
 from afk_es.core import RunnerConfig
 from afk_es.testing.exploring.world_options import WorldOptions
 from afk_es.testing.invariants import Invariant
+from afk_es.testing.simulation.world import StuckError
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Bug:
         mistake: what whoever made it got wrong, in a sentence.
         slips: the edits.
         agent: one or several versions.
-        found_by: what must be violated; "StuckError" for liveness.
+        found_by: what may see it; StuckError for liveness.
         first_seed: where the gate begins to look; the table begins at 0.
     """
 
@@ -49,7 +50,7 @@ class Bug:
     mistake: str
     slips: tuple[Slip, ...]
     agent: Agent | tuple[Agent, ...]
-    found_by: tuple[type[Invariant], ...]
+    found_by: tuple[type[Invariant] | type[StuckError], ...]
     config: RunnerConfig | None = None
     world: WorldOptions = field(default_factory=WorldOptions)
     first_seed: int = 0
@@ -98,7 +99,6 @@ def _edited(function: types.FunctionType, slips: Sequence[Slip]) -> types.CodeTy
     code = compile(lines + source, function.__code__.co_filename, "exec", __future__.annotations.compiler_flag, True)
     made: dict[str, Any] = {}
     exec(code, function.__globals__.copy(), made)  # the product's own source, with one edit
-    edited = made[function.__name__]
-    edited = edited.fget if isinstance(edited, property) else edited
-    result: types.CodeType = edited.__code__
+    edited: Any = made[function.__name__]
+    result: types.CodeType = (edited.fget if isinstance(edited, property) else edited).__code__
     return result

@@ -28,6 +28,20 @@ BUGS = (
         found_by=(WellFormedRequests,),
     ),
     Bug(
+        name="step before the batch is over",
+        mistake="a batch is over when its last call is",
+        slips=(
+            Slip(
+                "afk_es.machine.tool_facts:_settled",
+                'if [True for other in turns if other.status != "done"]:',
+                'if turns[-1].status != "done":',
+            ),
+        ),
+        agent=shop(tools=(look_up, reserve), policy=None),
+        world=PARALLEL,
+        found_by=(WellNested,),
+    ),
+    Bug(
         name="calls with one id",
         mistake="calls are known by the ids that the model gave, which it gives twice",
         slips=(Slip("afk_es.handlers.models:_distinct", "while call_id in seen:", "while call_id in seen and call.id == '':"),),
@@ -56,6 +70,7 @@ BUGS = (
         slips=(Slip("afk_es.machine.tool_facts:background_ended", "notices=(*state.notices, notice)", "notices=(notice,)"),),
         agent=shop(tools=(refund, reserve), policy=None),
         world=DEFERRING,
+        first_seed=30,
         found_by=(NoLostTicket,),
     ),
     Bug(

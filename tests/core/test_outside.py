@@ -25,6 +25,7 @@ from afk_es.log.memory import MemoryEventLog
 from afk_es.machine import AgentRunEvent, Draft
 from afk_es.views.verification import problems
 from tests.core.scenario import Counted, Stuck, StuckModel, agent, always, asks, says, types
+from tests.support.stories import Stories
 
 OFTEN = RunnerConfig(background_tool_poll_interval_s=0.01)
 
@@ -144,6 +145,21 @@ class TestAnswers:
             with pytest.raises(kind, match=message):
                 await call
         assert await letters(outside.log) == 0
+
+    async def test_a_runs_own_request_is_meant_where_its_subagents_has_the_same_id(self, tmp_path: Path, outside: Runner) -> None:
+        """Found by generated run 199: parent and child each wait for `approval:1:0`, and the parent's could not be named."""
+        above, below = Counted(), Counted()
+        child = ruled("request_approval", below).model_copy(update={"name": "clerk"})
+        turns = [asks(("work", {}), ("transfer_to_clerk", {"task": "Do it."})), says("ok")]
+        engine = PolicyEngine([PolicyRule(action="request_approval", condition=always, subjects=("tool",))])
+        run_id = await parked(tmp_path, agent(turns, above.tool, subagents=[child], policy_engine=engine))
+        pending = await outside.pending_requests(run_id=run_id)
+        assert [request.request_id for request in pending] == ["approval:1:0", "approval:1:0"]
+        await outside.approve(run_id=run_id, request_id="approval:1:0", by="ann")
+        (left,) = await outside.pending_requests(run_id=run_id)
+        assert left.run_id != run_id
+        await outside.approve(run_id=run_id, request_id="approval:1:0", by="ann")
+        assert await outside.pending_requests(run_id=run_id) == ()
 
     @pytest.mark.parametrize("resumed", [False, True])
     async def test_what_was_answered_is_not_answered_again(self, tmp_path: Path, outside: Runner, resumed: bool) -> None:
@@ -352,3 +368,13 @@ async def test_a_run_that_compacted_what_its_thread_remembered_is_seen_and_answe
     assert recorded.state == "interrupted"
     assert (await runner.resume(described, run_id=run_id)).state == "completed"
     assert work.ran == 1
+
+
+async def test_a_run_that_has_compacted_what_its_thread_remembered_is_told_of_from_outside(stories: Stories) -> None:
+    """Its compaction makes no sense without what was there before it, so that is read as well."""
+    async with Runner(log=stories.log) as runner:
+        attached = await runner.attach(run_id=stories.run_ids["complete"], by="ada")
+        assert (await attached.await_result()).state == "completed"
+        assert await attached.pending() == ()
+        with pytest.raises(UsageError, match="has ended"):
+            await attached.cancel()

@@ -15,14 +15,14 @@ class Journal:
     """The world outside, in one file."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path: Path = path
 
     def note(self, what: str, ctx: ToolContext | None = None, **more: Any) -> None:
         """An effect has taken place."""
         line = {"what": what, "pid": os.getpid(), **more}
         if ctx is not None:
             line |= {"run_id": ctx.run_id, "call_id": ctx.tool_call_id, "key": ctx.idempotency_key}
-        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             os.write(file, json.dumps(line).encode() + b"\n")
         finally:
@@ -30,9 +30,9 @@ class Journal:
 
     def lines(self) -> list[dict[str, Any]]:
         """Everything that happened, in order."""
-        if not self._path.exists():
+        if not self.path.exists():
             return []
-        return [json.loads(line) for line in self._path.read_text().splitlines()]
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
 
     def times(self) -> Counter[str]:
         """How often each tool call took effect, by its idempotency key."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,13 @@ def short(content: str) -> str:
 
 def tools_in(journal: Journal, *, fail_times: int = 0) -> dict[str, Tool[..., Any]]:
     """One tool of each class. Each takes effect, waits a turn of the event loop, and returns."""
+    return _tools(journal.path, fail_times)
+
+
+@lru_cache(maxsize=16)
+def _tools(path: Path, fail_times: int) -> dict[str, Tool[..., Any]]:
+    """They keep nothing but the journal's name, so the processes of a trial may share them, which saves a third of its time."""
+    journal = Journal(path)
 
     @tool
     async def pay(item: str, ctx: ToolContext) -> str:
@@ -244,7 +252,7 @@ async def _cancel_in_the_first_tool(handle: AgentRunHandle) -> None:
             await handle.cancel("enough")
 
 
-def _going_by_words(plan: Plan) -> Callable[[Path], Agent]:
+def going_by_words(plan: Plan) -> Callable[[Path], Agent]:
     """Follows a plan by what was said of it, in turns or in a summary of them."""
 
     def make(directory: Path) -> Agent:
@@ -262,12 +270,12 @@ def _going_by_words(plan: Plan) -> Callable[[Path], Agent]:
     return make
 
 
-async def _in_a_few_words(messages: list[Message]) -> str:
+async def in_a_few_words(messages: list[Message]) -> str:
     await asyncio.sleep(0)
     return " ".join(word for message in messages for word in re.findall(r"turn \d+|said \d+", message.content))
 
 
-def _in_a_models_words(request: LLMRequest) -> LLMResponse:
+def in_a_models_words(request: LLMRequest) -> LLMResponse:
     words = " ".join(re.findall(r"turn \d+|said \d+", list(request.messages)[-1].content))
     return LLMResponse(text=f"They came to: {words}", usage=Usage(30, 5, 35), cost_usd=0.02)
 
@@ -282,14 +290,14 @@ async def _some_runs(runner: Runner, agent: Agent) -> None:
         await runner.run(said, user_message=f"Say {number}.", thread_id="thread_of_four")
 
 
-def _keeping(summariser: Any, **maxima: int) -> RunnerConfig:
+def keeping(summariser: Any, **maxima: int) -> RunnerConfig:
     return RunnerConfig(thread_retention=RetentionPolicy(summariser=summariser, **maxima))
 
 
 _STEPS: Plan = [["put"], ["look", "pay"], ["put"], ["pay"], ["look"]]
 
 
-async def _first_run(runner: Runner, agent: Agent) -> None:
+async def first_run(runner: Runner, agent: Agent) -> None:
     await runner.run(agent, user_message="The first.", thread_id="thread_of_two")
 
 
@@ -308,7 +316,7 @@ _NO_PAYING = PolicyEngine(
 _LOOKING = RunnerConfig(background_tool_poll_interval_s=60)
 
 
-def _ruled(*actions: tuple[str, str, dict[str, Any]]) -> PolicyEngine:
+def ruled(*actions: tuple[str, str, dict[str, Any]]) -> PolicyEngine:
     """Rules for tools by name: the action, and what is shown to the person."""
     return PolicyEngine(
         [
@@ -326,7 +334,7 @@ def _ruled(*actions: tuple[str, str, dict[str, Any]]) -> PolicyEngine:
     )
 
 
-class _Clerks:
+class Clerks:
     """People who answer by what they are asked, after a turn of the event loop, and note that they were asked."""
 
     def __init__(self, directory: Path) -> None:
@@ -344,7 +352,7 @@ class _Clerks:
         return InputDecision(outcome="answered", by="ann", value="chosen by ann")
 
 
-async def _answer_from_outside(runner: Runner, result: AgentResult) -> bool:
+async def answer_from_outside(runner: Runner, result: AgentResult) -> bool:
     """One request at a time, as the command line does it."""
     for request in (await runner.pending_requests(run_id=result.run_id))[:1]:
         if request.kind == "input":
@@ -427,7 +435,7 @@ SCENARIOS: dict[str, CrashScenario] = {
     "structured output": CrashScenario(agent=_verdict, user_message="Judge"),
     "dynamic instructions": CrashScenario(agent=_dynamic, user_message="Do it", context={"customer": "Ada"}),
     "second run of a thread": CrashScenario(
-        agent=agent([["put"]]), user_message="The second.", thread_id="thread_of_two", before=_first_run
+        agent=agent([["put"]]), user_message="The second.", thread_id="thread_of_two", before=first_run
     ),
     "a tool in the background": CrashScenario(agent=background("A"), user_message="Do it", beside=deliver, config=_LOOKING),
     "results waited for one by one": CrashScenario(agent=background("A", "B"), user_message="Do it", beside=deliver, config=_LOOKING),
@@ -471,56 +479,58 @@ SCENARIOS: dict[str, CrashScenario] = {
     "cancelled": CrashScenario(agent=agent([["put", "pay"]]), user_message="Do it", control=_cancel_in_the_first_tool),
     "retry what is in doubt": CrashScenario(agent=agent([["pay"], *_MIXED]), user_message="Do it", config=RunnerConfig(in_doubt="retry")),
     "compacted by a function": CrashScenario(
-        agent=_going_by_words(_STEPS), user_message="Do it", config=_keeping(_in_a_few_words, max_messages=4)
+        agent=going_by_words(_STEPS), user_message="Do it", config=keeping(in_a_few_words, max_messages=4)
     ),
     "compacted by a model": CrashScenario(
-        agent=_going_by_words(_STEPS), user_message="Do it", config=_keeping(ScriptedModel(_in_a_models_words), max_messages=4)
+        agent=going_by_words(_STEPS), user_message="Do it", config=keeping(ScriptedModel(in_a_models_words), max_messages=4)
     ),
     "a summariser that fails": CrashScenario(
-        agent=_going_by_words(_STEPS[:3]), user_message="Do it", config=_keeping(ScriptedModel(_overloaded_at_first), max_messages=4)
+        agent=going_by_words(_STEPS[:3]), user_message="Do it", config=keeping(ScriptedModel(_overloaded_at_first), max_messages=4)
     ),
     "a thread whose turns are dropped": CrashScenario(
-        agent=agent([["put"]]), user_message="More.", thread_id="thread_of_four", before=_some_runs, config=_keeping(None, max_turns=2)
+        agent=agent([["put"]]), user_message="More.", thread_id="thread_of_four", before=_some_runs, config=keeping(None, max_turns=2)
     ),
     "a thread that is compacted": CrashScenario(
         agent=agent([]),
         thread_id="thread_of_four",
         before=_some_runs,
-        compact=RetentionPolicy(max_turns=1, summariser=ScriptedModel(_in_a_models_words)),
+        compact=RetentionPolicy(max_turns=1, summariser=ScriptedModel(in_a_models_words)),
     ),
     "ask about what is in doubt": CrashScenario(agent=agent(_MIXED), user_message="Do it", config=RunnerConfig(in_doubt="ask")),
     "ask a person about what is in doubt": CrashScenario(
         agent=agent([["pay", "put"], ["pay"]]),
         user_message="Do it",
         config=RunnerConfig(in_doubt="ask", interaction_mode="interactive"),
-        people=_Clerks,
+        people=Clerks,
     ),
     "a person approves and denies": CrashScenario(
         agent=agent([["pay", "put", "pay"], ["look"]]),
         user_message="Do it",
-        policy_engine=_ruled(("pay", "request_approval", {"amount": 3})),
+        policy_engine=ruled(("pay", "request_approval", {"amount": 3})),
         config=RunnerConfig(interaction_mode="interactive"),
-        people=_Clerks,
+        people=Clerks,
     ),
     "a person gives words": CrashScenario(
         agent=agent([["pay", "put"], ["look"]]),
         user_message="Do it",
-        policy_engine=_ruled(
+        policy_engine=ruled(
             ("pay", "request_user_input", {"argument": "item"}), ("look", "request_user_input", {"prompt": "What is there?"})
         ),
         config=RunnerConfig(interaction_mode="interactive"),
-        people=_Clerks,
+        people=Clerks,
     ),
     "answered from outside": CrashScenario(
         agent=agent([["pay", "put", "pay"], ["look"]]),
         user_message="Do it",
-        policy_engine=_ruled(("pay", "request_approval", {}), ("look", "request_user_input", {})),
+        policy_engine=ruled(("pay", "request_approval", {}), ("look", "request_user_input", {})),
         config=RunnerConfig(interaction_mode="external"),
-        answer=_answer_from_outside,
+        answer=answer_from_outside,
     ),
     "put off by a rule": CrashScenario(
-        agent=agent([["pay", "put"]]), user_message="Do it", policy_engine=_ruled(("pay", "defer", {})), answer=_answer_from_outside
+        agent=agent([["pay", "put"]]), user_message="Do it", policy_engine=ruled(("pay", "defer", {})), answer=answer_from_outside
     ),
-    "paused by letter": CrashScenario(agent=agent([["pay", "put"], ["look"]]), user_message="Do it", beside=_pause_by_letter),
-    "cancelled by letter": CrashScenario(agent=_endless, user_message="Do it", beside=_cancel_by_letter),
+    "paused by letter": CrashScenario(
+        agent=agent([["pay", "put"], ["look"]]), user_message="Do it", beside=_pause_by_letter, config=_LOOKING
+    ),
+    "cancelled by letter": CrashScenario(agent=_endless, user_message="Do it", beside=_cancel_by_letter, config=_LOOKING),
 }

@@ -14,8 +14,8 @@ from afk_es.errors import UsageError
 from afk_es.log.memory import MemoryEventLog
 from afk_es.testing import CrashScenario, CrashTrial, crash_points
 from tests.core.replayed import Exploding, copied, divergence
+from tests.crash.generated import drawn_clerk
 from tests.crash.scenarios import SCENARIOS
-from tests.crash.test_generated import drawn
 
 KILLED_AT = 5
 """Places of each run at which it is killed, one in each trial."""
@@ -85,7 +85,7 @@ def test_a_run_that_was_killed_and_resumed_is_replayed_as_one_that_was_not(name:
 @pytest.mark.parametrize("seed", range(DRAWN))
 def test_a_drawn_run_is_replayed_as_it_was_and_after_a_crash_too(seed: int) -> None:
     chance = random.Random(seed)
-    scenario = drawn(chance)
+    scenario = drawn_clerk(chance)
     with CrashTrial(scenario) as trial:
         trial.run()
         log, came, dead = replayed(trial)

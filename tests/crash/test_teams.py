@@ -190,7 +190,7 @@ def what_the_world_saw(trial: CrashTrial, result: AgentResult) -> Iterator[str]:
     lines = [line for line in Journal(trial.directory / "journal.jsonl").lines() if "call_id" in line]
     for line in lines:
         same = [other for other in lines if other["key"] == line["key"]]
-        if line["what"] in UNREPEATABLE and len(same) > 1:
+        if line["what"] in UNREPEATABLE and len(same) > 1 and trial.scenario.config.in_doubt == "report":
             yield f"{line['what']} took effect {len(same)} times"
     family = trial.family()
     for run_id, events in family.items():
@@ -202,7 +202,8 @@ def what_the_world_saw(trial: CrashTrial, result: AgentResult) -> Iterator[str]:
             yield f"run {run_id} made a child twice: {announced}"
         if result.state != "interrupted" and set(announced) != set(ended):
             yield f"run {run_id} ended without the end of {set(announced) - set(ended)}"
-    spent = sum(event.data["cost_usd"] or 0 for events in family.values() for event in events if event.type == "llm_completed")
+    paid = ("llm_completed", "thread_compacted", "compaction_failed")
+    spent = sum(event.data.get("cost_usd") or 0 for events in family.values() for event in events if event.type in paid)
     if abs((result.total_cost_usd or 0) - spent) > 1e-9:
         yield f"{spent} was spent, and the result says {result.total_cost_usd}"
 

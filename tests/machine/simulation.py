@@ -304,6 +304,9 @@ class Simulation:
             self.state = evolve(self.state, event)
             self.events.append(event)
             self.states.append(self.state)
+            assert (self.state.seq, self.state.at) == (event.seq, event.at), (
+                "every event moves the position and the time, whatever else it changes"
+            )
             assert (event.state, event.step) == (self.state.status, self.state.step), "the event says what the run is once it has happened"
             assert len(self.events) < EVENTS, "a run of small limits does not end"
 

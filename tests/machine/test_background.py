@@ -16,6 +16,8 @@ from afk_es.errors import InvariantError
 from afk_es.machine import Draft, RunSpec, decide, fold, initial_state, remembered
 from afk_es.machine.admission import admitted
 from afk_es.machine.effects import CallModel, ExecuteTool, Wait
+from afk_es.machine.state import Failure
+from afk_es.machine.tickets import expirations, refused
 from tests.machine.simulation import Simulation, control, llm_completed, llm_failed, spec_of, tool_completed
 from tests.machine.situations import answer_model, asking_model, executing, state_of
 
@@ -441,3 +443,38 @@ def test_a_run_whose_tickets_all_have_ended_waits_for_nothing_more() -> None:
     run.put(ended(run, "a"), ended(run, "b"))
     answer_model(run, llm_completed("e"))
     assert (state_of(run), decide(run.state).effects) == ("completed", ())
+
+
+# ------------------------------------------------------------------------------------------------------------------------- word by word
+
+
+def test_why_a_deferral_is_refused_is_exact() -> None:
+    open_ones = deferred("t1").state
+    assert refused(open_ones, "t2") is None
+    taken = "ticket 't1' is open already, and names other work; each call needs a ticket of its own"
+    assert refused(open_ones, "t1") == Failure(taken, "DeferralRefused")
+    full = "background_tool_max_pending reached: 1 results are waited for; this call's will not be taken"
+    assert refused(deferred("t1", max_pending=1).state, "t2") == Failure(full, "LimitReached")
+    never = "background tools are not enabled here (background_tools_enabled), and this tool deferred its result"
+    assert refused(asking_model(enabled=False).state, "t1") == Failure(never, "DeferralRefused")
+    assert refused(replace(open_ones, spec=LEGACY), "t1") is None
+
+
+@pytest.mark.parametrize(("term_s", "said"), [(0.04, "0.0"), (9.94, "9.9"), (10.0, "10"), (10.4, "10"), (3600.0, "3600")])
+def test_an_expired_ticket_says_how_long_it_was_waited_for(term_s: float, said: str) -> None:
+    run = deferred("t1", terms_s=(60.0,))
+    (ticket,) = run.state.tickets
+    over = replace(ticket, expires_at=ticket.deferred_at + dt.timedelta(seconds=term_s), expired=True)
+    error = f"it expired: no result came within {said} s"
+    data = {"tool_name": "pay", "tool_call_id": "c-0", "ticket_id": "t1", "error": error, "expired": True}
+    assert expirations(replace(run.state, tickets=(over, ticket))) == (Draft("tool_background_failed", data, error),)
+
+
+def test_half_a_second_of_grace_is_grace() -> None:
+    run = deferred("t1", grace_s=0.5)
+    assert [timer.split(":")[0] for timer in waits(run)] == ["grace", "expiry"]
+
+
+def test_a_run_that_is_laid_down_names_all_it_waits_for() -> None:
+    run = answered("t1", "t2", at_end="park")
+    assert run.state.reason == "waits for background tools: pay (ticket t1), pay (ticket t2)"

@@ -224,3 +224,66 @@ def test_a_log_that_leaves_another_model_alone_than_the_one_to_be_asked_is_broke
 
 def test_a_spec_of_an_older_version_has_no_breaker() -> None:
     assert msgspec.convert({"agent_name": "a", "models": []}, RunSpec).breaker is None
+
+
+def test_a_probe_holds_the_others_back_and_keeps_what_is_known() -> None:
+    breaker = opened(at=100.0)
+    assert called(breaker) == Breaker(3, 100.0, probing=True)
+    assert abandoned(called(breaker)) == breaker
+    assert failed(called(breaker), RULE, 111.0) == Breaker(4, 111.0)
+
+
+def test_what_is_said_of_a_model_that_is_not_asked_is_exact() -> None:
+    run = asking_model(breaker=BreakerRule(2, 30.0))
+    fail_the_first(run, 2)
+    run.effects()
+    at = run.types.index("circuit_open")
+    opened_at = [event.at for event in run.events if event.type == "llm_failed"][-1]
+    # What was decided was decided at the moment of the event before.
+    cooldown_s = round(30.0 - (run.events[at - 1].at - opened_at).total_seconds(), 6)
+    left_alone = run.events[at]
+    assert left_alone.data == {"model": "m", "model_index": 0, "failures": 2, "cooldown_s": cooldown_s, "classification": "terminal"}
+    said = f"another {cooldown_s:.3g} s; the last attempt failed: no luck"
+    assert left_alone.message == f"model 'm' was not asked: 2 failures in a row, and it is left alone for {said}"
+
+
+def test_what_another_model_failed_at_is_not_said_of_one_that_was_not_asked() -> None:
+    run = asking_model(models=TWO, breaker=BreakerRule(1, 3600.0))
+    fail_the_first(run, 1)
+    answer_model(run, llm_failed("retryable"))
+    run.effects()
+    first, second = [event for event in run.events if event.type == "circuit_open"][:2]
+    assert (first.data["model"], first.data["classification"]) == ("m", "retryable")
+    assert first.message.endswith("; the last attempt failed: no luck")
+    assert (second.data["model"], second.data["classification"]) == ("backup", "terminal")
+
+
+def test_a_fallback_that_is_left_alone_says_nothing_of_the_models_before_it() -> None:
+    run = asking_model(models=TWO, breaker=BreakerRule(1, 3600.0), attempts=1)
+    answer_model(run, llm_failed("retryable"))
+    answer_model(run, llm_completed("c", ["look"]))
+    run.answer_plainly(CallModel)
+    (_, left_alone) = [event for event in run.events if event.type in ("circuit_open", "llm_failed")]
+    assert left_alone.data["model"] == "m"
+    assert "the last attempt failed" not in left_alone.message, "in this step nobody has failed"
+
+
+def test_models_that_are_left_alone_in_a_row_have_not_failed_in_this_step() -> None:
+    run = asking_model(models=TWO, breaker=BreakerRule(1, 3600.0), llm_failure="retry_then_continue", attempts=1)
+    answer_model(run, llm_failed("retryable"))
+    answer_model(run, llm_failed("retryable"))
+    run.answer_plainly(CallModel)
+    left_alone = [event for event in run.events if event.type == "circuit_open"]
+    assert [(event.step, event.data["model"]) for event in left_alone] == [(2, "m"), (2, "backup")]
+    assert all(event.message.endswith(" s") for event in left_alone)
+
+
+def test_the_rest_of_a_cooldown_is_told_to_the_microsecond() -> None:
+    run = broken_in_two_steps()
+    answer_model(run, llm_completed("d", ["look"]))
+    run.answer_plainly(CallModel)
+    opened_at = next(event.at for event in reversed(run.events) if event.type == "llm_failed")
+    at = max(place for place, kind in enumerate(run.types) if kind == "circuit_open")
+    passed_s = (run.events[at - 1].at - opened_at).total_seconds()
+    assert passed_s > 0
+    assert run.events[at].data["cooldown_s"] == round(30.0 - passed_s, 6)

@@ -6,7 +6,7 @@ import pytest
 
 from afk_es.errors import InvariantError
 from afk_es.machine import Draft, evolve, initial_state, stamp
-from afk_es.machine.content import Image, MultipartMessage, Text, part_data, user_turn
+from afk_es.machine.content import Image, MultipartMessage, Text, images_of, joined_text, part_data, user_turn
 from afk_es.machine.values import Message, Messages, canonical_json
 from tests.machine.simulation import Simulation, spec_of
 
@@ -42,3 +42,14 @@ def test_a_run_begins_with_what_was_said_and_shown() -> None:
     empty = initial_state("r", "t")
     with pytest.raises(InvariantError, match="a kind that is not known: 'smell'"):
         evolve(empty, stamp(empty, Draft("run_started", {**claim, "user_parts": [{"type": "smell"}]}), empty.at))
+
+
+def test_what_looks_at_text_only_gets_the_texts_and_what_looks_at_images_the_images_in_order() -> None:
+    parts = (Text("one"), *PARTS[1:], Text("two"))
+    assert joined_text(parts) == "one\ntwo"
+    assert joined_text(PARTS[1:]) == ""
+    assert images_of(MultipartMessage("user", "one\ntwo", parts=parts)) == PARTS[1:]
+
+
+def test_a_turn_without_parts_is_a_message_of_its_text() -> None:
+    assert user_turn("hi", []) == Message("user", "hi")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from afk_es.machine import Draft, remembered
-from afk_es.machine.effects import CallModel, EvaluatePolicy, ExecuteTool, Wait
+from afk_es.machine import Draft, decide, initial_state, remembered
+from afk_es.machine.decision import NOTHING
+from afk_es.machine.effects import CallModel, EvaluatePolicy, ExecuteTool, ValidateOutput, Wait
 from tests.machine.simulation import (
     answers_to,
     control,
@@ -85,3 +86,42 @@ def test_a_deferred_tool_reports_back_once_when_the_next_step_starts(kind: str, 
     answer_model(run, llm_completed("d", ["look"]))
     run.answer_plainly(CallModel)
     assert sum("has ended" in message.content for message in run.state.messages) == 1
+
+
+def test_a_run_that_is_cancelled_says_which_request_is_in_doubt_and_does_not_ask_again() -> None:
+    run = asking_model()
+    (call,) = run.wanted(CallModel)
+    run.put(control("cancel"))
+    run.resume()
+    assert state_of(run) == "cancelled"
+    assert run.types[-2:] == ["effect_in_doubt", "run_cancelled"]
+    assert run.events[-2].data == {"effect": "llm", "intent_seq": call.seq, "resolution": "report"}
+
+
+def test_nothing_is_to_be_done_before_a_run_has_begun_and_after_it_has_ended() -> None:
+    assert decide(initial_state("run_1", "thread_1")) == NOTHING
+    run = asking_model()
+    answer_model(run, llm_completed("c"))
+    assert run.state.ended
+    assert decide(run.state) == NOTHING
+
+
+@pytest.mark.parametrize(("action", "kind"), [("interrupt", "run_interrupted"), ("cancel", "run_cancelled")])
+def test_the_end_of_a_stopped_run_says_why(action: str, kind: str) -> None:
+    run = asking_model()
+    run.put(control(action))
+    reason = f"{action} requested by test"
+    assert decide(run.state).events == (Draft(kind, {"reason": reason}, reason),)
+
+
+def test_an_interrupted_run_leaves_what_is_under_way_open() -> None:
+    run = executing(["pay"])
+    run.put(control("interrupt"))
+    assert len(decide(run.state).events) == 1
+
+
+def test_a_final_answer_is_held_against_the_agents_schema_with_what_the_model_gave_for_it() -> None:
+    run = asking_model(output_schema={"type": "object"})
+    answer_model(run, llm_completed("c", text="three", structured_response={"age": 3}))
+    (check,) = run.wanted(ValidateOutput)
+    assert check == ValidateOutput("output:1", "three", {"age": 3})

@@ -10,11 +10,12 @@ from afk_es.machine.spec import ModelSpec
 from tests.machine.simulation import (
     approval,
     control,
+    given,
     llm_failed,
     spec_of,
     tool_completed,
 )
-from tests.machine.situations import answer_model, asking_model, executing, state_of
+from tests.machine.situations import answer_model, asked, asking_model, executing, state_of
 
 
 @pytest.mark.parametrize(
@@ -89,3 +90,18 @@ def test_a_fallback_model_that_a_new_spec_does_not_have_gives_way_to_the_first()
     answer_model(run, llm_failed("terminal"))
     run.resume(spec_of(dynamic_instructions=True))
     assert [effect.model for effect in run.wanted(CallModel)] == ["m"]
+
+
+def test_the_time_of_a_doubt_is_that_of_its_event_and_a_question_about_it_is_one_for_a_yes_or_no() -> None:
+    run = asking_model()
+    run.resume()
+    run.effects()
+    doubt = run.types.index("effect_in_doubt")
+    assert run.states[doubt + 1].at == run.events[doubt].at
+    words = asked("request_user_input", payload={"prompt": "Which?", "argument": "x"}, mode="interactive", in_doubt="ask")
+    (ask,) = words.wanted(AskPerson)
+    words.answer(ask, given(ask.request, "answered", "blue"))
+    assert len(words.wanted(ExecuteTool)) == 1
+    words.resume()
+    (again,) = words.wanted(AskPerson)
+    assert (again.kind, again.request["purpose"]) == ("approval", "in_doubt")

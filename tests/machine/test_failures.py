@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import hashlib
+
 import pytest
 
 from afk_es.machine import Draft, remembered
-from afk_es.machine.effects import CallModel, EvaluatePolicy, ExecuteTool, ResolveInstructions, RunSubagent, ValidateOutput
-from afk_es.machine.retries import delay_s
+from afk_es.machine.effects import (
+    CallModel,
+    EvaluatePolicy,
+    ExecuteTool,
+    ResolveInstructions,
+    RouteSubagents,
+    RunSubagent,
+    ValidateOutput,
+    Wait,
+)
+from afk_es.machine.retries import backoff, delay_s
 from afk_es.machine.spec import ModelSpec, Retry
 from tests.machine.simulation import (
     llm_completed,
@@ -164,3 +176,28 @@ def test_a_failing_run_lets_running_siblings_end_and_starts_nothing_new() -> Non
     assert state_of(run) == "failed"
     assert [event.data["tool_call_id"] for event in run.events if event.type == "tool_completed"] == ["c-0", "c-1"]
     assert [message.content for message in remembered(run.state)][-1].startswith("This call was not run")
+
+
+def test_each_step_asks_the_router_and_the_instructions_in_its_own_name() -> None:
+    run = started(routed=True, dynamic_instructions=True)
+    assert run.wanted(RouteSubagents) == [RouteSubagents("route:1", 1)]
+    run.answer_plainly(ResolveInstructions)
+    assert run.wanted(ResolveInstructions) == [ResolveInstructions("instructions:1", 1)]
+    run.answer_plainly(CallModel)
+    answer_model(run, llm_completed("c", ["look"]))
+    run.answer_plainly(RouteSubagents)
+    assert run.wanted(RouteSubagents) == [RouteSubagents("route:2", 2)]
+    run.answer_plainly(ResolveInstructions)
+    assert run.wanted(ResolveInstructions) == [ResolveInstructions("instructions:2", 2)]
+
+
+def test_delays_are_the_same_in_every_process_and_version() -> None:
+    """Digests, worked out apart: blake2b of the salt with four bytes, as a number of 2**32. A resumed run waits for the same moment."""
+    retry = Retry(attempts=9, base_s=1.0, cap_s=4.0, retry_after_cap_s=10.0)
+    fraction = int(hashlib.blake2b(b"run_1:7", digest_size=4).hexdigest(), 16) / 4_294_967_296
+    assert delay_s(retry, 2, "run_1:7") == 1.0 + fraction
+    at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    due = at + dt.timedelta(seconds=1.0 + fraction)
+    assert backoff(retry, 2, run_id="run_1", seq=7, at=at) == Wait("retry:7", "retry:7", due)
+    asked = backoff(retry, 2, run_id="run_1", seq=7, at=at, retry_after_s=7.0)
+    assert asked == Wait("retry:7", "retry:7", at + dt.timedelta(seconds=7))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import msgspec
@@ -12,14 +13,31 @@ from msgspec.structs import replace
 
 from afk_es.errors import InvariantError
 from afk_es.machine import AgentRunEvent, Draft, RunSpec, decide, fold, initial_state
-from afk_es.machine.effects import AskPerson, CallModel, ExecuteTool, RunSubagent
+from afk_es.machine.delegation import child_run_id
+from afk_es.machine.effects import AskPerson, CallModel, CancelSubagent, EvaluatePolicy, ExecuteTool, RouteSubagents, RunSubagent, Wait
 from afk_es.machine.events import TERMINAL
 from afk_es.machine.spec import ModelSpec
+from afk_es.machine.state import ToolTurn
+from afk_es.machine.values import ToolCall
 from afk_es.views.verification import problems
-from tests.machine.simulation import Simulation, approval, control, llm_failed, spec_of, tool_completed
+from tests.machine.simulation import (
+    Simulation,
+    approval,
+    control,
+    llm_failed,
+    node,
+    policy,
+    routed,
+    spec_of,
+    subagent_completed,
+    subagent_waiting,
+    tool_completed,
+)
 from tests.machine.simulation import given as words
-from tests.machine.situations import answer_model, asked, asking_model, executing
-from tests.machine.test_delegation import delegating
+from tests.machine.situations import answer_model, asked, asking_model, executing, gating, started
+from tests.machine.test_background import deferred
+from tests.machine.test_compaction import compacting
+from tests.machine.test_delegation import delegating, planned
 from tests.machine.test_laws import INTRUDERS, Drawn, runs, specs
 
 
@@ -204,3 +222,116 @@ def test_what_a_fork_says_touched_nothing_is_not_in_doubt_when_it_is_resumed() -
     )
     assert model.wanted(CallModel) == [call]
     assert not decide(model.state).events
+
+
+def test_the_wait_for_tickets_goes_on_in_a_fork_for_the_time_that_was_left() -> None:
+    run = deferred("t1", grace_s=30.0)
+    grace = run.state.grace
+    assert grace is not None
+    run.now += dt.timedelta(hours=1)
+    fork = forked(run, len(run.events))
+    assert fork.state.grace is not None
+    pause = fork.state.at - run.state.at
+    assert pause > dt.timedelta(hours=1)
+    assert fork.state.grace.wait.until == grace.wait.until + pause
+    assert fork.state.tickets[0].expires_at == run.state.tickets[0].expires_at + pause
+
+
+def test_a_subagent_that_was_being_cancelled_is_so_as_a_run_of_the_fork() -> None:
+    run = delegating("scout", "clerk", join_policy="first_success")
+    first, second = run.wanted(RunSubagent)
+    run.put(subagent_completed(second, output="mine"))
+    (before,) = run.wanted(CancelSubagent)
+    (after,) = forked(run, len(run.events)).wanted(CancelSubagent)
+    assert before.run_id == first.run_id
+    assert (after.call, after.attempt, after.run_id) == (before.call, before.attempt, child_run_id("run_2", 1, 1))
+
+
+def test_a_node_that_a_person_let_through_has_no_time_running_once_it_is_asked_about_anew() -> None:
+    run = started(routed=True, mode="interactive")
+    (ask,) = run.wanted(RouteSubagents)
+    run.answer(ask, routed({"nodes": [node("a", "scout", timeout_s=5.0)]}))
+    (gate,) = run.wanted(EvaluatePolicy)
+    assert gate.call is not None
+    run.answer(gate, policy("request_approval", gate.call))
+    (question,) = run.wanted(AskPerson)
+    run.answer(question, approval(question.request, "granted"))
+    assert run.wanted(RunSubagent)
+    (timer,) = [effect.timer for effect in run.wanted(Wait) if effect.timer.startswith("timeout:")]
+    fork = forked(run, len(run.events))
+    assert len(fork.wanted(AskPerson)) == 1
+    before = fork.wanted(AskPerson)
+    fork.put(Draft("timer_fired", {"timer": timer}))
+    assert fork.wanted(AskPerson) == before, "that timer was the other run's"
+
+
+def test_a_fork_without_a_retention_is_not_compacted_any_more() -> None:
+    run, _effect = compacting()
+    fork = forked(run, len(run.events), spec_of())
+    assert fork.state.compaction is None
+    fork.answer_plainly(CallModel)
+    assert fork.wanted(CallModel)
+    same = forked(run, len(run.events))
+    assert same.state.compaction == run.state.compaction
+
+
+def test_a_call_under_way_has_a_key_of_the_fork_and_one_that_is_over_is_left_alone() -> None:
+    run = executing(["pay", "look"])
+    pay, _look = run.wanted(ExecuteTool)
+    run.answer(pay, tool_completed(pay.call, output="paid"))
+    fork = forked(run, len(run.events))
+    assert run.state.batch is not None
+    assert fork.state.batch is not None
+    assert fork.state.batch.turns[0] == run.state.batch.turns[0]
+    assert fork.state.batch.turns[1].idempotency_key != run.state.batch.turns[1].idempotency_key
+    assert fork.state.tool_calls == run.state.tool_calls
+
+
+def test_a_question_that_was_answered_is_put_anew_with_the_arguments_and_the_reason_it_was_put_with() -> None:
+    run = gating(["pay"], mode="interactive")
+    (gate,) = run.wanted(EvaluatePolicy)
+    assert gate.call is not None
+    run.answer(gate, policy("request_approval", gate.call, updated_tool_args={"n": 7}))
+    (before,) = run.wanted(AskPerson)
+    run.answer(before, approval(before.request, "denied"))
+    fork = forked(run, len(run.events))
+    assert fork.state.batch is not None
+    call = ToolCall("c-0", "pay", {"n": 0})
+    assert fork.state.batch.turns[0] == ToolTurn(1, call, "approval", arguments={"n": 7}, reason="rule 7", intent_seq=before.seq)
+    (after,) = fork.wanted(AskPerson)
+    asked_with = ("arguments", "proposed_arguments", "reason", "request_id")
+    assert {key: after.request[key] for key in asked_with} == {key: before.request[key] for key in asked_with}
+
+
+def test_a_call_that_was_put_off_is_put_off_anew_and_one_about_which_arguments_were_not_changed_has_its_own() -> None:
+    run = gating(["pay"], mode="external")
+    (gate,) = run.wanted(EvaluatePolicy)
+    assert gate.call is not None
+    run.answer(gate, policy("defer", gate.call))
+    run.effects()
+    fork = forked(run, len(run.events))
+    assert fork.state.batch is not None
+    (turn,) = fork.state.batch.turns
+    assert (turn.status, turn.arguments, turn.request, turn.asked_at, turn.wait) == ("put_off", None, None, None, None)
+
+
+def test_a_subagent_that_was_laid_down_is_announced_anew_and_counted_once() -> None:
+    run = planned({"nodes": [node("a", "scout", timeout_s=5.0), node("b", "clerk")]})
+    first = next(effect for effect in run.wanted(RunSubagent) if effect.call.id == "a")
+    run.answer(first, subagent_waiting(first))
+    fork = forked(run, len(run.events))
+    assert fork.state.batch is not None
+    first_turn = fork.state.batch.turns[0]
+    assert first_turn.child is not None
+    assert (first_turn.status, first_turn.attempt, first_turn.child.deadline) == ("allowed", 0, None)
+    assert fork.state.tool_calls == run.state.tool_calls - 2
+    assert {effect.call.id for effect in fork.wanted(RunSubagent)} == {"a", "b"}
+
+
+def test_only_how_people_are_asked_and_what_is_done_about_doubts_may_differ_in_the_same_request() -> None:
+    run = asking_model()
+    (before,) = run.wanted(CallModel)
+    same = forked(run, len(run.events), spec_of(mode="external", approval_timeout_s=1.0, in_doubt="retry"))
+    assert [effect.seq for effect in same.wanted(CallModel)] == [before.seq]
+    other = forked(run, len(run.events), spec_of(max_steps=9))
+    assert len(other.wanted(EvaluatePolicy)) == 1

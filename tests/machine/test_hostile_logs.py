@@ -6,10 +6,12 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from afk_es.errors import InvariantError
 from afk_es.machine import AgentRunEvent, evolve, fold, initial_state
 from afk_es.machine.state import RunState
+from tests.machine.simulation import control
 from tests.machine.situations import executing
 
 _AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -64,3 +66,36 @@ def test_an_event_without_its_data() -> None:
     state = executing(["work"]).state
     with pytest.raises(InvariantError, match="tool_completed holds what cannot be: KeyError"):
         evolve(state, then(state, "tool_completed"))
+
+
+def test_a_type_of_a_later_version_moves_the_position_and_the_time_and_nothing_else() -> None:
+    state = executing(["work"]).state
+    event = then(state, "from_the_future", what="ever")
+    later = replace(event, at=event.at + dt.timedelta(seconds=1))
+    assert evolve(state, later) == replace(state, seq=state.seq + 1, at=later.at)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("limit_reached", {"limit": "max_steps", "maximum": 1, "used": 1}),
+        ("tool_completed", {"tool_call_id": "c-0"}),
+        ("run_interrupted", {"reason": "again"}),
+    ],
+)
+def test_after_its_end_a_run_goes_on_by_being_taken_over_and_by_nothing_else(kind: str, data: dict[str, Any]) -> None:
+    run = executing(["work"])
+    run.put(control("interrupt"))
+    run.effects()
+    assert run.state.status == "interrupted"
+    with pytest.raises(InvariantError, match=f"{kind} cannot happen in phase '{run.state.phase}' of a run that is interrupted"):
+        evolve(run.state, then(run.state, kind, **data))
+
+
+def test_a_run_that_has_ended_for_good_is_not_resumed() -> None:
+    run = executing(["work"])
+    run.put(control("cancel"))
+    run.effects()
+    claim = {"agent_name": "agent", "resumed": True, "epoch": 2, "owner": "o"}
+    with pytest.raises(InvariantError, match=f"run_started cannot happen in phase '{run.state.phase}' of a run that is cancelled"):
+        evolve(run.state, then(run.state, "run_started", **claim))

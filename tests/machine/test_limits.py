@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from afk_es.machine import Draft, remembered
 from afk_es.machine.effects import AskPerson, CallModel, EvaluatePolicy, ExecuteTool, Wait
+from afk_es.machine.limits import Breach, before_call, before_effects, breached, ending, wall_time
 from afk_es.machine.spec import ModelSpec
+from afk_es.machine.state import Failure, ModelCall, RunState
 from tests.machine.simulation import (
     approval,
     control,
@@ -161,3 +166,62 @@ def test_a_run_without_a_wall_time_limit_has_no_deadline() -> None:
     run = asking_model(max_wall_time_s=None)
     assert run.state.deadline is None
     assert run.wanted(Wait) == []
+
+
+# ------------------------------------------------------------------------------------------------------------------- what is said of each
+
+
+def limited(**changes: Any) -> RunState:
+    """Given the state of a run that has just begun its first model call."""
+    return asking_model(**changes).states[-2]
+
+
+def test_the_limit_on_steps_says_how_many_there_were() -> None:
+    state = replace(limited(max_steps=2), step=2)
+    assert breached(state) == Breach("max_steps", 2, 2, "max_steps reached: 2 of 2 used", "fail")
+    assert breached(replace(state, step=1)) is None
+
+
+def test_the_limit_on_requests_says_what_the_last_one_came_to_where_it_failed() -> None:
+    state = replace(limited(max_llm_calls=3), llm_calls=3)
+    plain = Breach("max_llm_calls", 3, 3, "max_llm_calls reached: 3 of 3 used", "fail")
+    assert before_call(state) == before_call(replace(state, call=None)) == breached(state) == plain
+    call = replace(state.call or ModelCall(), failure=Failure("no luck", "E"))
+    assert before_call(replace(state, call=call)) == replace(plain, message=f"{plain.message}; the last attempt failed: no luck")
+    assert before_call(replace(state, llm_calls=2)) is None
+
+
+def test_money_is_spent_once_the_limit_is_reached_to_the_cent() -> None:
+    state = limited(max_total_cost_usd=0.3, llm_failure="degrade")
+    for cost, spent in (("0.29", False), ("0.3", True), ("0.31", True)):
+        said = f"max_total_cost_usd reached: {cost} of 0.3 used"
+        breach = Breach("max_total_cost_usd", 0.3, float(cost), said, "degrade")
+        assert before_effects(replace(state, cost_usd=Decimal(cost))) == (breach if spent else None)
+    assert before_call(replace(state, cost_usd=Decimal("0.3"))) is not None
+    assert before_effects(replace(limited(), cost_usd=Decimal(10**9))) is None
+
+
+@pytest.mark.parametrize(("limit_s", "said"), [(2.5, "2.5 s of 2.5"), (0.0, "0 s of 0")])
+def test_the_limit_on_time_interrupts_and_says_how_to_go_on(limit_s: float, said: str) -> None:
+    message = f"max_wall_time_s reached: {said} used; to go on, resume with an agent whose limit is higher and allow_agent_change=True"
+    assert wall_time(limited(max_wall_time_s=limit_s)) == Breach("max_wall_time_s", limit_s, limit_s, message, "interrupt")
+
+
+def test_a_limit_is_said_before_the_run_ends_by_it() -> None:
+    state = replace(limited(), missing=("this",))
+    breach = Breach("max_steps", 2, 2, "that is all", "fail")
+    reached = Draft("limit_reached", {"limit": "max_steps", "maximum": 2, "used": 2}, "that is all")
+    failed = Draft("run_failed", {"error": "that is all", "error_type": "LimitReached"}, "that is all")
+    assert ending(state, breach) == (reached, failed)
+    degraded = Draft("run_completed", {"state": "degraded", "missing": ["this", "that is all"]}, "this; that is all")
+    assert ending(state, replace(breach, consequence="degrade")) == (reached, degraded)
+    interrupted = Draft("run_interrupted", {"reason": "that is all"}, "that is all")
+    assert ending(state, replace(breach, consequence="interrupt")) == (reached, interrupted)
+
+
+def test_a_degrading_policy_makes_the_limit_on_requests_the_end_of_a_degraded_run() -> None:
+    run = asking_model(max_llm_calls=1, llm_failure="retry_then_degrade")
+    answer_model(run, llm_failed("retryable"))
+    fire_timers(run)
+    assert state_of(run) == "degraded"
+    assert run.state.missing == ("max_llm_calls reached: 1 of 1 used; the last attempt failed: no luck",)

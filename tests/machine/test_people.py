@@ -6,12 +6,14 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from afk_es.errors import InvariantError
 from afk_es.machine import Draft
 from afk_es.machine.admission import admitted
 from afk_es.machine.effects import AskPerson, EvaluatePolicy, ExecuteTool, Wait
-from afk_es.machine.inquiries import inquiries
+from afk_es.machine.inquiries import Inquiry, inquiries
+from afk_es.machine.values import digest_json
 from tests.machine.simulation import (
     Simulation,
     approval,
@@ -22,7 +24,7 @@ from tests.machine.simulation import (
     tool_completed,
     unasked,
 )
-from tests.machine.situations import asked, executing, gating, state_of
+from tests.machine.situations import asked, executing, gating, started, state_of
 
 KINDS = ("request_approval", "request_user_input")
 FALLBACKS = [
@@ -405,3 +407,86 @@ def test_what_version_0_1_wrote_about_a_call_put_off_still_folds() -> None:
     for call in (pay.call, look.call):
         run.put(Draft("tool_completed", {**tool_completed(call, error="put off").data, "outcome": "denied"}))
     assert run.state.phase == "between"
+
+
+# ------------------------------------------------------------------------------------------------------------------ questions, word by word
+
+
+def test_an_approval_is_asked_for_with_all_that_it_is_about() -> None:
+    run = asked("request_approval", payload={"amount": 3}, mode="interactive", agent_path=("boss",), approval_timeout_s=9.0)
+    event = run.events[-1]
+    assert (event.type, event.message) == ("approval_requested", "rule 7")
+    assert event.data == {
+        "request_id": "approval:1:0",
+        "tool_name": "pay",
+        "tool_call_id": "c-0",
+        "payload": {"amount": 3},
+        "agent_path": ["boss", "agent"],
+        "arguments": {"n": 0},
+        "policy_id": None,
+        "purpose": "policy",
+        "arguments_hash": digest_json({"n": 0}),
+        "reason": "rule 7",
+        "timeout_s": 9.0,
+    }
+    assert run.wanted(AskPerson) == [AskPerson(f"ask:{event.seq}", event.seq, "approval", event.data)]
+    until = event.at + dt.timedelta(seconds=9)
+    (open_one,) = inquiries(run.state)
+    assert open_one == Inquiry("run_1", "thread_1", event.seq, "approval", event.data, event.at, until, False)
+
+
+def test_a_rule_without_a_reason_asks_without_one() -> None:
+    run = gating(["pay"], mode="interactive")
+    (gate,) = run.wanted(EvaluatePolicy)
+    assert gate.call is not None
+    run.answer(gate, policy("request_approval", gate.call, reason=None))
+    run.effects()
+    assert (run.events[-1].message, run.events[-1].data["reason"]) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason", "prompt"),
+    [({"prompt": "Which?"}, "rule 7", "Which?"), ({}, "rule 7", "rule 7"), ({}, None, "pay needs your input")],
+)
+def test_words_are_asked_for_with_the_rules_prompt_or_its_reason_or_the_tools_name(
+    payload: dict[str, Any], reason: str | None, prompt: str
+) -> None:
+    run = gating(["pay"], mode="interactive", input_timeout_s=9.0)
+    (gate,) = run.wanted(EvaluatePolicy)
+    assert gate.call is not None
+    run.answer(gate, policy("request_user_input", gate.call, reason=reason, request_payload=payload))
+    run.effects()
+    event = run.events[-1]
+    assert (event.type, event.message) == ("input_requested", prompt)
+    assert event.data == {
+        "request_id": "input:1:0",
+        "tool_name": "pay",
+        "tool_call_id": "c-0",
+        "payload": payload,
+        "agent_path": ["agent"],
+        "arguments": {"n": 0},
+        "policy_id": None,
+        "prompt": prompt,
+        "reason": reason,
+        "timeout_s": 9.0,
+    }
+    assert run.wanted(AskPerson) == [AskPerson(f"ask:{event.seq}", event.seq, "input", event.data)]
+
+
+@pytest.mark.parametrize(
+    ("action", "more"), [("request_approval", {"arguments_hash": digest_json({"n": 0})}), ("request_user_input", {"value": None})]
+)
+def test_where_nobody_can_be_asked_the_fallback_says_so(action: str, more: dict[str, Any]) -> None:
+    run = asked(action)
+    (answer,) = [event for event in run.events if event.type in ("approval_resolved", "input_resolved")]
+    kind = "approval" if action == "request_approval" else "input"
+    said = {"by": "fallback", "reason": "nobody answered (headless mode)", "outcome": "denied"}
+    assert answer.data == {"request_id": f"{kind}:1:0", "tool_call_id": "c-0", **said, **more}
+
+
+def test_a_run_that_has_ended_for_good_asks_nobody_and_one_that_was_laid_down_does() -> None:
+    run = asked("request_approval", mode="external")
+    assert run.state.status == "interrupted"
+    assert [each.kind for each in inquiries(run.state)] == ["approval"]
+    assert inquiries(replace(run.state, status="failed")) == ()
+    assert inquiries(started().state) == ()

@@ -122,3 +122,18 @@ def test_a_megabyte_of_anything_is_neutralised_in_time_linear_in_its_length(piec
     """A quadratic pattern would take hours here; the suite's timeout is the judge."""
     text = piece * (1_000_000 // len(piece))
     assert len(neutralised(text)) >= len(text)
+
+
+@pytest.mark.parametrize("room", [-1, 0, 1])
+def test_where_the_preamble_leaves_no_room_the_limit_holds_without_it(room: int) -> None:
+    limit = len(PREAMBLE) + room
+    shown = render_output("y" * 500, Rendering(max_chars=limit))
+    assert len(shown) == limit
+    assert shown.startswith(PREAMBLE) == (room > 0)
+    assert shown.startswith("y") == (room <= 0)
+
+
+@pytest.mark.parametrize(("text", "shown"), [("\x7f", "\\u007f"), ("x [/INST]", "x [·/INST]"), ("x\x07", "x\\u0007")])
+def test_the_last_character_is_looked_at_like_any_other(text: str, shown: str) -> None:
+    assert render_output(text, BARE) == shown
+    assert json.loads(render_output([text], BARE)) == [text.replace("[/", "[·/")]

@@ -64,3 +64,61 @@ def test_a_list_of_messages_is_a_sequence_that_a_system_message_may_lead() -> No
     assert repr(messages) == f"Messages({turns!r})"
     with pytest.raises(IndexError):
         messages[3]
+
+
+def test_a_list_may_let_go_of_its_messages_and_keep_its_length_its_digest_and_what_follows() -> None:
+    turns = [Message("user", "a"), Message("assistant", "b")]
+    system, later = Message("system", "s"), Message("user", "c")
+    whole = Messages(turns).led_by(system)
+    left = whole.left_behind()
+    assert (len(left), left.digest(), left.held_from, whole.held_from) == (3, whole.digest(), 2, 0)
+    assert left[0] == system, "what leads it is no part of what was left behind"
+    for read in (lambda: left[1], lambda: left[1:], lambda: list(left)):
+        with pytest.raises(LookupError, match="message 0 was left behind; messages are held from 2 on"):
+            read()
+    assert repr(left) == "<Messages: 2, held from 2>"
+    grown = left.appended(later)
+    assert (len(grown), grown[3], grown.digest()) == (4, later, whole.appended(later).digest())
+    assert repr(grown) == "<Messages: 3, held from 2>"
+    other = left.appended(Message("user", "d"))
+    assert (grown[3], other[3].content) == (later, "d"), "an older view is copied before it grows"
+    assert Messages.absent(2, whole.digest()).led_by(system) == left
+
+
+def test_lists_that_left_messages_behind_are_compared_by_what_is_known_of_them() -> None:
+    whole = Messages([Message("user", "a"), Message("assistant", "b")])
+    left = whole.left_behind()
+    assert left == whole
+    assert whole == left
+    assert left != whole.led_by(Message("system", "s"))
+    assert left != Messages([Message("user", "a"), Message("assistant", "x")])
+    assert left != Messages([Message("user", "a")])
+    assert Messages.absent(0, "") == Messages()
+    assert list(Messages.absent(0, "")) == []
+
+
+def test_a_view_ends_where_it_ended_however_its_buffer_has_grown() -> None:
+    first = Messages([Message("user", "a")])
+    second = first.appended(Message("assistant", "b"))
+    with pytest.raises(IndexError, match=r"^1$"):
+        first[1]
+    assert (list(first), second[1].content) == ([second[0]], "b")
+
+
+def test_appending_to_the_newest_view_copies_nothing_and_to_an_older_one_its_part() -> None:
+    """Method: the buffer itself, since only its identity tells a copy from none."""
+    first = Messages([Message("user", "a")])
+    second = first.appended(Message("assistant", "b"))
+    assert second._buffer is first._buffer
+    assert first.appended(Message("assistant", "c"))._buffer is not first._buffer
+    left = second.left_behind()
+    assert left.appended(Message("user", "d"))._buffer is left._buffer
+
+
+def test_a_branch_of_a_list_that_left_its_messages_behind_has_the_digest_of_the_whole() -> None:
+    whole = Messages([Message("user", "a"), Message("assistant", "b")])
+    left = Messages.absent(2, whole.digest())
+    grown = left.appended(Message("user", "c"))
+    branch = left.appended(Message("user", "d"))
+    assert grown.digest() == whole.appended(Message("user", "c")).digest()
+    assert branch.digest() == whole.appended(Message("user", "d")).digest()

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from afk_es.errors import HeadConflictError, RunOwnedError
 from afk_es.testing import Observer, Script, Simulation
 from afk_es.testing.exploring.adversary import Adversary
 from afk_es.testing.exploring.choices import SeededChoices
-from afk_es.testing.invariants import SHIPPED, checked
+from afk_es.testing.exploring.trial import Stage, violated
+from afk_es.testing.exploring.world_options import WorldOptions
+from afk_es.testing.invariants import SHIPPED, Invariant, checked
 from afk_es.testing.simulation.observing import at_once
-from tests.simulation.zoo import SECRET, Scene, scene
+from tests.simulation.zoo import SECRET, scene
 
-LONGEST = 80
-"""Actions of the adversary, at most."""
+
+class LogIsWhole(Invariant):
+    """At the end the log has what was appended, its chains are sound, and no secret is in it."""
+
+    name = "the log is whole"
+
+    def over(self, simulation: Simulation) -> None:
+        """Look at every run."""
+        for run in simulation.runs.values():
+            if at_once(simulation.log.verify(run.run_id)) is not None:
+                raise self.violated("the chain is broken", run)
+            if at_once(simulation.log.read(run.run_id)) != run.events:
+                raise self.violated("the log has changed", run)
+            if any(SECRET in repr(event.data) for event in run.events):
+                raise self.violated("a secret is in the log", run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,76 +39,55 @@ class Simulated:
     Attributes:
         problem: what was violated; None where nothing was.
         script: what was performed.
-        events: of all runs.
+        states: of the results, in order.
+        types: how many events there were of each type.
     """
 
     seed: int
-    problem: BaseException | None
+    problem: Exception | None
     script: Script
-    events: int
     processes: int
     states: tuple[str, ...]
-    types: Counter[str] = field(default_factory=Counter)
+    types: Counter[str]
+
+    @property
+    def invariant(self) -> str:
+        """The name of what was violated."""
+        return "" if self.problem is None else violated(self.problem)
 
 
-def simulation_of(seed: int, observers: Iterable[Observer] = ()) -> tuple[Simulation, Scene, random.Random]:
-    """The simulation of a seed before it begins, and the chance that drives it."""
-    chance = random.Random(seed)
-    drawn = scene(chance)
-    simulation = Simulation(
-        drawn.versions,
-        user_message=drawn.user_message,
-        config=drawn.config,
-        policy_engine=drawn.policy_engine,
-        observers=tuple(observers),
-    )
-    return simulation, drawn, chance
+def observers() -> list[Observer]:
+    """Who watches a simulation."""
+    return checked([*SHIPPED, LogIsWhole])
+
+
+def stage_of(seed: int) -> Stage:
+    """Where the scripts of a seed are performed."""
+    drawn = scene(random.Random(seed))
+    arguments = {"user_message": drawn.user_message, "config": drawn.config, "policy_engine": drawn.policy_engine}
+    return Stage(drawn.versions, observers, arguments)
 
 
 def simulate(seed: int) -> Simulated:
-    """Simulate a seed: first nothing may go wrong that the product promises, then everything must come to its end."""
-    simulation, _scene, chance = simulation_of(seed, checked(SHIPPED))
-    problem: BaseException | None = None
+    """Simulate a seed: first nothing may go wrong that is promised, whatever the world does, and then all must come to its end."""
+    stage = stage_of(seed)
+    simulation = Simulation(stage.agent, observers=stage.observers(), **stage.arguments)
+    problem: Exception | None = None
     try:
         simulation.begin()
-        adversary = Adversary(SeededChoices(seed))
-        for _action in range(chance.choice([10, 30, LONGEST])):
-            action = adversary.next_action(simulation)
-            if action is None:
-                break
+        adversary = Adversary(SeededChoices(seed), WorldOptions(actions=80))
+        while (action := adversary.next_action(simulation)) is not None:
             simulation.perform(action)
         simulation.finish()
         simulation.close()
-        _check(simulation)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what this seed has found
         problem = error
         simulation.abandon()
     types = Counter(event.type for run in simulation.runs.values() for event in run.events)
     states = tuple(result.state for result in simulation.results)
-    return Simulated(seed, problem, simulation.script, sum(types.values()), simulation.processes, states, types)
+    return Simulated(seed, problem, simulation.script, simulation.processes, states, types)
 
 
-def replayed(found: Simulated, script: Script) -> BaseException | None:
-    """What a script comes to in the scene of a seed."""
-    simulation, _scene, _chance = simulation_of(found.seed, checked(SHIPPED))
-    try:
-        simulation.begin()
-        simulation.play(script)
-        simulation.finish()
-        simulation.close()
-        _check(simulation)
-    except Exception as error:  # noqa: BLE001 - as above
-        simulation.abandon()
-        return error
-    return None
-
-
-def _check(simulation: Simulation) -> None:
-    """What holds of a simulation as a whole: nobody raised but those who were replaced, the chains are sound, and no secret is in the log."""
-    for error in simulation.errors:
-        if not isinstance(error, (HeadConflictError, RunOwnedError)):
-            raise error
-    for run in simulation.runs.values():
-        assert at_once(simulation.log.verify(run.run_id)) is None, f"the chain of {run.run_id} is broken"
-        assert at_once(simulation.log.read(run.run_id)) == run.events, f"the log of {run.run_id} has changed"
-        assert not any(SECRET in repr(event.data) for event in run.events), f"a secret is in the log of {run.run_id}"
+def simulate_all(seeds: list[int]) -> list[Simulated]:
+    """Simulate these, one after the other; for a process that is given some of many."""
+    return [simulate(seed) for seed in seeds]

@@ -174,3 +174,74 @@ def test_time_covered_and_time_between() -> None:
     assert seconds_covered([]) == 0
     assert seconds_covered([(at[4], at[6]), (at[0], at[3]), (at[1], at[2]), (at[2], at[5])]) == 6
     assert seconds_between(at[3], at[1]) == 0
+
+
+def fork(epoch: int = 2) -> dict[str, Any]:
+    """A fork of another run, which begins here."""
+    return {**started(epoch), "resumed": False, "forked_from": {"run_id": "run_0", "seq": epoch}}
+
+
+def test_what_a_fork_shares_the_other_run_has_used_up_and_what_it_answers_from_the_record_too() -> None:
+    seen = run_metrics(
+        story(
+            (0, "run_started", started()),
+            (1, "llm_called", called()),
+            (2, "llm_completed", answered()),
+            (3, "llm_called", called()),
+            (10, "run_started", fork()),
+            (10, "llm_completed", answered() | {"reused": 4}),
+            (11, "llm_called", called()),
+            (11, "llm_failed", failed() | {"reused": 9}),
+            (13, "timer_fired", {"timer": "retry:8"}),
+            (13, "llm_called", called(2)),
+            (17, "llm_completed", answered(cost=0.25)),
+            (18, "run_completed", {"state": "completed"}),
+        )
+    )
+    (model,) = seen.models
+    assert (model.requests, model.answers, model.failures, model.cost_usd) == (1, 1, 0, 0.25)
+    assert (seen.llm_calls, seen.total_tokens, seen.cost_usd, seen.llm_failures) == (1, 12, 0.25, {})
+    assert seen.backoff_s == 2.0, "the fork waits, whoever failed"
+
+
+def test_a_request_that_was_under_way_at_a_fork_is_the_forks_where_it_is_answered_there() -> None:
+    begun = [(0.0, "run_started", started()), (1.0, "llm_called", called()), (9.0, "run_started", fork())]
+    (model,) = run_metrics(story(*begun, (10.0, "llm_completed", answered()))).models
+    assert (model.requests, model.answers, model.input_tokens) == (1, 1, 10)
+    (model,) = run_metrics(story(*begun, (10.0, "llm_failed", failed()))).models
+    assert (model.requests, model.failures) == (1, 1)
+
+
+def test_another_agent_asks_anew_and_then_the_request_under_way_was_the_other_runs() -> None:
+    begun = [(0.0, "run_started", started()), (1.0, "llm_called", called()), (9.0, "run_started", fork())]
+    (model,) = run_metrics(story(*begun, (10.0, "llm_called", called(index=1)), (12.0, "llm_completed", answered()))).models
+    assert (model.model, model.requests, model.answers, model.seconds) == ("m1", 1, 1, 2.0)
+
+
+def test_a_fork_between_two_steps_begins_with_nothing_used_up() -> None:
+    seen = run_metrics(
+        story((0, "run_started", started()), (1, "llm_called", called()), (2, "llm_completed", answered()), (3, "run_started", fork()))
+    )
+    assert (seen.models, seen.llm_calls, seen.cost_usd, seen.stretches) == ((), 0, None, 2)
+
+
+def test_a_part_of_a_run_was_going_on_where_it_begins() -> None:
+    seen = run_metrics(story((5, "llm_called", called()), (7, "llm_completed", answered()), (9, "run_completed", {"state": "completed"})))
+    assert (seen.elapsed_s, seen.stretches, seen.agent_name) == (4.0, 0, "")
+
+
+def test_a_subagent_takes_the_time_of_the_call_it_serves() -> None:
+    child = tool("transfer_to_scout", "c1", subagent_name="scout", attempt=1)
+    seen = run_metrics(
+        story(
+            (0, "run_started", started()),
+            (1, "llm_completed", answered("transfer_to_scout")),
+            (2, "subagent_started", child),
+            (5, "subagent_started", {"subagent_name": "cook", "tool_call_id": "c9"}),
+            (6, "tool_completed", over("transfer_to_scout", "c1")),
+            (9, "run_completed", {"state": "completed"}),
+        )
+    )
+    (scout,) = seen.tools
+    assert (scout.tool_name, scout.started, scout.seconds, scout.longest_s) == ("transfer_to_scout", 1, 4.0, 4.0)
+    assert seen.tools_s == 4.0, "one that an older version did not tie to a call is no call's"

@@ -342,3 +342,25 @@ async def test_times_are_those_of_the_log() -> None:
     at = {event.seq: event.at for event in events}
     assert all(span.start == at[span.seq] for span in spans(events))
     assert all(isinstance(span.end, dt.datetime) for span in spans(events))
+
+
+def forked_story(*facts: tuple[float, str, dict[str, Any]], epoch: int = 2) -> list[Any]:
+    """A run that shares one request under way with the run it was forked from, and what its own process did then."""
+    base = {"run_id": "run_0", "seq": 2}
+    shared = [(0.0, "run_started", started()), (1.0, "llm_called", called())]
+    return story(*shared, (5.0, "run_started", {**started(epoch), "resumed": False, "forked_from": base}), *facts)
+
+
+def test_a_fork_links_to_the_stretch_it_was_forked_from_and_says_what_it_reused() -> None:
+    again = called() | {"attempt": 1}
+    found = spans(
+        forked_story(
+            (6, "llm_called", again), (6, "llm_completed", answered() | {"reused": 2}), (7, "run_completed", {"state": "completed"})
+        )
+    )
+    root = named(found, "invoke_agent desk")[-1]
+    assert [(link.trace_id, link.span_id) for link in root.links] == [(trace_id("run_0"), stretch_span_id("run_0", 1))]
+    chat = named(found, "chat m0")[-1]
+    assert chat.attributes[genai.REUSED] is True
+    for span in (root, chat):
+        assert genai.INPUT_TOKENS not in span.attributes, "the other run has used it up"

@@ -221,3 +221,12 @@ def test_the_heading_stands_above_the_columns() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0, "+0.000s"), (59.5, "+59.500s"), (245, "+4m05s"), (7500, "+2h05m"), (273_600, "+3d04h")])
 def test_time_since_the_start_is_short(seconds: float, text: str) -> None:
     assert since(dt.timedelta(seconds=seconds)) == text
+
+
+def test_a_fork_says_where_it_comes_from() -> None:
+    forked = {"agent_name": "a", "resumed": False, "epoch": 2, "owner": "o", "forked_from": {"run_id": "run_0", "seq": 7}}
+    (line,) = timeline([_event("run_started", forked)])
+    assert (line.text, line.tone) == ("forked from run_0 at seq 7", "mark")
+    fresh = {**forked, "forked_from": {"run_id": "run_0", "seq": 0}, "user_message": "go"}
+    (line,) = timeline([_event("run_started", fresh)])
+    assert line.text == "a: go", "what shares nothing begins like any run"

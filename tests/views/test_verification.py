@@ -10,8 +10,14 @@ from msgspec.structs import replace
 
 from afk_es.agents import PolicyEngine, PolicyRule, PolicyRuleCondition
 from afk_es.core import RetentionPolicy
-from afk_es.machine import AgentRunEvent
+from afk_es.machine import AgentRunEvent, Draft, fold, initial_state
+from afk_es.machine.effects import AskPerson, CallModel, RunSubagent
+from afk_es.machine.spec import ModelSpec
 from afk_es.views import Verification, problems
+from tests.machine.simulation import Simulation, approval, llm_completed, spec_of, subagent_completed
+from tests.machine.situations import answer_model, asked, asking_model
+from tests.machine.test_delegation import delegating
+from tests.machine.test_forks import forked
 from tests.views.runs import agent, calls, eventful, events_of
 
 Events = list[AgentRunEvent]
@@ -187,3 +193,63 @@ async def test_a_run_with_a_compaction_is_sound() -> None:
 async def test_an_impossible_compaction_is_named_by_its_rule(change: Callable[[Events], Events], rule: str) -> None:
     found = list(problems(change(await compacted())))
     assert found[0].rule == rule
+
+
+async def test_whoever_asks_sees_the_state_after_the_last_event_that_was_checked() -> None:
+    events = await eventful()
+    verification = Verification()
+    assert verification.state is None
+    for event in events:
+        verification.check(event)
+    assert verification.state == fold(initial_state(events[0].run_id, events[0].thread_id), events)
+
+
+def test_a_long_run_is_proved_without_holding_its_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("afk_es.views.verification._LEAVE_EVERY", 20)
+    run = Simulation(spec_of())
+    run.start()
+    verification = Verification()
+    while len(run.events) < 100:
+        answer_model(run, llm_completed(f"c{run.state.step}", ["look"]))
+        run.answer_plainly(CallModel)
+    assert [problem for event in run.events for problem in verification.check(event)] == []
+    assert verification.requests == run.types.count("llm_called")
+    assert verification.state is not None
+    assert verification.state.messages.held_from > 0
+    assert verification.state.messages == run.state.messages
+
+
+def test_a_fork_goes_on_with_what_was_under_way_and_so_does_its_next_stretch() -> None:
+    run = asking_model()
+    fork = forked(run, len(run.events))
+    (call,) = fork.wanted(CallModel)
+    fork.put(Draft("run_started", {"agent_name": "agent", "resumed": True, "epoch": 3, "owner": "o", "untouched": [call.seq]}))
+    answer_model(fork, llm_completed("c"))
+    assert list(problems(fork.events)) == []
+    other = forked(run, len(run.events), spec_of(models=(ModelSpec("other", "p"),)))
+    answer_model(other, llm_completed("c"))
+    assert list(problems(other.events)) == []
+
+
+def test_a_subagents_end_stands_in_for_the_calls_result_and_needs_a_start() -> None:
+    run = delegating("scout")
+    (effect,) = run.wanted(RunSubagent)
+    run.answer(effect, subagent_completed(effect, output="fine"))
+    run.effects()
+    assert list(problems(run.events)) == []
+    ended = _place(run.events, "subagent_completed")
+    twice = _renumbered([*run.events[: ended + 1], run.events[ended], *run.events[ended + 1 :]])
+    (problem,) = list(problems(twice))[:1]
+    assert (problem.seq, problem.rule) == (ended + 2, "orphan")
+    assert problem.message == "subagent_completed of call c-0 without a start that waits for a result"
+
+
+def test_an_answer_that_is_put_off_leaves_the_question_open() -> None:
+    run = asked("request_approval", mode="interactive")
+    (ask,) = run.wanted(AskPerson)
+    run.answer(ask, approval(ask.request, "deferred"))
+    run.put(approval(ask.request, "granted"))
+    run.effects()
+    assert list(problems(run.events)) == []
+    again = [*run.events, replace(run.events[_place(run.events, "approval_resolved", 1)], seq=len(run.events) + 1)]
+    assert [problem.rule for problem in problems(again)] == ["orphan"]

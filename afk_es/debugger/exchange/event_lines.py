@@ -22,7 +22,7 @@ from afk_es.log.upcast import UPCASTERS, upcast
 from afk_es.machine import AgentRunEvent
 from afk_es.machine.events import EVENT_TYPES, SCHEMA_VERSION, RunRef
 from afk_es.redaction import Redaction
-from afk_es.views import redacted_event
+from afk_es.views import redacted_event, visible_json
 from afk_es.views.verification import Verification
 
 EVENT_SCHEMA = "afk_es.event/1"
@@ -48,7 +48,7 @@ async def event_lines(log: EventLog, kin: Kin, redaction: Redaction | None) -> A
 
 
 def _line(value: dict[str, Any]) -> str:
-    return msgspec.json.encode(value).decode() + "\n"
+    return visible_json(value).decode() + "\n"
 
 
 async def exported_runs(log: EventLog, source: Source) -> list[tuple[list[list[AgentRunEvent]], Any]]:

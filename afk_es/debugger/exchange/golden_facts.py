@@ -33,6 +33,7 @@ from afk_es.debugger.exchange.sources import MAX_DEPTH, shown, too_deep
 from afk_es.debugger.exchange.transcript import TranscriptError
 from afk_es.machine.events import EVENT_TYPES, SCHEMA_VERSION
 from afk_es.machine.values import DIGEST_BYTES, canonical_json
+from afk_es.views import visible_json
 
 SUFFIX = ".golden.jsonl"
 """What the names of golden files end with."""
@@ -206,7 +207,7 @@ def _by_alphabet(value: Any) -> Any:
 
 
 def _line(value: dict[str, Any]) -> str:
-    return msgspec.json.encode(value).decode() + "\n"
+    return visible_json(value).decode() + "\n"
 
 
 # ------------------------------------------------------------------------------------------------------------------------------- reading

@@ -20,7 +20,7 @@ _SHORT = 160
 def markdown(report: Report) -> str:
     """The report."""
     parts = [
-        f"# {code(report.agent_name)}: {report.status}",
+        f"# {code(report.agent_name)}: {code(report.status)}",
         code(report.ending, 2_000),
         _facts(report),
     ]
@@ -47,12 +47,17 @@ def _facts(report: Report) -> str:
         ("took", took(report)),
         *figures_of(report),
     ]
-    rows += [(each.role, f"{code(each.run_id)} ({each.state or 'not in the log'})") for each in report.relatives]
+    rows += [
+        (code(each.role), f"{code(each.run_id)} ({code(each.state) if each.state else 'not in the log'})") for each in report.relatives
+    ]
     return "| | |\n|---|---|\n" + "\n".join(f"| {cell(name)} | {cell(value)} |" for name, value in rows)
 
 
 def _imported(imported: dict[str, Any]) -> str:
-    sentences = [f"Imported from {code(str(imported.get('source')))} ({imported.get('format')}); its times are {imported.get('times')}."]
+    sentences = [
+        f"Imported from {code(str(imported.get('source')))} ({code(str(imported.get('format')))}); "
+        f"its times are {code(str(imported.get('times')))}."
+    ]
     notes = imported.get("notes")
     sentences += [code(str(note)) for note in notes] if isinstance(notes, list) else []
     return "\n".join(f"> {sentence}  " for sentence in sentences)
@@ -79,7 +84,7 @@ def _turn(turn: Turn, report: Report) -> str:
 
 def _call(call: Call) -> str:
     took = f", {span(call.took_s)}" if call.took_s else ""
-    head = f"**{code(call.tool_name)}** {call.outcome}{took} (seq {call.seq})"
+    head = f"**{code(call.tool_name)}** {code(call.outcome)}{took} (seq {call.seq})"
     notes = "".join(f"\n* {code(note, 2_000)}" for note in call.notes)
     result = call.error if call.error is not None else call.output
     return "\n\n".join([head + notes, block(_json(call.arguments)), block(_json(result))])
@@ -93,7 +98,7 @@ def _calls(report: Report) -> str:
     for call in calls:
         result = call.error if call.error is not None else _json(call.output)
         took = span(call.took_s) if call.took_s else ""
-        cells = (str(call.seq), code(call.tool_name), code(_json(call.arguments), _SHORT), call.outcome, took, code(result, _SHORT))
+        cells = (str(call.seq), code(call.tool_name), code(_json(call.arguments), _SHORT), code(call.outcome), took, code(result, _SHORT))
         rows.append("| " + " | ".join(map(cell, cells)) + " |")
     return "## Tool calls\n\n| seq | tool | arguments | outcome | took | result |\n|---|---|---|---|---|---|\n" + "\n".join(rows)
 

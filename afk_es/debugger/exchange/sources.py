@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -54,7 +55,12 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     file = Path(path).expanduser()
     if file.is_dir():
         raise TranscriptError(f"{name} is a directory; name the files in it")
-    with file.open("rb") as opened:
+    # A pipe is opened without waiting for somebody to write to it; what is being written is read to its end.
+    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    with os.fdopen(descriptor, "rb") as opened:
+        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+            raise TranscriptError(f"{name} is a device, which may have no end; name a file")
+        os.set_blocking(descriptor, True)
         content = opened.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise TranscriptError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MiB; split it")

@@ -16,6 +16,7 @@ from afk_es.debugger.exchange.story import Call, Turn
 from afk_es.log import EventLog
 from afk_es.machine.values import Message
 from afk_es.redaction import Redaction
+from afk_es.views import visible_json
 
 VERSION = "ATIF-v1.7"
 """The first version in which trajectories of subagents are embedded."""
@@ -27,7 +28,7 @@ _OURS = "afk_es"
 async def trajectory_json(log: EventLog, report: Report, redaction: Redaction | None) -> str:
     """The trajectory as JSON to read."""
     value = await _trajectory(log, report, redaction, {report.run_id})
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+    return msgspec.json.format(visible_json(value), indent=2).decode() + "\n"
 
 
 async def _trajectory(log: EventLog, report: Report, redaction: Redaction | None, above: set[str]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ async def switched(console: Console, name: str, at: str) -> Reply:
     """Go over to a place in another run, and say what is there."""
     await console.switch(name, at)
     reply = await arrived(console, console.session.seq)
-    return reply._replace(lines=(f"run {console.recording.run_id}", *reply.lines))
+    return reply._replace(lines=(*console.written([f"run {console.recording.run_id}"]).lines, *reply.lines))
 
 
 async def _export(console: Console, rest: str) -> Reply:

@@ -6,6 +6,7 @@ The format is told in `afk_es.debugger.exchange.golden_facts`, which also says h
 from __future__ import annotations
 
 import os
+import shlex
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -118,7 +119,9 @@ class Golden(msgspec.Struct, frozen=True, dict=True):
             secret_names=asked.keys if asked is not None else (),
             secret_values=asked is not None and asked.has_values,
             # Without its code's name the verb does not know whom to run; the test does.
-            update="pytest --golden-update=behaviour" if agent_ref is None else f"afk-es golden update --accept behaviour {name}",
+            update="pytest --golden-update=behaviour"
+            if agent_ref is None
+            else f"afk-es golden update --accept behaviour {shlex.quote(name)}",
         )
         facts = recorder.facts()
         try:

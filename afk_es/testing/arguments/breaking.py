@@ -55,7 +55,7 @@ _WRONG: Mapping[str, tuple[Any, ...]] = {
     "boolean": ("maybe", 2, [], {}),
     "integer": ("one", 1.5, [], {}),
     "number": ("one", [], {}),
-    "string": (1, True, [], {}),
+    "string": (1, [], {}),
     "array": ("one", 1, {}),
     "object": ("one", 1, []),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -157,7 +158,7 @@ class _Building:
         if "$ref" in schema or "allOf" in schema:
             return self.build(schema, place)
         if "const" in schema:
-            return st.just(schema["const"])
+            return _constant(schema["const"])
         if "enum" in schema:
             return self._listed(schema)
         for choice in ("anyOf", "oneOf"):
@@ -171,7 +172,7 @@ class _Building:
         rest = {key: value for key, value in schema.items() if key not in ("enum", "type", HINT)}
         if rest:
             values = list(filter(conforms(rest, self._document), values))
-        return st.sampled_from(values) if values else None
+        return st.sampled_from(values).map(deepcopy) if values else None
 
     def _choice(self, schema: Mapping[str, Any], choice: str, place: _Place) -> SearchStrategy[Any] | None:
         rest = {key: value for key, value in schema.items() if key not in (choice, "discriminator", "$defs", "definitions")}
@@ -181,7 +182,7 @@ class _Building:
         return _one_of([self.build(part, place) for part in parts])
 
     def _of_kind(self, kind: str, schema: Mapping[str, Any], place: _Place) -> SearchStrategy[Any] | None:
-        huge = "huge" in self._traits
+        huge = self._huge(place)
         match kind:
             case "null":
                 return st.none()
@@ -198,6 +199,10 @@ class _Building:
             case _:
                 return self._object(schema, place)
 
+    def _huge(self, place: _Place) -> bool:
+        # Long lists of long lists would not end.
+        return "huge" in self._traits and place.nesting <= 1
+
     def _text(self, schema: Mapping[str, Any], place: _Place) -> SearchStrategy[Any] | None:
         shortest, longest = schema.get("minLength", 0), schema.get("maxLength")
         if "contentSchema" in schema or schema.get("contentMediaType") == "application/json" or schema.get("format") == "json-string":
@@ -209,7 +214,7 @@ class _Building:
             made = formatted(schema["format"], shortest, longest)
             if made is not None:
                 return made.filter(lambda text: shortest <= len(text) and (longest is None or len(text) <= longest))
-        return texts(shortest, longest, unicode="unicode" in self._traits, huge="huge" in self._traits)
+        return texts(shortest, longest, unicode="unicode" in self._traits, huge=self._huge(place))
 
     def _object(self, schema: Mapping[str, Any], place: _Place) -> SearchStrategy[Any] | None:
         names = list(schema.get("required", ()))
@@ -282,7 +287,15 @@ def _one_of(made: Collection[SearchStrategy[Any] | None]) -> SearchStrategy[Any]
 
 def _with_said(built: SearchStrategy[Any], schema: Mapping[str, Any]) -> SearchStrategy[Any]:
     said = [*schema.get("examples", ()), *([schema["default"]] if "default" in schema else ())]
-    return built | st.sampled_from(said) if said else built
+    # What is one of a few values comes up by itself.
+    if not said or not {"enum", "const", "$ref"}.isdisjoint(schema) or schema.get("type") in ("boolean", "null"):
+        return built
+    return st.one_of(built, *map(_constant, said))
+
+
+def _constant(value: Any) -> SearchStrategy[Any]:
+    # Whoever gets it may change it.
+    return st.just(value).map(deepcopy) if isinstance(value, (list, dict)) else st.just(value)
 
 
 def _spelled(key: Any) -> str:

@@ -35,18 +35,21 @@ def name_of(target: Target) -> str:
     return f"tool {target.name!r}" if isinstance(target, Tool) else f"model {target.__name__}"
 
 
-def document_of(target: Target) -> SchemaDocument:
-    """The schema that the model sees, with hints.
+def require_target(target: object) -> None:
+    """Check that arguments can be made for this.
 
     Raises:
         ConfigurationError: neither a tool nor a model.
     """
+    if not isinstance(target, Tool) and not (isinstance(target, type) and issubclass(target, BaseModel)):
+        raise ConfigurationError(f"arguments are made for a tool or a Pydantic model, not for {target!r}; decorate a function with @tool")
+
+
+def document_of(target: Target) -> SchemaDocument:
+    """The schema that the model sees, with hints."""
     if isinstance(target, Tool):
         return SchemaDocument(hinted_schema(target.args_model, target.parameters))
-    given: object = target
-    if isinstance(given, type) and issubclass(given, BaseModel):
-        return SchemaDocument(hinted_schema(given, given.model_json_schema()))
-    raise ConfigurationError(f"arguments are made for a tool or a Pydantic model, not for {target!r}; decorate a function with @tool")
+    return SchemaDocument(hinted_schema(target, target.model_json_schema()))
 
 
 def refusal_of(target: Target, arguments: Any) -> Refusal | None:

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from hypothesis import reject
 from hypothesis import strategies as st
+from hypothesis.errors import FailedHealthCheck
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from afk_es.errors import ConfigurationError
 from afk_es.testing.arguments.json_schema import schema_strategy
-from afk_es.testing.arguments.overrides import Overrides
-from afk_es.testing.arguments.targets import Target, document_of, name_of, refusal_of
+from afk_es.testing.arguments.overrides import NO_OVERRIDES, Overrides
+from afk_es.testing.arguments.targets import Refusal, Target, document_of, name_of, refusal_of, require_target
 from afk_es.testing.arguments.traits import ALL_TRAITS, ORDINARY, Trait, known_traits
 
 ATTEMPTS = 8
 """How often what is wrong with arguments is made anew before the example is given up."""
 
 PATIENCE = 200
-"""Arguments after which a validator that has taken hardly any is given up."""
+"""Arguments after which a validator that has taken hardly any is given up; fewer than Hypothesis takes before it complains of filtering, and does not say of what."""
 
 LEAST_SHARE = 0.02
 
 
-def arguments(
+def valid_arguments(
     target: Target,
     *,
     overrides: Mapping[Any, SearchStrategy[Any]] | None = None,
@@ -43,21 +44,28 @@ def arguments(
         swarm: each value has some of all the traits, drawn for it; `traits` is then passed over. Default False.
 
     Raises:
-        ConfigurationError: at once, if the schema allows no value; when drawn from, if the validator takes hardly any of what its schema
-            allows, with what it says and the fields to override.
+        ConfigurationError: the schema allows no value; or neither a tool nor a model.
+        HardlyAnyArgumentsError: when drawn from: the validator takes hardly any of what its schema allows; with what it says, and the field
+            to override.
     """
+    require_target(target)
+    given = Overrides.given(overrides or {})
     if swarm:
-        some = st.sets(st.sampled_from(sorted(ALL_TRAITS)))
-        return some.flatmap(lambda drawn: arguments(target, overrides=overrides, traits=drawn))
-    if overrides:
-        return _accepted(target, candidates(target, Overrides.given(overrides), known_traits(traits)), _Tally(target))
-    return _plain_arguments(target, known_traits(traits))
+        of_traits = cache(lambda drawn: _arguments(target, given, drawn))
+        return st.frozensets(st.sampled_from(sorted(ALL_TRAITS))).flatmap(of_traits)
+    return _arguments(target, given, known_traits(traits))
+
+
+def _arguments(target: Target, overrides: Overrides, traits: frozenset[Trait]) -> SearchStrategy[dict[str, Any]]:
+    if overrides != NO_OVERRIDES:
+        return _accepted(target, candidates(target, overrides, traits), _Tally(target))
+    return _ordinary(target, traits)
 
 
 # Kept, because whoever plays a model asks for each call.
 @lru_cache(maxsize=1024)
-def _plain_arguments(target: Target, traits: frozenset[Trait]) -> SearchStrategy[dict[str, Any]]:
-    return _accepted(target, candidates(target, Overrides.given({}), traits), _Tally(target))
+def _ordinary(target: Target, traits: frozenset[Trait]) -> SearchStrategy[dict[str, Any]]:
+    return _accepted(target, candidates(target, NO_OVERRIDES, traits), _Tally(target))
 
 
 def candidates(target: Target, overrides: Overrides, traits: frozenset[Trait]) -> SearchStrategy[Any]:
@@ -73,6 +81,11 @@ def candidates(target: Target, overrides: Overrides, traits: frozenset[Trait]) -
     return built
 
 
+class HardlyAnyArgumentsError(ConfigurationError, FailedHealthCheck):
+    """A validator takes hardly any of the arguments that are made from its schema. A health check of Hypothesis, so that it stops at once
+    and spends no time on shrinking."""
+
+
 class _Tally:
     """How a validator has judged so far."""
 
@@ -86,35 +99,39 @@ class _Tally:
         self._made += 1
         self._taken += 1
 
-    def refused(self, text: str, fields: Collection[str]) -> None:
-        """Count a refusal.
+    def refused(self, refusal: Refusal) -> None:
+        self._made += 1
+        self._refusals[", ".join(sorted(refusal.fields)) or "the whole"] += 1
+
+    def check(self, last: Refusal) -> None:
+        """Say what is the matter.
 
         Raises:
-            ConfigurationError: hardly anything is taken.
+            HardlyAnyArgumentsError: hardly anything was taken.
         """
-        self._made += 1
-        self._refusals[text if not fields else ", ".join(sorted(fields))] += 1
         if self._made >= PATIENCE and self._taken < self._made * LEAST_SHARE:
             blamed, _ = self._refusals.most_common(1)[0]
-            raise ConfigurationError(
+            raise HardlyAnyArgumentsError(
                 f"the validator of {name_of(self._target)} took {self._taken} of {self._made} arguments made from its schema; most often wrong: "
-                f"{blamed}. It last said: {text}\n{_WAY_OUT}"
+                f"{blamed}. It last said: {last.text}\n{_WAY_OUT}"
             )
 
 
-_WAY_OUT = 'say what the schema cannot: arguments(..., overrides={"field": strategy}), by field, path ("a.b") or type'
+_WAY_OUT = 'say what the schema cannot: valid_arguments(..., overrides={"field": strategy}), by field, path ("a.b") or type'
 
 
 @st.composite
 def _accepted(draw: DrawFn, target: Target, made: SearchStrategy[Any], tally: _Tally) -> dict[str, Any]:
     value: dict[str, Any] = draw(made)
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         refusal = refusal_of(target, value)
         if refusal is None:
             tally.taken()
             return value
-        tally.refused(refusal.text, refusal.fields)
-        value = _repaired(value, refusal.fields, draw(made))
+        tally.refused(refusal)
+        tally.check(refusal)
+        if attempt < ATTEMPTS - 1:
+            value = _repaired(value, refusal.fields, draw(made))
     return reject()
 
 

@@ -72,7 +72,7 @@ class ApprovalsAreBound(Invariant):
                 raise self.violated(f"a person is asked about {call.tool_name} ({call.id}), and no rule wants that", run)
             if asked_before:
                 raise self.violated(f"a person is asked again about {call.tool_name} ({call.id})", run)
-            if "arguments" in data and data["arguments"] != call.arguments:
+            if "arguments" in data and not call.fed and data["arguments"] != call.arguments:
                 raise self.violated(f"a person is shown {data['arguments']}, and {call.arguments} is what would run", run)
         elif len(asked_before) >= sum(start.doubt is not None for start in call.starts):
             raise self.violated(f"a person is asked again whether to repeat {call.tool_name} ({call.id})", run)

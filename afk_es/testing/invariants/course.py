@@ -40,11 +40,17 @@ class Question:
 
 @dataclass(eq=False, slots=True)
 class Start:
-    """A start of a call: of its tool, or of a run of its subagent. `stretch` is the one of the run that it belongs to."""
+    """A start of a call: of its tool, or of a run of its subagent.
+
+    Attributes:
+        stretch: the one of the run that it belongs to.
+        parked: where the subagent's run was laid down.
+    """
 
     event: AgentRunEvent
     stretch: int
     ending: AgentRunEvent | None = None
+    parked: AgentRunEvent | None = None
     doubt: AgentRunEvent | None = None
 
 
@@ -59,6 +65,7 @@ class CalledTool:
         ending: its `tool_completed`.
         deferred: its `tool_deferred`.
         planned: a router asked for it.
+        fed: its task goes on with what nodes upstream of it have answered, which the plan does not say.
     """
 
     ordinal: int
@@ -67,6 +74,7 @@ class CalledTool:
     proposed: Any
     step: int
     planned: bool = False
+    fed: bool = False
     gate: AgentRunEvent | None = None
     questions: list[Question] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
@@ -101,6 +109,8 @@ class Course:
         taken: how many events it has taken in.
         stretch: how often the run was begun or resumed.
         owner: who claimed it last.
+        claims: the epochs of those claims, in order.
+        steps: how many have begun; `step` is the number that the last one gives itself.
         about: the call that the last event is about.
         requested: the calls of the model's last answer.
         calls: those of the batch under way, or of the last one, by id.
@@ -122,7 +132,9 @@ class Course:
     taken: int = 0
     stretch: int = 0
     owner: str = ""
+    claims: list[int] = field(default_factory=list)
     step: int = 0
+    steps: int = 0
     about: CalledTool | None = None
     requested: list[dict[str, Any]] = field(default_factory=list)
     calls: dict[str, CalledTool] = field(default_factory=dict)
@@ -185,6 +197,7 @@ _ABOUT_CALLS = frozenset(
 def _run_started(course: Course, event: AgentRunEvent, data: dict[str, Any]) -> None:
     course.stretch += 1
     course.owner = data["owner"]
+    course.claims.append(data["epoch"])
     course.ended = None
     course.paused = False
     if course.control is not None and course.control.data["action"] != "cancel":
@@ -193,6 +206,7 @@ def _run_started(course: Course, event: AgentRunEvent, data: dict[str, Any]) -> 
 
 def _step_started(course: Course, event: AgentRunEvent, data: dict[str, Any]) -> None:
     course.step = data["step"]
+    course.steps += 1
     course.llm_allowed = None
     course.llm_failures = {}
 
@@ -229,6 +243,8 @@ def _routed(course: Course, event: AgentRunEvent, data: dict[str, Any]) -> None:
     if data["plan"] is not None:
         nodes = data["plan"]["nodes"]
         _open(course, event, [(node["id"], f"transfer_to_{node['subagent']}", {"task": node["task"]}) for node in nodes], planned=True)
+        for node in nodes:
+            course.calls[node["id"]].fed = bool(node.get("inputs"))
 
 
 def _open(course: Course, event: AgentRunEvent, wanted: list[tuple[str, str, Any]], *, planned: bool) -> None:
@@ -301,6 +317,9 @@ def _take_call(course: Course, call: CalledTool, event: AgentRunEvent) -> None:
                 call.deferred = event
             elif event.type == "tool_completed" and call.ending is None:
                 call.ending = event
+        case "subagent_waiting":
+            if call.starts:
+                call.starts[-1].parked = event
         case "approval_requested" | "input_requested":
             call.questions.append(Question(event))
         case "approval_resolved" | "input_resolved":

@@ -92,5 +92,6 @@ class ResumingTheEndedChangesNothing(Invariant):
             if before.get(run.run_id) != len(run.events):
                 raise self.violated("something is appended when the run is resumed after its end", run)
         last = simulation.results[-1]
-        if (result.state, result.final_text, result.total_cost_usd) != (last.state, last.final_text, last.total_cost_usd):
-            raise self.violated(f"resumed after its end it is {result.state!r} ({result.final_text!r}), and was {last.state!r}", root)
+        if result != last:
+            fields = [name for name in type(last).model_fields if getattr(result, name) != getattr(last, name)]
+            raise self.violated(f"resumed after its end it has another result: {', '.join(fields)}", root)

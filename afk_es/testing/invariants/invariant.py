@@ -39,6 +39,10 @@ class InvariantViolation(AssertionError):
         where = "" if run_id is None else f" ({run_id}{'' if seq is None else f' at seq {seq}'})"
         super().__init__(f"{name}: {message}{where}")
 
+    def __reduce__(self) -> tuple[type[InvariantViolation], tuple[str, str, str | None, int | None]]:
+        # An exception is copied from its text alone; this one goes from a worker process to whoever asked for it.
+        return type(self), (self.name, self.message, self.run_id, self.seq)
+
 
 class Invariant(Observer):
     """Something that holds in every run, whatever model, tools, people and processes do. One object watches one simulation.

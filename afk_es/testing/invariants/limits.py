@@ -58,7 +58,10 @@ class LimitsHold(Invariant):
         course = course_of(run)
         self._at_most(run, "max_tool_calls", spec.limits.max_tool_calls, course.tool_calls)
         at_once = sum(
-            call.under_way is not None and call.under_way.stretch == course.stretch and call.under_way.event.type == event.type
+            call.under_way is not None
+            and call.under_way.parked is None
+            and call.under_way.stretch == course.stretch
+            and call.under_way.event.type == event.type
             for call in course.calls.values()
         )
         if event.type == "tool_started":

@@ -211,6 +211,7 @@ def reserved_names(copy: int, _hidden: str = "x", schema: bool = False) -> str:
             "tags": {"type": "array", "items": {"type": "string", "maxLength": 5}, "uniqueItems": True, "contains": {"const": "vip"}},
             "legs": {"type": "array", "items": {"$ref": "#/$defs/leg"}, "minItems": 1},
             "code": {"allOf": [{"type": "string", "minLength": 2}, {"maxLength": 4}, {"not": {"const": "XX"}}]},
+            "surprise": {},
             "size": {"oneOf": [{"type": "integer", "multipleOf": 2}, {"type": "integer", "multipleOf": 3}]},
         },
         "required": ["user_id", "legs", "surprise"],
@@ -226,7 +227,9 @@ def foreign(args: dict[str, Any]) -> str:
 
 
 def _model(name: str, /, **fields: Any) -> type[BaseModel]:
-    return create_model(name, **{field: kind if isinstance(kind, tuple) else (kind, ...) for field, kind in fields.items()})
+    definitions: Any = {field: kind if isinstance(kind, tuple) else (kind, ...) for field, kind in fields.items()}
+    model: type[BaseModel] = create_model(name, **definitions)
+    return model
 
 
 SHAPES: Final[Mapping[str, Target]] = {
@@ -239,9 +242,7 @@ SHAPES: Final[Mapping[str, Target]] = {
     "bounded float": _model("Share", share=Annotated[float, Field(gt=0, lt=1)], above=Annotated[float, Field(ge=0.1)]),
     "Decimal": _model("Money", price=Decimal),
     "Decimal, digits and places": _model("Price", price=Annotated[Decimal, Field(max_digits=5, decimal_places=2, ge=0)]),
-    "Decimal, multiple_of": _model(
-        "Quarter", value=Annotated[Decimal, Field(multiple_of=Decimal("0.25"), gt=Decimal(-10), lt=Decimal(10))]
-    ),
+    "Decimal, multiple_of": _model("Quarter", value=Annotated[Decimal, Field(multiple_of=0.25, gt=Decimal(-10), lt=Decimal(10))]),
     "string lengths": _model("Lengths", value=Annotated[str, Field(min_length=3, max_length=5)]),
     "pattern, anchored": _model("Plate", plate=Annotated[str, Field(pattern=r"^[A-Z]{1,3}-\d{1,4}$")]),
     "pattern, found anywhere": _model("Anywhere", value=Annotated[str, Field(pattern=r"\d{3}")]),
@@ -289,7 +290,7 @@ SHAPES: Final[Mapping[str, Target]] = {
     "TypedDict": _model("Typed", options=Options, list_of=list[Options]),
     "recursion": Node,
     "mutual recursion": Left,
-    "JSON in a string": _model("Embedded", numbers=Json[list[int]], anything=Json[Any]),
+    "JSON in a string": _model("Embedded", numbers=Annotated[list[int], Json], anything=Annotated[Any, Json]),
     "any JSON": _model("Anything", value=Any, json_value=JsonValue),
     "bytes and base64": _model(
         "Bytes", raw=bytes, b64=Base64Bytes, url=Base64UrlBytes, few=Annotated[bytes, Field(min_length=3, max_length=4)]
@@ -302,7 +303,7 @@ SHAPES: Final[Mapping[str, Target]] = {
         any_one=IPvAnyAddress,
         any_net=IPvAnyNetwork,
     ),
-    "paths, patterns, secrets": _model("Odd", path=Path, regex=re.Pattern[str], secret=SecretStr, number=complex),
+    "paths, patterns, secrets": _model("Odd", path=Path, regex=re.Pattern, secret=SecretStr, number=complex),
     "byte size": _model("Size", size=ByteSize),
     "e-mail by a schema of one's own": _model(
         "Mail",

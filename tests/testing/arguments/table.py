@@ -2,7 +2,7 @@
 
     python -m tests.testing.arguments.table [--values 500] [--json]
 
-The cost is the time of a whole Hypothesis test that does nothing with its values, per value; next to it that of `st.integers()` in the same
+The cost is the processor's time of a whole Hypothesis test that does nothing with its values, per value; next to it that of `st.integers()` in the same
 process, which is Hypothesis' own. `share` is the share of values that are valid as they come from the schema, before the validator filters.
 """
 
@@ -13,7 +13,6 @@ import json
 import statistics
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,11 +21,14 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from afk_es.testing.arguments import ORDINARY, arguments, invalid_arguments
+from afk_es.testing.arguments import ORDINARY, invalid_arguments, valid_arguments
 from afk_es.testing.arguments.overrides import NO_OVERRIDES
 from afk_es.testing.arguments.targets import Target, refusal_of
 from afk_es.testing.arguments.valid import candidates
 from tests.testing.arguments.shapes import SHAPES
+
+# How long a value takes is not asserted where other processes may have the processor; that few are thrown away is.
+GATE = settings(max_examples=15, derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass(frozen=True)
@@ -55,19 +57,19 @@ def share_valid(target: Target, values: int) -> float:
 
 
 def seconds(strategy: SearchStrategy[Any], values: int) -> float:
-    """Seconds per value; the median of three runs."""
+    """Seconds of the processor per value; the median of three runs."""
     times = []
     for random in range(3):
         count: list[Any] = []
-        start = time.perf_counter()
+        start = time.process_time()
         _run(strategy, count.append, values, random)
-        times.append((time.perf_counter() - start) / len(count))
+        times.append((time.process_time() - start) / len(count))
     return statistics.median(times)
 
 
 def row(shape: str, target: Target, values: int) -> Row:
     """Measure one shape."""
-    valid, invalid = arguments(target), invalid_arguments(target)
+    valid, invalid = valid_arguments(target), invalid_arguments(target)
     shown = drawn(valid, 30)
     return Row(
         shape=shape,
@@ -95,7 +97,6 @@ def main(arguments_given: list[str]) -> None:
     parser.add_argument("--values", type=int, default=500, help="values per shape and figure (default 500)")
     parser.add_argument("--json", action="store_true", help="a JSON object a line instead")
     chosen = parser.parse_args(arguments_given)
-    warnings.simplefilter("error")
     own = seconds(st.integers(), chosen.values) * 1e6
     print(f"st.integers(): {own:.0f} us per value" if not chosen.json else json.dumps({"st.integers_us": own}))
     for shape, target in SHAPES.items():
