@@ -75,7 +75,7 @@ def explore(
     else:
         facts, told = _explored(target, seconds, seed, **options)
     if invocation.format == "text":
-        click.echo(output.toned(visible(told, multiline=True), "good" if facts["ok"] else "bad"))
+        output.echo(output.toned(visible(told, multiline=True), "good" if facts["ok"] else "bad"))
     else:
         write_facts(invocation, "explore", facts)
     if not facts["ok"]:
