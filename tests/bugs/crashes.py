@@ -8,6 +8,7 @@ from afk_es.testing.invariants import (
     ControlsAreHeeded,
     FoldIsTheState,
     NoEffectWithoutAllow,
+    NoLostTicket,
     NothingBreaks,
     OneEnd,
     OneOwner,
@@ -114,6 +115,20 @@ BUGS = (
         slips=(Slip("afk_es.core.inbox:Inbox.catch_up", "after = loop.state.last_letter", "after = await self._log.posted()"),),
         agent=shop(),
         config=RunnerConfig(interaction_mode="external"),
+        found_by=(NoLostTicket,),
+    ),
+    Bug(
+        name="nobody is woken",
+        mistake="what is asked of a run lies in its inbox until something else comes",
+        slips=(
+            Slip(
+                "afk_es.core.loop:Loop.post",
+                "    self._inbox.append((None, draft))\n    self._wake.set()",
+                "    self._inbox.append((None, draft))",
+            ),
+        ),
+        agent=shop(),
+        world=WorldOptions(always=frozenset({"controls"})),
         found_by=(StuckError,),
     ),
     Bug(

@@ -21,7 +21,7 @@ SMALL_EVENTS, SMALL_ACTIONS = 30, 6
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_found_and_its_run_gets_small(bug: Bug) -> None:
     endless = bug.found_by == (StuckError,)
-    row = row_of(bug, first=bug.first_seed, most=EXAMPLES, unplanted=True, evaluations=10 if endless else 120)
+    row = row_of(bug, first=bug.first_seed, most=EXAMPLES, unplanted=True, evaluations=10 if endless else 60)
     assert row.find is not None
     assert row.find.name in expected(bug), row.find.violation
     assert row.false_alarm is None
