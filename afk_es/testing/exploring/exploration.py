@@ -294,4 +294,4 @@ def _plain_outputs(world: WorldOptions) -> dict[str, Any]:
 def _test_name() -> str | None:
     """The test that pytest runs now."""
     current = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
-    return re.sub(r"^.*?([^/]+)\.py::", r"\1::", current) or None
+    return re.sub(r"^.*?([^/]+)\.py::", r"\1::", current).replace("::", ".") or None
