@@ -66,7 +66,9 @@ EXPORTS = {
         report_lines rescore responds run_suite similarity wilson_interval within write_golden write_pinned write_report
     """,
     "afk_es.testing.arguments": """
-        ALL_TRAITS BREAKAGES ORDINARY Breakage BrokenArguments HardlyAnyArgumentsError NothingToBreakError Target Trait from_json_schema invalid_arguments valid_arguments
+        ALL_TRAITS BREAKAGES ORDINARY Breakage BrokenArguments HardlyAnyArgumentsError NothingToBreakError Target Trait from_json_schema
+        invalid_arguments valid_arguments
+    """,
     "afk_es.testing.log_contract": """
         AGENT BrokenPromiseError ContractReport DIMENSIONS Dimension EventLogContract Finding Meddle NewLog Promise StoreSubject begin
         check_event_log control event forked started turn warning

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from afk_es.testing.arguments import BrokenArguments, from_json_schema, invalid_arguments, valid_arguments
-    from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, comparable, crash_at, crash_everywhere, log_problems
-    from afk_es.testing.crashes import CrashScenario, CrashTrial, Dispatch, Rehearsal, RetryClock, crash_points, rehearse
     from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, crash_at, crash_everywhere
     from afk_es.testing.crashes import CrashScenario, CrashTrial, Rehearsal, RetryClock, crash_points, rehearse
     from afk_es.testing.exploring.adversary import Adversary
@@ -70,38 +68,34 @@ if TYPE_CHECKING:
     from afk_es.testing.survival import Breach, Promise, Survival, comparable, log_problems
 
 _ADVERSARY = "afk_es.testing.exploring.adversary"
+_ARGUMENTS = "afk_es.testing.arguments"
 _CHOICES = "afk_es.testing.exploring.choices"
 _COVERAGE = "afk_es.testing.exploring.coverage"
-_ARGUMENTS = "afk_es.testing.arguments"
-_CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _CRASHES = "afk_es.testing.crashes"
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _DRAWN = "afk_es.testing.exploring.drawn"
 _EXPLORATION = "afk_es.testing.exploring.exploration"
-_GOLDEN_CRASHES = "afk_es.testing.golden_crashes"
-_SURVIVAL = "afk_es.testing.survival"
 _FACTS = "afk_es.testing.simulation.facts"
 _FINDINGS = "afk_es.testing.exploring.findings"
+_GOLDEN_CRASHES = "afk_es.testing.golden_crashes"
 _INVARIANTS = "afk_es.testing.invariants"
-_MARKERS = "afk_es.testing.exploring.markers"
 _LOG_CONTRACT = "afk_es.testing.log_contract"
+_MARKERS = "afk_es.testing.exploring.markers"
 _OBSERVING = "afk_es.testing.simulation.observing"
 _PROFILES = "afk_es.testing.exploring.profiles"
 _SCRIPTED = "afk_es.testing.scripted"
 _SIMULATED = "afk_es.testing.exploring.simulated"
+_SURVIVAL = "afk_es.testing.survival"
 _WORLD = "afk_es.testing.simulation.world"
 _WORLD_OPTIONS = "afk_es.testing.exploring.world_options"
 
 _HOMES = {
-    "BrokenArguments": _ARGUMENTS,
-    "from_json_schema": _ARGUMENTS,
-    "invalid_arguments": _ARGUMENTS,
-    "valid_arguments": _ARGUMENTS,
     "Action": _FACTS,
     "Adversary": _ADVERSARY,
     "Answer": _FACTS,
     "Ask": "afk_es.testing.simulation.asks",
     "Breach": _SURVIVAL,
+    "BrokenArguments": _ARGUMENTS,
     "Call": _FACTS,
     "Check": _CRASH_MATRIX,
     "Choices": _CHOICES,
@@ -115,8 +109,8 @@ _HOMES = {
     "CrashTrial": _CRASHES,
     "Dispatch": "afk_es.testing.mortal_runner",
     "DrawnChoices": _DRAWN,
-    "Explored": _COVERAGE,
     "EventLogContract": _LOG_CONTRACT,
+    "Explored": _COVERAGE,
     "Fact": _FACTS,
     "GoldenCrashes": _GOLDEN_CRASHES,
     "Invariant": _INVARIANTS,
@@ -157,16 +151,17 @@ _HOMES = {
     "ViolationFound": _FINDINGS,
     "WorldOptions": _WORLD_OPTIONS,
     "at_most_once": _INVARIANTS,
-    "checked": _INVARIANTS,
     "check_event_log": _LOG_CONTRACT,
-    "comparable": _CRASH_MATRIX,
+    "checked": _INVARIANTS,
     "comparable": _SURVIVAL,
     "crash_at": _CRASH_MATRIX,
     "crash_everywhere": _CRASH_MATRIX,
     "crash_golden": _GOLDEN_CRASHES,
     "crash_points": _CRASHES,
     "explore": _EXPLORATION,
+    "from_json_schema": _ARGUMENTS,
     "golden_scenarios": _GOLDEN_CRASHES,
+    "invalid_arguments": _ARGUMENTS,
     "invariant": _INVARIANTS,
     "keeps_secret": _INVARIANTS,
     "log_problems": _SURVIVAL,
@@ -180,6 +175,7 @@ _HOMES = {
     "simulations": _SIMULATED,
     "sometimes": _MARKERS,
     "stays_below": _INVARIANTS,
+    "valid_arguments": _ARGUMENTS,
 }
 
 
@@ -206,8 +202,8 @@ __all__ = [
     "Adversary",
     "Answer",
     "Ask",
-    "BrokenArguments",
     "Breach",
+    "BrokenArguments",
     "Call",
     "Check",
     "Choices",
@@ -221,8 +217,8 @@ __all__ = [
     "CrashTrial",
     "Dispatch",
     "DrawnChoices",
-    "Explored",
     "EventLogContract",
+    "Explored",
     "Fact",
     "GoldenCrashes",
     "Invariant",
@@ -263,28 +259,23 @@ __all__ = [
     "ViolationFound",
     "WorldOptions",
     "at_most_once",
-    "checked",
     "check_event_log",
+    "checked",
     "comparable",
     "crash_at",
     "crash_everywhere",
     "crash_golden",
     "crash_points",
     "explore",
+    "from_json_schema",
+    "golden_scenarios",
+    "invalid_arguments",
     "invariant",
     "keeps_secret",
-    "from_json_schema",
-    "invalid_arguments",
     "log_problems",
     "never_calls",
     "plain_fact",
     "reachable",
-    "golden_scenarios",
-    "invariant",
-    "keeps_secret",
-    "log_problems",
-    "never_calls",
-    "plain_fact",
     "rehearse",
     "requires_approval",
     "script_from",

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 
 from afk_es.machine.spec import ToolSpec
-from afk_es.testing.arguments import BrokenArguments, arguments, invalid_arguments
+from afk_es.testing.arguments import BrokenArguments, invalid_arguments, valid_arguments
 from afk_es.testing.exploring.choices import sampled_arguments, spoiled
 from afk_es.testing.exploring.pools import Overrides
 from afk_es.testing.exploring.sampling import sample
@@ -53,7 +53,7 @@ class DrawnChoices:
         """Arguments that the tool takes."""
         if tool is None:
             return sampled_arguments(self, spec, tool)
-        strategy = arguments(tool, overrides=self._overrides.get(spec.name), swarm=odd and spec.name not in self._overrides)
+        strategy = valid_arguments(tool, overrides=self._overrides.get(spec.name), swarm=odd and spec.name not in self._overrides)
         drawn: dict[str, Any] = self._draw(strategy)
         return drawn
 

@@ -42,8 +42,8 @@ from afk_es.testing.simulation.world import Simulation
 DIRECTORY = Path(".afk_es") / "counterexamples"
 """Where logs of violations are written, below the working directory."""
 
-BATCH = 250
-"""Examples after which new arguments are made, for some twentieth of the time."""
+BATCH = 1_000
+"""Examples after which new arguments are made, which takes as long as some thirty examples."""
 
 
 def explore(

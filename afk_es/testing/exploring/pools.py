@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
 from afk_es.machine.spec import ToolSpec
-from afk_es.testing.arguments import arguments, invalid_arguments
+from afk_es.testing.arguments import invalid_arguments, valid_arguments
 from afk_es.testing.exploring.choices import SeededChoices
 from afk_es.tools import Tool
 
 Overrides = Mapping[str, Mapping[Any, st.SearchStrategy[Any]]]
 """Per tool, what its arguments are made by instead of their schema; see `afk_es.testing.arguments`."""
 
-SIZE = 40
+SIZE = 24
 """Values of a pool."""
 
 
@@ -46,7 +46,7 @@ class Pools:
         """Arguments that a tool takes."""
         overrides = self._overrides.get(spec.name)
         swarm = odd and overrides is None
-        return self._pool("odd" if swarm else "right", tool, lambda: arguments(tool, overrides=overrides, swarm=swarm))
+        return self._pool("odd" if swarm else "right", tool, lambda: valid_arguments(tool, overrides=overrides, swarm=swarm))
 
     def wrong(self, spec: ToolSpec, tool: Tool[..., Any]) -> Sequence[dict[str, Any] | str]:
         """Arguments that it refuses; none for a tool that takes everything."""

@@ -28,7 +28,7 @@ from afk_es.testing.arguments.valid import candidates
 from tests.testing.arguments.shapes import SHAPES
 
 # How long a value takes is not asserted where other processes may have the processor; that few are thrown away is.
-GATE = settings(max_examples=15, derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+GATE = settings(max_examples=10, derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass(frozen=True)

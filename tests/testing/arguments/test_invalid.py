@@ -43,7 +43,7 @@ def at(value: Any, path: str) -> Any:
 def test_the_validator_refuses_whatever_gets_out(shape: str) -> None:
     target = SHAPES[shape]
 
-    @settings(GATE, max_examples=10)
+    @settings(GATE, max_examples=8)
     @given(invalid_arguments(target))
     def check(broken: BrokenArguments) -> None:
         refusal = refusal_of(target, broken.arguments)

@@ -48,7 +48,7 @@ LENGTHS = [(0, None), (7, 9)]
 def made(pattern: str, shortest: int = 0, longest: int | None = None) -> list[str]:
     found = matching(pattern, shortest, longest)
     assert found is not None
-    return drawn(found, 25)
+    return drawn(found, 15)
 
 
 @pytest.mark.parametrize("pattern", RUST)
