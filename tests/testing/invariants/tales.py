@@ -90,7 +90,13 @@ class Tale:
     def starts(self, call_id: str, name: str = "pay", ordinal: int = 1, attempt: int = 1, arguments: Any = None, **data: Any) -> int:
         """A tool starts; the seq of that."""
         digest = digest_json(arguments if arguments is not None else {})
-        about: dict[str, Any] = {"tool_name": name, "tool_call_id": call_id, "ordinal": ordinal, "attempt": attempt, "arguments_hash": digest}
+        about: dict[str, Any] = {
+            "tool_name": name,
+            "tool_call_id": call_id,
+            "ordinal": ordinal,
+            "attempt": attempt,
+            "arguments_hash": digest,
+        }
         return self.happens("tool_started", idempotency_key=f"k{ordinal}", **about, **data).seq
 
     def ends(self, call_id: str, name: str = "pay", outcome: str = "returned", **data: Any) -> None:
