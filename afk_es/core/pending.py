@@ -12,7 +12,6 @@ from afk_es.log import EventLog, Letter
 from afk_es.machine import AgentRunEvent, RunState, fold, initial_state
 from afk_es.machine.admission import refusal
 from afk_es.machine.inquiries import inquiries
-from afk_es.machine.values import Messages
 
 _QUESTIONS = frozenset({"approval_requested", "input_requested"})
 _PAGE = 200

@@ -67,33 +67,36 @@ if TYPE_CHECKING:
     from afk_es.testing.simulation.world import Simulation, StuckError, plain_fact
     from afk_es.testing.survival import Breach, Promise, Survival, comparable, log_problems
 
-_ADVERSARY = "afk_es.testing.exploring.adversary"
 _ARGUMENTS = "afk_es.testing.arguments"
+_CRASH_MATRIX = "afk_es.testing.crash_matrix"
+_CRASHES = "afk_es.testing.crashes"
+_ADVERSARY = "afk_es.testing.exploring.adversary"
 _CHOICES = "afk_es.testing.exploring.choices"
 _COVERAGE = "afk_es.testing.exploring.coverage"
-_CRASHES = "afk_es.testing.crashes"
-_CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _DRAWN = "afk_es.testing.exploring.drawn"
 _EXPLORATION = "afk_es.testing.exploring.exploration"
-_FACTS = "afk_es.testing.simulation.facts"
 _FINDINGS = "afk_es.testing.exploring.findings"
+_MARKERS = "afk_es.testing.exploring.markers"
+_PROFILES = "afk_es.testing.exploring.profiles"
+_SIMULATED = "afk_es.testing.exploring.simulated"
+_WORLD_OPTIONS = "afk_es.testing.exploring.world_options"
 _GOLDEN_CRASHES = "afk_es.testing.golden_crashes"
 _INVARIANTS = "afk_es.testing.invariants"
 _LOG_CONTRACT = "afk_es.testing.log_contract"
-_MARKERS = "afk_es.testing.exploring.markers"
-_OBSERVING = "afk_es.testing.simulation.observing"
-_PROFILES = "afk_es.testing.exploring.profiles"
+_MORTAL = "afk_es.testing.mortal"
+_MORTAL_RUNNER = "afk_es.testing.mortal_runner"
 _SCRIPTED = "afk_es.testing.scripted"
-_SIMULATED = "afk_es.testing.exploring.simulated"
-_SURVIVAL = "afk_es.testing.survival"
+_ASKS = "afk_es.testing.simulation.asks"
+_FACTS = "afk_es.testing.simulation.facts"
+_OBSERVING = "afk_es.testing.simulation.observing"
 _WORLD = "afk_es.testing.simulation.world"
-_WORLD_OPTIONS = "afk_es.testing.exploring.world_options"
+_SURVIVAL = "afk_es.testing.survival"
 
 _HOMES = {
     "Action": _FACTS,
     "Adversary": _ADVERSARY,
     "Answer": _FACTS,
-    "Ask": "afk_es.testing.simulation.asks",
+    "Ask": _ASKS,
     "Breach": _SURVIVAL,
     "BrokenArguments": _ARGUMENTS,
     "Call": _FACTS,
@@ -104,10 +107,10 @@ _HOMES = {
     "Crash": _FACTS,
     "CrashMatrix": _CRASH_MATRIX,
     "CrashOutcome": _CRASH_MATRIX,
-    "CrashPoint": "afk_es.testing.mortal",
+    "CrashPoint": _MORTAL,
     "CrashScenario": _CRASHES,
     "CrashTrial": _CRASHES,
-    "Dispatch": "afk_es.testing.mortal_runner",
+    "Dispatch": _MORTAL_RUNNER,
     "DrawnChoices": _DRAWN,
     "EventLogContract": _LOG_CONTRACT,
     "Explored": _COVERAGE,
@@ -183,12 +186,7 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'afk_es.testing' has no attribute {name!r}")
-    try:
-        value = getattr(import_module(home), name)
-    except ModuleNotFoundError as error:
-        if error.name != "hypothesis":
-            raise
-        raise ImportError(f"afk_es.testing.{name} needs Hypothesis, which is not installed: pip install 'afk-es[testing]'") from error
+    value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 
