@@ -78,6 +78,7 @@ BUGS = (
         ),
         agent=shop(),
         world=WorldOptions(always=frozenset({"races", "controls"})),
+        first_seed=78,
         found_by=(ControlsAreHeeded,),
     ),
     Bug(
@@ -92,7 +93,6 @@ BUGS = (
         ),
         agent=shop(tools=(look_up,), subagents=(SCOUT,)),
         world=WorldOptions(always=frozenset({"crashes", "controls"})),
-        first_seed=40,
         found_by=(ControlsAreHeeded,),
     ),
     Bug(
