@@ -12,14 +12,19 @@ if TYPE_CHECKING:
     from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, crash_at, crash_everywhere
     from afk_es.testing.crashes import CrashScenario, CrashTrial, Rehearsal, RetryClock, crash_points, rehearse
     from afk_es.testing.exploring.adversary import Adversary
+    from afk_es.testing.exploring.artefact import Counterexample, read_counterexample, replay_script, write_counterexample
     from afk_es.testing.exploring.choices import Choices, SeededChoices
     from afk_es.testing.exploring.coverage import Explored
     from afk_es.testing.exploring.drawn import DrawnChoices
     from afk_es.testing.exploring.exploration import explore
     from afk_es.testing.exploring.findings import NotExercisedError, NotRepeatableError, ViolationFound
+    from afk_es.testing.exploring.machine import AgentMachine, agent_machine
     from afk_es.testing.exploring.markers import reachable, sometimes
     from afk_es.testing.exploring.profiles import PROFILES, Profile
+    from afk_es.testing.exploring.shrinking import Shrunk, shrink
     from afk_es.testing.exploring.simulated import simulations
+    from afk_es.testing.exploring.telling import told
+    from afk_es.testing.exploring.trial import Stage, Trial
     from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
     from afk_es.testing.golden_crashes import GoldenCrashes, crash_golden, golden_scenarios
     from afk_es.testing.invariants import (
@@ -69,6 +74,11 @@ if TYPE_CHECKING:
 
 _ARGUMENTS = "afk_es.testing.arguments"
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
+_ARTEFACT = "afk_es.testing.exploring.artefact"
+_MACHINE = "afk_es.testing.exploring.machine"
+_SHRINKING = "afk_es.testing.exploring.shrinking"
+_TELLING = "afk_es.testing.exploring.telling"
+_TRIAL = "afk_es.testing.exploring.trial"
 _CRASHES = "afk_es.testing.crashes"
 _ADVERSARY = "afk_es.testing.exploring.adversary"
 _CHOICES = "afk_es.testing.exploring.choices"
@@ -95,6 +105,7 @@ _SURVIVAL = "afk_es.testing.survival"
 _HOMES = {
     "Action": _FACTS,
     "Adversary": _ADVERSARY,
+    "AgentMachine": _MACHINE,
     "Answer": _FACTS,
     "Ask": _ASKS,
     "Breach": _SURVIVAL,
@@ -104,6 +115,7 @@ _HOMES = {
     "Choices": _CHOICES,
     "ContractReport": _LOG_CONTRACT,
     "Control": _FACTS,
+    "Counterexample": _ARTEFACT,
     "Crash": _FACTS,
     "CrashMatrix": _CRASH_MATRIX,
     "CrashOutcome": _CRASH_MATRIX,
@@ -135,7 +147,9 @@ _HOMES = {
     "ScriptExhaustedError": _SCRIPTED,
     "ScriptedModel": _SCRIPTED,
     "SeededChoices": _CHOICES,
+    "Shrunk": _SHRINKING,
     "Simulation": _WORLD,
+    "Stage": _TRIAL,
     "StalledProcess": _FACTS,
     "StoreSubject": _LOG_CONTRACT,
     "StuckError": _WORLD,
@@ -149,10 +163,12 @@ _HOMES = {
     "ToolFails": _FACTS,
     "ToolReturns": _FACTS,
     "ToolRuns": _FACTS,
+    "Trial": _TRIAL,
     "Trouble": _WORLD_OPTIONS,
     "UserSays": _FACTS,
     "ViolationFound": _FINDINGS,
     "WorldOptions": _WORLD_OPTIONS,
+    "agent_machine": _MACHINE,
     "at_most_once": _INVARIANTS,
     "check_event_log": _LOG_CONTRACT,
     "checked": _INVARIANTS,
@@ -171,13 +187,18 @@ _HOMES = {
     "never_calls": _INVARIANTS,
     "plain_fact": _WORLD,
     "reachable": _MARKERS,
+    "read_counterexample": _ARTEFACT,
     "rehearse": _CRASHES,
+    "replay_script": _ARTEFACT,
     "requires_approval": _INVARIANTS,
     "script_from": _FACTS,
     "script_json": _FACTS,
+    "shrink": _SHRINKING,
     "simulations": _SIMULATED,
     "sometimes": _MARKERS,
     "stays_below": _INVARIANTS,
+    "told": _TELLING,
+    "write_counterexample": _ARTEFACT,
     "valid_arguments": _ARGUMENTS,
 }
 
@@ -186,7 +207,12 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'afk_es.testing' has no attribute {name!r}")
-    value = getattr(import_module(home), name)
+    try:
+        value = getattr(import_module(home), name)
+    except ModuleNotFoundError as error:
+        if error.name != "hypothesis":
+            raise
+        raise ImportError(f"afk_es.testing.{name} needs Hypothesis, which is not installed: pip install 'afk-es[testing]'") from error
     globals()[name] = value
     return value
 
@@ -196,6 +222,17 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "AgentMachine",
+    "agent_machine",
+    "Shrunk",
+    "shrink",
+    "Stage",
+    "Trial",
+    "told",
+    "Counterexample",
+    "read_counterexample",
+    "replay_script",
+    "write_counterexample",
     "Action",
     "Adversary",
     "Answer",

@@ -211,7 +211,8 @@ def test_the_commands_that_are_told_open_it_where_it_failed(tmp_path: Path) -> N
 
 def test_one_command_makes_a_golden_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("CI", raising=False)
+    for forbidding in ("CI", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(forbidding, raising=False)
     shrunk = shrink((UNAPPROVED,), stage(RefundsAreApproved))
     path = write_counterexample(shrunk.trial.simulation, shrunk.violation, tmp_path, "refund")
     command = golden_command(path, "tests.testing.exploring.shop:shop")
@@ -237,6 +238,9 @@ KINDS: dict[str, Script] = {
     "crashed at a tool that may": (CHARGE, Crash(), Crash()),
     "crashed at any write": (Crash(6, "before"), REFUND),
     "crashed in a subagent": (*TEAM, Crash()),
+    "crashed, and failed at the second attempt": (LOOK, Crash(), Answer("tool:look_up_order:2", ToolFails())),
+    "crashed, and laid down at the model": (Crash(), Control("interrupt")),
+    "laid down at the model, and crashed": (Control("interrupt"), Control("resume"), Crash()),
     "in the background": (CHARGE, Answer("tool:charge:1", ToolDefers()), Crash(), TicketEnds(output="paid")),
     "failed": (LOOK, Answer("tool:look_up_order:1", ToolFails())),
     "out of time": (LOOK, TimePasses(400.0)),
