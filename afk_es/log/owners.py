@@ -53,7 +53,7 @@ class Owners:
                 self._directory.mkdir(exist_ok=True)
                 lock.acquire()
                 self._file(self._owner).write_text(f"pid {os.getpid()} on {socket.gethostname()}\n", "utf-8")
-            except (OSError, Timeout) as error:
+            except OSError as error:  # A `Timeout` is one.
                 lock.release()
                 self._remove(self._owner)
                 if isinstance(error, FileNotFoundError) and attempt + 1 < _ATTEMPTS:
@@ -62,8 +62,8 @@ class Owners:
             self._lock = lock
             return
 
-    def _in_our_words(self, error: OSError | Timeout) -> LogError:
-        kind, way_out = _WAYS_OUT.get(error.errno or 0, _NOT_WRITABLE) if isinstance(error, OSError) else _NOT_WRITABLE
+    def _in_our_words(self, error: OSError) -> LogError:
+        kind, way_out = _WAYS_OUT.get(error.errno or 0, _NOT_WRITABLE)
         return kind(f"the log {self._log}: the owner's lock cannot be taken in {self._directory}; {way_out} ({error})")
 
     def release(self) -> None:

@@ -90,6 +90,7 @@ def check_event_log(
     tamper: Meddle | None = None,
     overwrite: Meddle | None = None,
     dimensions: Collection[str] | None = None,
+    stop_at_first: bool = False,
 ) -> ContractReport:
     """Hold a store against every promise of `EventLog`.
 
@@ -100,6 +101,7 @@ def check_event_log(
         tamper: changes the stored data of an event by force, see `StoreSubject.tamper`; for the dimension "tampering".
         overwrite: tries to change an event by ordinary means, see `StoreSubject.overwrite`; for the dimension "guards".
         dimensions: only these; None: all.
+        stop_at_first: end with the first promise that is broken; default False, every promise is tried.
 
     Raises:
         ConfigurationError: `lacks` or `dimensions` name what there is not, or may not be lacked.
@@ -119,10 +121,10 @@ def check_event_log(
     findings: list[Finding] = []
     for dimension in DIMENSIONS:
         for promise in dimension.promises if dimension.name in wanted else ():
-            if dimension.name in lacking:
-                findings.append(Finding(promise, "declared", lacking[dimension.name]))
-            else:
-                findings.append(_tried(subject, dimension, promise))
+            reason = lacking.get(dimension.name)
+            findings.append(_tried(subject, dimension, promise) if reason is None else Finding(promise, "declared", reason))
+            if stop_at_first and findings[-1].verdict == "broken":
+                return ContractReport(tuple(findings))
     return ContractReport(tuple(findings))
 
 

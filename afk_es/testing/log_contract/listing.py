@@ -103,6 +103,7 @@ async def runs_are_found_by_the_beginning_of_their_id(bench: Bench) -> None:
     same(await log.find("run_b%"), ["run_b%"], "a sign of LIKE is a character like any other")
     same(await log.find("run_b_"), ["run_b_"], "so is the other one")
     same(await log.find("run_aa"), ["run_aa"], "a whole id")
+    same(await log.find("RUN_"), ["RUN_aa"], "ids that begin with RUN_")
     for nothing in ("nothing", "aa", "run_aaa", "a\0b", "\udcff"):
         same(await log.find(nothing), [], f"ids that begin with {nothing!r}")
 

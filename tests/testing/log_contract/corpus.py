@@ -39,13 +39,15 @@ class Defect:
     def __str__(self) -> str:
         return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", self.store.__name__).lower()
 
-    def checked(self, *dimensions: str) -> ContractReport:
+    def checked(self, *dimensions: str, stop_at_first: bool = False) -> ContractReport:
         """What the contract finds, in these dimensions or in all."""
         wanted = dimensions or None
         if issubclass(self.store, files.FileLog):
-            return check_event_log(self.store, tamper=tamper_file, overwrite=overwrite_file, dimensions=wanted)
+            return check_event_log(self.store, tamper=tamper_file, overwrite=overwrite_file, dimensions=wanted, stop_at_first=stop_at_first)
         maker: Callable[[], MemoryEventLog] = self.store
-        return check_event_log(lambda directory: maker(), lacks=MEMORY_LACKS, tamper=tamper_memory, dimensions=wanted)
+        return check_event_log(
+            lambda directory: maker(), lacks=MEMORY_LACKS, tamper=tamper_memory, dimensions=wanted, stop_at_first=stop_at_first
+        )
 
 
 async def tamper_memory(log: EventLog, directory: Path, run_id: str, seq: int) -> None:

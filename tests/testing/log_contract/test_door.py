@@ -50,6 +50,9 @@ def test_what_is_broken_says_what_was_expected_and_what_came() -> None:
     report = check_event_log(lambda directory: Forgetful(), lacks=MEMORY_LACKS, tamper=tamper_memory, dimensions=["letters", "finding"])
     assert report.broken_dimensions == ("letters",)
     assert "RuntimeError: no post office" in str(report)
+    first = check_event_log(lambda directory: Forgetful(), dimensions=["letters", "finding"], stop_at_first=True)
+    assert [finding.verdict for finding in first.findings][-2:] == ["kept", "broken"]
+    assert first.broken == report.broken[:1]
     with pytest.raises(BrokenPromiseError, match="promises of the EventLog contract are broken"):
         report.raise_for_broken()
 
