@@ -33,6 +33,7 @@ def _holds(part: Part, name: str, points: int, path: Path | None = None) -> None
 
 
 SAMPLE = list(RECORDED)[::3]
+"""The command has them all."""
 
 
 @pytest.mark.parametrize("name", SAMPLE)
@@ -50,7 +51,7 @@ def test_a_golden_of_the_demo(name: str, stories: Path) -> None:
     _holds("story", name, 2, stories)
 
 
-def test_goldens_of_recorded_conversations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_goldens_of_recorded_conversations(tmp_path: Path) -> None:
     """One of them, with all that was said before: their runs share threads."""
     for key, path in record_airline(tmp_path, sample=1).items():
         _holds("conversation", key, 1, path)
