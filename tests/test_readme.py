@@ -133,3 +133,30 @@ def test_the_way_from_a_bug_to_a_golden_can_be_gone_as_it_is_told(tmp_path: Path
     assert sorted(path.name for path in tmp_path.glob("goldens/test_shop/*")) == [
         "double_charge.golden.jsonl", "test_a_double_charge_is_refunded.golden.jsonl"
     ]  # fmt: skip
+
+
+PROOF = "Prove it: property tests"
+
+
+def test_the_property_test_finds_the_planted_bug_and_passes_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in CI, where the examples are the same every time."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", SECTIONS[PROOF], re.DOTALL | re.MULTILINE)
+    (test,) = (text for kind, text in blocks if kind == "python")
+    (shown,) = (text for kind, text in blocks if not kind)
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+
+    def tested(code: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "test_desk.py").write_text(code, encoding="utf-8")
+        words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark", "-p", "no:asyncio", "test_desk.py"]
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100)
+
+    failed = tested(test)
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    assert [line.strip() for line in shown.splitlines() if line.strip() not in failed.stdout] == []
+    # What a newcomer sees: the test, what was violated, and nothing of ours in between.
+    assert len(failed.stdout.splitlines()) < 40
+    assert "exploration.py" not in failed.stdout
+    passed = tested(test.replace('{"gt": 50}', '{"ge": 50}'))
+    assert passed.returncode == 0, passed.stdout + passed.stderr

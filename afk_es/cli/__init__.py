@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("afk_es.cli.run", "Run an agent."),
     "eval": ("afk_es.cli.evaluating", "Run a suite of cases, and report what came of it."),
     "golden": ("afk_es.cli.golden", "Record, check and update goldens: recorded runs that today's agent has to keep to."),
+    "explore": ("afk_es.cli.explore", "Look for a run that breaks a promise, whatever model, tools and people do."),
     "resume": ("afk_es.cli.resume", "Go on with a run that was interrupted or whose process died."),
     "compact": ("afk_es.cli.compact", "Sum up or drop older turns of a thread; the log keeps them."),
     "runs": ("afk_es.cli.runs", "List runs, the newest first."),

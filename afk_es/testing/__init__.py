@@ -12,16 +12,22 @@ if TYPE_CHECKING:
     from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, crash_at, crash_everywhere
     from afk_es.testing.crashes import CrashScenario, CrashTrial, Rehearsal, RetryClock, crash_points, rehearse
     from afk_es.testing.exploring.adversary import Adversary
+    from afk_es.testing.exploring.artefact import Counterexample, read_counterexample, replay_script, write_counterexample
     from afk_es.testing.exploring.choices import Choices, SeededChoices
     from afk_es.testing.exploring.coverage import Explored
     from afk_es.testing.exploring.drawn import DrawnChoices
     from afk_es.testing.exploring.exploration import explore
     from afk_es.testing.exploring.findings import NotExercisedError, NotRepeatableError, ViolationFound
+    from afk_es.testing.exploring.machine import AgentMachine, agent_machine
     from afk_es.testing.exploring.markers import reachable, sometimes
     from afk_es.testing.exploring.profiles import PROFILES, Profile
+    from afk_es.testing.exploring.shrinking import Shrunk, shrink
     from afk_es.testing.exploring.simulated import simulations
+    from afk_es.testing.exploring.telling import told
+    from afk_es.testing.exploring.trial import Stage, Trial
     from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
-    from afk_es.testing.golden_crashes import GoldenCrashes, crash_golden, golden_scenarios
+    from afk_es.testing.golden_crashes import GoldenCrashes, crash_golden
+    from afk_es.testing.goldens_as_scenarios import golden_scenarios
     from afk_es.testing.invariants import (
         SHIPPED,
         Invariant,
@@ -71,16 +77,22 @@ _ARGUMENTS = "afk_es.testing.arguments"
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _CRASHES = "afk_es.testing.crashes"
 _ADVERSARY = "afk_es.testing.exploring.adversary"
+_ARTEFACT = "afk_es.testing.exploring.artefact"
 _CHOICES = "afk_es.testing.exploring.choices"
 _COVERAGE = "afk_es.testing.exploring.coverage"
 _DRAWN = "afk_es.testing.exploring.drawn"
 _EXPLORATION = "afk_es.testing.exploring.exploration"
 _FINDINGS = "afk_es.testing.exploring.findings"
+_MACHINE = "afk_es.testing.exploring.machine"
 _MARKERS = "afk_es.testing.exploring.markers"
 _PROFILES = "afk_es.testing.exploring.profiles"
+_SHRINKING = "afk_es.testing.exploring.shrinking"
 _SIMULATED = "afk_es.testing.exploring.simulated"
+_TELLING = "afk_es.testing.exploring.telling"
+_TRIAL = "afk_es.testing.exploring.trial"
 _WORLD_OPTIONS = "afk_es.testing.exploring.world_options"
 _GOLDEN_CRASHES = "afk_es.testing.golden_crashes"
+_GOLDENS_AS_SCENARIOS = "afk_es.testing.goldens_as_scenarios"
 _INVARIANTS = "afk_es.testing.invariants"
 _LOG_CONTRACT = "afk_es.testing.log_contract"
 _MORTAL = "afk_es.testing.mortal"
@@ -95,6 +107,7 @@ _SURVIVAL = "afk_es.testing.survival"
 _HOMES = {
     "Action": _FACTS,
     "Adversary": _ADVERSARY,
+    "AgentMachine": _MACHINE,
     "Answer": _FACTS,
     "Ask": _ASKS,
     "Breach": _SURVIVAL,
@@ -104,6 +117,7 @@ _HOMES = {
     "Choices": _CHOICES,
     "ContractReport": _LOG_CONTRACT,
     "Control": _FACTS,
+    "Counterexample": _ARTEFACT,
     "Crash": _FACTS,
     "CrashMatrix": _CRASH_MATRIX,
     "CrashOutcome": _CRASH_MATRIX,
@@ -135,7 +149,9 @@ _HOMES = {
     "ScriptExhaustedError": _SCRIPTED,
     "ScriptedModel": _SCRIPTED,
     "SeededChoices": _CHOICES,
+    "Shrunk": _SHRINKING,
     "Simulation": _WORLD,
+    "Stage": _TRIAL,
     "StalledProcess": _FACTS,
     "StoreSubject": _LOG_CONTRACT,
     "StuckError": _WORLD,
@@ -149,10 +165,12 @@ _HOMES = {
     "ToolFails": _FACTS,
     "ToolReturns": _FACTS,
     "ToolRuns": _FACTS,
+    "Trial": _TRIAL,
     "Trouble": _WORLD_OPTIONS,
     "UserSays": _FACTS,
     "ViolationFound": _FINDINGS,
     "WorldOptions": _WORLD_OPTIONS,
+    "agent_machine": _MACHINE,
     "at_most_once": _INVARIANTS,
     "check_event_log": _LOG_CONTRACT,
     "checked": _INVARIANTS,
@@ -163,7 +181,7 @@ _HOMES = {
     "crash_points": _CRASHES,
     "explore": _EXPLORATION,
     "from_json_schema": _ARGUMENTS,
-    "golden_scenarios": _GOLDEN_CRASHES,
+    "golden_scenarios": _GOLDENS_AS_SCENARIOS,
     "invalid_arguments": _ARGUMENTS,
     "invariant": _INVARIANTS,
     "keeps_secret": _INVARIANTS,
@@ -171,14 +189,19 @@ _HOMES = {
     "never_calls": _INVARIANTS,
     "plain_fact": _WORLD,
     "reachable": _MARKERS,
+    "read_counterexample": _ARTEFACT,
     "rehearse": _CRASHES,
+    "replay_script": _ARTEFACT,
     "requires_approval": _INVARIANTS,
     "script_from": _FACTS,
     "script_json": _FACTS,
+    "shrink": _SHRINKING,
     "simulations": _SIMULATED,
     "sometimes": _MARKERS,
     "stays_below": _INVARIANTS,
+    "told": _TELLING,
     "valid_arguments": _ARGUMENTS,
+    "write_counterexample": _ARTEFACT,
 }
 
 
@@ -198,6 +221,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "Action",
     "Adversary",
+    "AgentMachine",
     "Answer",
     "Ask",
     "Breach",
@@ -207,6 +231,7 @@ __all__ = [
     "Choices",
     "ContractReport",
     "Control",
+    "Counterexample",
     "Crash",
     "CrashMatrix",
     "CrashOutcome",
@@ -238,7 +263,9 @@ __all__ = [
     "ScriptExhaustedError",
     "ScriptedModel",
     "SeededChoices",
+    "Shrunk",
     "Simulation",
+    "Stage",
     "StalledProcess",
     "StoreSubject",
     "StuckError",
@@ -252,10 +279,12 @@ __all__ = [
     "ToolFails",
     "ToolReturns",
     "ToolRuns",
+    "Trial",
     "Trouble",
     "UserSays",
     "ViolationFound",
     "WorldOptions",
+    "agent_machine",
     "at_most_once",
     "check_event_log",
     "checked",
@@ -274,12 +303,17 @@ __all__ = [
     "never_calls",
     "plain_fact",
     "reachable",
+    "read_counterexample",
     "rehearse",
+    "replay_script",
     "requires_approval",
     "script_from",
     "script_json",
+    "shrink",
     "simulations",
     "sometimes",
     "stays_below",
+    "told",
     "valid_arguments",
+    "write_counterexample",
 ]

@@ -8,6 +8,7 @@ from afk_es.testing.invariants import (
     ControlsAreHeeded,
     FoldIsTheState,
     NoEffectWithoutAllow,
+    NoLostTicket,
     NothingBreaks,
     OneEnd,
     OneOwner,
@@ -77,6 +78,7 @@ BUGS = (
         ),
         agent=shop(),
         world=WorldOptions(always=frozenset({"races", "controls"})),
+        first_seed=78,
         found_by=(ControlsAreHeeded,),
     ),
     Bug(
@@ -91,7 +93,6 @@ BUGS = (
         ),
         agent=shop(tools=(look_up,), subagents=(SCOUT,)),
         world=WorldOptions(always=frozenset({"crashes", "controls"})),
-        first_seed=40,
         found_by=(ControlsAreHeeded,),
     ),
     Bug(
@@ -114,6 +115,20 @@ BUGS = (
         slips=(Slip("afk_es.core.inbox:Inbox.catch_up", "after = loop.state.last_letter", "after = await self._log.posted()"),),
         agent=shop(),
         config=RunnerConfig(interaction_mode="external"),
+        found_by=(NoLostTicket,),
+    ),
+    Bug(
+        name="nobody is woken",
+        mistake="what is asked of a run lies in its inbox until something else comes",
+        slips=(
+            Slip(
+                "afk_es.core.loop:Loop.post",
+                "    self._inbox.append((None, draft))\n    self._wake.set()",
+                "    self._inbox.append((None, draft))",
+            ),
+        ),
+        agent=shop(),
+        world=WorldOptions(always=frozenset({"controls"})),
         found_by=(StuckError,),
     ),
     Bug(

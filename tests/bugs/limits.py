@@ -140,7 +140,7 @@ BUGS = (
         slips=(Slip("afk_es.machine.model_facts:llm_failed", "failures < retry.attempts", "failures <= retry.attempts"),),
         agent=shop(),
         world=WorldOptions(troubles=frozenset({"time"}), always=frozenset({"model_failures"})),
-        first_seed=385,
+        first_seed=720,
         found_by=(LimitsHold,),
     ),
     Bug(

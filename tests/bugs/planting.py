@@ -99,7 +99,6 @@ def _edited(function: types.FunctionType, slips: Sequence[Slip]) -> types.CodeTy
     code = compile(lines + source, function.__code__.co_filename, "exec", __future__.annotations.compiler_flag, True)
     made: dict[str, Any] = {}
     exec(code, function.__globals__.copy(), made)  # the product's own source, with one edit
-    edited = made[function.__name__]
-    edited = edited.fget if isinstance(edited, property) else edited
-    result: types.CodeType = edited.__code__
+    edited: Any = made[function.__name__]
+    result: types.CodeType = (edited.fget if isinstance(edited, property) else edited).__code__
     return result

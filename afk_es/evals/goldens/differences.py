@@ -172,6 +172,9 @@ class Differences:
         told = one.event.type == "run_started" and self._agents(one, other)
         for finding in event_findings(one, other, self._version):
             told = True
+            if finding.field == "attempt" and (self._again(one, 0) or self._again(other, 1)):
+                # The attempt that the crash cut off counts as one, and of that nothing is compared.
+                continue
             self._explain(one, other, finding)
             if one.event.type not in _OF_THE_AGENT or self._is_news(other, finding):
                 self._add(finding, one, other)
@@ -181,6 +184,11 @@ class Differences:
                 kind: DivergenceClass = "order" if one.event.type == "tool_batch_started" else "params"
                 finding = Finding("event", kind, change.path, change.before, change.after, f"{one.event.type} says it differently")
                 self._quiet.append((self._rank(one), finding, one, other))
+
+    def _again(self, entry: Entry, side: int) -> bool:
+        """Whether the entry is about a call that a crash left in doubt: in the golden (0), or today (1)."""
+        event = entry.event
+        return (event.run_id, event.step, event.data.get("tool_call_id", "")) in self._doubted[side]
 
     def _is_news(self, today: Entry, finding: Finding) -> bool:
         """Whether it is told for the first time that an agent differs in this way."""
@@ -277,7 +285,6 @@ class Differences:
     def _unexplained(self, entries: list[Entry], recorded: bool) -> list[Entry]:
         """Those of them that are not the company of a call that is a finding of its own."""
         calls = self._recorded if recorded else self._today
-        doubted = self._doubted[0 if recorded else 1]
         left = []
         for entry in entries:
             event = entry.event
@@ -287,7 +294,7 @@ class Differences:
                 self._apart.add(event.data["run_id"])
             if event.type in ("llm_completed", "subagents_routed"):
                 self._answers(entry, None) if recorded else self._answers(None, entry)
-            again = event.type in _INTENTS and (event.run_id, event.step, event.data.get("tool_call_id", "")) in doubted
+            again = event.type in _INTENTS and self._again(entry, 0 if recorded else 1)
             if not again and not calls.explains(entry):
                 left.append(entry)
         return left

@@ -46,6 +46,7 @@ class _Run:
     def __init__(self, rec: Recording) -> None:
         self.waiting: deque[AgentRunEvent] = deque()
         self.last_type = ""
+        self.after_a_crash = False
         self.fault: InvariantError | None = None
         self._state = initial_state(rec.run_id, rec.thread_id, rec.history())
         self._compactions = 0
@@ -95,10 +96,13 @@ class Requests:
         last, run.last_type = run.last_type, event.type
         if event.type == "effect_in_doubt":
             self.doubted.add((rec.run_id, event.step, event.data.get("tool_call_id", "")))
-            return rec.run_id not in self.taken_over
-        if event.type == "run_started" and last and last not in TERMINAL and "agent" not in event.data:
-            self.taken_over.add(rec.run_id)
-            return False
+            # Behind an end, it is what was laid down with the run, and today's run has it too.
+            return not run.after_a_crash
+        if event.type == "run_started":
+            run.after_a_crash = bool(last) and last not in TERMINAL and "agent" not in event.data
+            if run.after_a_crash:
+                self.taken_over.add(rec.run_id)
+                return False
         return True
 
     def take(self, run_id: str, seq: int) -> Rebuilt | None:

@@ -102,7 +102,7 @@ class Explored:
     Attributes:
         agent: its name.
         profile: the name of the profile.
-        seed: what the examples were drawn from; None where they are the same every time.
+        seed: what the examples were drawn from.
         examples, events: how many.
         seconds: real time.
         counts: per name (see `Coverage`), in how many examples it was reached.
@@ -111,7 +111,7 @@ class Explored:
 
     agent: str
     profile: str
-    seed: int | None
+    seed: int
     examples: int
     events: int
     seconds: float

@@ -42,8 +42,8 @@ from afk_es.testing.simulation.world import Simulation
 DIRECTORY = Path(".afk_es") / "counterexamples"
 """Where logs of violations are written, below the working directory."""
 
-BATCH = 250
-"""Examples after which new arguments are made, for some twentieth of the time."""
+BATCH = 1_000
+"""Examples after which new arguments are made, which takes as long as some thirty examples."""
 
 
 def explore(
@@ -294,4 +294,4 @@ def _plain_outputs(world: WorldOptions) -> dict[str, Any]:
 def _test_name() -> str | None:
     """The test that pytest runs now."""
     current = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
-    return re.sub(r"^.*?([^/]+)\.py::", r"\1::", current) or None
+    return re.sub(r"^.*?([^/]+)\.py::", r"\1::", current).replace("::", ".") or None

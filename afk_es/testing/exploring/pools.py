@@ -23,7 +23,7 @@ from afk_es.tools import Tool
 Overrides = Mapping[str, Mapping[Any, st.SearchStrategy[Any]]]
 """Per tool, what its arguments are made by instead of their schema; see `afk_es.testing.arguments`."""
 
-SIZE = 40
+SIZE = 24
 """Values of a pool."""
 
 

@@ -109,6 +109,8 @@ class Course:
         taken: how many events it has taken in.
         stretch: how often the run was begun or resumed.
         owner: who claimed it last.
+        claims: the epochs of those claims, in order.
+        steps: how many have begun; `step` is the number that the last one gives itself.
         about: the call that the last event is about.
         requested: the calls of the model's last answer.
         calls: those of the batch under way, or of the last one, by id.
@@ -130,7 +132,9 @@ class Course:
     taken: int = 0
     stretch: int = 0
     owner: str = ""
+    claims: list[int] = field(default_factory=list)
     step: int = 0
+    steps: int = 0
     about: CalledTool | None = None
     requested: list[dict[str, Any]] = field(default_factory=list)
     calls: dict[str, CalledTool] = field(default_factory=dict)
@@ -193,6 +197,7 @@ _ABOUT_CALLS = frozenset(
 def _run_started(course: Course, event: AgentRunEvent, data: dict[str, Any]) -> None:
     course.stretch += 1
     course.owner = data["owner"]
+    course.claims.append(data["epoch"])
     course.ended = None
     course.paused = False
     if course.control is not None and course.control.data["action"] != "cancel":
@@ -201,6 +206,7 @@ def _run_started(course: Course, event: AgentRunEvent, data: dict[str, Any]) -> 
 
 def _step_started(course: Course, event: AgentRunEvent, data: dict[str, Any]) -> None:
     course.step = data["step"]
+    course.steps += 1
     course.llm_allowed = None
     course.llm_failures = {}
 

@@ -110,9 +110,8 @@ def _call_ended(run: ObservedRun, event: AgentRunEvent, course: Course) -> str |
 
 
 def _step_started(run: ObservedRun, event: AgentRunEvent, course: Course) -> str | None:
-    steps = [each.data["step"] for each in run.events if each.type == "step_started"]
-    if steps[-1] != len(steps):
-        return f"step number {len(steps)} says that it is number {steps[-1]}"
+    if course.step != course.steps:
+        return f"step number {course.steps} says that it is number {course.step}"
     open_ones = [call for call in course.calls.values() if call.ending is None and call.deferred is None]
     return f"a step begins, and {_names(open_ones)} has no end" if open_ones else None
 

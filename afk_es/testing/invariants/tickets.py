@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from afk_es.machine import AgentRunEvent, RunState
+from afk_es.machine.events import TERMINAL
 from afk_es.testing.invariants.course import CalledTool, course_of
 from afk_es.testing.invariants.invariant import Invariant
 from afk_es.testing.simulation.asks import Ask
-from afk_es.testing.simulation.observing import ObservedRun
+from afk_es.testing.simulation.observing import ObservedRun, at_once
 
 
 @dataclass(slots=True)
 class _Tickets:
     """Of a run: the open tickets; those that ended since its step began, and before, and that the model has not heard of; those
-    that may not be opened; and the last letter that was taken in.
+    that may not be opened; the last letter that was taken in, and the last one that there was when its stretch began.
     """
 
     open: dict[str, CalledTool] = field(default_factory=dict)
@@ -22,11 +23,13 @@ class _Tickets:
     due: list[str] = field(default_factory=list)
     refused: dict[str, CalledTool] = field(default_factory=dict)
     letter: int = 0
+    posted: int = 0
 
 
 class NoLostTicket(Invariant):
     """A deferred call ends as resolved, failed, expired or refused, once, or its run names it at its end; the model is told in the
-    next step. What was posted to a run is taken in once, in order. No more tickets are open than may be.
+    next step. What was posted to a run is taken in once, in order, and before the stretch ends that
+    began after it. No more tickets are open than may be.
     """
 
     name = "no lost ticket"
@@ -39,7 +42,11 @@ class NoLostTicket(Invariant):
         letter = event.data.get("letter")
         if letter is not None:
             self._judge_letter(run, letter)
+        if event.type in TERMINAL:
+            self._judge_letters(run)
         match event.type:
+            case "run_started":
+                self._of(run).posted = at_once(self.simulation.log.posted())
             case "tool_deferred":
                 self._open(run, event)
             case "tool_completed":
@@ -79,6 +86,14 @@ class NoLostTicket(Invariant):
         if letter <= tickets.letter:
             raise self.violated(f"letter {letter} is taken in after letter {tickets.letter}", run)
         tickets.letter = letter
+
+    def _judge_letters(self, run: ObservedRun) -> None:
+        """What lay there when a stretch began is taken in before it ends."""
+        tickets = self._of(run)
+        if tickets.posted > tickets.letter:
+            for letter in at_once(self.simulation.log.letters(after=tickets.letter, run_ids=[run.run_id])):
+                if letter.position <= tickets.posted:
+                    raise self.violated(f"letter {letter.position} ({letter.draft.type}) lay there, and is not taken in", run)
 
     def _open(self, run: ObservedRun, event: AgentRunEvent) -> None:
         call, ticket_id = course_of(run).about, event.data["ticket_id"]

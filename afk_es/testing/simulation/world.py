@@ -519,7 +519,11 @@ def plain_fact(ask: Ask) -> Fact:
 def playing(script: Script, agent: Agent | Sequence[Agent], **arguments: Any) -> Simulation:
     """A simulation in which a script was performed, and then everything else went plainly; to be closed by the caller."""
     simulation = Simulation(agent, **arguments)
-    simulation.begin()
-    simulation.play(script)
-    simulation.finish()
+    try:
+        simulation.begin()
+        simulation.play(script)
+        simulation.finish()
+    except BaseException:
+        simulation.abandon()
+        raise
     return simulation
