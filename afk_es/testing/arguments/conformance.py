@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from afk_es.testing.arguments.documents import Schema, SchemaDocument
+from afk_es.testing.arguments.patterns import acceptance
 
 CHECKED = frozenset(
     {"allOf", "oneOf", "not", "if", "then", "else", "contains", "minContains", "maxContains", "dependentRequired", "dependentSchemas"}
@@ -15,15 +17,20 @@ CHECKED = frozenset(
 
 
 def conforms(schema: Schema, document: SchemaDocument) -> Callable[[Any], bool]:
-    """Whether a value is one of the schema, a part of the document.
+    """Whether a value is one of the schema, a part of the document. A `pattern` is put to the engine that will judge it."""
+    root = document.root if isinstance(document.root, Mapping) else {}
+    accepts: Callable[[Any], bool] = _judge()(root).evolve(schema=schema).is_valid
+    return accepts
 
-    `pattern` is Python's here, so it is left out; whoever makes texts has asked the engine that knows.
-    """
-    # Loading it takes longer than most uses of this package, which have no such keyword.
-    from jsonschema import Draft202012Validator
+
+@cache
+def _judge() -> Any:
+    # Loading it takes longer than most uses of this package, which need no judge.
+    from jsonschema import Draft202012Validator, ValidationError
     from jsonschema.validators import extend
 
-    kind = extend(Draft202012Validator, {"pattern": None, "patternProperties": Draft202012Validator.VALIDATORS["patternProperties"]})
-    root = document.root if isinstance(document.root, Mapping) else {}
-    accepts: Callable[[Any], bool] = kind(root).evolve(schema=schema).is_valid
-    return accepts
+    def pattern(validator: Any, wanted: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        if isinstance(instance, str) and not acceptance(wanted)(instance):
+            yield ValidationError(f"{instance!r} has no {wanted!r}")
+
+    return extend(Draft202012Validator, {"pattern": pattern})

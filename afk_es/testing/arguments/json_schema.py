@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 from hypothesis import strategies as st
@@ -107,19 +108,25 @@ class _Building:
             return self._reference(given, place)
         built = self._unreferenced(given, place)
         if built is not None and "said" in self._traits:
-            built = _with_said(built, schema)
+            built = self._with_said(built, schema)
         return built
+
+    def _with_said(self, built: SearchStrategy[Any], schema: Mapping[str, Any]) -> SearchStrategy[Any]:
+        said = [*schema.get("examples", ()), *([schema["default"]] if "default" in schema else ())]
+        # What is one of a few values comes up by itself.
+        if not said or not {"enum", "const"}.isdisjoint(schema) or schema.get("type") in ("boolean", "null"):
+            return built
+        allowed = filter(conforms({key: value for key, value in schema.items() if key != HINT}, self._document), said)
+        return st.one_of(built, *map(_constant, allowed))
 
     def _reference(self, schema: Mapping[str, Any], place: _Place) -> SearchStrategy[Any] | None:
         reference = str(schema["$ref"])
         beside = {key: value for key, value in schema.items() if key not in ("$ref", "$defs", "definitions")}
-        target = self._document.target(reference)
         if beside:
-            return self._checked({"allOf": [target, beside]}, place)
-        if reference in self._document.recursive:
-            if place.visits.count(reference) >= DEEPEST:
-                return None
-            place = place.through(reference)
+            return self._checked({"allOf": [{"$ref": reference}, beside]}, place)
+        target, place = self._inlined({"$ref": reference}, place)
+        if target is False:
+            return None
         key = (reference, place.path if self._overrides.by_path else (), place.nesting, tuple(sorted(place.visits)))
         if key not in self._built:
             self._built[key] = self.build(target, place)
@@ -129,22 +136,28 @@ class _Building:
         """For a schema of which the parts are easier made than the whole: made as near to it as can be, then tried against it."""
         whole: Any = {key: value for key, value in schema.items() if key not in _LEFT_OUT}
         for part in schema.get("allOf", ()):
-            whole = merged(whole, self._resolved(part))
+            inlined, place = self._inlined(part, place)
+            whole = merged(whole, inlined)
         wholes = [whole]
         if "if" in schema:
-            condition = merged(self._resolved(schema["if"]), self._resolved(schema.get("then", True)))
-            wholes = [merged(whole, condition), merged(whole, self._resolved(schema.get("else", True)))]
+            ways = ((schema["if"], schema.get("then", True)), (schema.get("else", True),))
+            wholes = [reduce(merged, (self._inlined(part, place)[0] for part in way), whole) for way in ways]
         accepts = conforms({key: value for key, value in schema.items() if key != HINT}, self._document)
         built = _one_of([self._made(each, place) if isinstance(each, Mapping) else self.build(each, place) for each in wholes])
         return None if built is None else built.filter(accepts)
 
-    def _resolved(self, schema: Any) -> Any:
-        seen: set[str] = set()
-        while isinstance(schema, Mapping) and "$ref" in schema and schema["$ref"] not in seen:
-            seen.add(schema["$ref"])
+    def _inlined(self, schema: Any, place: _Place) -> tuple[Any, _Place]:
+        """What a schema that refers stands for, and the place with what was followed; False where that was followed often enough."""
+        while isinstance(schema, Mapping) and "$ref" in schema:
+            reference = str(schema["$ref"])
+            if reference in self._document.recursive:
+                if place.visits.count(reference) >= DEEPEST:
+                    return False, place
+                place = place.through(reference)
             beside = {key: value for key, value in schema.items() if key != "$ref"}
-            schema = merged(beside, self._document.target(schema["$ref"]))
-        return schema
+            target = self._document.target(reference)
+            schema = merged(beside, target) if beside else target
+        return schema, place
 
     def _unreferenced(self, schema: Mapping[str, Any], place: _Place) -> SearchStrategy[Any] | None:
         if HINT in schema and schema[HINT]["type"] in _HINTED:
@@ -176,10 +189,15 @@ class _Building:
 
     def _choice(self, schema: Mapping[str, Any], choice: str, place: _Place) -> SearchStrategy[Any] | None:
         rest = {key: value for key, value in schema.items() if key not in (choice, "discriminator", "$defs", "definitions")}
-        parts = [part if not rest else merged(self._resolved(part), rest) for part in schema[choice]]
         # The plainest first, since values shrink towards it: to send nothing is the plainest.
-        parts.sort(key=lambda part: not (isinstance(part, Mapping) and part.get("type") == "null"))
-        return _one_of([self.build(part, place) for part in parts])
+        parts = sorted(schema[choice], key=lambda part: not (isinstance(part, Mapping) and part.get("type") == "null"))
+        return _one_of([self._alternative(part, rest, place) for part in parts])
+
+    def _alternative(self, schema: Any, rest: Mapping[str, Any], place: _Place) -> SearchStrategy[Any] | None:
+        if rest:
+            schema, place = self._inlined(schema, place)
+            schema = merged(schema, rest)
+        return self.build(schema, place)
 
     def _of_kind(self, kind: str, schema: Mapping[str, Any], place: _Place) -> SearchStrategy[Any] | None:
         huge = self._huge(place)
@@ -261,7 +279,7 @@ class _Building:
             keys = self.build(hint, place.inside())
             return None if keys is None else keys.map(_spelled)
         if schema.get("propertyNames", True) is not True:
-            keys = self.build(merged({"type": "string"}, self._resolved(schema["propertyNames"])), place.inside())
+            keys = self.build(merged({"type": "string"}, self._inlined(schema["propertyNames"], place)[0]), place.inside())
         else:
             plain = texts(0, 12, unicode=True) if "unicode" in self._traits else None
             keys = words() if plain is None else words() | plain
@@ -283,14 +301,6 @@ def _given(made: SearchStrategy[Any] | None) -> bool:
 def _one_of(made: Collection[SearchStrategy[Any] | None]) -> SearchStrategy[Any] | None:
     possible = [each for each in made if each is not None]
     return st.one_of(possible) if possible else None
-
-
-def _with_said(built: SearchStrategy[Any], schema: Mapping[str, Any]) -> SearchStrategy[Any]:
-    said = [*schema.get("examples", ()), *([schema["default"]] if "default" in schema else ())]
-    # What is one of a few values comes up by itself.
-    if not said or not {"enum", "const", "$ref"}.isdisjoint(schema) or schema.get("type") in ("boolean", "null"):
-        return built
-    return st.one_of(built, *map(_constant, said))
 
 
 def _constant(value: Any) -> SearchStrategy[Any]:

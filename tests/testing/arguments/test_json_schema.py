@@ -117,6 +117,35 @@ SCHEMAS: dict[str, Any] = {
         },
         "$ref": "#/$defs/a",
     },
+    "recursion behind allOf": {
+        "$defs": {"n": {"type": "object", "properties": {"next": {"allOf": [{"$ref": "#/$defs/n"}]}, "x": {"type": "integer"}}}},
+        "$ref": "#/$defs/n",
+    },
+    "recursion with siblings": {
+        "$defs": {"n": {"type": "object", "properties": {"next": {"$ref": "#/$defs/n", "minProperties": 1}, "x": {"type": "integer"}}}},
+        "$ref": "#/$defs/n",
+    },
+    "recursion in a choice with siblings": {
+        "$defs": {
+            "n": {"anyOf": [{"$ref": "#/$defs/list"}, {"type": "integer"}], "not": {"const": 7}},
+            "list": {"type": "array", "items": {"$ref": "#/$defs/n"}},
+        },
+        "$ref": "#/$defs/n",
+    },
+    "recursion in a condition": {
+        "type": "object",
+        "properties": {"x": {"type": "integer"}},
+        "required": ["x"],
+        "if": {"properties": {"x": {"minimum": 0}}},
+        "then": {"properties": {"again": {"$ref": "#"}}},
+    },
+    "said and not allowed": {
+        "type": "string",
+        "pattern": "^[a-c]{3}$",
+        "maxLength": 3,
+        "examples": ["aaa", "xyz", "aaaa", 5],
+        "default": None,
+    },
     "itself": {"type": "object", "properties": {"again": {"$ref": "#"}}, "additionalProperties": False},
 }
 
@@ -135,6 +164,12 @@ def test_values_are_what_the_schema_allows(name: str) -> None:
 def test_with_every_trait_too(name: str) -> None:
     allowed = Draft202012Validator(SCHEMAS[name])
     assert all(map(allowed.is_valid, drawn(from_json_schema(SCHEMAS[name], traits=ALL_TRAITS), 4)))
+
+
+def test_what_is_said_and_not_allowed_is_not_taken_up() -> None:
+    values = drawn(from_json_schema(SCHEMAS["said and not allowed"], traits=["said"]), 100)
+    assert "aaa" in values
+    assert None not in values
 
 
 @pytest.mark.parametrize(

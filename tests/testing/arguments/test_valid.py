@@ -259,7 +259,8 @@ def test_recursion_has_an_end_and_is_used() -> None:
 
     depths = {depth(value) for value in drawn(valid_arguments(Node), 100)}
     assert depths >= {1, 2, 3}
-    assert max(depths) <= 6
+    # As often as a reference may lead back to itself.
+    assert max(depths) == 4
 
 
 def test_a_schema_without_values_is_refused_at_once() -> None:
