@@ -387,3 +387,25 @@ def test_a_name_of_many_words_is_judged_by_its_last_four() -> None:
     assert ours.is_secret_name("veryowncustomernumber")
     assert not ours.is_secret_name("very_own_customer_numbers")
     assert not PLAIN.is_secret_name("")
+
+
+RAW = json.dumps({"password": "hunter22 and more"})
+CLEAN = json.dumps({"password": MARK}, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    ("data", "clean"),
+    [
+        ([RAW], [CLEAN]),
+        ([[{"a": [RAW]}]], [[{"a": [CLEAN]}]]),
+        ({"properties": {"a": RAW}}, {"properties": {"a": CLEAN}}),
+        ({"properties": {"a": {"type": "string", "description": RAW}}}, {"properties": {"a": {"type": "string", "description": CLEAN}}}),
+    ],
+)
+def test_json_is_looked_into_wherever_its_text_stands(data: Any, clean: Any) -> None:
+    assert PLAIN.value(data) == clean
+
+
+def test_what_stands_beside_a_schemas_properties_is_hidden_by_its_name_and_not_by_them() -> None:
+    schema = {"properties": {"n": 5, "note": "plain", "password": {"type": "string"}, "token": "abcdef"}}
+    assert PLAIN.value(schema) == {"properties": {"n": 5, "note": "plain", "password": {"type": "string"}, "token": MARK}}

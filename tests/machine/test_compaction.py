@@ -328,6 +328,10 @@ def test_a_summary_without_a_price_fails_a_run_with_a_limit_on_costs_and_no_othe
     assert run.state.fault is not None
     assert "'s-1'" in run.state.fault.error
     assert state_of(run) == "failed"
+    run, effect = compacting_alone(max_total_cost_usd=1.0)
+    run.answer(effect, Draft("thread_compacted", compacted_data(run.state, "They spoke.")))
+    assert run.state.fault is not None
+    assert "the price of model 's' is unknown" in run.state.fault.error
     run, effect = compacting_alone()
     run.answer(effect, Draft("thread_compacted", compacted_data(run.state, "They spoke.")))
     assert run.state.fault is None

@@ -306,7 +306,7 @@ def test_a_node_waits_for_all_that_come_before_it() -> None:
 
 
 def test_calls_beyond_the_fan_out_of_a_step_are_refused_once_the_others_are_over() -> None:
-    run = gating(["scout", "clerk"], max_subagent_fanout_per_step=1)
+    run = gating(["scout", "clerk"], max_subagent_fanout_per_step=1, max_subagent_depth=1)
     run.answer_plainly(RunSubagent)
     (first,) = running(run).values()
     assert first.call.id == "c-0"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afk_es.machine.rendering import PREAMBLE, neutralised, render_error, render_output
+from afk_es.machine.rendering import PREAMBLE, capped, neutralised, render_error, render_output
 from afk_es.machine.spec import Rendering
 
 BARE = Rendering(preamble=False)
@@ -137,3 +137,18 @@ def test_where_the_preamble_leaves_no_room_the_limit_holds_without_it(room: int)
 def test_the_last_character_is_looked_at_like_any_other(text: str, shown: str) -> None:
     assert render_output(text, BARE) == shown
     assert json.loads(render_output([text], BARE)) == [text.replace("[/", "[·/")]
+
+
+@pytest.mark.parametrize(
+    ("length", "limit", "shown"),
+    [
+        (30, 30, "x" * 30),
+        (31, 30, "x" * 10 + "\n[21 characters cut]"),
+        (31, 20, "\n[31 characters cut]"),
+        (31, 19, "x" * 19),
+        (31, 5, "x" * 5),
+    ],
+)
+def test_a_cut_is_told_where_there_is_room_to_tell_of_it(length: int, limit: int, shown: str) -> None:
+    assert capped("x" * length, limit) == shown
+    assert len(capped("x" * length, limit)) <= limit

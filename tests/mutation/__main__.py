@@ -33,6 +33,9 @@ def main() -> int:
             return 2
         print(f"working in {directory}")
         changed = prepare(directory)
+        if changed:
+            # What mutmut remembers is which tests go through which function, and a function that is new is in none of it.
+            (directory / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
         names = [name for module in chosen for name in _to_try(directory, module, again=asked.again, changed=module in changed)]
         if names and (code := _run(directory, names, asked.processes)):
             return code

@@ -17,7 +17,7 @@ EXPLANATIONS = Path(__file__).with_name("SURVIVORS.md")
 
 _TIMEOUTS = frozenset({36, -24, 24, 152, 255})
 _KILLED = frozenset({1, 3})
-_SIGNATURE = re.compile(r"[+-]\s*(async )?def .*__mutmut_")
+_NUMBERED = re.compile(r"def \w+__mutmut_\w+\(")
 _VERSION = 1
 
 
@@ -107,11 +107,13 @@ def tally(directory: Path, module: str, explanations: dict[Change, str]) -> Tall
 
 
 def _change(source: Path, module: str, mutant: str) -> Change:
-    original = mutant.partition("__mutmut_")[0]
-    before, after = _bodies(source, f"{original}__mutmut_orig", mutant)
+    mangled = mutant.partition("__mutmut_")[0]
+    function = mangled[2:].replace("ǁ", ".")
+    # Each has its number in its name; a default that was changed stands in the same line.
+    named = f"def {function.rpartition('.')[2]}("
+    before, after = ([_NUMBERED.sub(named, line) for line in body] for body in _bodies(source, f"{mangled}__mutmut_orig", mutant))
     differing = [line for line in difflib.unified_diff(before, after, n=0, lineterm="") if not line.startswith(("---", "+++", "@@"))]
-    lines = tuple(f"{line[0]} {line[1:].strip()}" for line in differing if not _SIGNATURE.match(line))
-    return Change(module, original[2:].replace("ǁ", "."), lines)
+    return Change(module, function, tuple(f"{line[0]} {line[1:].strip()}" for line in differing))
 
 
 def _bodies(source: Path, *names: str) -> Iterator[list[str]]:
