@@ -30,12 +30,13 @@ def reported() -> Iterator[None]:
     _encode_anything()
     try:
         yield
-    except click.ClickException as error:
-        # Click names what it was given as it is: a file's name may have come from anybody.
+    except click.UsageError as error:
+        # Click names what it was given as it is, and that may have come from anybody: a file's name in a wildcard.
+        if error.message.isprintable():
+            raise
         from afk_es.views.printable import visible
 
-        error.message = visible(error.message, multiline=True)
-        raise
+        raise click.UsageError(visible(error.message, multiline=True), error.ctx) from None
     except BrokenPipeError:
         _leave_quietly()
     except KeyboardInterrupt:

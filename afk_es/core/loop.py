@@ -166,7 +166,13 @@ class Loop:
             # What was said before it began comes first: a run that is opened to be ended starts nothing.
             self._take_in()
             while True:
-                effects = await self._advance()
+                try:
+                    effects = await self._advance()
+                except Exception:
+                    # A bug of ours. What came in before and beside it really happened, and must not happen again when the run is resumed.
+                    self._take_in()
+                    await self._flush()
+                    raise
                 await self._flush()
                 if self.state.ended:
                     return self.state
@@ -291,6 +297,11 @@ class Loop:
             return Draft("timer_fired", {"timer": effect.timer})
         try:
             draft = await self._handlers[type(effect)](effect, self.state)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise self._invariant(f"the handler of {type(effect).__name__} was cancelled from inside") from error
         except Exception as error:
             raise self._invariant(f"the handler of {type(effect).__name__} raised {type(error).__name__}: {error}") from error
         if draft.type not in endings(effect):

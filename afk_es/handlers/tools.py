@@ -38,7 +38,7 @@ class ToolHandler:
         except Exception as error:  # noqa: BLE001 - the user's tool; its failure is a fact of the run
             return self._failed(effect, error, began)
         if isinstance(output, ToolDeferredHandle):
-            return self._deferred(effect, state, output)
+            return self._deferred(effect, state, output, began)
         spec = state.spec
         return Draft(
             "tool_completed",
@@ -79,9 +79,12 @@ class ToolHandler:
         arguments = tool.validate(call.arguments)
         return await tool.execute(arguments, context, timeout_s=effect.timeout_s, sandbox=self._binding.sandbox_for(context))
 
-    def _deferred(self, effect: ExecuteTool, state: RunState, handle: ToolDeferredHandle) -> Draft:
+    def _deferred(self, effect: ExecuteTool, state: RunState, handle: ToolDeferredHandle, began: float) -> Draft:
         ttl_s = handle.expires_in_s if handle.expires_in_s is not None else self._binding.ticket_ttl_s
-        expires = self._binding.clock.now() + dt.timedelta(seconds=min(ttl_s, _LONGEST_TTL_S))
+        # By the clock of the stretch, as every deadline: the time of day may have been set since that was read, and the term would be over
+        # at once, or never. The last event is the announcement of this call or came while it waited for its turn.
+        moment = state.at + dt.timedelta(seconds=self._binding.clock.monotonic() - began)
+        expires = moment + dt.timedelta(seconds=min(ttl_s, _LONGEST_TTL_S))
         return Draft(
             "tool_deferred",
             {

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from afk_es.testing.exploring.telling import told
     from afk_es.testing.exploring.trial import Stage, Trial
     from afk_es.testing.exploring.world_options import TROUBLES, Trouble, WorldOptions
-    from afk_es.testing.golden_crashes import GoldenCrashes, crash_golden, golden_scenarios
+    from afk_es.testing.golden_crashes import GoldenCrashes, crash_golden
+    from afk_es.testing.goldens_as_scenarios import golden_scenarios
     from afk_es.testing.invariants import (
         SHIPPED,
         Invariant,
@@ -74,23 +75,24 @@ if TYPE_CHECKING:
 
 _ARGUMENTS = "afk_es.testing.arguments"
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
-_ARTEFACT = "afk_es.testing.exploring.artefact"
-_MACHINE = "afk_es.testing.exploring.machine"
-_SHRINKING = "afk_es.testing.exploring.shrinking"
-_TELLING = "afk_es.testing.exploring.telling"
-_TRIAL = "afk_es.testing.exploring.trial"
 _CRASHES = "afk_es.testing.crashes"
 _ADVERSARY = "afk_es.testing.exploring.adversary"
+_ARTEFACT = "afk_es.testing.exploring.artefact"
 _CHOICES = "afk_es.testing.exploring.choices"
 _COVERAGE = "afk_es.testing.exploring.coverage"
 _DRAWN = "afk_es.testing.exploring.drawn"
 _EXPLORATION = "afk_es.testing.exploring.exploration"
 _FINDINGS = "afk_es.testing.exploring.findings"
+_MACHINE = "afk_es.testing.exploring.machine"
 _MARKERS = "afk_es.testing.exploring.markers"
 _PROFILES = "afk_es.testing.exploring.profiles"
+_SHRINKING = "afk_es.testing.exploring.shrinking"
 _SIMULATED = "afk_es.testing.exploring.simulated"
+_TELLING = "afk_es.testing.exploring.telling"
+_TRIAL = "afk_es.testing.exploring.trial"
 _WORLD_OPTIONS = "afk_es.testing.exploring.world_options"
 _GOLDEN_CRASHES = "afk_es.testing.golden_crashes"
+_GOLDENS_AS_SCENARIOS = "afk_es.testing.goldens_as_scenarios"
 _INVARIANTS = "afk_es.testing.invariants"
 _LOG_CONTRACT = "afk_es.testing.log_contract"
 _MORTAL = "afk_es.testing.mortal"
@@ -179,7 +181,7 @@ _HOMES = {
     "crash_points": _CRASHES,
     "explore": _EXPLORATION,
     "from_json_schema": _ARGUMENTS,
-    "golden_scenarios": _GOLDEN_CRASHES,
+    "golden_scenarios": _GOLDENS_AS_SCENARIOS,
     "invalid_arguments": _ARGUMENTS,
     "invariant": _INVARIANTS,
     "keeps_secret": _INVARIANTS,
@@ -198,8 +200,8 @@ _HOMES = {
     "sometimes": _MARKERS,
     "stays_below": _INVARIANTS,
     "told": _TELLING,
-    "write_counterexample": _ARTEFACT,
     "valid_arguments": _ARGUMENTS,
+    "write_counterexample": _ARTEFACT,
 }
 
 
@@ -207,12 +209,7 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'afk_es.testing' has no attribute {name!r}")
-    try:
-        value = getattr(import_module(home), name)
-    except ModuleNotFoundError as error:
-        if error.name != "hypothesis":
-            raise
-        raise ImportError(f"afk_es.testing.{name} needs Hypothesis, which is not installed: pip install 'afk-es[testing]'") from error
+    value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 
@@ -222,19 +219,9 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "AgentMachine",
-    "agent_machine",
-    "Shrunk",
-    "shrink",
-    "Stage",
-    "Trial",
-    "told",
-    "Counterexample",
-    "read_counterexample",
-    "replay_script",
-    "write_counterexample",
     "Action",
     "Adversary",
+    "AgentMachine",
     "Answer",
     "Ask",
     "Breach",
@@ -244,6 +231,7 @@ __all__ = [
     "Choices",
     "ContractReport",
     "Control",
+    "Counterexample",
     "Crash",
     "CrashMatrix",
     "CrashOutcome",
@@ -275,7 +263,9 @@ __all__ = [
     "ScriptExhaustedError",
     "ScriptedModel",
     "SeededChoices",
+    "Shrunk",
     "Simulation",
+    "Stage",
     "StalledProcess",
     "StoreSubject",
     "StuckError",
@@ -289,10 +279,12 @@ __all__ = [
     "ToolFails",
     "ToolReturns",
     "ToolRuns",
+    "Trial",
     "Trouble",
     "UserSays",
     "ViolationFound",
     "WorldOptions",
+    "agent_machine",
     "at_most_once",
     "check_event_log",
     "checked",
@@ -311,12 +303,17 @@ __all__ = [
     "never_calls",
     "plain_fact",
     "reachable",
+    "read_counterexample",
     "rehearse",
+    "replay_script",
     "requires_approval",
     "script_from",
     "script_json",
+    "shrink",
     "simulations",
     "sometimes",
     "stays_below",
+    "told",
     "valid_arguments",
+    "write_counterexample",
 ]

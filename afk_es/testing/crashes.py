@@ -122,6 +122,17 @@ class CrashScenario:
         }
 
 
+def outside_of_loops() -> None:
+    """Refuse to be where an event loop is running.
+
+    Raises:
+        UsageError: one is.
+    """
+    with contextlib.suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise UsageError("each process of a crash trial has an event loop of its own; use it where none is running, as in a plain test")
+
+
 class CrashTrial:
     """One run, in as many processes as it takes.
 
@@ -140,9 +151,7 @@ class CrashTrial:
     """
 
     def __init__(self, scenario: CrashScenario) -> None:
-        with contextlib.suppress(RuntimeError):
-            asyncio.get_running_loop()
-            raise UsageError("each process of a crash trial has an event loop of its own; use it where none is running, as in a plain test")
+        outside_of_loops()
         self.scenario = scenario
         self.directory: Path = Path(tempfile.mkdtemp(prefix="afk_es-crash-"))
         self.clock: RetryClock = RetryClock(scenario.passing)

@@ -168,7 +168,9 @@ def usurped(source: Source, seed: int, *, keep: Path | None = None, blind: bool 
             survival.prefixes.append((1, prefix))
             with _process(Job(source, trial.directory, 2, usurps=True)) as heir:
                 said = heir.said()
-            if said.result is None and stopped and prefix:
+            # Stopped in the middle of a write of another of its runs it holds the file's lock, and nobody can write: a clear error too.
+            locked = said.error.startswith("LogLockedError")
+            if said.result is None and stopped and prefix and not locked:
                 run.breaches.append(Breach("resume", f"the run could not be taken over: {said.error}"))
             before, started = trial.family(), len(_journal(trial.directory))
             if stopped:

@@ -77,10 +77,13 @@ def pieces(given: argparse.Namespace, directory: Path) -> Iterator[Piece]:
         yield from _kills(kill)
 
 
-def _kills(seed: int) -> Iterator[Piece]:
-    yield Piece("killed", str(seed))
-    if seed % 2 == 0:
-        yield Piece("contended" if seed % 4 else "usurped", str(seed))
+def _kills(number: int) -> Iterator[Piece]:
+    """Runs whose real processes are killed, by turns of a seed and of a scenario; beside each second, a race or a stale owner."""
+    names = list(RECORDED)
+    source = names[number // 2 % len(names)] if number % 2 else str(number)
+    yield Piece("killed", source)
+    if number % 2 == 0:
+        yield Piece("contended" if number % 4 else "usurped", source)
 
 
 def prove(given: argparse.Namespace, directory: Path) -> Table:

@@ -37,7 +37,7 @@ class Piece(NamedTuple):
     """A piece of work.
 
     Attributes:
-        name: of the scenario, story or conversation; or a seed.
+        name: of the scenario, story or conversation; or a seed. A run that is really killed may be either.
         points: how many points of a run at most; for a generated run, how many deaths. None: all.
         path: a file that it needs.
     """
@@ -153,7 +153,8 @@ def _of_outcomes(piece: Piece, outcomes: Iterable[CrashOutcome], name: str) -> R
 
 def _real(trial: Callable[..., KilledRun]) -> Callable[[Piece, Path | None], Row]:
     def tried(piece: Piece, keep: Path | None) -> Row:
-        run = trial(int(piece.name), int(piece.name), keep=keep)
+        of_seed = piece.name.isdigit()
+        run = trial(int(piece.name) if of_seed else piece.name, int(piece.name) if of_seed else 0, keep=keep)
         return Row(piece, 1, len(run.deaths), 0, _broken(run.breaches), (str(run),) if run.breaches else ())
 
     return tried

@@ -31,7 +31,7 @@ async def bound(described: Agent, clock: SimulatedClock | None = None) -> Bindin
 
 async def performed(binding: Binding, effect: Effect) -> Draft:
     """What the handler of the effect answers; always one of its endings."""
-    state = RunState("run_1", "thread_1", spec=binding.spec, step=1)
+    state = RunState("run_1", "thread_1", spec=binding.spec, step=1, at=binding.clock.now())
     draft = await live_handlers(binding)[type(effect)](effect, state)
     assert draft.type in ENDINGS[type(effect)]
     return draft

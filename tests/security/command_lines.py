@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import click
@@ -32,6 +33,7 @@ class CommandLine(NamedTuple):
     words: tuple[str, ...]
 
 
+@cache
 def verbs() -> dict[str, click.Command]:
     """Every verb by its words: "show", "golden check"."""
     return dict(_verbs(main, ()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,8 +56,6 @@ def confided(stories: Stories, tmp_path_factory: pytest.TempPathFactory) -> Host
 @pytest.fixture
 def module(tmp_path: Path) -> Iterator[Path]:
     """A file of the user's: an agent, a policy and a suite that say what a terminal obeys."""
-    import sys
-
     path = tmp_path / "desk_of_security.py"
     path.write_text(MODULE.format(poison=TERMINAL))
     before = list(sys.path)

@@ -6,32 +6,19 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
 Maker = Callable[[Path, Path], None]
 """Makes a file from a sound log."""
 
-LARGE = 10_000_000
+LARGE = 5_000_000
 """Characters of what is large: more than anybody reads, less than a test may hold several times."""
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """The file, without the triggers that guard it."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall()
-        for (name,) in names:
-            connection.execute(f"DROP TRIGGER {name}")
-        yield connection
-    finally:
-        connection.close()
-
-
 def _copied(source: Path, target: Path) -> sqlite3.Connection:
+    """A copy without the triggers that guard it."""
     shutil.copy(source, target)
     connection = sqlite3.connect(target, isolation_level=None)
     for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
@@ -147,7 +134,7 @@ LOGS: dict[str, Maker] = {
     "a step beyond counting": _edited(_first("step = 9223372036854775807, schema_version = 9223372036854775807")),
     "a seq beyond counting": _edited(_first("seq = 9223372036854775807, epoch = 9223372036854775807")),
     "lists within lists": _edited(_data(f"'{{\"a\":' || '{'[' * 100_000}{']' * 100_000}' || '}}'")),
-    "a text of ten million characters": _edited(
+    "a text of five million characters": _edited(
         f"UPDATE events SET data = json_set(data, '$.output', printf('%.*c', {LARGE}, 'x')) "
         "WHERE position = (SELECT max(position) FROM events WHERE type = 'tool_completed')"
     ),
@@ -202,9 +189,9 @@ def transcripts(directory: Path) -> dict[str, Path]:
     made = {
         "zip": b"PK\x03\x04" + b"\0" * 100,
         "gzip": b"\x1f\x8b" + b"\0" * 100,
-        "nested": b'[{"role": "user", "content": ' + b"[" * 200_000 + b"]" * 200_000 + b"}]",
-        "unclosed": b"[" * 2_000_000,
-        "digits": b'[{"role": "user", "content": ' + b"9" * 2_000_000 + b"}]",
+        "nested": b'[{"role": "user", "content": ' + b"[" * 50_000 + b"]" * 50_000 + b"}]",
+        "unclosed": b"[" * 300_000,
+        "digits": b'[{"role": "user", "content": ' + b"9" * 200_000 + b"}]",
         "exponent": b'[{"role": "user", "content": "x", "cost": 1e999999999}]',
         "twice": b'[{"role": "user", "role": "system", "content": "x", "content": []}]',
         "nan": b'[{"role": "user", "content": NaN}]',
@@ -212,7 +199,7 @@ def transcripts(directory: Path) -> dict[str, Path]:
         "nul": b"\0" * 1_000,
         "long": b'[{"role": "user", "content": "' + b"x" * LARGE + b'"}]',
         "many calls": json.dumps(
-            [{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "[" * 5_000}}] * 2_000}]
+            [{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "[" * 5_000}}] * 500}]
         ).encode(),
         "an export": b'{"schema": "afk_es.export/1", "runs": [{"run_id": "../../x", "events": 1e400}]}\n{"schema": "afk_es.event/1", "seq": -1}',
         "an atif": b'{"schema_version": "ATIF-v1.7", "agent": {"name": "a"}, "steps": [{"step_id": 1, "source": "../", "message": {}}]}',

@@ -9,10 +9,10 @@ import sys
 import time
 import traceback
 
+import click
 from click.testing import CliRunner
 
-import afk_es.cli
-from afk_es.cli import VERBS, main
+from afk_es.cli import main
 
 LONGEST_S = 20
 """Seconds that a call may take, on a machine that does much else."""
@@ -42,8 +42,8 @@ def called(words: list[str]) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    assert VERBS
-    assert afk_es.cli
+    for name in main.list_commands(click.Context(main)):  # Their code is not what is measured.
+        main.get_command(click.Context(main), name)
     limited(float(sys.argv[1]))
     for line in sys.stdin:
         print(json.dumps(called(json.loads(line))), flush=True)

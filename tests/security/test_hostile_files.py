@@ -19,6 +19,7 @@ from afk_es.cli import VERBS
 from afk_es.errors import ForeignLogError
 from afk_es.log import open_log
 from tests.security.hostile_files import LOGS, official_schema, special_files, transcripts, triggered
+from tests.security.test_terminal import LONG
 from tests.support.stories import Stories
 
 GIGABYTES = 1.0
@@ -79,13 +80,14 @@ def ask() -> Iterator[Ask]:
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root), "AFK_ES_CACHE": os.devnull},
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
+    asked, answers = process.stdin, process.stdout
+    assert asked is not None
+    assert answers is not None
 
     def call(*words: str) -> dict[str, Any]:
-        process.stdin.write(json.dumps(words) + "\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
+        asked.write(json.dumps(words) + "\n")
+        asked.flush()
+        line = answers.readline()
         assert line, f"it took too long, or too much: {words}"
         answer: dict[str, Any] = json.loads(line)
         return answer
@@ -106,7 +108,8 @@ def test_a_hostile_log_is_an_error_or_a_view_and_stays_as_it_is(kind: str, stori
     LOGS[kind](stories.log, log)
     before = log.read_bytes()
     wrong = []
-    for verb, words in READING.items():
+    # In the gate every third verb, another third for the next kind.
+    for verb, words in [*READING.items()][0 if LONG else [*LOGS].index(kind) % 3 :: 1 if LONG else 3]:
         answer = ask(verb, *words, "--db", str(log))
         if answer["traceback"] or answer["code"] not in (0, 1, 3, 4):
             wrong.append((verb, answer["code"], answer["said"], answer["traceback"]))
@@ -168,7 +171,7 @@ async def test_comments_and_spaces_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(tmp_path: Path, ask: Ask) -> None:
-    wrong = []
+    wrong: list[object] = []
     for name, path in special_files(tmp_path).items():
         for words in (
             ("runs", "--db", str(path)),
@@ -180,20 +183,22 @@ def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(tmp_path: Pa
             ("show", "--db", f"{path}.golden.jsonl"),
         ):
             answer = ask(*words)
-            if answer["traceback"] or (answer["code"] == 0 and words[0] != "doctor" and name != "a directory"):
+            if answer["traceback"] or (
+                answer["code"] == 0 and words[:1] != ("doctor",) and words[:2] != ("golden", "list") and name != "a directory"
+            ):
                 wrong.append((name, words, answer))
     assert not wrong
 
 
 def test_transcripts_of_others_are_refused_or_read(tmp_path: Path, ask: Ask) -> None:
-    wrong = []
+    """As what they look like, and as what somebody says that they are."""
+    wrong: list[object] = []
     for name, path in transcripts(tmp_path).items():
-        for words in (("import", str(path)), *((("import", str(path), "--as", form)) for form in ("chat", "atif", "jsonl", "golden"))):
-            log = tmp_path / f"log-{len(wrong)}.db"
-            answer = ask(*words, "--db", str(log))
+        forms = ("chat", "atif", "jsonl", "golden") if name.startswith("a") or LONG else ("golden",)
+        for number, words in enumerate(((), *(("--as", form) for form in forms))):
+            answer = ask("import", str(path), *words, "--db", str(tmp_path / f"{path.stem}-{number}.db"))
             if answer["traceback"] or answer["code"] not in (0, 1, 2, 3, 4):
                 wrong.append((name, words, answer))
-            log.unlink(missing_ok=True)
     assert not wrong
 
 

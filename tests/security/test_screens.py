@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from itertools import product
 
 import pytest
 from rich.cells import cell_len
@@ -15,7 +14,7 @@ from afk_es.redaction import Redaction
 from debugger.screens import SCREENS
 from tests.debugger_app.opening import LARGE, SMALL, Opened, opened
 from tests.security.hostile_log import TERMINAL, Hostile
-from tests.security.test_terminal import OBEYED, obeyed_in
+from tests.security.test_terminal import LONG, OBEYED, obeyed_in
 
 WORDS = ("", "1", "end", "50%", TERMINAL, "type ~ 'e'", "@last", "cost_usd", "back", "m 1", "start end", "1 1", "run")
 """What stands behind a command of the console."""
@@ -41,15 +40,17 @@ async def test_no_command_of_the_console_lets_anything_through(story: str, obeye
     log = open_log(obeyed.log, read_only=True)
     await log.open()
     try:
-        console = await Console.open(log, obeyed.run_ids[story], at="50%")
         bad, answered = [], set()
-        for command, words in product(COMMANDS, WORDS):
-            try:
-                reply = await execute(console, f"{command.name} {words}")
-            except AfkError:
-                continue  # It is said by cli/output.py, as of any verb.
-            answered.add(command.name)
-            bad += [(command.name, words, line) for line in reply.lines if OBEYED.search(line)]
+        for command in COMMANDS:
+            console = await Console.open(log, obeyed.run_ids[story], at="llm:1")
+            await execute(console, "break error")
+            for words in WORDS:
+                try:
+                    reply = await execute(console, f"{command.name} {words}")
+                except AfkError:
+                    continue  # It is said by cli/output.py, as of any verb.
+                answered.add(command.name)
+                bad += [(command.name, words, line) for line in reply.lines if OBEYED.search(line)]
     finally:
         await log.close()
     assert not bad, bad[:5]
@@ -68,7 +69,7 @@ def test_every_screen_is_looked_at() -> None:
     assert KEYS.keys() == SCREENS.keys()
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x50"])
+@pytest.mark.parametrize("size", [SMALL, LARGE] if LONG else [SMALL])
 @pytest.mark.parametrize("screen", SCREENS)
 async def test_no_screen_shows_what_a_terminal_obeys(screen: str, size: tuple[int, int], obeyed: Hostile) -> None:
     """The strips that Textual hands to its driver, on every screen, wherever the keys lead."""
@@ -87,7 +88,7 @@ async def test_no_screen_shows_what_a_terminal_obeys(screen: str, size: tuple[in
     assert not bad, bad[:3]
 
 
-@pytest.mark.parametrize("screen", ["debug", "triage", "compare", "runs", "approvals"])
+@pytest.mark.parametrize("screen", ["debug", "triage", "compare", "runs", "approvals"] if LONG else ["debug", "triage", "compare"])
 async def test_what_is_copied_cannot_end_a_paste_and_is_quoted_for_a_shell(screen: str, obeyed: Hostile) -> None:
     """A paste that holds ESC [ 201 ~ ends there, and what follows is typed; so does a line break in a command, if it is not quoted."""
     first, second = obeyed.run_ids["failing"], obeyed.run_ids["team"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -42,7 +43,7 @@ def test_no_view_or_export_shows_a_planted_secret(verb: str, confided: Hostile, 
         for index, words in enumerate(desk.lines(verb, story)):
             if not LONG:
                 words = desk.lines(verb, STORIES[-1 - index % len(STORIES)])[index]
-            if {"--show-secrets", "--no-redact"} & set(words):
+            if {"--show-secrets", "--no-redact"} & set(words) or not (LONG or index % 2 == 0):
                 continue
             for form in ("text", "json", "jsonl", "md") if LONG else ("text", "json") if index == 0 else ("text",):
                 result = desk.call(words, form)
@@ -114,7 +115,7 @@ SHAPES = {
 
 AFTER = {"a password in an address": "@db.example/shop", "a private key": "\n-----END RSA PRIVATE KEY-----"}
 
-PLACES = {
+PLACES: dict[str, Callable[[str], object]] = {
     "a text": lambda text: text,
     "in a sentence": lambda text: f"it said: {text} and went on",
     "in a list": lambda text: ["a", ["b", text]],

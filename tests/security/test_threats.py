@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -12,6 +13,7 @@ PAGE = (HERE / "THREATS.md").read_text()
 NAMED = re.findall(r"`((?:tests/[\w/]+\.py::)?(?:\w+::)*test_\w+)`", PAGE)
 
 
+@cache
 def named_in(path: Path) -> set[str]:
     """The names of the tests of a file, in classes as well."""
     tree = ast.parse(path.read_bytes())

@@ -36,7 +36,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, help="stop after so long")
     parser.add_argument("--first", type=int, default=0, help="the first seed; default 0")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; default one for each core")
-    parser.add_argument("--directory", type=Path, default=Path(".afk-es/simulation"), help="where to put the logs of failures")
+    parser.add_argument("--directory", type=Path, default=Path(".afk_es/simulation"), help="where to put the logs of failures")
     asked = parser.parse_args()
     many = asked.seeds if asked.seeds is not None else None if asked.minutes else 10_000
     seeds = itertools.count(asked.first) if many is None else range(asked.first, asked.first + many)

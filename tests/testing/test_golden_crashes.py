@@ -131,3 +131,8 @@ def test_a_resumed_run_that_asks_something_else_is_found(golden: Golden, monkeyp
     monkeypatch.delenv("AFK_ES_ALWAYS_REPLAY", raising=False)
     crashes = crash_golden(golden, unreachable())
     assert "was asked what the run nobody killed did not ask it" in "\n".join(crashes.problems)
+
+
+async def test_inside_an_event_loop_it_says_where_to_be_used() -> None:
+    with pytest.raises(UsageError, match="event loop of its own"):
+        crash_golden(await small(), unreachable())

@@ -21,9 +21,6 @@ from afk_es.testing.arguments.targets import Target
 from afk_es.testing.arguments.traits import ALL_TRAITS, ORDINARY, Trait
 from afk_es.testing.arguments.valid import HardlyAnyArgumentsError, valid_arguments
 
-arguments = valid_arguments
-"""The name that `afk_es.testing.exploring` calls it by. From `afk_es.testing` it would be this package, so that has the longer name."""
-
 __all__ = [
     "ALL_TRAITS",
     "BREAKAGES",

@@ -209,7 +209,7 @@ class _Building:
             inner = self.build(schema.get("contentSchema", True), place.inside())
             return None if inner is None else inner.map(json.dumps)
         if "pattern" in schema:
-            return matching(schema["pattern"], shortest, longest)
+            return matching(schema["pattern"], shortest, longest, unicode="unicode" in self._traits)
         if "format" in schema:
             made = formatted(schema["format"], shortest, longest)
             if made is not None:
@@ -241,7 +241,7 @@ class _Building:
         made: list[SearchStrategy[Any] | None] = []
         for pattern, part in patterns.items():
             value = self.build(part, place.inside())
-            keys = matching(pattern)
+            keys = matching(pattern, unicode="unicode" in self._traits)
             made.append(None if value is None or keys is None else st.tuples(keys, value))
         if (
             values is not False

@@ -15,20 +15,21 @@ from hypothesis.errors import InvalidArgument
 from hypothesis.strategies import SearchStrategy
 
 from afk_es.errors import ConfigurationError
-from afk_es.testing.arguments.rust_patterns import SAMPLE, Characters, Choice, Edge, Repeat, UnreadError, read_pattern, rust_engine
+from afk_es.testing.arguments.rust_patterns import SAMPLE, Characters, Choice, Edge, Piece, Repeat, UnreadError, read_pattern, rust_engine
 from afk_es.testing.arguments.texts import ANY, PLAIN
 
 MORE = 6
 """Repeats of a group, and characters around what is found, beyond those that there must be."""
 
 
-def matching(pattern: str, shortest: int = 0, longest: int | None = None) -> SearchStrategy[str] | None:
+def matching(pattern: str, shortest: int = 0, longest: int | None = None, *, unicode: bool = True) -> SearchStrategy[str] | None:
     """Texts in which the pattern is found, of the length asked for; None where none is that long.
 
     Args:
         pattern: as JSON Schema's `pattern`: found anywhere, unless it is anchored.
         shortest: characters at least.
         longest: characters at most; None for no limit.
+        unicode: also beyond ASCII where the pattern leaves a choice.
 
     Raises:
         ConfigurationError: neither engine can read the pattern.
@@ -37,10 +38,11 @@ def matching(pattern: str, shortest: int = 0, longest: int | None = None) -> Sea
         return None
     accepts = acceptance(pattern)
     try:
-        ways = read_pattern(pattern).ways
+        tree = read_pattern(pattern)
     except UnreadError:
         found = _by_python(pattern)
     else:
+        ways = (tree if unicode else _in_ascii(tree)).ways
         found = st.one_of([_found(way, shortest, longest) for way in ways])
     return found.filter(lambda text: shortest <= len(text) and (longest is None or len(text) <= longest) and accepts(text))
 
@@ -72,6 +74,21 @@ def _by_python(pattern: str) -> SearchStrategy[str]:
         # It has a class of which none of these is a member.
         return st.from_regex(ended, alphabet=ANY)
     return few
+
+
+def _in_ascii(tree: Choice) -> Choice:
+    """The same without the characters that are not ASCII, wherever others are left."""
+    return Choice([[replace(each, piece=_ascii_piece(each.piece)) for each in way] for way in tree.ways])
+
+
+def _ascii_piece(piece: Piece) -> Piece:
+    match piece:
+        case Characters(members):
+            return Characters("".join(filter(str.isascii, members)) or members)
+        case Choice():
+            return _in_ascii(piece)
+        case Edge():
+            return piece
 
 
 def _found(way: Sequence[Repeat], shortest: int, longest: int | None) -> SearchStrategy[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
@@ -45,6 +46,8 @@ def require_target(target: object) -> None:
         raise ConfigurationError(f"arguments are made for a tool or a Pydantic model, not for {target!r}; decorate a function with @tool")
 
 
+# Kept, because whoever plays a model asks for each call.
+@lru_cache(maxsize=512)
 def document_of(target: Target) -> SchemaDocument:
     """The schema that the model sees, with hints."""
     if isinstance(target, Tool):

@@ -1,6 +1,6 @@
 """A failing simulation as files: its log, as any other log that `afk-es` opens, and the script that makes it again. It judges nothing.
 
-    path = write_counterexample(simulation, violation, ".afk-es/failures", "refunds are approved")
+    path = write_counterexample(simulation, violation, ".afk_es/counterexamples", "refunds are approved")
     # afk-es debug refunds-are-approved.db --at 7
     # afk-es golden record refunds-are-approved.db --name refund --agent shop:agent
 
