@@ -108,6 +108,7 @@ class Simulation:
         self.context: dict[str, Any] | None = dict(context) if context is not None else None
         self.policy_engine: PolicyEngine | None = policy_engine
         self._observers = tuple(observers)
+        self._told_of: dict[str, list[Any]] = {}
         self._bounds = bounds
         self._ids = SeededIds(1)
         self._keys: Counter[str] = Counter()
@@ -285,9 +286,14 @@ class Simulation:
 
     def _tell(self, what: str, *about: Any) -> None:
         """Tell every observer. What one of them raises waits until the run waits: raised here it would be a tool's or the log's failure."""
-        for observer in self._observers:
+        methods = self._told_of.get(what)
+        if methods is None:
+            # Most observers care for a few things, and most of what happens is told.
+            caring = [each for each in self._observers if getattr(type(each), what, None) is not getattr(Observer, what)]
+            methods = self._told_of[what] = [getattr(each, what) for each in caring]
+        for method in methods:
             try:
-                getattr(observer, what)(*about)
+                method(*about)
             except Exception as error:  # noqa: BLE001 - it is raised to whoever drives the simulation
                 if self._violation is None:
                     self._violation = error
