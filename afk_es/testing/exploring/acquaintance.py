@@ -42,13 +42,13 @@ class Acquaintance:
         context: Mapping[str, Any] | None = None,
         promises: Iterable[Any] = (),
     ) -> None:
-        family = list(_family(agents))
-        self.agents: dict[str, Agent] = {agent.name: agent for agent in family}
-        engines = [agent.policy_engine for agent in family] + [policy_engine]
+        everyone = list(family(agents))
+        self.agents: dict[str, Agent] = {agent.name: agent for agent in everyone}
+        engines = [agent.policy_engine for agent in everyone] + [policy_engine]
         self.rules: tuple[PolicyRule, ...] = tuple(
             {rule.rule_id: rule for engine in engines if engine is not None for rule in engine.rules}.values()
         )
-        self._tools = {(agent.name, tool.name): tool for agent in family for tool in _tools(agent)}
+        self._tools = {(agent.name, tool.name): tool for agent in everyone for tool in _tools(agent)}
         words = [*_words_of_rules(self.rules), *(_leaves(dict(context)) if context else ())]
         promised = list(_words_of_promises(promises))
         names = {name for _agent, name in self._tools}
@@ -69,10 +69,11 @@ class Acquaintance:
         return known.fail_safe.max_total_cost_usd if known is not None else None
 
 
-def _family(agents: Iterable[Agent]) -> Iterator[Agent]:
+def family(agents: Iterable[Agent]) -> Iterator[Agent]:
+    """The agents, each before its subagents at every level."""
     for agent in agents:
         yield agent
-        yield from _family(agent.subagents)
+        yield from family(agent.subagents)
 
 
 def _tools(agent: Agent) -> Iterator[Tool[..., Any]]:
