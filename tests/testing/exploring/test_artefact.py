@@ -218,7 +218,7 @@ def test_one_command_makes_a_golden_of_it(tmp_path: Path, monkeypatch: pytest.Mo
     command = golden_command(path, "tests.testing.exploring.shop:shop")
     assert command == f"afk-es golden record {path} --name refund --agent tests.testing.exploring.shop:shop"
     assert "passed" in afk_es(*command.split()[1:])
-    assert "The golden holds." in afk_es("golden", "check")
+    assert "The golden holds." in afk_es("golden", "check", "--agent", "tests.testing.exploring.shop:shop")
 
 
 KINDS: dict[str, Script] = {

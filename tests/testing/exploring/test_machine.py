@@ -19,8 +19,8 @@ from afk_es.testing.exploring.artefact import read_counterexample, replay_script
 from afk_es.testing.exploring.machine import AgentMachine, agent_machine, program
 from tests.testing.exploring.shop import ChargesOnce, NeverPaysTwice, RuleBrokenError, clerk, says, shop
 
-BRIEF = settings(max_examples=8, stateful_step_count=15, deadline=None, derandomize=True, database=None)
-SEARCH = settings(BRIEF, max_examples=100, phases=[Phase.generate])
+BRIEF = settings(max_examples=5, stateful_step_count=12, deadline=None, derandomize=True, database=None)
+SEARCH = settings(BRIEF, max_examples=300, stateful_step_count=20, phases=[Phase.generate])
 GREEDY = WorldOptions(troubles=frozenset({"parallel_calls", "repeated_calls", "crashes"}))
 """Enough for what is looked for here, and found soon."""
 

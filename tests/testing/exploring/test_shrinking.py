@@ -160,8 +160,8 @@ def test_what_comes_out_still_violates_is_never_larger_and_cannot_be_made_smalle
     """For the first few seeds with which an adversary finds something."""
     watched = stage(RefundsAreApproved, NeverPaysTwice, ChargesOnce)
     trials = (watched.perform(_played(watched, seed)) for seed in range(60))
-    found = list(islice((trial for trial in trials if trial.violation is not None), 4))
-    assert len(found) == 4
+    found = list(islice((trial for trial in trials if trial.violation is not None), 3))
+    assert len(found) == 3
     for trial in found:
         assert trial.violation is not None
         shrunk = shrink(trial.script, watched)
@@ -287,7 +287,7 @@ def _size(action: Action) -> tuple[int, bytes]:
         max_leaves=4,
     )
 )
-@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@settings(max_examples=10, deadline=None, derandomize=True, database=None)
 def test_no_value_is_a_simpler_one_of_itself(value: Any) -> None:
     assert all(repr(simpler) != repr(value) for simpler in simpler_values(value))
 
