@@ -87,7 +87,7 @@ def _explored(target: str, seconds: float | None, seed: int | None, **options: A
     try:
         from afk_es.testing import SHIPPED, NotExercisedError, NotRepeatableError, ViolationFound
         from afk_es.testing import explore as search
-        from afk_es.testing.exploring.exploration import DIRECTORY
+        from afk_es.testing.exploring.artefact import DIRECTORY
     except ImportError as error:
         raise ConfigurationError(str(error)) from error
     agent = load_agent(target)

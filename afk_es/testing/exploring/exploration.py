@@ -25,7 +25,7 @@ from afk_es.errors import ConfigurationError, UsageError
 from afk_es.llms import UserMessage
 from afk_es.testing.exploring.acquaintance import Acquaintance
 from afk_es.testing.exploring.adversary import Adversary
-from afk_es.testing.exploring.artefact import read_counterexample, safe_name, write_counterexample
+from afk_es.testing.exploring.artefact import DIRECTORY, read_counterexample, safe_name, write_counterexample
 from afk_es.testing.exploring.bounds import PlayedAs
 from afk_es.testing.exploring.coverage import Coverage, Explored, expected_of, reached
 from afk_es.testing.exploring.driving import drive
@@ -38,9 +38,6 @@ from afk_es.testing.exploring.trial import Stage, violated
 from afk_es.testing.exploring.world_options import PeoplePlay, ToolPlay, WorldOptions
 from afk_es.testing.invariants import SHIPPED, InvariantLike, checked
 from afk_es.testing.simulation.world import Simulation
-
-DIRECTORY = Path(".afk_es") / "counterexamples"
-"""Where logs of violations are written, below the working directory."""
 
 BATCH = 1_000
 """Examples after which new arguments are made, which takes as long as some thirty examples."""
