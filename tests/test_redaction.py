@@ -409,3 +409,18 @@ def test_json_is_looked_into_wherever_its_text_stands(data: Any, clean: Any) -> 
 def test_what_stands_beside_a_schemas_properties_is_hidden_by_its_name_and_not_by_them() -> None:
     schema = {"properties": {"n": 5, "note": "plain", "password": {"type": "string"}, "token": "abcdef"}}
     assert PLAIN.value(schema) == {"properties": {"n": 5, "note": "plain", "password": {"type": "string"}, "token": MARK}}
+
+
+@pytest.mark.parametrize("key", ["AKIAABCDEFGHIJKLMNOP", "ASIAABCDEFGHIJKLMNOP", "AIza" + "Sy0123456789" + "abcdefghijk" * 2 + "Z"])
+def test_a_key_without_a_sign_in_it_is_known_by_how_it_begins(key: str) -> None:
+    assert key.isalnum()
+    assert PLAIN.text(key) == MARK
+    assert PLAIN.text(f"it is {key}") == f"it is {MARK}"
+
+
+def test_a_value_is_found_as_json_spells_it_also_where_the_json_is_broken() -> None:
+    assert Redaction(values=['pa"ss wörd']).text('cut {"n": "pa\\"ss wörd') == f'cut {{"n": "{MARK}'
+
+
+def test_a_value_that_overlaps_itself_leaves_no_piece() -> None:
+    assert Redaction(values=["aaaaaa"]).text("-aaaaaaa-") == f"-{MARK}-"

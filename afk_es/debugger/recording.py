@@ -66,6 +66,8 @@ class Recording:
         first = await log.read(run_id, limit=1)
         if not first:
             raise RunNotFoundError(f"{log.location} has no run {run_id!r}")
+        if first[0].seq != 1:
+            raise CorruptLogError(f"run {run_id} begins with seq {first[0].seq}; `afk-es verify` says more")
         refs = first[0].data.get("history")
         if not refs:
             return cls(log, first[0], Messages(), keyframes)
@@ -96,7 +98,11 @@ class Recording:
         return await self._read(max(after, 0), limit)
 
     async def _read(self, after: int, limit: int) -> list[AgentRunEvent]:
-        return await self.log.read(self.run_id, after=after, limit=limit)
+        found = await self.log.read(self.run_id, after=after, limit=limit)
+        # They come in order, and each once; so if the last one is where it belongs, all are.
+        if found and found[-1].seq != after + len(found):
+            raise CorruptLogError(f"run {self.run_id} has a gap behind seq {after}; `afk-es verify` says more")
+        return found
 
     async def pages(
         self, *, after: int = 0, before: int | None = None, progress: Progress | None = None

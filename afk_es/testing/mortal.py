@@ -249,8 +249,8 @@ class MortalLog:
         return await self._inner.letters(after=after, run_ids=run_ids)
 
     async def posted(self) -> int:
-        """See `EventLog.posted`."""
-        return await self._inner.posted()
+        """See `EventLog.posted`. For a dead process that is cleared away, nothing is."""
+        return 0 if self.process is not None and self.process.dead else await self._inner.posted()
 
     def hold(self, run_id: str) -> None:
         """See `EventLog.hold`."""

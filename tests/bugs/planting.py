@@ -100,5 +100,5 @@ def _edited(function: types.FunctionType, slips: Sequence[Slip]) -> types.CodeTy
     made: dict[str, Any] = {}
     exec(code, function.__globals__.copy(), made)  # the product's own source, with one edit
     edited: Any = made[function.__name__]
-    result: types.CodeType = (edited.fget if isinstance(edited, property) else edited).__code__
+    result: types.CodeType = getattr(edited, "fget", edited).__code__
     return result

@@ -68,6 +68,7 @@ def appends_of(directory: Path, plan: str) -> tuple[int, dict[str, Any]]:
         log = FaultyLog(directory / "runs.db", 0, None)
         async with Runner(log=log) as runner:
             result = await runner.run(_clerk(directory, plan), user_message="Do it")
+        await log.close()
         return log.appends, {"run_id": result.run_id, **comparable(result)}
 
     return asyncio.run(run())

@@ -218,3 +218,4 @@ async def test_runs_beside_each_other_all_hear_of_it_and_all_go_on(tmp_path: Pat
         results = [await runner.resume(described(n), run_id=handle.run_id) for n, handle in enumerate(handles)]
         assert [result.state for result in results] == ["completed"] * 10
         assert [await log.verify(handle.run_id) for handle in handles] == [None] * 10
+    await log.close()

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def test_no_code_of_a_file_runs_with_our_writes(verb: str, stories: Stories, tmp
     assert answer["code"] in (2, 3)
     if answer["code"] == 3:
         assert "a trigger on" in answer["said"]
-    with sqlite3.connect(log) as connection:
+    with closing(sqlite3.connect(log)) as connection:
         assert connection.execute("SELECT count(*) FROM letters WHERE message = 'yes'").fetchone() == (0,)
     assert log.read_bytes() == before
 
@@ -153,7 +154,7 @@ async def test_a_trigger_is_not_ours_by_looking_alike(changed: tuple[str, str], 
     ours, theirs = changed
     schema = official_schema()
     assert ours in schema
-    with sqlite3.connect(tmp_path / "log.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
         connection.executescript(schema.replace(ours, theirs, 1))
         connection.executescript(f"PRAGMA application_id={0x61666B31}; PRAGMA user_version=3;")
     with pytest.raises(ForeignLogError):
@@ -162,7 +163,7 @@ async def test_a_trigger_is_not_ours_by_looking_alike(changed: tuple[str, str], 
 
 async def test_comments_and_spaces_do_not_matter(tmp_path: Path) -> None:
     """The fixtures of older versions have others; see tests/log."""
-    with sqlite3.connect(tmp_path / "log.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
         connection.executescript(official_schema().replace(" -- NULL: none", " /* nothing's there */").replace("  AND", "\n AND"))
         connection.executescript(f"PRAGMA application_id={0x61666B31}; PRAGMA user_version=3;")
     log = open_log(tmp_path / "log.db")

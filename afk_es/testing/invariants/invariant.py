@@ -2,9 +2,11 @@
 
 One's own are as easy as a function:
 
-    @invariant("refunds need a ticket number")
+    @invariant("a refund says why")
     def check(run, event):
-        return event.type != "tool_started" or "ticket" in call_of(run).arguments
+        call = call_of(run)
+        if event.type == "tool_started" and call.tool_name == "refund" and not call.arguments["reason"]:
+            return "a refund without a reason"
 """
 
 from __future__ import annotations

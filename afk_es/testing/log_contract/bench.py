@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from afk_es.log.port import EventLog
@@ -34,9 +35,8 @@ class Bench:
         return store
 
     async def clear(self) -> None:
-        """Close every store and clear the log away."""
-        try:
+        """Close every store and clear the log away, even where one of them cannot be closed."""
+        async with AsyncExitStack() as clearing:
+            clearing.push_async_callback(self.subject.discard, self.directory)
             for store in self._stores:
-                await store.close()
-        finally:
-            await self.subject.discard(self.directory)
+                clearing.push_async_callback(store.close)

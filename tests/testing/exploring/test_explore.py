@@ -290,3 +290,18 @@ def test_arguments_may_have_strategies_of_their_own() -> None:
 def test_what_cannot_work_is_refused_at_once(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         explore(desk, **wrong)
+
+
+def test_a_seed_is_an_exploration_s_way_to_be_repeated_from_the_report_alone() -> None:
+    first = explore(desk, max_examples=8, seed=11, directory=None)
+    second = explore(desk, max_examples=8, seed=11, directory=None)
+    other = explore(desk, max_examples=8, seed=12, directory=None)
+    assert first.counts == second.counts
+    assert first.events == second.events
+    assert first.counts != other.counts
+
+
+def test_an_exploration_of_so_many_seconds_goes_on_until_they_have_passed() -> None:
+    explored = explore(desk, seconds=0.3, max_examples=1, seed=1, directory=None)
+    assert explored.examples > 1
+    assert explored.seconds >= 0.3
