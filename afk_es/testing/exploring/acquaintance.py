@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
@@ -145,10 +146,8 @@ def _neighbours(numbers: Iterable[Number]) -> Iterator[Number]:
 @lru_cache(maxsize=256)
 def output_schema(tool: Tool[..., Any]) -> dict[str, Any] | None:
     """The schema of what a tool says that it returns; None where it does not say, or not in a way that JSON has."""
-    annotation = getattr(tool.function, "__annotations__", {}).get("return")
-    if isinstance(annotation, str):
-        annotation = _evaluated(annotation, getattr(tool.function, "__globals__", {}))
-    if annotation is None or annotation is Any:
+    annotation = _returned(tool.function)
+    if annotation is None or annotation is type(None) or annotation is Any:
         return None
     try:
         schema: dict[str, Any] = TypeAdapter(annotation).json_schema()
@@ -157,8 +156,13 @@ def output_schema(tool: Tool[..., Any]) -> dict[str, Any] | None:
     return schema or None
 
 
-def _evaluated(annotation: str, names: dict[str, Any]) -> Any:
+def _returned(function: Any) -> Any:
+    said = getattr(function, "__annotations__", {}).get("return")
+    if not isinstance(said, str):
+        return said
+    # Looked up alone: what arguments are may be local classes, and they cannot be.
+    alone = SimpleNamespace(__annotations__={"return": said})
     try:
-        return eval(annotation, dict(names))  # the author's own code, as typing.get_type_hints evaluates it
-    except Exception:  # noqa: BLE001 - an annotation that names what is not there says nothing
+        return get_type_hints(alone, getattr(function, "__globals__", {}), include_extras=True)["return"]
+    except Exception:  # noqa: BLE001 - the author's annotation is evaluated; one that names what is not there says nothing
         return None
