@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import aiosqlite
 
 from afk_es.clock import Ids, RandomIds
-from afk_es.errors import LogClosedError, LogReadOnlyError, RunNotFoundError
+from afk_es.errors import CorruptLogError, LogClosedError, LogReadOnlyError, RunNotFoundError
 from afk_es.log import sqlite_queries as queries
 from afk_es.log.batch import encode_batch
 from afk_es.log.codec import Codec, Row, microseconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
@@ -144,20 +144,13 @@ def _neighbours(numbers: Iterable[Number]) -> Iterator[Number]:
 @lru_cache(maxsize=256)
 def output_schema(tool: Tool[..., Any]) -> dict[str, Any] | None:
     """The schema of what a tool says that it returns; None where it does not say, or not in a way that JSON has."""
-    annotation = getattr(tool.function, "__annotations__", {}).get("return")
-    if isinstance(annotation, str):
-        annotation = _evaluated(annotation, getattr(tool.function, "__globals__", {}))
-    if annotation is None or annotation is Any:
+    if "return" not in getattr(tool.function, "__annotations__", {}):
         return None
     try:
+        annotation = get_type_hints(tool.function)["return"]
+        if annotation in (Any, type(None)):
+            return None
         schema: dict[str, Any] = TypeAdapter(annotation).json_schema()
     except (PydanticUserError, TypeError, NameError):
         return None
     return schema or None
-
-
-def _evaluated(annotation: str, names: dict[str, Any]) -> Any:
-    try:
-        return eval(annotation, dict(names))  # the author's own code, as typing.get_type_hints evaluates it
-    except Exception:  # noqa: BLE001 - an annotation that names what is not there says nothing
-        return None
