@@ -65,6 +65,7 @@ LIBRARIES: tuple[Library, ...] = (
     Library("textual", "8.2", None, "the debugger's app; `afk-es debug --plain` does without"),
     Library("textual-serve", "1.1", None, "the app in a browser"),
     Library("hypothesis", "6.150", "testing", "property tests of agents"),
+    Library("jsonschema", "4.21", "testing", "arguments by their schema"),
     Library("opentelemetry-sdk", "1.38", "otel", "telemetry to OpenTelemetry"),
     Library("opentelemetry-exporter-otlp-proto-http", "1.38", "otel", "telemetry over OTLP"),
 )

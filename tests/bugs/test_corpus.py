@@ -18,6 +18,12 @@ EXAMPLES = 100
 SMALL_EVENTS, SMALL_ACTIONS = 30, 6
 
 
+@pytest.fixture(autouse=True)
+def found_by_the_invariants_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Runner's own check, which folds the log from zero after each write, would find some of them first."""
+    monkeypatch.delenv("AFK_ES_ALWAYS_REPLAY", raising=False)
+
+
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_found_by_what_is_to_find_it(bug: Bug) -> None:
     with planted(bug):

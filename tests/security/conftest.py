@@ -53,6 +53,15 @@ def confided(stories: Stories, tmp_path_factory: pytest.TempPathFactory) -> Host
     return hostile_copy(stories.log, tmp_path_factory.mktemp("secret") / "confided.db", SECRET, KEPT | NAMES)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def at_a_desk() -> Iterator[None]:
+    """As for a person: goldens are written neither in CI nor by one of several workers, and here they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CI", "PYTEST_XDIST_WORKER"):
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture
 def module(tmp_path: Path) -> Iterator[Path]:
     """A file of the user's: an agent, a policy and a suite that say what a terminal obeys."""

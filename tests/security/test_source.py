@@ -23,15 +23,14 @@ IMPORTERS = {
     **dict.fromkeys(
         (
             "afk_es/__init__.py", "afk_es/debugger/__init__.py", "afk_es/debugger/exchange/__init__.py", "afk_es/evals/__init__.py",
-            "afk_es/evals/reports/__init__.py", "afk_es/testing/__init__.py",
-            "afk_es/testing/log_contract/__init__.py",
+            "afk_es/evals/reports/__init__.py", "afk_es/testing/__init__.py", "afk_es/testing/log_contract/__init__.py",
         ),
         "the homes of its own lazy names",
     ),
     "afk_es/cli/__init__.py": "the module of a verb, from the table of verbs",
     "afk_es/cli/agents.py": "MODULE:NAME of the command line; what a golden names, below the working directory alone",
+    "afk_es/testing/log_contract/processes.py": "the module of the store that its author tests, in a process of its own",
     "afk_es/evals/assertions/data.py": "the module of a form of assertion, from the table of forms",
-    "afk_es/testing/log_contract/processes.py": "the maker of a store that its author holds against the contract, in a child process",
     "debugger/screens.py": "the module of a screen, from the table of screens",
     "debugger/tabs.py": "the module of a tab, from the table of tabs",
 }  # fmt: skip
