@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import enum
+from typing import Annotated
+
+from pydantic import Field
 
 from afk_es.agents import Agent, PolicyEngine, PolicyEvent, PolicyRule, PolicyRuleCondition
 from afk_es.testing import ScriptedModel, requires_approval
@@ -65,6 +68,12 @@ def test_a_tool_s_annotation_says_what_it_may_return() -> None:
         """A colour."""
         return Colour.RED
 
+    @tool
+    def mixed(base: Colour) -> Annotated[int, Field(ge=3)]:
+        """A number."""
+        return 3
+
+    assert output_schema(mixed) == {"type": "integer", "minimum": 3}, "what an argument is does not matter, and what is annotated does"
     assert output_schema(pay) == {"type": "object", "additionalProperties": {"type": "integer"}}
     assert output_schema(look) is None
     assert output_schema(colour) is None, "a local class that is only named cannot be looked up, which is no reason to fail"
