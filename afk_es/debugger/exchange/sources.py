@@ -44,6 +44,10 @@ class Source:
         self.lines = lines
 
 
+_NONBLOCKING: int = getattr(os, "O_NONBLOCK", 0)
+"""Windows has none, and opens no such pipe by a path."""
+
+
 def read_source(path: str | os.PathLike[str]) -> Source:
     """The JSON values of a file: all of it is one, or each line is.
 
@@ -55,12 +59,11 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     file = Path(path).expanduser()
     if file.is_dir():
         raise TranscriptError(f"{name} is a directory; name the files in it")
-    # A pipe is opened without waiting for somebody to write to it; what is being written is read to its end.
-    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    with os.fdopen(descriptor, "rb") as opened:
-        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+    with open(file, "rb", opener=_without_waiting) as opened:
+        if stat.S_ISCHR(os.fstat(opened.fileno()).st_mode):
             raise TranscriptError(f"{name} is a device, which may have no end; name a file")
-        os.set_blocking(descriptor, True)
+        if _NONBLOCKING:
+            os.set_blocking(opened.fileno(), True)
         content = opened.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise TranscriptError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MiB; split it")
@@ -76,6 +79,11 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     if b"\n" in content and _first_line_is_whole(content):
         return Source(name, list(_lines(name, content)), lines=True)
     return Source(name, [(Place(name), _decoded(Place(name), content))], lines=False)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a pipe without waiting for somebody to write to it; what is being written is read to its end."""
+    return os.open(path, flags | _NONBLOCKING)
 
 
 def _first_line_is_whole(content: bytes) -> bool:
