@@ -66,19 +66,28 @@ def load_own_agent(target: str) -> Agent:
 
 
 def _is_below_here(module_name: str) -> bool:
-    if module_name.endswith(".py"):
-        places = [module_name]
-    else:
-        if os.getcwd() not in sys.path:
-            sys.path.insert(0, os.getcwd())
-        top = module_name.partition(".")[0]
-        # Of a dotted name this would import what it stands in, so only the first is looked for.
-        spec = importlib.util.find_spec(top) if top.isidentifier() else None
-        places = [*(spec.submodule_search_locations or [])] or [spec.origin or os.sep] if spec is not None else []
     here = Path.cwd().resolve()
-    found = [Path(place).expanduser().resolve() for place in places]
+    found = [Path(place).expanduser().resolve() for place in _places(module_name)]
     # What is nowhere is imported from nowhere, and whoever tries it says so.
     return all(path.is_relative_to(here) and not {"site-packages", "dist-packages"} & set(path.parts) for path in found)
+
+
+def _places(module_name: str) -> list[str]:
+    """Where the module would be imported from; nothing where there is none, and the root where it is of the interpreter itself."""
+    if module_name.endswith(".py"):
+        return [module_name]
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    top = module_name.partition(".")[0]
+    try:
+        # Of a dotted name this would import what it stands in, so only the first is looked for.
+        spec = importlib.util.find_spec(top) if top.isidentifier() else None
+    except ValueError:
+        return [os.sep]  # It is loaded and says of itself no origin, as the program that runs.
+    if spec is None:
+        return []
+    # Of a built-in or a frozen module the origin is a word, and no path: taken for one it would lie here.
+    return [*(spec.submodule_search_locations or [])] or [spec.origin if spec.has_location and spec.origin is not None else os.sep]
 
 
 def load_value(target: str, kind: str, form: str) -> Any:

@@ -30,7 +30,6 @@ class Screen:
         self._db = invocation.db
         self._live = invocation.format == "text" and sys.stdout.isatty()
         self._raw = not self._live and not invocation.markdown
-        self._raw = not self._live and not invocation.markdown
         self._streamed = ""
         self._reader_left = False
 

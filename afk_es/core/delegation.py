@@ -21,12 +21,13 @@ from afk_es.clock import Clock
 from afk_es.core.guard import Guard
 from afk_es.core.handle import Stretch
 from afk_es.core.loop import Handlers, Loop
+from afk_es.core.pending import state_of
 from afk_es.core.places import CrowdedError, Place, Places
 from afk_es.core.result import text_of_run
 from afk_es.errors import HeadConflictError, LogError, RunOwnedError, ToolArgumentsError
 from afk_es.handlers import Binding
 from afk_es.log import EventLog
-from afk_es.machine import Draft, RunState, fold, initial_state
+from afk_es.machine import Draft, RunState
 from afk_es.machine.children import live_children
 from afk_es.machine.effects import CancelSubagent, RunSubagent
 from afk_es.machine.events import ParentRef
@@ -300,7 +301,7 @@ async def _spent(child: RunState, log: EventLog) -> tuple[Usage, Decimal | None]
         below = turn.child
         events = await log.read(below.run_id) if below is not None else []
         if events:
-            more, spent = await _spent(fold(initial_state(events[0].run_id, events[0].thread_id), events), log)
+            more, spent = await _spent(await state_of(log, events), log)
             usage += more
             cost = spent if cost is None else cost + (spent or 0)
     return usage, cost

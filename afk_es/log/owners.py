@@ -54,8 +54,12 @@ class Owners:
                 lock.acquire()
                 self._file(self._owner).write_text(f"pid {os.getpid()} on {socket.gethostname()}\n", "utf-8")
             except OSError as error:  # A `Timeout` is one.
-                lock.release()
-                self._remove(self._owner)
+                if lock.is_locked:
+                    # Only then is the file ours to remove: without it whoever else holds this name would be taken for dead.
+                    self._remove(self._owner)
+                    lock.release()
+                else:
+                    self._remove_directory()
                 if isinstance(error, FileNotFoundError) and attempt + 1 < _ATTEMPTS:
                     continue
                 raise self._in_our_words(error) from error
@@ -103,6 +107,10 @@ class Owners:
     def _remove(self, owner: str) -> None:
         with suppress(OSError):
             self._file(owner).unlink(missing_ok=True)
+        self._remove_directory()
+
+    def _remove_directory(self) -> None:
+        with suppress(OSError):  # Others may have their locks in it.
             self._directory.rmdir()
 
     def _file(self, owner: str) -> Path:

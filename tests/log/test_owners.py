@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from afk_es.errors import ConfigurationError
+from afk_es.errors import ConfigurationError, LogReadOnlyError
 from afk_es.log.owners import Owners
 
 
@@ -32,4 +32,14 @@ def test_a_name_that_is_no_owners_is_dead_and_touches_no_file(tmp_path: Path, na
 def test_an_owner_of_that_name_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be an owner"):
         Owners(tmp_path / "log.db", "../precious").hold()
+    assert not (tmp_path / "log.db-owners").exists()
+
+
+def test_whoever_is_refused_a_name_that_is_held_leaves_its_holder_alive(tmp_path: Path) -> None:
+    holder, second = Owners(tmp_path / "log.db", "owner_1"), Owners(tmp_path / "log.db", "owner_1")
+    holder.hold()
+    with pytest.raises(LogReadOnlyError, match="the owner's lock cannot be taken"):
+        second.hold()
+    assert Owners(tmp_path / "log.db", "owner_2").alive("owner_1")
+    holder.release()
     assert not (tmp_path / "log.db-owners").exists()

@@ -121,7 +121,17 @@ EVIL = "open({place!r}, 'w').close()\nfrom afk_es import Agent\nagent = Agent(na
 
 
 @pytest.mark.parametrize(
-    "way", ["a file elsewhere", "a file above", "a module elsewhere", "a link", "a function of the library", "what a module imported"]
+    "way",
+    [
+        "a file elsewhere",
+        "a file above",
+        "a module elsewhere",
+        "a link",
+        "a function of the library",
+        "a function of the interpreter",
+        "the program itself",
+        "what a module imported",
+    ],
 )
 def test_code_is_not_run_because_a_golden_names_it(way: str, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what lies below the working directory is imported on a golden's word; whoever wants other code says --agent."""
@@ -138,6 +148,9 @@ def test_code_is_not_run_because_a_golden_names_it(way: str, place: Place, tmp_p
         "a module elsewhere": "evil_of_security:agent",
         "a link": "linked.py:agent",
         "a function of the library": "os:getcwd",
+        # Frozen: its origin is a word that, taken for a path, would lie in the working directory.
+        "a function of the interpreter": "__hello__:main",
+        "the program itself": "__main__:main",
         "what a module imported": "good_of_security:os.getcwd",
     }[way]
     (place.here / "linked.py").symlink_to(elsewhere / "evil_of_security.py")

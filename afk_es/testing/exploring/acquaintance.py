@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
@@ -42,13 +43,13 @@ class Acquaintance:
         context: Mapping[str, Any] | None = None,
         promises: Iterable[Any] = (),
     ) -> None:
-        family = list(_family(agents))
-        self.agents: dict[str, Agent] = {agent.name: agent for agent in family}
-        engines = [agent.policy_engine for agent in family] + [policy_engine]
+        everyone = list(family(agents))
+        self.agents: dict[str, Agent] = {agent.name: agent for agent in everyone}
+        engines = [agent.policy_engine for agent in everyone] + [policy_engine]
         self.rules: tuple[PolicyRule, ...] = tuple(
             {rule.rule_id: rule for engine in engines if engine is not None for rule in engine.rules}.values()
         )
-        self._tools = {(agent.name, tool.name): tool for agent in family for tool in _tools(agent)}
+        self._tools = {(agent.name, tool.name): tool for agent in everyone for tool in _tools(agent)}
         words = [*_words_of_rules(self.rules), *(_leaves(dict(context)) if context else ())]
         promised = list(_words_of_promises(promises))
         names = {name for _agent, name in self._tools}
@@ -69,10 +70,11 @@ class Acquaintance:
         return known.fail_safe.max_total_cost_usd if known is not None else None
 
 
-def _family(agents: Iterable[Agent]) -> Iterator[Agent]:
+def family(agents: Iterable[Agent]) -> Iterator[Agent]:
+    """The agents, each before its subagents at every level."""
     for agent in agents:
         yield agent
-        yield from _family(agent.subagents)
+        yield from family(agent.subagents)
 
 
 def _tools(agent: Agent) -> Iterator[Tool[..., Any]]:
@@ -144,13 +146,23 @@ def _neighbours(numbers: Iterable[Number]) -> Iterator[Number]:
 @lru_cache(maxsize=256)
 def output_schema(tool: Tool[..., Any]) -> dict[str, Any] | None:
     """The schema of what a tool says that it returns; None where it does not say, or not in a way that JSON has."""
-    if "return" not in getattr(tool.function, "__annotations__", {}):
+    annotation = _returned(tool.function)
+    if annotation is None or annotation is type(None) or annotation is Any:
         return None
     try:
-        annotation = get_type_hints(tool.function)["return"]
-        if annotation in (Any, type(None)):
-            return None
         schema: dict[str, Any] = TypeAdapter(annotation).json_schema()
     except (PydanticUserError, TypeError, NameError):
         return None
     return schema or None
+
+
+def _returned(function: Any) -> Any:
+    said = getattr(function, "__annotations__", {}).get("return")
+    if not isinstance(said, str):
+        return said
+    # Looked up alone: what arguments are may be local classes, and they cannot be.
+    alone = SimpleNamespace(__annotations__={"return": said})
+    try:
+        return get_type_hints(alone, getattr(function, "__globals__", {}), include_extras=True)["return"]
+    except Exception:  # noqa: BLE001 - the author's annotation is evaluated; one that names what is not there says nothing
+        return None

@@ -109,7 +109,7 @@ def sampled_arguments(choices: Choices, spec: ToolSpec, tool: Tool[..., Any] | N
     return arguments
 
 
-def accepted(tool: Tool[..., Any], arguments: dict[str, Any]) -> bool:
+def accepted(tool: Tool[..., Any], arguments: Any) -> bool:
     """Whether the tool's own validator takes these."""
     try:
         tool.validate(arguments)

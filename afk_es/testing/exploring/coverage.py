@@ -12,8 +12,6 @@ from afk_es.machine import RunState
 from afk_es.testing.exploring.acquaintance import Acquaintance
 from afk_es.testing.simulation.observing import ObservedRun, Observer
 
-_TERMINAL = frozenset({"run_completed", "run_failed", "run_interrupted", "run_cancelled"})
-
 
 class Coverage(Observer):
     """Counts what one simulation reaches, into `reached`.

@@ -25,7 +25,7 @@ from afk_es.errors import ConfigurationError, UsageError
 from afk_es.llms import UserMessage
 from afk_es.testing.exploring.acquaintance import Acquaintance
 from afk_es.testing.exploring.adversary import Adversary
-from afk_es.testing.exploring.artefact import DIRECTORY, read_counterexample, safe_name, write_counterexample
+from afk_es.testing.exploring.artefact import DIRECTORY, SUFFIX, read_counterexample, safe_name, write_counterexample
 from afk_es.testing.exploring.bounds import PlayedAs
 from afk_es.testing.exploring.coverage import Coverage, Explored, expected_of, reached
 from afk_es.testing.exploring.driving import drive
@@ -37,7 +37,7 @@ from afk_es.testing.exploring.shrinking import shrink
 from afk_es.testing.exploring.trial import Stage, violated
 from afk_es.testing.exploring.world_options import PeoplePlay, ToolPlay, WorldOptions
 from afk_es.testing.invariants import SHIPPED, InvariantLike, checked
-from afk_es.testing.simulation.world import Simulation
+from afk_es.testing.simulation.world import Simulation, playing
 
 BATCH = 1_000
 """Examples after which new arguments are made, which takes as long as some thirty examples."""
@@ -190,7 +190,7 @@ class _Exploration:
     def search(self, seconds: float | None, directory: Path | None) -> list[Find]:
         """Look, and return what was found, the smallest first."""
         if directory is not None:
-            self._try_the_last(directory / f"{safe_name(self._name)}.db")
+            self._try_the_last(directory / f"{safe_name(self._name)}{SUFFIX}")
         if not self._finds:
             # Nothing happens at first: what is wrong with the agent itself shows here.
             self._example(None)
@@ -255,14 +255,8 @@ class _Exploration:
             self._finds[name] = replace(find, example=known.example, seconds=known.seconds)
 
     def _check_repeats(self, simulation: Simulation) -> None:
-        again = Simulation(self._stage.agent, **self._stage.arguments)
-        try:
-            again.begin()
-            again.play(simulation.script)
-            again.finish()
-            again.close()
-        finally:
-            again.abandon()
+        again = playing(simulation.script, self._stage.agent, **self._stage.arguments)
+        again.close()
         if what := difference(simulation, again):
             raise NotRepeatableError(what)
 

@@ -483,7 +483,7 @@ def _extended(cls: type[AgentMachine], **options: Any) -> None:
 
 
 def program(machine: str, script: Script) -> list[str]:
-    """A script as lines of Python that do it again with the machine;"""
+    """A script as lines of Python that do it again with the machine."""
     names = sorted({name for action in script for name in re.findall(r"\b([A-Z]\w+)\(", repr(action)) if hasattr(facts, name)})
     lines = [f"from afk_es.testing import {', '.join(names)}"] if names else []
     return [*lines, f"state = {machine}()", *(f"state.perform({action!r})" for action in script), "state.teardown()"]

@@ -20,6 +20,8 @@ from msgspec.structs import replace
 from afk_es.agents import Agent
 from afk_es.clock import Clock, SystemClock
 from afk_es.errors import UsageError
+from afk_es.testing.exploring.acquaintance import family
+from afk_es.testing.exploring.choices import accepted
 from afk_es.testing.exploring.simpler import shorter_texts, simpler_actions, simpler_values
 from afk_es.testing.exploring.trial import Stage, Trial, violated
 from afk_es.testing.simulation.facts import Action, Answer, Call, Crash, ModelAnswers, Script, Together
@@ -290,7 +292,7 @@ class _Search:
 
     def _takes(self, call: Call) -> bool:
         """Whether a tool of that name takes the arguments."""
-        return any(_takes(tool, call) for tool in self._tools.get(call.tool_name, ()))
+        return any(accepted(tool, call.arguments) for tool in self._tools.get(call.tool_name, ()))
 
     def _simplify_arguments(self) -> None:
         """What the user says and what the context holds."""
@@ -385,18 +387,7 @@ def _joined(first: Action, second: Action) -> Action | None:
 def tools_of(agent: Agent | Sequence[Agent]) -> dict[str, list[Tool[..., Any]]]:
     """Every tool of the agents and of their subagents, by its name."""
     found: dict[str, list[Tool[..., Any]]] = {}
-    waiting = [agent] if isinstance(agent, Agent) else list(agent)
-    while waiting:
-        each = waiting.pop()
-        waiting += each.subagents
+    for each in family((agent,) if isinstance(agent, Agent) else agent):
         for tool in each.offered_tools():
             found.setdefault(tool.name, []).append(tool)
     return found
-
-
-def _takes(tool: Tool[..., Any], call: Call) -> bool:
-    try:
-        tool.validate(call.arguments)
-    except Exception:  # noqa: BLE001 - a user's validators run here; whatever they raise, the tool does not take it
-        return False
-    return True
