@@ -18,10 +18,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from afk_es.debugger.changes import at_key, changes
 from afk_es.evals.goldens.finding import Finding, plain_fields, unknown_keys
-from afk_es.machine.spec import RunSpec, ToolSpec
+from afk_es.machine.spec import ModelSpec, Retention, RunSpec, ToolSpec
 
 _PROMPT = ("instructions", "dynamic_instructions", "skills")
 _VISIBLE = ("description", "parameters", "kind")
@@ -44,6 +45,8 @@ def agent_changes(recorded: dict[str, Any], today: dict[str, Any]) -> Iterator[F
 def _specs(old: RunSpec, new: RunSpec) -> Iterator[Finding]:
     for name in RunSpec.__struct_fields__:
         before, after = getattr(old, name), getattr(new, name)
+        if name in ("models", "retention"):
+            before, after = _without_known_prices(before), _without_known_prices(after)
         if before == after:
             continue
         if name == "tools":
@@ -57,6 +60,18 @@ def _specs(old: RunSpec, new: RunSpec) -> Iterator[Finding]:
         else:
             for change in changes(plain_fields(before), plain_fields(after), name):
                 yield Finding("agent", "params", change.path, change.before, change.after, _MESSAGES.get(name, f"another {name}"))
+
+
+def _without_known_prices(asked: tuple[ModelSpec, ...] | Retention | None) -> tuple[ModelSpec, ...] | Retention | None:
+    """Who is asked, and nowhere that its price is known. A run does the same with a known price and with one that only the answers tell; a
+    simulated world asks for none, so what it has recorded would differ from every real agent."""
+    match asked:
+        case None:
+            return None
+        case Retention(model=model):
+            return replace(asked, model=replace(model, priced=None)) if model is not None and model.priced else asked
+        case _:
+            return tuple(replace(model, priced=None) if model.priced else model for model in asked)
 
 
 _PROMPT_MESSAGES = {

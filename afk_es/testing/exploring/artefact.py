@@ -16,6 +16,7 @@ import re
 import shlex
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -31,7 +32,8 @@ from afk_es.machine.values import digest
 from afk_es.testing.exploring.trial import Stage, Trial, violated
 from afk_es.testing.simulation.facts import Script
 from afk_es.testing.simulation.observing import Observer
-from afk_es.testing.simulation.world import Simulation
+from afk_es.testing.simulation.virtual_loop import HungError
+from afk_es.testing.simulation.world import Simulation, StuckError
 
 DIRECTORY = Path(".afk_es") / "counterexamples"
 """Where logs of violations are written by default, below the working directory."""
@@ -124,10 +126,19 @@ def where(violation: BaseException) -> Violated:
     message = getattr(violation, "message", None)
     return Violated(
         name=violated(violation),
-        message=message if isinstance(message, str) else str(violation),
+        message=message if isinstance(message, str) else _of_foreign(violation),
         run_id=run_id if isinstance(run_id, str) and run_id else None,
         seq=seq if isinstance(seq, int) and seq > 0 else None,
     )
+
+
+def _of_foreign(error: BaseException) -> str:
+    """What was raised by somebody's code that does not say which invariant it is: that it did, and where."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, (StuckError, HungError)) or violated(error) != type(error).__name__ or not frames:
+        return str(error)
+    last = frames[-1]
+    return f"{str(error) or 'it does not hold'} (raised in {last.name}, {Path(last.filename).name}:{last.lineno}: {last.line})"
 
 
 def debug_command(path: Path, violation: BaseException) -> str:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import SystemClock, fresh_seed
 from afk_es.core import RunnerConfig
-from afk_es.errors import ConfigurationError, UsageError
+from afk_es.errors import ConfigurationError, LogError, UsageError
 from afk_es.llms import UserMessage
 from afk_es.testing.exploring.acquaintance import Acquaintance
 from afk_es.testing.exploring.adversary import Adversary
@@ -37,6 +37,7 @@ from afk_es.testing.exploring.shrinking import shrink
 from afk_es.testing.exploring.trial import Stage, violated
 from afk_es.testing.exploring.world_options import PeoplePlay, ToolPlay, WorldOptions
 from afk_es.testing.invariants import SHIPPED, InvariantLike, checked
+from afk_es.testing.simulation.virtual_loop import check_no_loop_runs
 from afk_es.testing.simulation.world import Simulation, playing
 
 BATCH = 1_000
@@ -75,7 +76,8 @@ def explore(
         invariants: what must hold, fresh for each example; default the shipped ones, which one's own go beside: `[*SHIPPED, mine]`.
         user_message, context, config, policy_engine: of the run; by default people can be asked.
         tools: per tool how it is played: "simulated" (the default: whatever fits its annotation, and its code does not run), "real" (its code
-            runs), a function of the arguments that says what it returns, or a Hypothesis strategy.
+            runs: what it awaits takes no real time, but a `time.sleep` or a lock holds the exploration up), a function of the arguments that
+            says what it returns, or a Hypothesis strategy.
         arguments: per tool, strategies for some of its arguments; see `afk_es.testing.arguments`.
         people: how people are played: "any" (the default), "yes", "no", or a function of the request.
         crashes: whether processes die, stall and are replaced; default True.
@@ -98,8 +100,10 @@ def explore(
         NotRepeatableError: the agent's code keeps state between examples.
         NotExercisedError: something in `require` was never reached.
         ConfigurationError: something given cannot work.
+        UsageError: an event loop runs here, as in an async test.
     """
     __tracebackhide__ = True
+    check_no_loop_runs()
     agents = (agent,) if isinstance(agent, Agent) else tuple(agent)
     if not agents:
         raise ConfigurationError("an exploration needs an agent")
@@ -108,6 +112,9 @@ def explore(
         if max_examples < 1:
             raise ConfigurationError(f"max_examples is at least 1, and this is {max_examples}")
         chosen = replace(chosen, examples=max_examples)
+    if seconds is not None and seconds <= 0:
+        raise ConfigurationError(f"seconds are more than 0, and these are {seconds:g}")
+    _check_tools_are_there("arguments says what is sent to", arguments or (), agents)
     invariants = tuple(invariants)
     checked(invariants)
     played = _world(world, tools, people, crashes, agents)
@@ -210,10 +217,14 @@ class _Exploration:
         if trial.violation is None or violated(trial.violation) != violated(find.violation):
             return NotRepeatableError(f"an example was found that violates {violated(find.violation)!r}, and the next time it did not")
         shrunk = shrink(find.script, self._stage, violation=find.violation, most_seconds=self._profile.shrink_seconds)
-        path = None
+        path, unwritten = None, None
         if directory is not None:
-            path = write_counterexample(shrunk.trial.simulation, shrunk.violation, directory, self._name, script=shrunk.script)
-        return ViolationFound(find, shrunk, path, self._seed, [violated(each.violation) for each in finds[1:]])
+            try:
+                path = write_counterexample(shrunk.trial.simulation, shrunk.violation, directory, self._name, script=shrunk.script)
+            except (OSError, LogError) as error:
+                # What was found matters more than its file.
+                unwritten = f"{directory}: {error}"
+        return ViolationFound(find, shrunk, path, self._seed, [violated(each.violation) for each in finds[1:]], unwritten)
 
     # ------------------------------------------------------------------------------------------------------------------------ the inside
 
@@ -221,7 +232,7 @@ class _Exploration:
         """Try what was found the last time, if it was kept."""
         try:
             kept = read_counterexample(path)
-        except UsageError:
+        except (UsageError, OSError):
             return
         trial = self._stage.perform(kept.script)
         if trial.violation is not None:
@@ -266,13 +277,22 @@ def _world(
 ) -> WorldOptions:
     world = world if world is not None else WorldOptions()
     if tools is not None:
-        there = {tool.name for agent in Acquaintance(agents).agents.values() for tool in agent.tools}
-        if unknown := sorted(set(tools) - there):
-            raise ConfigurationError(f"tools says how to play {unknown[0]!r}, and the agent has {', '.join(sorted(there)) or 'no tools'}")
+        _check_tools_are_there("tools says how to play", tools, agents)
+        for name, play in tools.items():
+            if not (callable(play) or play in ("simulated", "real")) and not isinstance(play, st.SearchStrategy):
+                raise ConfigurationError(
+                    f"{name!r} is played 'simulated', 'real', by a function of its arguments or a Hypothesis strategy, and not {play!r}"
+                )
         world = replace(world, tools={**world.tools, **tools})
     if people is not None:
         world = replace(world, people=people)
     return world if crashes else world.without("crashes", "stalls", "upgrades")
+
+
+def _check_tools_are_there(said: str, named: Iterable[str], agents: Sequence[Agent]) -> None:
+    there = {tool.name for agent in Acquaintance(agents).agents.values() for tool in agent.tools}
+    if unknown := sorted(set(named) - there):
+        raise ConfigurationError(f"{said} {unknown[0]!r}, and the agent has {', '.join(sorted(there)) or 'no tools'}")
 
 
 def _plain_outputs(world: WorldOptions) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from afk_es.testing.exploring.artefact import debug_command, where
+from afk_es.testing.exploring.artefact import debug_command, golden_command, where
 from afk_es.testing.exploring.coverage import Explored
 from afk_es.testing.exploring.shrinking import Shrunk
 from afk_es.testing.exploring.telling import told
@@ -42,7 +42,9 @@ class ViolationFound(AssertionError):
         shrunk: how it was made small.
     """
 
-    def __init__(self, find: Find, shrunk: Shrunk, path: Path | None, seed: int, others: Sequence[str]) -> None:
+    def __init__(
+        self, find: Find, shrunk: Shrunk, path: Path | None, seed: int, others: Sequence[str], unwritten: str | None = None
+    ) -> None:
         at = where(shrunk.violation)
         self.violation: Exception = shrunk.violation
         self.name: str = at.name
@@ -57,6 +59,9 @@ class ViolationFound(AssertionError):
         lines = [f"{at.name}: {at.message}", "", *told(shrunk.script), "", f"Violated: {at.name}{place}."]
         if path is not None:
             lines += ["To look at it:", f"  {debug_command(shown(path), shrunk.violation)}"]
+            lines += ["To keep it as a golden:", f"  {golden_command(shown(path))}"]
+        if unwritten is not None:
+            lines.append(f"Its log could not be written to {unwritten}; `directory=` says where else, and None means nowhere.")
         lines.append(
             f"Example {find.example} of seed {seed}, after {find.seconds:.1f} s; shrunk from {before.events} events and {before.actions} actions"
             f" to {after.events} and {after.actions} in {shrunk.seconds:.1f} s."

@@ -114,6 +114,8 @@ class WorldOptions:
         object.__setattr__(self, "always", frozenset(self.always))
         if unknown := sorted((self.troubles | self.always) - set(TROUBLES)):
             raise ConfigurationError(f"there is no trouble {unknown[0]!r}; there are {', '.join(TROUBLES)}")
+        if not (callable(self.people) or self.people in ("any", "yes", "no")):
+            raise ConfigurationError(f"people are played 'any', 'yes', 'no' or by a function of the request, and not {self.people!r}")
         if self.actions < 1 or self.turns < 1:
             raise ConfigurationError("a world needs at least one action and one turn")
 

@@ -146,7 +146,7 @@ def _made(given: Any) -> Observer:
         return ClaimHolds(given)
     if not callable(given):
         raise ConfigurationError(
-            f"{given!r} is no invariant; one is a subclass of Invariant, what @invariant makes of a function, a function of a simulation, or a "
+            f"{given!r:.80} is no invariant; one is a subclass of Invariant, what @invariant makes of a function, a function of a simulation, or a "
             "claim such as never(...)"
         )
     arguments = _arguments(given)

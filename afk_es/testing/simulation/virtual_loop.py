@@ -11,6 +11,8 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
+from afk_es.errors import UsageError
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -23,6 +25,20 @@ _TURNS = 200_000
 
 class HungError(RuntimeError):
     """What runs in the loop goes round and round without waiting for anything."""
+
+
+def check_no_loop_runs() -> None:
+    """Two event loops do not go at once in one thread.
+
+    Raises:
+        UsageError: one runs here.
+    """
+    __tracebackhide__ = True
+    if asyncio._get_running_loop() is not None:
+        raise UsageError(
+            "a simulation has an event loop of its own and cannot run inside another: call this from a plain `def`, as a test that is not "
+            "async, or in a thread: `await asyncio.to_thread(...)`"
+        )
 
 
 class _Idle:

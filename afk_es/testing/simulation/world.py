@@ -44,6 +44,7 @@ from afk_es.testing.simulation.facts import (
 )
 from afk_es.testing.simulation.observing import ObservedRun, Observer, at_once, observed
 from afk_es.testing.simulation.process import Process, Work
+from afk_es.testing.simulation.virtual_loop import check_no_loop_runs
 
 SETTLING = 400
 """Plain actions after which a run that nobody disturbs any more should have ended long ago."""
@@ -90,6 +91,7 @@ class Simulation:
         observers: Sequence[Observer] = (),
         bounds: Bounds | None = None,
     ) -> None:
+        check_no_loop_runs()
         self.agents: tuple[Agent, ...] = (agent,) if isinstance(agent, Agent) else tuple(agent)
         if not self.agents:
             raise UsageError("a simulation needs an agent")

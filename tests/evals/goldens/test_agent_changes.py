@@ -135,3 +135,15 @@ def test_the_same_finding_has_the_same_identity_whoever_meets_it() -> None:
 def test_plain_fields_have_all_of_them() -> None:
     assert plain_fields(Limits())["max_steps"] == 20
     assert dict(unknown_keys({"a": [{"b": 1}], "c": 2}, {"a": [{}]}, "x")) == {"x.a[0].b": 1, "x.c": 2}
+
+
+def test_a_price_that_is_known_is_no_other_model_and_one_that_is_not_is() -> None:
+    """A simulated world asks for no price; where one is known to be missing, a run with a cost limit ends at once."""
+
+    def said(recorded: bool | None, today: bool | None) -> list[str]:
+        asked = [ModelSpec("gpt-4o", "litellm", priced) for priced in (recorded, today)]
+        old, new = (replace(SPEC, models=(model,), retention=Retention(max_turns=9, model=model)) for model in asked)
+        return [finding.field for finding in agent_changes(msgspec.to_builtins(old), msgspec.to_builtins(new))]
+
+    assert said(None, True) == said(True, None) == []
+    assert said(None, False) == said(True, False) == ["models[0].priced", "retention.model.priced"]

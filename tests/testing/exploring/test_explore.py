@@ -10,14 +10,16 @@ import pytest
 from hypothesis import strategies as st
 
 from afk_es.agents import Agent, FailSafeConfig
-from afk_es.errors import ConfigurationError
+from afk_es.errors import ConfigurationError, UsageError
 from afk_es.llms import LLMResponse
 from afk_es.log import open_log
+from afk_es.machine import AgentRunEvent
 from afk_es.testing import (
     SHIPPED,
     Answer,
     NotExercisedError,
     NotRepeatableError,
+    ObservedRun,
     ScriptedModel,
     Simulation,
     StuckError,
@@ -305,3 +307,54 @@ def test_an_exploration_of_so_many_seconds_goes_on_until_they_have_passed() -> N
     explored = explore(desk, seconds=0.3, max_examples=1, seed=1, directory=None)
     assert explored.examples > 1
     assert explored.seconds >= 0.3
+
+
+# ------------------------------------------------------------------------------------------------------------------- what people do wrong
+
+
+def test_an_invariant_that_raises_is_told_with_the_line_that_did() -> None:
+    def looks_for_what_is_not_there(run: ObservedRun, event: AgentRunEvent) -> None:
+        event.data["reason of it"]
+
+    with pytest.raises(
+        ViolationFound, match=r"KeyError: 'reason of it' \(raised in looks_for_what_is_not_there, test_explore.py:\d+: event.data"
+    ):
+        explore(desk, invariants=[looks_for_what_is_not_there], directory=None, seed=1)
+
+
+def test_a_bare_assertion_in_an_invariant_says_which_it_is() -> None:
+    def judges(simulation: Simulation) -> None:
+        assert len(simulation.runs) > 1_000
+
+    with pytest.raises(ViolationFound, match=r"in judges, test_explore.py:\d+: assert len\(simulation.runs\) > 1_000"):
+        explore(desk, invariants=[judges], directory=None, seed=1)
+
+
+def test_a_find_outlives_a_directory_that_takes_no_file(tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    with pytest.raises(ViolationFound, match=r"could not be written to .*taken") as caught:
+        explore(desk_that_asks(gt=50), invariants=PROMISES, seed=2, directory=taken)
+    assert caught.value.path is None
+    assert 'amount=50, reason="")' in str(caught.value)
+
+
+async def test_within_an_event_loop_it_says_what_to_do() -> None:
+    with pytest.raises(UsageError, match="plain `def`"):
+        explore(desk, max_examples=1, directory=None)
+    with pytest.raises(UsageError, match="to_thread"):
+        Simulation(desk)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"people": "maybe"}, "people are played 'any', 'yes', 'no' or by a function of the request, and not 'maybe'"),
+        ({"tools": {"issue_refund": "reel"}}, "'issue_refund' is played 'simulated', 'real', .* and not 'reel'"),
+        ({"arguments": {"no_such_tool": {}}}, "arguments says what is sent to 'no_such_tool', and the agent has "),
+        ({"seconds": -1.0}, "seconds are more than 0, and these are -1"),
+    ],
+)
+def test_what_cannot_be_played_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        explore(desk, directory=None, **given)
