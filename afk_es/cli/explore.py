@@ -71,7 +71,8 @@ def explore(
     if minutes is not None:
         seconds = (seconds or 0.0) + 60.0 * minutes
     if jobs > 1:
-        facts, told = _in_jobs(_words(target, seconds, **options), jobs, seed, options["name"] or target.rpartition(":")[2])
+        name = options["name"] or target.rpartition(":")[2]
+        facts, told = _in_jobs(_words(target, seconds, **options), jobs, seed, options["profile"], name)
     else:
         facts, told = _explored(target, seconds, seed, **options)
     if invocation.format == "text":
@@ -177,11 +178,11 @@ def _words(target: str, seconds: float | None, **options: Any) -> list[str]:
     return words
 
 
-def _in_jobs(words: Sequence[str], jobs: int, seed: int | None, name: str) -> tuple[dict[str, Any], str]:
+def _in_jobs(words: Sequence[str], jobs: int, seed: int | None, profile: str | None, name: str) -> tuple[dict[str, Any], str]:
     """The same command in so many processes, and what came of all."""
-    from afk_es.clock import fresh_seed
+    from afk_es.testing.exploring.profiles import profile_of, seed_of
 
-    first = seed if seed is not None else fresh_seed()
+    first = seed if seed is not None else seed_of(profile_of(profile), name)
     line = [sys.executable, "-m", "afk_es.cli", "explore", *words]
     own = [["--format", "jsonl", "--seed", str(first + each), "--name", f"{name}-{each + 1}"] for each in range(jobs)]
     running = [subprocess.Popen([*line, *each], stdout=subprocess.PIPE, text=True) for each in own]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,12 @@ def test_jobs_look_with_seeds_of_their_own_and_are_told_of_together(afk: Afk, mo
     done = afk("explore", "explored_shop:desk", "--examples", "2", "--seed", "1", "--jobs", "2", "--format", "json")
     facts = json.loads(done.stdout)
     assert (facts["jobs"], facts["examples"], facts["ok"]) == (2, 6, True)
+
+
+def test_jobs_of_a_derandomised_profile_try_the_same_examples_every_time(afk: Afk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    words = ("explore", "explored_shop:desk", "--examples", "1", "--profile", "ci", "--jobs", "2", "--format", "json")
+    assert json.loads(afk(*words).stdout)["seed"] == zlib.crc32(b"desk")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from hypothesis import find, settings
 from hypothesis import strategies as st
 
 from afk_es.agents import Agent, PolicyEngine
-from afk_es.clock import SystemClock, fresh_seed
+from afk_es.clock import SystemClock
 from afk_es.core import RunnerConfig
 from afk_es.errors import ConfigurationError, LogError, UsageError
 from afk_es.llms import UserMessage
@@ -32,7 +31,7 @@ from afk_es.testing.exploring.driving import drive
 from afk_es.testing.exploring.findings import Find, NotExercisedError, NotRepeatableError, ViolationFound, difference
 from afk_es.testing.exploring.markers import counting
 from afk_es.testing.exploring.pools import Overrides, PooledChoices, Pools
-from afk_es.testing.exploring.profiles import Profile, profile_of
+from afk_es.testing.exploring.profiles import Profile, profile_of, seed_of
 from afk_es.testing.exploring.shrinking import shrink
 from afk_es.testing.exploring.trial import Stage, violated
 from afk_es.testing.exploring.world_options import PeoplePlay, ToolPlay, WorldOptions
@@ -129,7 +128,7 @@ def explore(
         arguments or {},
         chosen,
         name,
-        seed if seed is not None else zlib.crc32(name.encode()) if chosen.derandomised else fresh_seed(),
+        seed if seed is not None else seed_of(chosen, name),
     )
     kept_in = Path(directory) if directory is not None else None
     finds = exploration.search(seconds, kept_in)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from afk_es.clock import fresh_seed
 from afk_es.errors import ConfigurationError
 
 
@@ -52,3 +54,8 @@ def profile_of(name: str | Profile | None = None, environment: Mapping[str, str]
     if wanted not in PROFILES:
         raise ConfigurationError(f"there is no profile {wanted!r}; there are {', '.join(PROFILES)}")
     return PROFILES[wanted]
+
+
+def seed_of(profile: Profile, name: str) -> int:
+    """What the examples are drawn from where the caller does not say: the same for a name where the profile is derandomised, else a new one."""
+    return zlib.crc32(name.encode()) if profile.derandomised else fresh_seed()
