@@ -209,8 +209,13 @@ def _shorter_lists(value: list[Any]) -> Iterator[list[Any]]:
             yield [*value[:number], simpler, *value[number + 1 :]]
 
 
+_MOST_HALVINGS = 64
+"""Steps that are tried of a number, which may have thousands of digits."""
+
+
 def smaller_numbers(number: Any) -> Iterator[Any]:
-    """Numbers of the same type that are closer to 0, or shorter to write: 0 first, then by halves."""
+    """Numbers of the same type that are closer to 0, or shorter to write: 0 first, then by halves, and then by ever smaller steps, so
+    that the edge of a condition is found as fast wherever it lies."""
     if isinstance(number, float):
         if not math.isfinite(number):
             yield 0.0
@@ -222,7 +227,9 @@ def smaller_numbers(number: Any) -> Iterator[Any]:
         )
         return
     toward = -1 if number > 0 else 1
-    found = [0, 1, math.trunc(number / 2) if abs(number) < 2**53 else number // 2, number + toward, abs(number)]
+    half = math.trunc(number / 2) if abs(number) < 2**53 else number // 2
+    steps = [abs(number) >> halvings for halvings in range(2, min(abs(number).bit_length(), _MOST_HALVINGS))]
+    found = [0, 1, half, *(number + toward * step for step in steps), number + toward, abs(number)]
     yield from dict.fromkeys(each for each in found if each != number and abs(each) <= abs(number))
 
 

@@ -43,6 +43,8 @@ def simulations(
 
     `explore` looks at more that is different in the same time, makes what it finds smaller and keeps it as a log; this is Hypothesis as it
     always is, with its settings, its database, `target()` and `assume()`. The script of a failing example is noted.
+    Hypothesis may take a minute to make a failing one smaller; `@settings(phases=set(Phase) - {Phase.shrink, Phase.explain})` has it told
+    as it was found.
 
     Args:
         invariants: checked meanwhile; default none.

@@ -293,8 +293,24 @@ def test_no_value_is_a_simpler_one_of_itself(value: Any) -> None:
 
 
 def test_numbers_and_texts_shrink_by_halves() -> None:
-    assert list(smaller_numbers(10)) == [0, 1, 5, 9]
+    assert list(smaller_numbers(10)) == [0, 1, 5, 8, 9]
     assert list(smaller_numbers(-3)) == [0, 1, -1, -2, 3]
     assert list(smaller_numbers(float("inf"))) == [0.0]
     assert list(shorter_texts("abcd")) == ["", "ab", "cd", "abc", "bcd", "aaaa"]
     assert list(shorter_texts("")) == []
+
+
+@pytest.mark.parametrize("edge", [7, 1_000_000_000, 10**15])
+def test_the_edge_of_a_condition_is_found_wherever_it_lies(edge: int) -> None:
+    """Step by step from the nearest half it would take as many scripts as there are numbers between."""
+    number, tried = edge + edge // 3, 0
+    while True:
+        for simpler in smaller_numbers(number):
+            tried += 1
+            if simpler >= edge:
+                number = simpler
+                break
+        else:
+            break
+    assert number == edge
+    assert tried < 2_000
