@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from afk_es.errors import UsageError
 from afk_es.testing.exploring.adversary import Adversary
+from afk_es.testing.exploring.interrupts import interrupts_held_back
 from afk_es.testing.simulation.world import Simulation
 
 
+@interrupts_held_back()
 def drive(simulation: Simulation, adversary: Adversary | None) -> Exception | None:
     """Drive a simulation to its end, and clear it away.
 

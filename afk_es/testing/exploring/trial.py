@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from afk_es.agents import Agent
+from afk_es.testing.exploring.interrupts import interrupts_held_back
 from afk_es.testing.simulation.asks import Ask
 from afk_es.testing.simulation.facts import Action, Answer, Script, Together
 from afk_es.testing.simulation.observing import Observer
@@ -122,6 +123,7 @@ class Stage:
         """The same stage with another argument."""
         return dataclasses.replace(self, arguments={**self.arguments, name: value})
 
+    @interrupts_held_back()
     def perform(self, script: Script, *, realign: bool = False, onward: bool = False) -> Trial:
         """Perform the script up to a violation; without one, let the run come plainly to its end.
 
