@@ -141,7 +141,7 @@ PROOF = "Prove it: property tests"
 def test_the_property_test_finds_the_planted_bug_and_passes_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in CI, where the examples are the same every time."""
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", SECTIONS[PROOF], re.DOTALL | re.MULTILINE)
-    (test,) = (text for kind, text in blocks if kind == "python")
+    test, own = (text for kind, text in blocks if kind == "python")
     (shown,) = (text for kind, text in blocks if not kind)
     monkeypatch.setenv("CI", "true")
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
@@ -160,3 +160,6 @@ def test_the_property_test_finds_the_planted_bug_and_passes_without_it(tmp_path:
     assert "exploration.py" not in failed.stdout
     passed = tested(test.replace('{"gt": 50}', '{"ge": 50}'))
     assert passed.returncode == 0, passed.stdout + passed.stderr
+    passed = tested(own)
+    assert passed.returncode == 0, passed.stdout + passed.stderr
+    assert "4 passed" in passed.stdout

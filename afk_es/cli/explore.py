@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -109,7 +110,9 @@ def _explored(target: str, seconds: float | None, seed: int | None, **options: A
             directory=options["directory"] or DIRECTORY,
         )
     except ViolationFound as found:
-        return {"ok": False, "agent": agent.name, "violation": _violation(found), "message": str(found)}, str(found)
+        # Here it is known where the agent stands, which the golden's command asks for.
+        told = str(found).replace("--agent MODULE:AGENT", f"--agent {shlex.quote(target)}")
+        return {"ok": False, "agent": agent.name, "violation": _violation(found), "message": told}, told
     except NotExercisedError as error:
         return {"ok": False, **_facts(error.explored), "not_exercised": list(error.missing), "message": str(error)}, str(error)
     except NotRepeatableError as error:

@@ -214,7 +214,7 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "hypothesis":
             raise
-        raise ImportError(f"afk_es.testing.{name} needs Hypothesis, which is not installed: pip install 'afk-es[testing]'") from error
+        raise ImportError(f"afk_es.testing.{name} needs Hypothesis, which is not installed: pip install 'afk-es[testing]'") from None
     globals()[name] = value
     return value
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from afk_es.errors import ConfigurationError, UsageError, text_of
+from afk_es.log import EventLog
 from afk_es.testing.log_contract.bench import Bench
 from afk_es.testing.log_contract.dimension import Dimension, Promise
 from afk_es.testing.log_contract.expecting import BrokenPromiseError
@@ -104,7 +105,7 @@ def check_event_log(
         stop_at_first: end with the first promise that is broken; default False, every promise is tried.
 
     Raises:
-        ConfigurationError: `lacks` or `dimensions` name what there is not, or may not be lacked.
+        ConfigurationError: `lacks` or `dimensions` name what there is not, or may not be lacked; or what is made is no store at all.
         UsageError: called where an event loop is running; each promise has one of its own.
     """
     if _in_event_loop():
@@ -116,6 +117,7 @@ def check_event_log(
     else:
         subject, lacking = FactorySubject(new_log, tamper, overwrite), dict(lacks or {})
     check_declared(subject, lacking)
+    _check_is_store(subject)
     wanted = {dimension.name for dimension in DIMENSIONS} if dimensions is None else set(dimensions)
     _check_names(wanted)
     findings: list[Finding] = []
@@ -126,6 +128,18 @@ def check_event_log(
             if stop_at_first and findings[-1].verdict == "broken":
                 return ContractReport(tuple(findings))
     return ContractReport(tuple(findings))
+
+
+def _check_is_store(subject: StoreSubject) -> None:
+    """Refuse what lacks methods altogether: every promise would say so again, and none would say which."""
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            store: object = subject.new_log(Path(directory))
+        except Exception:  # noqa: BLE001 - the author's code; each promise tells what it raises
+            return
+        missing = [name for name in vars(EventLog) if not name.startswith("_") and not hasattr(store, name)]
+    if missing:
+        raise ConfigurationError(f"{type(store).__name__} is no EventLog: it has no {', '.join(missing)}; see `afk_es.log.EventLog`")
 
 
 def check_declared(subject: StoreSubject, lacking: Mapping[str, str]) -> None:

@@ -140,3 +140,11 @@ def test_with_pytest_each_promise_is_a_test_and_what_is_lacking_is_skipped_with_
     result = pytester.runpytest_subprocess("-rs", "-q", "-p", "no:asyncio", "-k", "finding or killing")
     result.assert_outcomes(passed=2, skipped=3)
     result.stdout.fnmatch_lines(["*TestMine has not the dimension 'killing': it is in memory*"])
+
+
+def test_what_lacks_methods_altogether_is_refused_once() -> None:
+    class Diary:
+        async def open(self) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"Diary is no EventLog: it has no .*append.*; see `afk_es.log.EventLog`"):
+        check_event_log(lambda directory: Diary())  # type: ignore[arg-type, return-value]
