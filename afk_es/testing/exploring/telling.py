@@ -66,6 +66,8 @@ def told(script: Script, *, width: int = WIDTH, most: int = MOST_LINES) -> list[
     Args:
         most: lines at most; of a longer script the first and the last are shown.
     """
+    if not script:
+        return ["Nothing has to happen: everybody answers plainly."]
     numbers = list(range(1, len(script) + 1))
     digits = len(str(len(script)))
     lines = [f"{number:>{digits}}. {clipped(told_action(script[number - 1]), max(width - digits - 2, 1))}" for number in numbers]

@@ -6,10 +6,13 @@ Everything around them is real: the arguments are validated, hooks and middlewar
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import inspect
 import json
-from collections.abc import Callable
+import logging
+import threading
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol
 
@@ -39,6 +42,11 @@ from afk_es.testing.simulation.facts import (
     ToolRuns,
 )
 from afk_es.tools import Tool, ToolContext, ToolDeferredHandle
+
+PATIENCE_S = 5.0
+"""Real seconds after which it is said that a tool's own code blocks."""
+
+_LOGGER = logging.getLogger("afk_es.simulation")
 
 AskKind = Literal["model", "tool", "approval", "input", "summary"]
 
@@ -202,13 +210,28 @@ def asked_tool(tool: Tool[..., Any], desk: Desk) -> Tool[..., Any]:
             case ToolDefers():
                 return ToolDeferredHandle(ticket_id=fact.ticket_id, expires_in_s=fact.expires_in_s)
             case ToolRuns():
-                output = invoke(args, ctx)
+                with _patience(tool.name):
+                    output = invoke(args, ctx)
                 return await output if is_async or inspect.isawaitable(output) else output
             case _:
                 assert isinstance(fact, ToolFails)
                 raise _tool_error(fact)
 
     return dataclasses.replace(tool, signature=dataclasses.replace(tool.signature, invoke=ask, is_async=True))
+
+
+@contextlib.contextmanager
+def _patience(name: str) -> Iterator[None]:
+    """Say so where a tool's own code blocks: real time passes then, in which nothing else goes on and nobody knows why."""
+    timer = threading.Timer(
+        PATIENCE_S, _LOGGER.warning, ("the tool %s blocks for more than %g real seconds in a simulation", name, PATIENCE_S)
+    )
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _tool_error(fact: ToolFails) -> Exception:

@@ -96,3 +96,7 @@ def test_nothing_that_is_told_drives_a_terminal() -> None:
     )
     text = "".join(told(script))
     assert not set(text) & set("\x1b\x07\u202e\r\n\ud800")
+
+
+def test_where_nothing_has_to_happen_it_says_so() -> None:
+    assert told(()) == ["Nothing has to happen: everybody answers plainly."]

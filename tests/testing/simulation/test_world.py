@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -37,6 +38,8 @@ from afk_es.testing import (
     script_from,
     script_json,
 )
+from afk_es.testing.simulation import asks
+from afk_es.tools import tool
 from tests.testing.simulation.teams import desk, wants
 
 PAYS = wants(("pay", {"amount": 3}))
@@ -94,6 +97,24 @@ def test_a_tools_own_code_runs_where_that_is_wanted() -> None:
         Answer("tool:pay:1", ToolRuns()),
     )
     assert [record.output for record in simulation.results[-1].tool_executions] == ["saw x", "paid 3"]
+
+
+def test_a_tool_whose_own_code_blocks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asks, "PATIENCE_S", 0.0)
+    named = threading.Event()
+    monkeypatch.setattr(
+        asks._LOGGER, "warning", lambda message, *about: named.set() if "blocks for more" in message and about[0] == "wait" else None
+    )
+
+    @tool(name="wait")
+    def blocking(n: int) -> bool:
+        """Wait for the watchman."""
+        return named.wait(60.0)
+
+    simulation = played(
+        Answer("model:desk:1", wants(("wait", {"n": 1}))), Answer("tool:wait:1", ToolRuns()), agent=desk(tools=[blocking], subagents=[])
+    )
+    assert [record.output for record in simulation.results[-1].tool_executions] == [True]
 
 
 @pytest.mark.parametrize(("fault", "again"), [("timeout", True), ("overloaded", True), ("connection", True), ("invalid_response", True)])
