@@ -14,9 +14,6 @@ from tests.simulation.seeds import simulate
 SEEDS = 200
 GROUPS = 4
 
-FOUND = (418, 443)
-"""Seeds that have found something once."""
-
 
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_what_is_promised_holds_in_a_hostile_world(group: int) -> None:
@@ -28,13 +25,6 @@ def test_what_is_promised_holds_in_a_hostile_world(group: int) -> None:
         met.update(found.types)
     # A simulation that meets nothing proves nothing.
     assert {"tool_failed", "llm_failed", "effect_in_doubt", "approval_requested", "subagent_completed", "limit_reached"} <= met.keys()
-
-
-@pytest.mark.parametrize("seed", FOUND)
-def test_what_was_found_once_stays_mended(seed: int) -> None:
-    found = simulate(seed)
-    if found.problem is not None:
-        raise found.problem
 
 
 def test_a_seed_is_one_simulation() -> None:
