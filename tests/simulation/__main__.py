@@ -20,6 +20,7 @@ from typing import TypeVar
 from afk_es.errors import UsageError
 from afk_es.testing.exploring.artefact import debug_command, write_counterexample
 from afk_es.testing.exploring.shrinking import shrink
+from afk_es.testing.exploring.telling import told as told_script
 from tests.simulation.seeds import Simulated, simulate_all, stage_of
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ def main() -> int:
     many = asked.seeds if asked.seeds is not None else None if asked.minutes else 10_000
     seeds = itertools.count(asked.first) if many is None else range(asked.first, asked.first + many)
     until = None if asked.minutes is None else time.monotonic() + asked.minutes * 60
-    return _told(_simulated(seeds, asked.jobs, until), asked.directory)
+    return told(_simulated(seeds, asked.jobs, until), asked.directory)
 
 
 def _simulated(seeds: Iterable[int], jobs: int, until: float | None) -> Iterator[Simulated]:
@@ -60,7 +61,8 @@ def _batched(items: Iterator[T], size: int) -> Iterator[list[T]]:
         yield some
 
 
-def _told(all_found: Iterable[Simulated], directory: Path) -> int:
+def told(all_found: Iterable[Simulated], directory: Path) -> int:
+    """Print what was found and how much was looked at: 0 for nothing, 1 for something."""
     began = time.monotonic()
     runs = actions = processes = failed = 0
     types: Counter[str] = Counter()
@@ -96,8 +98,8 @@ def _show(found: Simulated, directory: Path) -> None:
         print(f"    {error}", flush=True)
         return
     path = write_counterexample(shrunk.trial.simulation, shrunk.violation, directory, f"seed-{found.seed}", script=shrunk.script)
-    for number, action in enumerate(shrunk.script, 1):
-        print(f"    {number}. {action}")
+    for line in told_script(shrunk.script):
+        print(f"    {line}")
     print(f"    {shrunk.violation}")
     print(f"    {debug_command(path, shrunk.violation)}", flush=True)
 

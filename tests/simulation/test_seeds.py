@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from tests.bugs.corpus import BUGS
+from tests.bugs.planting import planted
+from tests.simulation.__main__ import told
 from tests.simulation.seeds import simulate
 
 SEEDS = 200
@@ -29,3 +33,19 @@ def test_what_is_promised_holds_in_a_hostile_world(group: int) -> None:
 
 def test_a_seed_is_one_simulation() -> None:
     assert simulate(7).script == simulate(7).script
+
+
+def test_a_failure_is_told_with_its_seed_its_smallest_script_and_its_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AFK_ES_ALWAYS_REPLAY", raising=False)
+    (bug,) = (each for each in BUGS if each.name == "one step too many")
+    with planted(bug):
+        found = next(found for found in map(simulate, range(200)) if found.problem is not None)
+        assert told([found], tmp_path) == 1
+    said = capsys.readouterr().out
+    assert f"seed {found.seed}: limits hold exactly: max_steps" in said
+    assert "    1. " in said
+    assert f"afk-es debug {tmp_path / f'seed-{found.seed}.db'}" in said
+    assert (tmp_path / f"seed-{found.seed}.db").exists()
+    assert told([simulate(found.seed)], tmp_path) == 0, "it was the planted bug"
