@@ -36,7 +36,11 @@ def main() -> int:
         if changed:
             # What mutmut remembers is which tests go through which function, and a function that is new is in none of it.
             (directory / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
-        names = [name for module in chosen for name in _to_try(directory, module, again=asked.again, changed=module in changed)]
+        names = [
+            name
+            for module in chosen
+            for name in _sample(_to_try(directory, module, again=asked.again, changed=module in changed), asked.sample)
+        ]
         if names and (code := _run(directory, names, asked.processes)):
             return code
     return _report([tally(directory, module, explanations) for module in chosen])
@@ -48,6 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--dir", type=Path, help="where to work, and to go on another time; default: a new temporary directory")
     parser.add_argument("--processes", type=int, default=2, help="default: 2")
     parser.add_argument("--again", action="store_true", help="only those that survived before and are not explained")
+    parser.add_argument("--sample", type=int, help="so many of a module's that are left, evenly spread; once its mutants are made")
     parser.add_argument("--report", action="store_true", help="run nothing, say what is known")
     return parser.parse_args()
 
@@ -58,6 +63,13 @@ def _to_try(directory: Path, module: str, *, again: bool, changed: bool) -> list
     if changed or not known.mutants:
         return [f"afk_es.{module}.x*"]
     return [name for name, _ in known.survivors] if again else known.untried
+
+
+def _sample(names: list[str], size: int | None) -> list[str]:
+    """So many of these, evenly spread over the module, so that what becomes of them speaks for all of it."""
+    if size is None or size >= len(names):
+        return names
+    return [names[index * len(names) // size] for index in range(size)]
 
 
 def _run(directory: Path, names: list[str], processes: int) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutation.__main__ import _sample
 from tests.mutation.survivors import EXPLANATIONS, Change, as_explanation, explained, tally
 from tests.mutation.workspace import ROOT, modules, prepare
 
@@ -60,3 +61,9 @@ def test_the_copy_has_few_examples_a_configuration_and_nothing_that_is_not_in_th
     before = limits.stat().st_mtime_ns
     assert prepare(tmp_path) == frozenset()
     assert limits.stat().st_mtime_ns == before, "what did not change is not written, so its results are kept"
+
+
+def test_a_sample_is_spread_evenly() -> None:
+    assert _sample([*map(str, range(10))], 4) == ["0", "2", "5", "7"]
+    assert _sample(["a"], 4) == ["a"]
+    assert _sample(["a", "b"], None) == ["a", "b"]
