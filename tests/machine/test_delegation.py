@@ -518,3 +518,21 @@ def test_an_agent_that_lost_its_subagents_lets_those_under_way_end_one_beside_th
         assert child.call.id == call_id
         run.answer(child, subagent_completed(child, output="fine"))
     assert set(outcomes(run).values()) == {"returned"}
+
+
+def test_the_nodes_of_a_plan_are_numbered_from_the_calls_so_far_on_and_have_their_tasks() -> None:
+    run = planned({"nodes": [node("a", "scout"), node("b", "clerk")], "edges": []})
+    assert {effect.call.id: (effect.ordinal, effect.call.arguments, effect.task) for effect in run.wanted(RunSubagent)} == {
+        "a": (1, {"task": "do a"}, "do a"),
+        "b": (2, {"task": "do b"}, "do b"),
+    }
+
+
+def test_a_subagent_that_fails_without_a_word_is_said_to_have_failed() -> None:
+    run = delegating("scout")
+    (effect,) = run.wanted(RunSubagent)
+    silent = subagent_completed(effect, error="nobody says this")
+    run.answer(effect, Draft(silent.type, {**silent.data, "error": None}))
+    run.effects()
+    (over,) = [event for event in run.events if event.type == "tool_completed"]
+    assert over.data["error"] == "the subagent failed"

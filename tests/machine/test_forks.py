@@ -14,7 +14,17 @@ from msgspec.structs import replace
 from afk_es.errors import InvariantError
 from afk_es.machine import AgentRunEvent, Draft, RunSpec, decide, fold, initial_state
 from afk_es.machine.delegation import child_run_id
-from afk_es.machine.effects import AskPerson, CallModel, CancelSubagent, EvaluatePolicy, ExecuteTool, RouteSubagents, RunSubagent, Wait
+from afk_es.machine.effects import (
+    AskPerson,
+    CallModel,
+    CancelSubagent,
+    EvaluatePolicy,
+    ExecuteTool,
+    RouteSubagents,
+    RunSubagent,
+    Wait,
+    tool_key,
+)
 from afk_es.machine.events import TERMINAL
 from afk_es.machine.spec import ModelSpec
 from afk_es.machine.state import ToolTurn
@@ -335,3 +345,37 @@ def test_only_how_people_are_asked_and_what_is_done_about_doubts_may_differ_in_t
     assert [effect.seq for effect in same.wanted(CallModel)] == [before.seq]
     other = forked(run, len(run.events), spec_of(max_steps=9))
     assert len(other.wanted(EvaluatePolicy)) == 1
+
+
+def test_a_call_that_was_under_way_goes_on_under_a_key_of_the_forks_own() -> None:
+    run = executing(["pay"])
+    (theirs,) = run.wanted(ExecuteTool)
+    (own,) = forked(run, run.state.seq).wanted(ExecuteTool)
+    assert (theirs.idempotency_key, own.idempotency_key) == (tool_key("run_1", 1), tool_key("run_2", 1))
+    assert theirs.idempotency_key != own.idempotency_key
+
+
+def test_a_router_that_has_answered_in_this_step_is_not_asked_again_by_another_agent() -> None:
+    run = started(routed=True)
+    (ask,) = run.wanted(RouteSubagents)
+    run.answer(ask, routed(None))
+    fork = forked(run, run.state.seq, replace(run.spec, instructions="Be long."))
+    assert fork.wanted(RouteSubagents) == []
+    assert fork.wanted(EvaluatePolicy)
+
+
+def test_a_fork_from_another_place_than_it_shares_is_broken_and_says_both() -> None:
+    run = executing(["pay"])
+    fork = Simulation(run.spec, run_id="run_2")
+    fork.events = [replace(event, run_id="run_2") for event in run.events[:4]]
+    fork.state = fold(fork.state, fork.events)
+    data = {
+        "agent_name": "agent",
+        "resumed": False,
+        "epoch": 2,
+        "owner": "o",
+        "forked_from": {"run_id": "run_1", "seq": 3},
+        "forked_as": "run_2",
+    }
+    with pytest.raises(InvariantError, match="a fork from seq 3 that shares what is before seq 5"):
+        fork.put(Draft("run_started", data))
