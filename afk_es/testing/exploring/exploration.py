@@ -75,7 +75,7 @@ def explore(
         invariants: what must hold, fresh for each example; default the shipped ones, which one's own go beside: `[*SHIPPED, mine]`.
         user_message, context, config, policy_engine: of the run; by default people can be asked.
         tools: per tool how it is played: "simulated" (the default: whatever fits its annotation, and its code does not run), "real" (its code
-            runs: what it awaits takes no real time, but a `time.sleep` or a lock holds the exploration up), a function of the arguments that
+            runs: what it awaits takes no real time, but a `time.sleep` or a lock holds the exploration up, and a warning names it), a function of the arguments that
             says what it returns, or a Hypothesis strategy.
         arguments: per tool, strategies for some of its arguments; see `afk_es.testing.arguments`.
         people: how people are played: "any" (the default), "yes", "no", or a function of the request.

@@ -118,8 +118,11 @@ class Process:
 
     Args:
         number: 1 for the first of a simulation.
-        moment: the virtual second at which it starts.
+        witness: is told what it asks and writes.
+        store: the log that survives it.
         work: what it does.
+        moment: the virtual second at which it starts.
+        config, policy_engine, ids: of its Runner.
 
     Attributes:
         pending: what it waits for, by key, in the order of asking.

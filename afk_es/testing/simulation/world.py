@@ -76,7 +76,7 @@ class Simulation:
         process: the one that drives the run now.
         processes: how many there were.
         writes: what was appended to the log, write by write, over all runs.
-        agents, user_message, context, policy_engine: what it was made with.
+        agents, context, policy_engine: what it was made with.
         writer: the number of the process that wrote to the log last.
     """
 
@@ -106,7 +106,6 @@ class Simulation:
         self.writer: int = 0
         self._performed: list[Action] = []
         self._said: list[UserMessage | None] = [user_message]
-        self.user_message: UserMessage | None = user_message
         self.context: dict[str, Any] | None = dict(context) if context is not None else None
         self.policy_engine: PolicyEngine | None = policy_engine
         self._observers = tuple(observers)
@@ -133,6 +132,11 @@ class Simulation:
     def script(self) -> Script:
         """What was performed so far, so that it can be performed again."""
         return tuple(self._performed)
+
+    @property
+    def user_message(self) -> UserMessage | None:
+        """What the user said first."""
+        return self._said[0]
 
     @property
     def root(self) -> ObservedRun | None:
