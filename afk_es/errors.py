@@ -8,6 +8,7 @@ written. What we did wrong says which run and which event.
     ├── UsageError                    the caller's mistake; nothing was written
     │   ├── ConfigurationError        a contract object or a combination of arguments that cannot work
     │   ├── RunNotFoundError          no run with that id in this log
+    │   ├── RunExistsError            another run of that id is in this log
     │   ├── RunOwnedError             another live owner drives this run
     │   └── AgentMismatchError        resumed with another agent than the recorded one
     ├── LogError                      the event log could not be opened, read or written
@@ -69,6 +70,10 @@ class ConfigurationError(UsageError, ValueError):
 
 class RunNotFoundError(UsageError, LookupError):
     """The log has no run with that id."""
+
+
+class RunExistsError(UsageError):
+    """The log has another run of that id already."""
 
 
 class RunOwnedError(UsageError):

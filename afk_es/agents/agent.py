@@ -8,7 +8,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PrivateAttr,
+    SkipValidation,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from afk_es.agents.delegation import SubagentRouter
 from afk_es.agents.fail_safe import FailSafeConfig, require_model
@@ -17,7 +27,8 @@ from afk_es.agents.prompts import joined, read_prompt
 from afk_es.errors import ConfigurationError, ToolError
 from afk_es.machine.delegation import TRANSFER
 from afk_es.machine.joins import JoinPolicy
-from afk_es.tools import SkillPolicy, Tool, tool
+from afk_es.tools import SkillPolicy, Tool, ToolServer, tool
+from afk_es.tools.decorator import require_name
 from afk_es.tools.scoped import ScopedDirectory
 from afk_es.tools.skills import SkillLibrary, skills_in
 
@@ -32,11 +43,6 @@ PolicyRole = Callable[[PolicyEvent], PolicyDecision | None]
 
 SubagentParallelism = Literal["single", "parallel", "configurable"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
-
-NOT_YET: dict[str, str] = {
-    "mcp_servers": "wrap the server's tools in functions and pass them as tools",
-}
-"""Fields whose feature this release does not have, each with the way out. Another value than the default is refused, never ignored."""
 
 
 class Agent(BaseModel):
@@ -83,7 +89,8 @@ class Agent(BaseModel):
             that cannot do what is asked of it fails the call with LLMCapabilityError, and the next of the fallback chain is asked.
         output_type: a Pydantic model of the final answer; an answer that does not satisfy it goes back to the model. Default None, text.
         model_resolver: a function of a model's name that answers the model object; default None, LiteLLM.
-        mcp_servers: not in this release; see `NOT_YET`.
+        mcp_servers: servers whose tools the agent has beside its own, such as `afk_es.mcp.MCPClient`; asked for them when a run starts,
+            goes on or is forked. A replay takes them from the record.
 
     Raises:
         ConfigurationError: an unknown field, or one that cannot work, with what to change.
@@ -106,7 +113,7 @@ class Agent(BaseModel):
     skills: tuple[str, ...] = ()
     skills_dir: Path | None = None
     skill_policy: SkillPolicy = Field(default_factory=SkillPolicy)
-    mcp_servers: tuple[Any, ...] = ()
+    mcp_servers: tuple[SkipValidation[ToolServer], ...] = ()
     instruction_roles: tuple[InstructionRole, ...] = ()
     policy_roles: tuple[PolicyRole, ...] = ()
     policy_engine: PolicyEngine | None = None
@@ -146,7 +153,7 @@ class Agent(BaseModel):
             skills: Iterable[str] = ...,
             skills_dir: str | Path | None = ...,
             skill_policy: SkillPolicy = ...,
-            mcp_servers: Iterable[Any] = ...,
+            mcp_servers: Iterable[ToolServer] = ...,
             instruction_roles: Iterable[InstructionRole] = ...,
             policy_roles: Iterable[PolicyRole] = ...,
             policy_engine: PolicyEngine | None = ...,
@@ -199,6 +206,16 @@ class Agent(BaseModel):
             raise ValueError(f"must be a sequence, not {items!r}; leave it out for none")
         return tuple(items)
 
+    @field_validator("mcp_servers")
+    @classmethod
+    def _servers(cls, servers: tuple[ToolServer, ...]) -> tuple[ToolServer, ...]:
+        for server in servers:
+            if isinstance(server, (type, str)) or not isinstance(server, ToolServer):
+                raise ValueError(f"{server!r:.80} is no server; write afk_es.mcp.MCPClient(...) around its address or command")
+            require_name(server.name, "server")
+        _require_unique("mcp_servers", [server.name for server in servers])
+        return servers
+
     @field_validator("policy_roles")
     @classmethod
     def _synchronous(cls, roles: tuple[PolicyRole, ...]) -> tuple[PolicyRole, ...]:
@@ -209,9 +226,6 @@ class Agent(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Agent:
-        for field, way_out in NOT_YET.items():
-            if getattr(self, field) != type(self).model_fields[field].default:
-                raise ValueError(f"{field} is not available in 0.1; {way_out}")
         self._skills = self._read_skills()
         self._skill_tools = () if self._skills is None else self._skills.tools()
         _require_unique("tools", [each.name for each in self.offered_tools()])

@@ -237,9 +237,10 @@ class AgentStreamEvent(msgspec.Struct, frozen=True, kw_only=True):
     """What a streamed run tells its consumer. Fields that do not belong to the type are None.
 
     Attributes:
-        type: text_delta, step_started, tool_started, tool_completed, tool_deferred, tool_background_resolved, tool_background_failed,
+        type: text_delta, step_started, tool_started, tool_progress, tool_completed, tool_deferred, tool_background_resolved, tool_background_failed,
             and at the very end exactly one of completed (completed or degraded) and error (failed, cancelled, interrupted).
         ticket_id: of a tool in the background, on tool_deferred, tool_background_resolved and tool_background_failed.
+        progress, total, message: how far a tool is, on tool_progress.
         result: the run's result, on the last event.
         error: why the run did not complete, on an error event.
     """
@@ -254,6 +255,9 @@ class AgentStreamEvent(msgspec.Struct, frozen=True, kw_only=True):
     tool_output: Any = None
     tool_error: str | None = None
     ticket_id: str | None = None
+    progress: float | None = None
+    total: float | None = None
+    message: str | None = None
     result: AgentResult | None = None
     error: str | None = None
 
@@ -263,6 +267,7 @@ _STREAMED = frozenset(
         "step_started",
         "tool_started",
         "subagent_started",
+        "tool_progress",
         "tool_completed",
         "tool_deferred",
         "tool_background_resolved",
@@ -292,6 +297,9 @@ def stream_event(event: AgentRunEvent) -> AgentStreamEvent | None:
         tool_output=data.get("output"),
         tool_error=data.get("error"),
         ticket_id=data.get("ticket_id"),
+        progress=data.get("progress"),
+        total=data.get("total"),
+        message=event.message if event.type == "tool_progress" else None,
     )
 
 

@@ -144,6 +144,14 @@ class Loop:
             AgentRunEvent("text_delta", state.run_id, state.thread_id, seq, self.now(), state.status, state.step, "", {"delta": text})
         )
 
+    def report(self, seq: int, message: str, data: dict[str, Any]) -> None:
+        """Let it be seen how far a tool is; it is not stored. What comes after the stretch, or after the tool's end, is let go."""
+        state = self.state
+        if self._publish is not None and not self.finished:
+            self._publish(
+                AgentRunEvent("tool_progress", state.run_id, state.thread_id, seq, self.now(), state.status, state.step, message, data)
+            )
+
     async def open(self, started: Draft) -> None:
         """Append the stretch's `run_started`, which claims the run; durable when it returns."""
         self._log.hold(self.state.run_id)

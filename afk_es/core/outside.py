@@ -18,6 +18,7 @@ from afk_es.core.delegation import cancelled
 from afk_es.core.fork_answers import untouched
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Loop
+from afk_es.core.news import News, Watcher
 from afk_es.core.pending import answers, pending_requests, state_of
 from afk_es.core.result import AgentResult, whole_result
 from afk_es.core.session import Session
@@ -27,7 +28,7 @@ from afk_es.interaction.port import ApprovalDecision, ApprovalRequest, InputDeci
 from afk_es.log import EventLog, Letter
 from afk_es.machine import AgentRunEvent, Draft, RunState
 from afk_es.machine.effects import CancelSubagent
-from afk_es.machine.events import TERMINAL
+from afk_es.machine.events import TERMINAL, stored
 from afk_es.machine.values import clean_text
 
 Action = Literal["pause", "resume", "cancel", "interrupt"]
@@ -66,11 +67,12 @@ class AttachedRun:
     `Receipt.status` tells; default 0.
     """
 
-    def __init__(self, session: Session, inbox: Inbox, clock: Clock, interval_s: float, by: str, head: AgentRunEvent) -> None:
+    def __init__(self, session: Session, inbox: Inbox, news: News, clock: Clock, interval_s: float, by: str, head: AgentRunEvent) -> None:
         self.run_id: str = head.run_id
         self.thread_id: str = head.thread_id
         self._session = session
         self._inbox = inbox
+        self._news = news
         self._clock = clock
         self._interval_s = interval_s
         self._by = by
@@ -82,24 +84,43 @@ class AttachedRun:
         """The run's events from its first, those to come too, until it has ended or was laid down, or until nobody drives it."""
         return self._events()
 
-    async def _events(self) -> AsyncIterator[AgentRunEvent]:
+    def live(self, *, after: int = 0) -> AsyncIterator[AgentRunEvent]:
+        """As `events`, and what is not stored too, `text_delta` and `tool_progress`, as far as this Runner drives the run.
+
+        Args:
+            after: leave out the events up to this seq.
+        """
+        return self._events(after, transient=True)
+
+    async def _events(self, after: int = 0, *, transient: bool = False) -> AsyncIterator[AgentRunEvent]:
         async with self._session as log:
-            after = 0
-            owner = ""
-            driven = True
-            ended = False
-            while True:
-                while page := await log.read(self.run_id, after=after, limit=1_000):
-                    for event in page:
-                        owner = event.data["owner"] if event.type == "run_started" else owner
+            with self._news.watching(self.run_id) as watcher:
+                async for event in self._watched(log, watcher, after):
+                    if transient or stored(event.type):
                         yield event
-                    after, ended = page[-1].seq, page[-1].type in TERMINAL
-                # Looked at once more after its owner was found gone: it may have ended in between.
-                if ended or not driven:
-                    return
-                driven = await log.alive(owner, self.run_id)
-                if driven:
-                    await asyncio.sleep(self._interval_s)
+
+    async def _watched(self, log: EventLog, watcher: Watcher, after: int) -> AsyncIterator[AgentRunEvent]:
+        owner = ""
+        driven = True
+        ended = False
+        if after:
+            first = await log.read(self.run_id, limit=after)
+            owner = next((event.data["owner"] for event in reversed(first) if event.type == "run_started"), "")
+            ended = first[-1].type in TERMINAL
+        while True:
+            while page := await log.read(self.run_id, after=after, limit=1_000):
+                for event in page:
+                    owner = event.data["owner"] if event.type == "run_started" else owner
+                    yield event
+                after, ended = page[-1].seq, page[-1].type in TERMINAL
+            while watcher.transient:
+                yield watcher.transient.popleft()
+            # Looked at once more after its owner was found gone: it may have ended in between.
+            if ended or not driven:
+                return
+            driven = await log.alive(owner, self.run_id)
+            if driven:
+                await watcher.wait(self._interval_s)
 
     async def await_result(self) -> AgentResult:
         """The result, once the run has ended or was laid down; a structured answer is JSON data in it.

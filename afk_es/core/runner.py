@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -24,6 +25,7 @@ from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Fee
 from afk_es.core.history import ThreadMemory
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Handlers, Loop
+from afk_es.core.news import News
 from afk_es.core.outside import AttachedRun, Receipt, not_found
 from afk_es.core.pending import pending_requests
 from afk_es.core.places import Places
@@ -31,12 +33,13 @@ from afk_es.core.recorded_agents import RecordedAgent, recorded_binding
 from afk_es.core.replays import Replayed, Replaying, Replays
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of, whole_result
 from afk_es.core.retention import CompactionResult, RetentionPolicy
+from afk_es.core.servers import Offered, Servers, servers_of
 from afk_es.core.session import Session
 from afk_es.core.tickets import TicketDesk
 from afk_es.core.wiring import bind, check_same_agent, checked_clock, checked_ids, checked_provider, default_model, delivery_to, event_log
-from afk_es.errors import ConfigurationError, HeadConflictError, RunOwnedError, UsageError
+from afk_es.errors import ConfigurationError, HeadConflictError, InvalidEventError, RunExistsError, RunOwnedError, UsageError
 from afk_es.handlers import Binding, live_handlers
-from afk_es.handlers.binding import Emit
+from afk_es.handlers.binding import Emit, Report
 from afk_es.handlers.edits import Edit, ModelMode, ToolMode, choices
 from afk_es.handlers.outputs import validated
 from afk_es.handlers.reusing import Reuse
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from afk_es.telemetry import TelemetrySink
 
 _AGENTS_KEPT = 64
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
 class Runner:
@@ -100,10 +104,12 @@ class Runner:
             # What tools are given in confidence is known only when they are given it, to subagents' tools too.
             self._settings = self.config.model_copy(update={"secret_scope_provider": self._delivery.registering(provider)})
         opened = event_log(log, self.config)
-        self._session = Session(opened, owned=opened is not log, idle=self._delivery.flush if self._delivery is not None else None)
+        self._session = Session(opened, owned=opened is not log, idle=self._idle)
+        self._servers = Servers(lambda: self._session.used)
         self._model_of_strings: ChatModel | None = None
         self._bindings: dict[int, Binding] = {}
         self._memory = ThreadMemory()
+        self._news = News()
         limits = self.config
         places = Places(
             limits.max_parallel_subagents_global, limits.max_parallel_subagents_per_target_agent, limits.subagent_queue_backpressure_limit
@@ -125,20 +131,38 @@ class Runner:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._session.leave()
 
+    async def _idle(self) -> None:
+        """No run is left."""
+        await self._servers.leave()
+        if self._delivery is not None:
+            await self._delivery.flush()
+
     # ------------------------------------------------------------------------------------------------------------------ starting a run
 
     def run_sync(
-        self, agent: Agent, *, user_message: UserMessage | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+        self,
+        agent: Agent,
+        *,
+        user_message: UserMessage | None = None,
+        context: dict[str, Any] | None = None,
+        thread_id: str | None = None,
+        run_id: str | None = None,
     ) -> AgentResult:
         """Run the agent and wait for the result. A log that was handed in is closed afterwards, as its event loop ends; it opens again.
 
         Raises:
             UsageError: called where an event loop is running already; use `await runner.run(...)` there.
         """
-        return _blocking(self._run_to_the_end_of_the_loop(agent, user_message, context, thread_id), "run")
+        return _blocking(self._run_to_the_end_of_the_loop(agent, user_message, context, thread_id, run_id), "run")
 
     async def run(
-        self, agent: Agent, *, user_message: UserMessage | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+        self,
+        agent: Agent,
+        *,
+        user_message: UserMessage | None = None,
+        context: dict[str, Any] | None = None,
+        thread_id: str | None = None,
+        run_id: str | None = None,
     ) -> AgentResult:
         """Run the agent to its end.
 
@@ -146,15 +170,19 @@ class Runner:
             user_message: what the user says: a text, or a sequence of texts and images (`afk_es.llms.Image`).
             context: JSON data for instructions, policies and tools; laid over the agent's `context_defaults`.
             thread_id: the thread to go on with; the model sees its earlier turns. Default: a new thread.
+            run_id: the run's id, of 1 to 128 letters, digits, '_', '-' and '.', that no run of the log has; default: a new one. Who starts a run
+                under an id of its own can start it again after a crash without doing it twice: see `run_once`.
 
         Returns:
             The result, whatever state the run ended in. Cancelling the awaiting task cancels the run.
 
         Raises:
             UsageError: wrong arguments; nothing was written.
+            RunExistsError: the log has a run of that id.
+            ToolError: a server of the agent's cannot be reached; nothing was written.
             LogError: the log cannot be used; what was appended is safe, and the run can be resumed.
         """
-        return await (await begun(self._start(agent, user_message, context, thread_id, None))).result_or_cancel()
+        return await (await begun(self._start(agent, user_message, context, thread_id, None, run_id=run_id))).result_or_cancel()
 
     async def run_handle(
         self,
@@ -163,6 +191,7 @@ class Runner:
         user_message: UserMessage | None = None,
         context: dict[str, Any] | None = None,
         thread_id: str | None = None,
+        run_id: str | None = None,
         guard: Guard | None = None,
     ) -> AgentRunHandle:
         """Start a run in the background of this event loop. Its `run_started` is durable when this returns.
@@ -172,14 +201,76 @@ class Runner:
                 down, and is nothing to a later `resume`.
         """
         feed = EventFeed()
-        return AgentRunHandle(await begun(self._start(agent, user_message, context, thread_id, feed, guard=guard)), feed)
+        return AgentRunHandle(await begun(self._start(agent, user_message, context, thread_id, feed, run_id=run_id, guard=guard)), feed)
 
     async def run_stream(
-        self, agent: Agent, *, user_message: UserMessage | None = None, context: dict[str, Any] | None = None, thread_id: str | None = None
+        self,
+        agent: Agent,
+        *,
+        user_message: UserMessage | None = None,
+        context: dict[str, Any] | None = None,
+        thread_id: str | None = None,
+        run_id: str | None = None,
     ) -> AgentStreamHandle:
         """Start a run that streams: text as the model writes it, where the model can. Iterating the handle drives it."""
         feed = StreamFeed()
-        return AgentStreamHandle(await begun(self._start(agent, user_message, context, thread_id, feed, streamed=True)), feed)
+        return AgentStreamHandle(
+            await begun(self._start(agent, user_message, context, thread_id, feed, run_id=run_id, streamed=True)), feed
+        )
+
+    async def run_once(
+        self,
+        agent: Agent,
+        *,
+        run_id: str,
+        by: str,
+        user_message: UserMessage | None = None,
+        context: dict[str, Any] | None = None,
+        thread_id: str | None = None,
+        streamed: bool = False,
+        allow_agent_change: bool = False,
+    ) -> AttachedRun:
+        """See to it that this run happens, and happens once: start it, go on with it, or find what it came to.
+
+        Whoever asks for work and may have to ask again, after a crash or a connection that was cut, derives the id from the request. A run
+        that was laid down, or whose process is gone, goes on here, in the background of this event loop; one that a live process drives
+        is left to it.
+
+        Args:
+            run_id: the run's id, as for `run`.
+            by: the name under which what is said to the run is recorded, as for `attach`.
+            user_message, context, thread_id: as for `run`; what another run of that id was started with is refused.
+            allow_agent_change: as for `resume`.
+            streamed: let `AttachedRun.live` have the model's text as it comes, where the run begins here and the model can.
+
+        Returns:
+            The run, to watch, to answer and to control.
+
+        Raises:
+            RunExistsError: the log has a run of that id with another agent, message or thread.
+            UsageError, ToolError, LogError: as for `run`.
+            AgentMismatchError: the agent is not the one that the run was started with.
+        """
+        _check_id("by", by)
+        async with self._session as log:
+            while True:
+                first = await log.read(_checked_run_id(run_id), limit=1)
+                try:
+                    if not first:
+                        starting = self._start(agent, user_message, context, thread_id, EventFeed(), run_id=run_id, streamed=streamed)
+                        await begun(starting)
+                    else:
+                        _check_same_request(first[0], agent, user_message, thread_id)
+                        await begun(self._resume(agent, run_id, None, allow_agent_change, None))
+                except RunExistsError:
+                    if first:
+                        raise
+                    # Somebody else has begun it since.
+                    continue
+                except RunOwnedError:
+                    # It goes on, and that is what was asked for.
+                    pass
+                return await self.attach(run_id=run_id, by=by)
 
     # ---------------------------------------------------------------------------------------------------------------- resuming a run
 
@@ -481,15 +572,15 @@ class Runner:
             first = await log.read(run_id, limit=1)
             if not first:
                 raise not_found(log, run_id)
-        return AttachedRun(self._session, self._inbox, self._clock, self.config.background_tool_poll_interval_s, by, first[0])
+        return AttachedRun(self._session, self._inbox, self._news, self._clock, self.config.background_tool_poll_interval_s, by, first[0])
 
     # --------------------------------------------------------------------------------------------------------------------- the inside
 
     async def _run_to_the_end_of_the_loop(
-        self, agent: Agent, user_message: UserMessage | None, context: dict[str, Any] | None, thread_id: str | None
+        self, agent: Agent, user_message: UserMessage | None, context: dict[str, Any] | None, thread_id: str | None, run_id: str | None
     ) -> AgentResult:
         try:
-            return await self.run(agent, user_message=user_message, context=context, thread_id=thread_id)
+            return await self.run(agent, user_message=user_message, context=context, thread_id=thread_id, run_id=run_id)
         finally:
             # A log that the caller made and left open would keep its thread, and the program, from ending.
             await self._session.end()
@@ -502,18 +593,27 @@ class Runner:
         thread_id: str | None,
         feed: Feed | None,
         *,
+        run_id: str | None = None,
         streamed: bool = False,
         guard: Guard | None = None,
     ) -> Stretch:
         text, parts = content_of(user_message)
         if thread_id is not None:
             _check_id("thread_id", thread_id)
-        binding = await self._runnable(agent)
+        if run_id is not None:
+            _checked_run_id(run_id)
+        # Servers are asked while the Runner is in use, and left when it no longer is. All else is told before the log is touched.
+        served = _is_agent(agent) and next(servers_of(agent), None) is not None
+        binding = None if served else await self._runnable(agent)
         merged = _json_context(agent, context)
         async with self._session as log:
+            if binding is None:
+                binding = await self._runnable(agent)
+            if run_id is not None and await log.head(run_id) is not None:
+                raise _taken(run_id, log)
             refs = await self._memory.latest(log, thread_id) if thread_id is not None else []
             history = await self._memory.read(log, refs)
-            state = initial_state(self._ids.new("run"), thread_id or self._ids.new("thread"), history)
+            state = initial_state(run_id or self._ids.new("run"), thread_id or self._ids.new("thread"), history)
             data: dict[str, Any] = {
                 "agent_name": agent.name,
                 "resumed": False,
@@ -673,11 +773,15 @@ class Runner:
                 reuse.note(event)
             if playback is not None:
                 playback.note(event)
+            news.publish(event)
 
-        delivery = self._delivery
+        delivery, news = self._delivery, self._news
 
         async def emit(text: str) -> None:
             await loop.emit(text)
+
+        def report(seq: int, message: str, data: dict[str, Any]) -> None:
+            loop.report(seq, message, data)
 
         async def look() -> None:
             await self._inbox.look_for(loop)
@@ -688,7 +792,7 @@ class Runner:
         children = replaying.children if replaying is not None else self._children
         clock = playback.clock if playback is not None else self._clock
         subagents = SubagentHandler(children, binding, log, clock, root or state.run_id, place, lambda: loop)
-        handlers: Handlers = {**self._handlers(binding, emit if streamed else None), **subagents.handlers()}
+        handlers: Handlers = {**self._handlers(binding, emit if streamed else None, report), **subagents.handlers()}
         if reuse is not None:
             handlers = reuse.over(handlers, binding, lambda: loop.state, lambda draft: loop.post(draft))
         if playback is not None:
@@ -709,7 +813,12 @@ class Runner:
         )
         try:
             await loop.open(started)
-        except HeadConflictError as error:
+        except (HeadConflictError, InvalidEventError) as error:
+            # One that begins finds another of its id, by its head or by its thread.
+            if not state.seq and await log.head(state.run_id) is not None:
+                raise _taken(state.run_id, log) from error
+            if isinstance(error, InvalidEventError):
+                raise
             raise RunOwnedError(f"run {state.run_id} was taken over by another process at this moment: {error}") from error
         if started.data["resumed"]:
             try:
@@ -726,9 +835,9 @@ class Runner:
         await asyncio.sleep(0)
         return Stretch(state.run_id, state.thread_id, task, loop)
 
-    def _handlers(self, binding: Binding, emit: Emit | None) -> Handlers:
+    def _handlers(self, binding: Binding, emit: Emit | None, report: Report) -> Handlers:
         """What performs the effects of a run. Crash injection stands between the loop and these."""
-        return live_handlers(binding, emit)
+        return live_handlers(binding, emit, report)
 
     async def _driven(
         self, loop: Loop, binding: Binding, notable: list[AgentRunEvent], feed: Feed | None, *, whole: bool = True
@@ -754,21 +863,24 @@ class Runner:
 
     async def _bound(self, agent: Agent) -> Binding:
         known = self._bindings.get(id(agent))
-        if known is not None:
+        if known is not None and not known.offered:
             return known
-        if not isinstance(agent, Agent):
+        if not _is_agent(agent):
             raise ConfigurationError(f"agent is an Agent, not {type(agent).__name__}")
-        binding = await self._new_binding(agent)
+        offered = await self._servers.offered(agent)
+        if known is not None and known.offered == offered:
+            return known
+        binding = await self._new_binding(agent, offered)
         if len(self._bindings) >= _AGENTS_KEPT:
             self._bindings.pop(next(iter(self._bindings)))
         # The binding holds the agent, so its id stays taken for as long as the entry is here.
         self._bindings[id(agent)] = binding
         return binding
 
-    async def _new_binding(self, agent: Agent) -> Binding:
+    async def _new_binding(self, agent: Agent, offered: Offered) -> Binding:
         if isinstance(agent, RecordedAgent):
             return recorded_binding(agent, self._clock, self._default_model, self._people)
-        return await bind(agent, self._settings, self._policy, self._clock, self._default_model, self._people)
+        return await bind(agent, self._settings, self._policy, self._clock, self._default_model, self._people, offered)
 
     def _default_model(self) -> ChatModel:
         if self._model_of_strings is None:
@@ -790,6 +902,34 @@ async def _result(log: EventLog, binding: Binding, state: RunState, notable: lis
 def _check_id(name: str, value: object) -> None:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{name} is a non-empty string; this is {value!r}")
+
+
+def _is_agent(agent: object) -> bool:
+    return isinstance(agent, Agent)
+
+
+def _checked_run_id(run_id: object) -> str:
+    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
+        raise ConfigurationError(
+            f"run_id is of 1 to 128 letters, digits, '_', '-' and '.', and begins with a letter or digit; this is {run_id!r:.160}"
+        )
+    return run_id
+
+
+def _taken(run_id: str, log: EventLog) -> RunExistsError:
+    return RunExistsError(f"{log.location} has a run {run_id!r} already; choose another id, or call run_once to join it")
+
+
+def _check_same_request(first: AgentRunEvent, agent: Agent, user_message: UserMessage | None, thread_id: str | None) -> None:
+    text, parts = content_of(user_message)
+    data = first.data
+    asked = {"agent": agent.name, "message": (text, parts or None), "thread": thread_id or first.thread_id}
+    recorded = {"agent": data["agent_name"], "message": (data.get("user_message"), data.get("user_parts")), "thread": first.thread_id}
+    differing = [name for name in asked if asked[name] != recorded[name]]
+    if differing:
+        raise RunExistsError(
+            f"run {first.run_id!r} was started with another {' and '.join(differing)}; an id stands for one request, so choose another"
+        )
 
 
 def _json_context(agent: Agent, context: dict[str, Any] | None) -> dict[str, Any]:

@@ -26,6 +26,11 @@ class Session:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: asyncio.Lock | None = None
 
+    @property
+    def used(self) -> bool:
+        """Whether somebody uses it."""
+        return self._users > 0
+
     async def __aenter__(self) -> EventLog:
         """The open log.
 

@@ -14,6 +14,7 @@ from afk_es.agents.transfer import transfer_tool
 from afk_es.clock import Clock, Ids, RandomIds, SystemClock
 from afk_es.core.config import RunnerConfig
 from afk_es.core.retention import RetentionPolicy
+from afk_es.core.servers import Offered
 from afk_es.errors import AgentMismatchError, ConfigurationError, LLMConfigurationError
 from afk_es.handlers import Binding
 from afk_es.handlers.binding import SummaryFunction
@@ -108,6 +109,7 @@ async def bind(
     clock: Clock,
     default_model: Callable[[], ChatModel],
     people: InteractionProvider | None = None,
+    offered: Offered | None = None,
     *,
     cost_limited: bool = False,
 ) -> Binding:
@@ -116,6 +118,7 @@ async def bind(
     Args:
         people: asks them, in interactive mode.
         default_model: answers for model strings where the agent has no resolver; not called where none needs it.
+        offered: the tools that the servers of the agent and its subagents have now; needed where there are any.
         cost_limited: whether an agent above it has a cost limit, so that the prices of its models must be known.
 
     Raises:
@@ -123,9 +126,11 @@ async def bind(
     """
     cost_limited = cost_limited or agent.fail_safe.max_total_cost_usd is not None
     team = {
-        each.name: await bind(each, config, policy, clock, default_model, people, cost_limited=cost_limited) for each in agent.subagents
+        each.name: await bind(each, config, policy, clock, default_model, people, offered, cost_limited=cost_limited)
+        for each in agent.subagents
     }
     transfers = {each.name: transfer_tool(each) for each in agent.subagents}
+    tools = _tools(agent, offered or {}, transfers)
     chain = (agent.model, *agent.fail_safe.fallback_model_chain)
     asked = [link for model in chain for link in _links(name_of(model), resolved(agent, model, default_model))]
     specs = tuple([await _model_spec(name, link, cost_limited) for name, link in asked])
@@ -137,7 +142,7 @@ async def bind(
         dynamic_instructions=agent.dynamic_instructions,
         skills=agent.skills,
         tools=(
-            *(tool.spec() for tool in agent.offered_tools()),
+            *(tool.spec() for tool in tools),
             *(transfer_spec(transfers[name], child.spec) for name, child in team.items()),
         ),
         parameters=_parameters(agent),
@@ -157,7 +162,7 @@ async def bind(
         spec=spec,
         data=plain(msgspec.to_builtins(spec)),
         models=tuple(link.model for _name, link in asked),
-        tools={tool.name: tool for tool in (*agent.offered_tools(), *transfers.values())},
+        tools={tool.name: tool for tool in (*tools, *transfers.values())},
         policy=PolicyEngine.combined(policy, agent.policy_engine),
         clock=clock,
         secrets_for=config.secret_scope_provider or _no_secrets,
@@ -166,7 +171,28 @@ async def bind(
         ticket_ttl_s=config.background_tool_result_ttl_s,
         summariser=summariser,
         people=people,
+        offered=offered or {},
     )
+
+
+def _tools(agent: Agent, offered: Offered, transfers: Mapping[str, Tool[..., Any]]) -> tuple[Tool[..., Any], ...]:
+    """The agent's own tools and those of its servers.
+
+    Raises:
+        ConfigurationError: two are of one name.
+    """
+    tools = agent.offered_tools()
+    taken = {tool.name: "its own" for tool in tools} | {tool.name: "a subagent" for tool in transfers.values()}
+    for server in agent.mcp_servers:
+        for tool in offered[id(server)]:
+            if tool.name in taken:
+                raise ConfigurationError(
+                    f"agent {agent.name!r}: server {server.name!r} has a tool {tool.name!r}, and so has {taken[tool.name]}; give the server "
+                    "another prefix, or leave the tool out"
+                )
+            taken[tool.name] = f"server {server.name!r}"
+        tools += offered[id(server)]
+    return tools
 
 
 COMPACTING = "thread_compaction"

@@ -15,6 +15,8 @@ from afk_es.machine.values import Message
 from afk_es.tools import SandboxProfile, Tool, ToolContext
 
 Emit = Callable[[str], Awaitable[None]]
+Report = Callable[[int, str, dict[str, Any]], None]
+"""Shows how far a tool is: the seq of its `tool_started`, a sentence, and the data of a `tool_progress`."""
 SummaryFunction = Callable[[list[Message]], str | Awaitable[str]]
 
 
@@ -35,6 +37,7 @@ class Binding:
         models: the model objects, in the order of `spec.models`.
         tools: the tools by name.
         policy: the engine that decides, of the runner and of the agent together.
+        offered: what the servers of the agent and its subagents had when it was bound, by the server's id; empty without servers.
         people: asks them; None where the run's mode is not interactive.
         subagents: the agents it may delegate to, bound as well, by name.
         ticket_ttl_s: seconds after which a deferred tool that names no term counts as failed.
@@ -54,3 +57,4 @@ class Binding:
     ticket_ttl_s: float = 3600.0
     summariser: SummaryFunction | ChatModel | None = None
     people: InteractionProvider | None = None
+    offered: Mapping[int, tuple[Tool[..., Any], ...]] = field(default_factory=dict)

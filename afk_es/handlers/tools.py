@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from afk_es.errors import ToolArgumentsError, ToolError, ToolTimeoutError, UnknownToolError
-from afk_es.handlers.binding import Binding
+from afk_es.handlers.binding import Binding, Report
 from afk_es.machine import Draft, RunState
 from afk_es.machine.effects import ExecuteTool
 from afk_es.machine.values import clean_text, plain
 from afk_es.tools import ToolContext, ToolDeferredHandle, failure_text, unknown_tool
+from afk_es.tools.context import Progress
 
 _LONGEST_TTL_S = 365 * 86_400.0
 """A ticket's term beyond a year is no term; datetime could not hold them all."""
@@ -22,8 +23,9 @@ _LONGEST_TTL_S = 365 * 86_400.0
 class ToolHandler:
     """Performs `ExecuteTool`."""
 
-    def __init__(self, binding: Binding) -> None:
+    def __init__(self, binding: Binding, report: Report | None = None) -> None:
         self._binding = binding
+        self._report = report
 
     async def __call__(self, effect: ExecuteTool, state: RunState) -> Draft:
         """Run the tool, and say how it went."""
@@ -72,6 +74,7 @@ class ToolHandler:
             metadata=plain(state.context),
             agent_name=state.spec.agent_name,
             step=state.step,
+            progress=None if self._report is None else _progress(self._report, effect),
         )
         secrets = self._binding.secrets_for(context)
         if secrets:
@@ -113,6 +116,19 @@ class ToolHandler:
 
     def _latency_ms(self, began: float) -> float:
         return round((self._binding.clock.monotonic() - began) * 1000, 3)
+
+
+def _progress(report: Report, effect: ExecuteTool) -> Progress:
+    """Tells of this call, in the event loop's own thread and without waiting for it."""
+    loop = asyncio.get_running_loop()
+
+    def told(progress: float, total: float | None, message: str) -> None:
+        about = {"tool_name": effect.call.tool_name, "tool_call_id": effect.call.id, "progress": float(progress), "total": total}
+        # A tool that ran into its deadline may still report from its thread when the event loop is closed.
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(report, effect.seq, clean_text(message), about)
+
+    return told
 
 
 def _classification(error: BaseException) -> str:

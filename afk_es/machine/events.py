@@ -30,7 +30,8 @@ class AgentRunEvent(msgspec.Struct, frozen=True, gc=False):
         step: the step it belongs to; 0 before the first.
         message: one sentence for people; the error or reason of a terminal event; otherwise often empty.
         data: plain JSON data of the shape declared for the type.
-        seq: gap-free from 1 within the run. A transient `text_delta` has the seq of the `llm_called` it belongs to.
+        seq: gap-free from 1 within the run. A transient `text_delta` has the seq of the `llm_called` it belongs to, and a transient
+            `tool_progress` that of its `tool_started`.
         at: when, aware, in UTC.
         schema_version: of the shape of `data`.
     """
@@ -228,6 +229,13 @@ class CircuitOpened(TypedDict):
 
 class TextDelta(TypedDict):
     delta: str
+
+
+class ToolProgress(TypedDict):
+    tool_name: str
+    tool_call_id: str
+    progress: float
+    total: float | None
 
 
 class OutputValidated(TypedDict):
@@ -642,6 +650,7 @@ _TABLE = (
     EventType("output_rejected", OutputRejected, "the final answer does not, and the model is told why", "effect"),
     EventType("tool_batch_started", ToolBatchStarted, "the tool calls of one answer are taken up", "decision"),
     EventType("tool_started", ToolStarted, "a tool is about to run: each attempt", "decision", defaults={"attempt": 1}),
+    EventType("tool_progress", ToolProgress, "a tool that goes on says how far it is, to whoever watches", "effect", stored=False),
     EventType("tool_failed", ToolFailed, "one attempt failed, or the call was refused before it started", "effect"),
     EventType(
         "tool_completed",
@@ -689,6 +698,12 @@ EVENT_TYPES: dict[str, EventType] = {row.name: row for row in _TABLE}
 """Every event type there is, in the order of a run."""
 
 TERMINAL: frozenset[str] = frozenset(row.name for row in _TABLE if row.terminal)
+
+
+def stored(event_type: str) -> bool:
+    """Whether events of the type are in a log. An unknown type is: a newer version may have written it."""
+    row = EVENT_TYPES.get(event_type)
+    return row is None or row.stored
 
 
 def struct_of(row: EventType, *, stored: bool = False) -> type[msgspec.Struct]:

@@ -68,6 +68,9 @@ class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     subagent_digest: str | None = None
     """Of what that subagent is, and its own subagents, so that a run is not resumed with another."""
 
+    server: str | None = None
+    """The server that the tool lives on, by the name that the agent has it under; None for a function of the program's own."""
+
     @property
     def repeatable(self) -> bool:
         """Whether running it twice does no more than running it once."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from afk_es.core import Runner
 from afk_es.core.loop import Handler, Handlers
 from afk_es.handlers import Binding
-from afk_es.handlers.binding import Emit
+from afk_es.handlers.binding import Emit, Report
 from afk_es.machine import Draft, Effect, RunState
 from afk_es.machine.effects import CallModel, ExecuteTool, Summarise
 from afk_es.testing.mortal import CrashPoint, within
@@ -76,8 +76,8 @@ class MortalRunner(Runner):
         self._left = left
         self._world = world
 
-    def _handlers(self, binding: Binding, emit: Emit | None) -> Handlers:
-        table = super()._handlers(binding, emit)
+    def _handlers(self, binding: Binding, emit: Emit | None, report: Report) -> Handlers:
+        table = super()._handlers(binding, emit, report)
         if self._world is not None:
             table = self._world(table)
         return {kind: self._mortal(handler) for kind, handler in table.items()}

@@ -9,6 +9,7 @@ from afk_es.tools.hooks import middleware, posthook, prehook, registry_middlewar
 from afk_es.tools.outcome import ToolDeferredHandle, ToolResult, failure_text
 from afk_es.tools.registry import ToolRegistry, unknown_tool
 from afk_es.tools.sandbox import SandboxCommand, SandboxPath, SandboxProfile, SandboxUrl
+from afk_es.tools.server import ToolServer
 from afk_es.tools.skills import SkillPolicy
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ToolResult",
     "ToolDeferredHandle",
     "ToolRegistry",
+    "ToolServer",
     "prehook",
     "posthook",
     "middleware",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
+
+Progress = Callable[[float, float | None, str], None]
+"""Is told how far a tool is: the progress, the total where it is known, and a sentence or ""."""
 
 
 class Secrets(Mapping[str, str]):
@@ -50,6 +53,7 @@ class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
         secrets: what the runner's secret scope gives this tool. A plain mapping is wrapped so that its values are not shown.
         agent_name: the agent that made the call.
         step: the step of the run; 0 outside of one.
+        progress: who is told of `report_progress`; None where nobody watches.
     """
 
     run_id: str = ""
@@ -61,7 +65,20 @@ class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Mapping[str, str] = _NO_SECRETS
     agent_name: str = ""
     step: int = 0
+    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.secrets, Secrets):
             msgspec.structs.force_setattr(self, "secrets", Secrets(self.secrets))
+
+    def report_progress(self, progress: float, total: float | None = None, message: str = "") -> None:
+        """Say how far the call is, to whoever watches the run: it is a `tool_progress` event, which is not stored. It may be called from
+        the tool's thread, and never waits or fails.
+
+        Args:
+            progress: how much is done, in a unit of the tool's own; it should only grow.
+            total: how much there is to do, in the same unit; default None, not known.
+            message: a sentence for people.
+        """
+        if self.progress is not None:
+            self.progress(progress, total, message)

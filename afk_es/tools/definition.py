@@ -34,6 +34,7 @@ class Tool(Generic[P, R_co]):
         prehooks, middlewares, posthooks: what stands around it, in the order they run.
         raise_on_error: a failure is the caller's affair: `call` raises it, and a run fails with it, instead of the model being told.
         read_only, idempotent, destructive, open_world: MCP's hints; None where the author did not say.
+        server: the `ToolServer` that it lives on, by name; None for a function of the program's own.
     """
 
     function: Callable[P, R_co]
@@ -49,6 +50,7 @@ class Tool(Generic[P, R_co]):
     idempotent: bool = False
     destructive: bool | None = None
     open_world: bool | None = None
+    server: str | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function itself, without validation or hooks."""
@@ -88,6 +90,7 @@ class Tool(Generic[P, R_co]):
             open_world=self.open_world,
             timeout_s=self.timeout_s,
             raise_on_error=self.raise_on_error,
+            server=self.server,
         )
 
     def within(self, middlewares: tuple[Hook, ...]) -> Tool[P, R_co]:

@@ -9,7 +9,6 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from afk_es.agents import Agent, FailSafeConfig
-from afk_es.agents.agent import NOT_YET
 from afk_es.errors import ConfigurationError
 from afk_es.machine.spec import POLICIES, BreakerRule, Limits, Policies
 from afk_es.tools import Tool, tool
@@ -89,18 +88,10 @@ def test_what_cannot_work_is_refused_with_the_way_out(fields: dict[str, Any], me
         Agent(**{"model": "m", **fields})
 
 
-OTHER_VALUES: dict[str, Any] = {
-    "model_resolver": lambda name: name,
-    "mcp_servers": ["x"],
-    "subagent_router": lookup,
-    "join_policy": "quorum",
-}
-
-
-@pytest.mark.parametrize("field", sorted(NOT_YET))
-def test_what_this_release_cannot_do_is_refused_and_never_ignored(field: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"{field} is not available in 0.1; "):
-        Agent(model="m", **{field: OTHER_VALUES[field]})
+@pytest.mark.parametrize("server", ["http://127.0.0.1:8000/mcp", {"command": "uvx"}, object])
+def test_a_server_is_an_object_that_has_tools(server: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"mcp_servers: .* is no server; write afk_es\.mcp\.MCPClient"):
+        Agent(model="m", mcp_servers=[server])  # type: ignore[list-item]
 
 
 def test_instructions_come_from_text_a_file_or_the_prompts_directory(tmp_path: Path) -> None:

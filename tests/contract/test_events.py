@@ -146,7 +146,7 @@ def test_each_type_is_in_the_one_table_with_when_and_its_keys(kind: str) -> None
     assert row.when
     assert set(KEYS[kind].split()) <= set(row.shape.__annotations__)
     assert row.terminal == (kind in TERMINAL)
-    assert row.stored == (kind != "text_delta")
+    assert row.stored == (kind not in ("text_delta", "tool_progress"))
 
 
 @pytest.mark.parametrize(

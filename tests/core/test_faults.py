@@ -103,7 +103,9 @@ async def test_a_handler_with_a_bug_ends_the_loop_and_not_the_run(
     work = Counted(idempotent=True)
     described = agent([asks(("work", {})), says("done")], work.tool)
     with monkeypatch.context() as patched:
-        patched.setattr("afk_es.core.runner.live_handlers", lambda binding, emit: {**live_handlers(binding, emit), kind: bug})
+        patched.setattr(
+            "afk_es.core.runner.live_handlers", lambda binding, emit, report: {**live_handlers(binding, emit, report), kind: bug}
+        )
         handle = await runner.run_handle(described)
         with pytest.raises(InvariantError) as caught:
             await asyncio.wait_for(handle.await_result(), 5)
@@ -119,8 +121,8 @@ async def test_what_finished_beside_a_bug_is_kept_and_not_run_again(runner: Runn
     paid, broken = Counted(name="pay"), Counted(name="broken")
     described = agent([asks(("pay", {}), ("broken", {})), says("done")], paid.tool, broken.tool)
 
-    def handlers(binding: Any, emit: Any) -> Any:
-        table = live_handlers(binding, emit)
+    def handlers(binding: Any, emit: Any, report: Any) -> Any:
+        table = live_handlers(binding, emit, report)
         run = table[ExecuteTool]
 
         async def execute(effect: ExecuteTool, state: RunState) -> Draft:

@@ -111,7 +111,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, kind: type | None, number: int, bug:
     """The handler of this kind has the bug in its performance of this number."""
     performed: Counter[type] = Counter()
 
-    def handlers(binding: Any, emit: Any) -> Any:
+    def handlers(binding: Any, emit: Any, report: Any) -> Any:
         def counted(each: type, handler: Any) -> Any:
             async def perform(effect: Any, state: Any) -> Draft:
                 performed[each] += 1
@@ -123,7 +123,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, kind: type | None, number: int, bug:
 
             return perform
 
-        return {each: counted(each, handler) for each, handler in live_handlers(binding, emit).items()}
+        return {each: counted(each, handler) for each, handler in live_handlers(binding, emit, report).items()}
 
     with monkeypatch.context() as patched:
         patched.setattr("afk_es.core.runner.live_handlers", handlers)

@@ -43,6 +43,7 @@ LATER = {
     "compaction_failed",
     "warning",
     "text_delta",
+    "tool_progress",
     "circuit_open",
 }
 """Types that version 1's file does not hold: no feature of that release appended them, or they are never stored."""

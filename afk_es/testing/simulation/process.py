@@ -12,9 +12,10 @@ from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import SeededIds
 from afk_es.core import AgentResult, AgentRunEvent, AgentRunHandle, Runner, RunnerConfig
 from afk_es.core.loop import Handler, Handlers
+from afk_es.core.servers import Offered
 from afk_es.errors import LogClosedError, UsageError
 from afk_es.handlers import Binding
-from afk_es.handlers.binding import Emit
+from afk_es.handlers.binding import Emit, Report
 from afk_es.llms import ChatModel
 from afk_es.log import EventLog, Letter
 from afk_es.machine import Draft, Effect, RunState
@@ -91,15 +92,15 @@ class SimulatedRunner(Runner):
         )
         self._process = process
 
-    async def _new_binding(self, agent: Agent) -> Binding:
-        return simulated(await super()._new_binding(agent), self._process)
+    async def _new_binding(self, agent: Agent, offered: Offered) -> Binding:
+        return simulated(await super()._new_binding(agent, offered), self._process)
 
     def _default_model(self) -> ChatModel:
         # It only stands for a name: every model is replaced once the agent is bound. Its prices are not asked for, which takes seconds.
         return AskedModel(self._process, "default", super()._default_model().provider_id)
 
-    def _handlers(self, binding: Binding, emit: Emit | None) -> Handlers:
-        return {kind: self._watched(handler) for kind, handler in super()._handlers(binding, emit).items()}
+    def _handlers(self, binding: Binding, emit: Emit | None, report: Report) -> Handlers:
+        return {kind: self._watched(handler) for kind, handler in super()._handlers(binding, emit, report).items()}
 
     def _watched(self, handler: Handler) -> Handler:
         process = self._process
