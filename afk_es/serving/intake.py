@@ -17,6 +17,9 @@ from afk_es.serving.answers import answer
 
 EVERY_HOST = "*"
 
+_LENGTH_DIGITS = 18
+"""Of a declared length. Python refuses to read thousands."""
+
 
 def checked_intake(app: ASGIApp, *, hosts: Collection[str], max_body_bytes: int, body_timeout_s: float) -> ASGIApp:
     """The application, for requests that name one of these hosts and whose body comes whole, in time and in bounds.
@@ -44,7 +47,7 @@ def checked_intake(app: ASGIApp, *, hosts: Collection[str], max_body_bytes: int,
             async with asyncio.timeout(body_timeout_s):
                 body = await _body(scope, receive, max_body_bytes)
         except TimeoutError:
-            await answer(send, 408, {"error": "the request took too long to come"})
+            await answer(send, 408, {"error": "the request took too long to come"}, (b"connection", b"close"))
             return
         if body is None:
             await answer(send, 413, {"error": f"a request has at most {max_body_bytes} bytes"})
@@ -57,7 +60,7 @@ def checked_intake(app: ASGIApp, *, hosts: Collection[str], max_body_bytes: int,
 async def _body(scope: Scope, receive: Receive, max_body_bytes: int) -> list[Message] | None:
     """All that the application would have received up to the end of the body; None where that is too long."""
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    if not declared.isdigit() or int(declared) > max_body_bytes:
+    if not declared.isdigit() or len(declared) > _LENGTH_DIGITS or int(declared) > max_body_bytes:
         return None
     chunks: list[bytes] = []
     size = 0
