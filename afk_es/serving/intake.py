@@ -21,10 +21,12 @@ _LENGTH_DIGITS = 18
 """Of a declared length. Python refuses to read thousands."""
 
 
-def checked_intake(app: ASGIApp, *, hosts: Collection[str], max_body_bytes: int, body_timeout_s: float) -> ASGIApp:
+def checked_intake(
+    app: ASGIApp, *, hosts: Collection[str], origins: Collection[str] = (), max_body_bytes: int, body_timeout_s: float
+) -> ASGIApp:
     """The application, for requests that name one of these hosts and whose body comes whole, in time and in bounds.
 
-    Refused are another `Host` (421), an `Origin` that is not this server itself (403), a body that is too long (413) or too slow (408), and everything
+    Refused are another `Host` (421), an `Origin` that is neither this server itself nor one of these origins (403), a body that is too long (413) or too slow (408), and everything
     that is not plain HTTP. There are no CORS headers: no page of another site reads an answer.
     """
 
@@ -39,8 +41,8 @@ def checked_intake(app: ASGIApp, *, hosts: Collection[str], max_body_bytes: int,
         if len(named) != 1 or not (EVERY_HOST in hosts or _name(named[0]) in hosts):
             await answer(send, 421, {"error": "this server is not known by that name"})
             return
-        origins = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"origin"]
-        if any(_site(origin) != named[0] for origin in origins):
+        from_pages = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"origin"]
+        if any(origin not in origins and _site(origin) != named[0] for origin in from_pages):
             await answer(send, 403, {"error": "pages of other sites are not served"})
             return
         try:
