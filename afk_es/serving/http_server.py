@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from afk_es.errors import ConfigurationError, UsageError
 from afk_es.serving.intake import checked_intake
-from afk_es.serving.listening import address_of, bound, hosts_of
+from afk_es.serving.listening import address_of, bound, hosts_of, origins_of
 from afk_es.serving.news import either, ended_with
 from afk_es.serving.punctual import PunctualProtocol
 
@@ -42,6 +42,8 @@ class HttpServer:
         port: default 0, any that is free; see `url`.
         allow_hosts: more names by which clients call this server (their `Host` header), without a port, such as that of the proxy before it;
             `("*",)` for any. The address itself is one, and on loopback "localhost".
+        allow_origins: pages of other sites that may call it, such as "https://app.example"; default none. There are no CORS headers in any case, so
+            a browser shows them no answers unless the application sends some.
         authenticated: whether the application lets only those in whom it knows, as `guarded` sees to. Without it, only loopback is listened at.
         open_to_anyone: listen elsewhere all the same; default False.
         drain_s: seconds that requests in flight have when the server stops; default 10. What is left then is cut.
@@ -61,6 +63,7 @@ class HttpServer:
         port: int = 0,
         *,
         allow_hosts: Sequence[str] = (),
+        allow_origins: Sequence[str] = (),
         authenticated: bool = False,
         open_to_anyone: bool = False,
         drain_s: float = DRAIN_S,
@@ -81,7 +84,11 @@ class HttpServer:
         hosts = hosts_of(self._address, allow_hosts)
         self._stopping = asyncio.Event()
         self._app = checked_intake(
-            ended_with(app, self._stopping), hosts=hosts, max_body_bytes=max_body_bytes, body_timeout_s=body_timeout_s
+            ended_with(app, self._stopping),
+            hosts=hosts,
+            origins=origins_of(allow_origins),
+            max_body_bytes=max_body_bytes,
+            body_timeout_s=body_timeout_s,
         )
         self._drain_s, self._max_connections = drain_s, max_connections
         self._server: _Server | None = None
@@ -225,11 +232,14 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_s):
-                while self._in_flight() and not self.hurry.is_set():  # noqa: ASYNC110 - nothing tells when a connection ends
+                asked: set[object] = set()
+                while self._in_flight() and not self.hurry.is_set():
+                    # Some may have been accepted at the very end.
+                    for connection in self.server_state.connections - asked:
+                        asked.add(connection)
+                        connection.shutdown()
                     await asyncio.sleep(_LOOK_S)
         for task in (left := set(self.server_state.tasks)):
             task.cancel()

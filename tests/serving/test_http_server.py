@@ -89,12 +89,12 @@ def shop() -> Shop:
 
 
 async def get(url: str, **options: Any) -> httpx.Response:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         return await client.get(url, **options)
 
 
 async def post(url: str, **options: Any) -> httpx.Response:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         return await client.post(url, **options)
 
 
@@ -171,6 +171,9 @@ def test_only_an_application_that_knows_its_callers_is_reached_from_elsewhere(ho
         ({"allow_hosts": ["https://agents.example.com"]}, "without scheme and port"),
         ({"allow_hosts": ["agents.example.com:80"]}, "without scheme and port"),
         ({"allow_hosts": [""]}, "without scheme and port"),
+        ({"allow_origins": "https://app.example"}, "a sequence of origins"),
+        ({"allow_origins": ["https://app.example/"]}, "as browsers do"),
+        ({"allow_origins": ["*"]}, "as browsers do"),
         ({"port": 65536}, "0 to 65535"),
         ({"port": -1}, "0 to 65535"),
         ({"drain_s": -1}, "drain_s"),
@@ -238,6 +241,7 @@ async def test_hosts_origins_and_bodies_are_looked_at_before_the_application(sho
     async with HttpServer(shop.app, max_body_bytes=10) as served:
         assert (await get(served.url, headers={"Host": "evil.example"})).status_code == 421
         assert (await get(served.url, headers={"Origin": "http://evil.example"})).status_code == 403
+        assert (await get(served.url, headers={"Origin": served.url})).status_code == 200
         assert (await post(served.url, content=b"x" * 11)).status_code == 413
 
         async def chunks() -> AsyncIterator[bytes]:
@@ -246,6 +250,13 @@ async def test_hosts_origins_and_bodies_are_looked_at_before_the_application(sho
 
         assert (await post(served.url, content=chunks())).status_code == 413
         assert (await post(served.url, content=b"x" * 10)).status_code == 200
+
+
+async def test_pages_that_the_user_names_may_call(shop: Shop) -> None:
+    async with HttpServer(shop.app, allow_origins=["https://App.example"]) as served:
+        assert (await get(served.url, headers={"Origin": "https://app.example"})).status_code == 200
+        for origin in ("http://app.example", "https://app.example:8443", "https://app.example.evil.example", "null"):
+            assert (await get(served.url, headers={"Origin": origin})).status_code == 403
 
 
 async def test_no_page_of_another_site_may_ask_what_it_may(shop: Shop) -> None:
@@ -321,7 +332,7 @@ async def until_refused(url: str) -> None:
         while True:
             try:
                 _reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):
                 return
             writer.close()
 
@@ -411,7 +422,7 @@ from afk_es.serving import HttpServer
 
 async def main():
     async with HttpServer(Starlette()) as served:
-        print(served.url, flush=True)
+        asyncio.get_running_loop().call_soon(lambda: print(served.url, flush=True))
         await served.until_stopped()
     print("in order", flush=True)
 
