@@ -171,9 +171,7 @@ class AttachedRun:
         """Put a request of either kind off: it stays open, without a term, and the run is laid down. Arguments and errors as for `approve`."""
         return await self._refuse(request_id, "deferred", reason, wait_s)
 
-    async def answer(
-        self, value: str, request_id: str | None = None, *, wait_s: float = 0.0, reference: str | None = None
-    ) -> Receipt:
+    async def answer(self, value: str, request_id: str | None = None, *, wait_s: float = 0.0, reference: str | None = None) -> Receipt:
         """Give the words that an input request asks for. Arguments and errors as for `approve`."""
         async with self._session as log:
             request = await self._request(log, request_id)

@@ -19,7 +19,9 @@ from afk_es.interaction.port import ApprovalRequest, InputRequest
 from afk_es.machine import Draft
 
 _YES = frozenset({"yes", "y", "ok", "okay", "approve", "approved", "allow", "allowed", "granted", "yes please", "go ahead"})
-_NO = re.compile(r"(no|n|deny|denied|reject|rejected|refuse|refused|don'?t|do not|stop)\b[\s,.:;!-]*(?P<reason>.*)", re.IGNORECASE | re.DOTALL)
+_NO = re.compile(
+    r"(no|n|deny|denied|reject|rejected|refuse|refused|don'?t|do not|stop)\b[\s,.:;!-]*(?P<reason>.*)", re.IGNORECASE | re.DOTALL
+)
 
 
 class Decision(msgspec.Struct, frozen=True):

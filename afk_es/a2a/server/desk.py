@@ -161,7 +161,9 @@ class Desk:
         if fold.state in FINAL:
             raise UnsupportedOperationError(f"the task has ended ({TaskState.Name(fold.state)}); say it in a new task of its context")
         if not fold.laid_down:
-            raise UnsupportedOperationError("the task is being worked on and takes no message now; wait until it asks, or say it in a new task")
+            raise UnsupportedOperationError(
+                "the task is being worked on and takes no message now; wait until it asks, or say it in a new task"
+            )
         pending = await self.runner.pending_requests(run_id=run.run_id)
         if not pending:
             await self.go_on(events, asked=True)
@@ -236,6 +238,18 @@ class Desk:
         except RunOwnedError:
             # A process drives it: then it goes on.
             return
+
+    async def answered_meanwhile(self, events: list[AgentRunEvent]) -> bool:
+        """Whether a client has answered the question of a task that is laid down, and nobody has taken the answer in: its server was killed in between."""
+        if not folded(events).laid_down:
+            return False
+        for run_id in await self._family(events[0].run_id):
+            seen = events if run_id == events[0].run_id else await self.runner.log.read(run_id)
+            last = max((event.data.get("letter", 0) for event in seen), default=0)
+            letters = await self.runner.log.letters(after=last, run_ids=[run_id])
+            if any("reference" in letter.draft.data for letter in letters):
+                return True
+        return False
 
     async def cancel(self, principal: Principal, task_id: str) -> Task:
         """End a task for good, whoever works on it, or nobody.

@@ -4,52 +4,59 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any, TypeVar
 
+from a2a.server.context import ServerCallContext
 from a2a.utils.errors import A2AError, InternalError
+from a2a.utils.proto_utils import validate_proto_required_fields
+from google.protobuf.message import Message as ProtobufMessage
 
-from afk_es.clock import SystemIds
+from afk_es.clock import RandomIds
 from afk_es.errors import AgentMismatchError
 
-P = ParamSpec("P")
-T = TypeVar("T")
 S = TypeVar("S")
+M = TypeVar("M", bound=ProtobufMessage)
+T = TypeVar("T")
 
 _LOGGER = logging.getLogger("afk_es.a2a")
 
-_IDS = SystemIds()
+_IDS = RandomIds()
 
 
-def told(method: Callable[Concatenate[S, P], Awaitable[T]]) -> Callable[Concatenate[S, P], Awaitable[T]]:
-    """The method, whose errors a client may see."""
+def told(
+    method: Callable[[S, M, ServerCallContext], Coroutine[Any, Any, T]],
+) -> Callable[[S, M, ServerCallContext], Coroutine[Any, Any, T]]:
+    """The method, asked only what has all required fields, and whose errors a client may see."""
 
     @functools.wraps(method)
-    async def wrapped(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def wrapped(self: S, params: M, context: ServerCallContext) -> T:
+        validate_proto_required_fields(params)
         try:
-            return await method(self, *args, **kwargs)
+            return await method(self, params, context)
         except A2AError:
             raise
-        except Exception as error:  # noqa: BLE001 - the boundary to the client, who is not told what is inside
+        except Exception as error:
             raise _hidden(error) from error
 
     return wrapped
 
 
 def told_in_stream(
-    method: Callable[Concatenate[S, P], AsyncGenerator[T, None]],
-) -> Callable[Concatenate[S, P], AsyncGenerator[T, None]]:
-    """The generator, whose errors a client may see."""
+    method: Callable[[S, M, ServerCallContext], AsyncGenerator[T, None]],
+) -> Callable[[S, M, ServerCallContext], AsyncGenerator[T, None]]:
+    """As `told`, for a generator."""
 
     @functools.wraps(method)
-    async def wrapped(self: S, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
-        inner = method(self, *args, **kwargs)
+    async def wrapped(self: S, params: M, context: ServerCallContext) -> AsyncGenerator[T, None]:
+        validate_proto_required_fields(params)
+        inner = method(self, params, context)
         try:
             async for item in inner:
                 yield item
         except A2AError:
             raise
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:
             raise _hidden(error) from error
         finally:
             await inner.aclose()
@@ -64,5 +71,3 @@ def _hidden(error: Exception) -> A2AError:
     number = _IDS.new("error")
     _LOGGER.error("a request failed (%s)", number, exc_info=error)
     return InternalError(f"internal error; whoever runs the server finds it as {number}")
-
-

@@ -6,7 +6,7 @@ until the whole is there. A text that turns out not to be the answer is replaced
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from a2a.server.events import Event
@@ -28,7 +28,7 @@ async def settled(desk: Desk, run: AttachedRun, note: str = "") -> Task:
     return await desk.task(fold, note)
 
 
-async def updates(desk: Desk, run: AttachedRun, *, after: int | None = None, note: str = "") -> AsyncIterator[tuple[int, Event]]:
+async def updates(desk: Desk, run: AttachedRun, *, after: int | None = None, note: str = "") -> AsyncGenerator[tuple[int, Event], None]:
     """The task as it stands, and its changes until it has ended or waits for somebody. Each comes with the seq of the event that brought it.
 
     Args:

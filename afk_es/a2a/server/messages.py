@@ -69,10 +69,9 @@ def said_by(message: Message, *, images: bool = True) -> Said:
     for each in message.reference_task_ids:
         _check_id("message.reference_task_ids", each)
     parts = [_content(part, images=images) for part in message.parts]
-    content: UserMessage = "\n".join(part.text for part in parts if isinstance(part, Text))
-    if any(isinstance(part, Image) for part in parts):
-        content = parts
-    elif not content.strip():
+    words = "\n".join(part.text for part in parts if isinstance(part, Text))
+    content: UserMessage = parts if any(isinstance(part, Image) for part in parts) else words
+    if content is words and not words.strip():
         raise InvalidParamsError("message.parts say nothing")
     try:
         text, recorded = content_of(content)

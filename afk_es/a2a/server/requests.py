@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from a2a.server.context import ServerCallContext
 from a2a.server.events import Event
-from a2a.server.request_handlers.request_handler import RequestHandler, validate_request_params
+from a2a.server.request_handlers.request_handler import RequestHandler
 from a2a.types.a2a_pb2 import (
     AgentCard,
     CancelTaskRequest,
@@ -64,7 +64,6 @@ class Requests(RequestHandler):
     # --------------------------------------------------------------------------------------------------------------------------- messages
 
     @told
-    @validate_request_params
     async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Task | Message:
         """Take a message, and answer with its task: once it has ended or waits for somebody, or at once where the client says so."""
         taken = await self._taken(params, caller(context), streamed=False)
@@ -76,7 +75,6 @@ class Requests(RequestHandler):
         return apply_history_length(task, params.configuration)
 
     @told_in_stream
-    @validate_request_params
     async def on_message_send_stream(self, params: SendMessageRequest, context: ServerCallContext) -> AsyncGenerator[Event, None]:
         """Take a message, and tell of its task until it has ended or waits for somebody."""
         taken = await self._taken(params, caller(context), streamed=True)
@@ -103,7 +101,6 @@ class Requests(RequestHandler):
     # ------------------------------------------------------------------------------------------------------------------------------ tasks
 
     @told
-    @validate_request_params
     async def on_get_task(self, params: GetTaskRequest, context: ServerCallContext) -> Task | None:
         """A task as it stands."""
         validate_history_length(params)
@@ -111,7 +108,6 @@ class Requests(RequestHandler):
         return apply_history_length(await self._desk.task(folded(events)), params)
 
     @told
-    @validate_request_params
     async def on_list_tasks(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
         """A page of the caller's tasks, those that changed last first."""
         validate_history_length(params)
@@ -120,13 +116,11 @@ class Requests(RequestHandler):
         return await self._list.page(caller(context), params)
 
     @told
-    @validate_request_params
     async def on_cancel_task(self, params: CancelTaskRequest, context: ServerCallContext) -> Task | None:
         """End a task for good."""
         return await self._desk.cancel(caller(context), params.id)
 
     @told_in_stream
-    @validate_request_params
     async def on_subscribe_to_task(self, params: SubscribeToTaskRequest, context: ServerCallContext) -> AsyncGenerator[Event, None]:
         """Tell of a task from where it stands, and go on with it where the process that worked on it is gone."""
         principal = caller(context)
@@ -143,7 +137,6 @@ class Requests(RequestHandler):
     # --------------------------------------------------------------------------------------------------------------- push notifications
 
     @told
-    @validate_request_params
     async def on_create_task_push_notification_config(
         self, params: TaskPushNotificationConfig, context: ServerCallContext
     ) -> TaskPushNotificationConfig:
@@ -154,7 +147,6 @@ class Requests(RequestHandler):
         return await pushing.configure(principal, self._desk, params.task_id, params)
 
     @told
-    @validate_request_params
     async def on_get_task_push_notification_config(
         self, params: GetTaskPushNotificationConfigRequest, context: ServerCallContext
     ) -> TaskPushNotificationConfig:
@@ -164,7 +156,6 @@ class Requests(RequestHandler):
         return await pushing.config(params.task_id, params.id)
 
     @told
-    @validate_request_params
     async def on_list_task_push_notification_configs(
         self, params: ListTaskPushNotificationConfigsRequest, context: ServerCallContext
     ) -> ListTaskPushNotificationConfigsResponse:
@@ -174,7 +165,6 @@ class Requests(RequestHandler):
         return ListTaskPushNotificationConfigsResponse(configs=await pushing.configs(params.task_id))
 
     @told
-    @validate_request_params
     async def on_delete_task_push_notification_config(
         self, params: DeleteTaskPushNotificationConfigRequest, context: ServerCallContext
     ) -> None:

@@ -339,7 +339,8 @@ def _parts_of(text: str | None, parts: Sequence[PartData] | None) -> list[Part]:
         return [Part(text=text or "")]
     # The bytes of an image are not sent back: the client has them, and every answer would carry them again.
     return [
-        Part(text=part.get("text", "")) if part["type"] == "text" else Part(text=f"[{part.get('media_type', 'an image')}]") for part in parts
+        Part(text=part.get("text", "")) if part["type"] == "text" else Part(text=f"[{part.get('media_type', 'an image')}]")
+        for part in parts
     ]
 
 
