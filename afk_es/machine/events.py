@@ -360,6 +360,8 @@ class ApprovalResolved(TypedDict):
     """A person's name, or `fallback` where nobody answered."""
     reason: str | None
     letter: NotRequired[int]
+    reference: NotRequired[str]
+    """The name that whoever answered has for the answer, such as a message's id, by which it is known when it comes again."""
 
 
 class InputRequested(TypedDict):
@@ -385,6 +387,8 @@ class InputResolved(TypedDict):
     by: str
     reason: NotRequired[str | None]
     letter: NotRequired[int]
+    reference: NotRequired[str]
+    """As of an `approval_resolved`."""
 
 
 class SubagentStarted(TypedDict):

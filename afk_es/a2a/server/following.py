@@ -1,0 +1,102 @@
+"""Follows a task while it is worked on, as what a subscriber is told: first the task as it stands, then every change, without a gap between the two.
+
+The model's text comes as chunks of the answer's artifact while it is written. Chunks are not stored: who comes in the middle of a text is told none of it
+until the whole is there. A text that turns out not to be the answer is replaced by the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from a2a.server.events import Event
+from a2a.types.a2a_pb2 import Artifact, Part, Task, TaskArtifactUpdateEvent, TaskState, TaskStatusUpdateEvent
+
+from afk_es.a2a.server.desk import Desk
+from afk_es.a2a.server.tasks import ANSWER, SETTLED, TaskFold
+from afk_es.core import AttachedRun
+from afk_es.machine import AgentRunEvent
+from afk_es.machine.events import stored
+
+
+async def settled(desk: Desk, run: AttachedRun, note: str = "") -> Task:
+    """The task, once it has ended or waits for somebody; or as it is where nobody works on it any more."""
+    fold = TaskFold()
+    async with aclosing(run.events) as events:  # type: ignore[type-var]
+        async for event in events:
+            fold.take(event)
+    return await desk.task(fold, note)
+
+
+async def updates(desk: Desk, run: AttachedRun, *, after: int | None = None, note: str = "") -> AsyncGenerator[tuple[int, Event], None]:
+    """The task as it stands, and its changes until it has ended or waits for somebody. Each comes with the seq of the event that brought it.
+
+    Args:
+        after: begin with what the events behind this seq changed, and leave out the task; and leave out chunks of text.
+        note: what is said before a question that stands.
+    """
+    fold, teller = TaskFold(), _Teller()
+    async with aclosing(run.live()) as live:  # type: ignore[type-var]
+        # The first event is there already, and it brings that we watch: of every model call that begins from now on, we see all chunks.
+        fold.take(await anext(live))
+        if after is None:
+            head = await desk.runner.log.head(run.run_id)
+            begin = head.seq if head is not None else 1
+        else:
+            begin = after
+        while fold.seq < begin:
+            event = await anext(live)
+            if stored(event.type):
+                fold.take(event)
+        teller.note(fold, begin)
+        if after is None:
+            yield fold.seq, await desk.task(fold, note)
+        if fold.state in SETTLED:
+            # It may have been gone on with since the head was read; whoever asks again is told.
+            return
+        async for event in live:
+            if not stored(event.type):
+                chunk = teller.chunk(fold, event) if after is None else None
+                if chunk is not None:
+                    yield event.seq, chunk
+                continue
+            fold.take(event)
+            for update in await teller.changes(desk, fold):
+                yield event.seq, update
+
+
+class _Teller:
+    """Knows what a subscriber was told, and so what is new."""
+
+    def __init__(self) -> None:
+        self._told: tuple[int, str] = (0, "")
+        self._begin = 0
+        self._chunked = 0
+
+    def note(self, fold: TaskFold, begin: int) -> None:
+        self._told, self._begin = (fold.state, fold.said_id), begin
+
+    def chunk(self, fold: TaskFold, event: AgentRunEvent) -> TaskArtifactUpdateEvent | None:
+        """A piece of text as a piece of the artifact, if the call that it belongs to was seen from its beginning and goes on."""
+        if event.type != "text_delta" or event.seq <= self._begin or event.seq != fold.open_call:
+            return None
+        append, self._chunked = self._chunked == event.seq, event.seq
+        artifact = Artifact(artifact_id=ANSWER, name=ANSWER, parts=[Part(text=event.data["delta"])])
+        return TaskArtifactUpdateEvent(task_id=fold.run_id, context_id=fold.context_id, artifact=artifact, append=append)
+
+    async def changes(self, desk: Desk, fold: TaskFold) -> list[Event]:
+        """What the event that the fold has just taken has changed."""
+        told = (fold.state, fold.said_id)
+        if told == self._told:
+            return []
+        self._told = told
+        found: list[Event] = []
+        if fold.state == TaskState.TASK_STATE_COMPLETED:
+            found += [
+                TaskArtifactUpdateEvent(task_id=fold.run_id, context_id=fold.context_id, artifact=artifact, last_chunk=True)
+                for artifact in fold.artifacts()
+            ]
+        status = TaskStatusUpdateEvent(task_id=fold.run_id, context_id=fold.context_id, status=fold.status(await desk.pending(fold)))
+        if fold.state in SETTLED:
+            status.metadata.update(fold.metadata())
+        return [*found, status]
