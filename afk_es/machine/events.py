@@ -229,6 +229,8 @@ class CircuitOpened(TypedDict):
 
 class TextDelta(TypedDict):
     delta: str
+    offset: NotRequired[int]
+    """Characters of the call's text before this piece, so that who watches knows whether it has seen them."""
 
 
 class ToolProgress(TypedDict):

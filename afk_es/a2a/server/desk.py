@@ -35,9 +35,16 @@ _CANCELLING_S = 10.0
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """A message that was taken: the task that it belongs to, and what is to be said before that task's question."""
+    """A message that was taken.
+
+    Attributes:
+        run: the task that it belongs to.
+        begun: whether the message began it just now.
+        note: what is to be said before the task's question.
+    """
 
     run: AttachedRun
+    begun: bool = False
     note: str = ""
 
 
@@ -117,7 +124,7 @@ class Desk:
         except RunExistsError:
             # Two messages of one id came at once; this one is the second.
             return await self._again(principal, said, run_id)
-        return Taken(run)
+        return Taken(run, begun=True)
 
     def task_id(self, principal: Principal, message_id: str) -> str:
         """The id of the task that a message of this caller's to this agent begins."""
@@ -170,7 +177,7 @@ class Desk:
             return Taken(run)
         decision = decided(said, pending)
         if isinstance(decision, Unclear):
-            return Taken(run, f"{decision.why} ")
+            return Taken(run, note=f"{decision.why} ")
         await self._settle(principal, said, decision)
         await self.go_on(events, asked=True)
         return Taken(run)

@@ -28,61 +28,64 @@ async def settled(desk: Desk, run: AttachedRun, note: str = "") -> Task:
     return await desk.task(fold, note)
 
 
-async def updates(desk: Desk, run: AttachedRun, *, after: int | None = None, note: str = "") -> AsyncGenerator[tuple[int, Event], None]:
-    """The task as it stands, and its changes until it has ended or waits for somebody. Each comes with the seq of the event that brought it.
+async def updates(desk: Desk, run: AttachedRun, *, begun: bool = False, note: str = "") -> AsyncGenerator[Event, None]:
+    """The task as it stands, and its changes until it has ended or waits for somebody.
 
     Args:
-        after: begin with what the events behind this seq changed, and leave out the task; and leave out chunks of text.
+        begun: begin with the task as it was submitted, and not as it stands, since whoever listens has just submitted it.
         note: what is said before a question that stands.
     """
-    fold, teller = TaskFold(), _Teller()
+    fold = TaskFold()
     async with aclosing(run.live()) as live:  # type: ignore[type-var]
-        # The first event is there already, and it brings that we watch: of every model call that begins from now on, we see all chunks.
         fold.take(await anext(live))
-        if after is None:
-            head = await desk.runner.log.head(run.run_id)
-            begin = head.seq if head is not None else 1
-        else:
-            begin = after
-        while fold.seq < begin:
+        head = await desk.runner.log.head(run.run_id)
+        while head is not None and fold.seq < head.seq and not begun:
             event = await anext(live)
             if stored(event.type):
                 fold.take(event)
-        teller.note(fold, begin)
-        if after is None:
-            yield fold.seq, await desk.task(fold, note)
+        teller = _Teller(fold)
+        yield await desk.task(fold, note)
         if fold.state in SETTLED:
             # It may have been gone on with since the head was read; whoever asks again is told.
             return
         async for event in live:
-            if not stored(event.type):
-                chunk = teller.chunk(fold, event) if after is None else None
-                if chunk is not None:
-                    yield event.seq, chunk
-                continue
+            if stored(event.type):
+                fold.take(event)
+                for update in await teller.changes(desk, fold):
+                    yield update
+            elif chunk := teller.chunk(fold, event):
+                yield chunk
+
+
+async def changes(desk: Desk, run: AttachedRun, after: int) -> AsyncGenerator[tuple[int, Event], None]:
+    """What the events behind this seq change, each change with the seq that brought it, until the task has ended or waits for somebody."""
+    fold = TaskFold()
+    teller = _Teller(fold)
+    async with aclosing(run.events) as events:  # type: ignore[type-var]
+        async for event in events:
             fold.take(event)
             for update in await teller.changes(desk, fold):
-                yield event.seq, update
+                if event.seq > after:
+                    yield event.seq, update
 
 
 class _Teller:
     """Knows what a subscriber was told, and so what is new."""
 
-    def __init__(self) -> None:
-        self._told: tuple[int, str] = (0, "")
-        self._begin = 0
-        self._chunked = 0
-
-    def note(self, fold: TaskFold, begin: int) -> None:
-        self._told, self._begin = (fold.state, fold.said_id), begin
+    def __init__(self, fold: TaskFold) -> None:
+        self._told = (fold.state, fold.said_id)
+        self._chunked = (0, 0)
 
     def chunk(self, fold: TaskFold, event: AgentRunEvent) -> TaskArtifactUpdateEvent | None:
-        """A piece of text as a piece of the artifact, if the call that it belongs to was seen from its beginning and goes on."""
-        if event.type != "text_delta" or event.seq <= self._begin or event.seq != fold.open_call:
+        """A piece of text as a piece of the artifact, if its call goes on and all of its text before it was told."""
+        if event.type != "text_delta" or event.seq != fold.open_call:
             return None
-        append, self._chunked = self._chunked == event.seq, event.seq
-        artifact = Artifact(artifact_id=ANSWER, name=ANSWER, parts=[Part(text=event.data["delta"])])
-        return TaskArtifactUpdateEvent(task_id=fold.run_id, context_id=fold.context_id, artifact=artifact, append=append)
+        delta, offset = event.data["delta"], event.data["offset"]
+        if offset and self._chunked != (event.seq, offset):
+            return None
+        self._chunked = (event.seq, offset + len(delta))
+        artifact = Artifact(artifact_id=ANSWER, name=ANSWER, parts=[Part(text=delta)])
+        return TaskArtifactUpdateEvent(task_id=fold.run_id, context_id=fold.context_id, artifact=artifact, append=offset > 0)
 
     async def changes(self, desk: Desk, fold: TaskFold) -> list[Event]:
         """What the event that the fold has just taken has changed."""

@@ -24,7 +24,7 @@ from google.protobuf.json_format import MessageToDict
 
 from afk_es.a2a.server.cards import software
 from afk_es.a2a.server.desk import Desk
-from afk_es.a2a.server.following import updates
+from afk_es.a2a.server.following import changes
 from afk_es.a2a.server.notification_book import Callback, NotificationBook
 from afk_es.a2a.server.tasks import FINAL, SETTLED, folded
 from afk_es.errors import AfkError
@@ -169,7 +169,7 @@ class Notifier:
             if current is None:
                 return
             run = await desk.runner.attach(run_id=callback.task_id, by="push notifications")
-            async with aclosing(updates(desk, run, after=current.delivered)) as told_of:
+            async with aclosing(changes(desk, run, current.delivered)) as told_of:
                 async for seq, event in told_of:
                     await self._notify(current, event)
                     if isinstance(event, TaskStatusUpdateEvent):

@@ -78,8 +78,8 @@ class Requests(RequestHandler):
     async def on_message_send_stream(self, params: SendMessageRequest, context: ServerCallContext) -> AsyncGenerator[Event, None]:
         """Take a message, and tell of its task until it has ended or waits for somebody."""
         taken = await self._taken(params, caller(context), streamed=True)
-        async with aclosing(updates(self._desk, taken.run, note=taken.note)) as told_of:
-            async for _seq, event in told_of:
+        async with aclosing(updates(self._desk, taken.run, begun=taken.begun, note=taken.note)) as told_of:
+            async for event in told_of:
                 yield apply_history_length(event, params.configuration) if isinstance(event, Task) else event
 
     async def _taken(self, params: SendMessageRequest, principal: Principal, *, streamed: bool) -> Taken:
@@ -94,7 +94,8 @@ class Requests(RequestHandler):
         taken = await self._desk.take(principal, said, streamed=streamed)
         if asked:
             await self._pushing().configure(principal, self._desk, taken.run.run_id, config)
-        elif self._notifier is not None:
+        elif self._notifier is not None and not taken.begun:
+            # Nobody can have asked to be called back about a task that has just begun.
             await self._notifier.follow(self._desk, taken.run.run_id)
         return taken
 
@@ -131,7 +132,7 @@ class Requests(RequestHandler):
         await self._desk.go_on(events)
         run = await self._desk.runner.attach(run_id=params.id, by=principal.name)
         async with aclosing(updates(self._desk, run)) as told_of:
-            async for _seq, event in told_of:
+            async for event in told_of:
                 yield event
 
     # --------------------------------------------------------------------------------------------------------------- push notifications

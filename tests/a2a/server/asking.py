@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-from a2a.client import Client, ClientConfig, ClientFactory
+from a2a.client import A2ACardResolver, Client, ClientConfig, ClientFactory
 from a2a.types.a2a_pb2 import (
     GetTaskRequest,
     Message,
@@ -16,6 +16,7 @@ from a2a.types.a2a_pb2 import (
     SendMessageConfiguration,
     SendMessageRequest,
     StreamResponse,
+    SubscribeToTaskRequest,
     Task,
     TaskState,
 )
@@ -43,8 +44,9 @@ def calls(name: str, **arguments: object) -> LLMResponse:
 class Asker:
     """A client of one agent, with short words for what tests say."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, streaming: Client) -> None:
         self.client = client
+        self.streaming = streaming
 
     async def send(self, text: str, message_id: str = "m1", *, immediately: bool = False, **fields: Any) -> Task:
         """Send a message, and wait as the server does."""
@@ -54,9 +56,13 @@ class Asker:
         assert events[0].WhichOneof("payload") == "task"
         return events[0].task
 
-    async def stream(self, text: str, message_id: str = "m1", **fields: Any) -> list[StreamResponse]:
-        """Send a message, and get all that the stream tells."""
-        return [event async for event in self.client.send_message(_request(text, message_id, SendMessageConfiguration(), fields))]
+    def stream(self, text: str, message_id: str = "m1", **fields: Any) -> AsyncIterator[StreamResponse]:
+        """Send a message, and be told of its task."""
+        return self.streaming.send_message(_request(text, message_id, SendMessageConfiguration(), fields))
+
+    def subscribe(self, task_id: str) -> AsyncIterator[StreamResponse]:
+        """Be told of a task from now on."""
+        return self.streaming.subscribe(SubscribeToTaskRequest(id=task_id))
 
     async def get(self, task_id: str) -> Task:
         """The task as it stands."""
@@ -69,24 +75,21 @@ def _request(text: str, message_id: str, configuration: SendMessageConfiguration
 
 
 @asynccontextmanager
-async def asker(
-    server: A2AServer, binding: str = "JSONRPC", *, token: str | None = None, agent: str = "", streaming: bool = False
-) -> AsyncIterator[Asker]:
+async def asker(server: A2AServer, binding: str = "JSONRPC", *, token: str | None = None, agent: str = "") -> AsyncIterator[Asker]:
     """A client in memory, of a server that has a `url` of `URL`. The server is entered meanwhile."""
     async with server, httpx.AsyncClient(transport=httpx.ASGITransport(server.http_app()), base_url=URL) as http:
-        async with asker_at(f"{URL}{agent}", http, binding, token=token, streaming=streaming) as found:
+        async with asker_at(f"{URL}{agent}", http, binding, token=token) as found:
             yield found
 
 
 @asynccontextmanager
-async def asker_at(
-    url: str, http: httpx.AsyncClient, binding: str = "JSONRPC", *, token: str | None = None, streaming: bool = False
-) -> AsyncIterator[Asker]:
+async def asker_at(url: str, http: httpx.AsyncClient, binding: str = "JSONRPC", *, token: str | None = None) -> AsyncIterator[Asker]:
     """A client of the agent at this address."""
     if token is not None:
         http.headers["Authorization"] = f"Bearer {token}"
-    config = ClientConfig(httpx_client=http, supported_protocol_bindings=[binding], streaming=streaming)
-    yield Asker(await ClientFactory(config).create_from_url(url))
+    card = await A2ACardResolver(http, url).get_agent_card()
+    configs = [ClientConfig(httpx_client=http, supported_protocol_bindings=[binding], streaming=streaming) for streaming in (False, True)]
+    yield Asker(*(ClientFactory(config).create(card) for config in configs))
 
 
 def answer_of(task: Task) -> str:

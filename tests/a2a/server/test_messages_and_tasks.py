@@ -250,7 +250,8 @@ async def test_a_task_that_policy_forbids_is_rejected() -> None:
 
 async def test_a_degraded_task_says_what_is_missing() -> None:
     agent = clerk(
-        model=ScriptedModel(lambda _request: LLMConfigurationError("no key")), fail_safe=FailSafeConfig(llm_failure_policy="retry_then_degrade")
+        model=ScriptedModel(lambda _request: LLMConfigurationError("no key")),
+        fail_safe=FailSafeConfig(llm_failure_policy="retry_then_degrade"),
     )
     async with asker(served(agent)) as client:
         task = await client.send("hello")
