@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 from a2a.types.a2a_pb2 import (
@@ -115,7 +115,11 @@ def card_of(offer: ServedAgent, url: str, *, authenticated: bool, push: bool, ex
 
 def software() -> str:
     """This server, as it names itself to those it calls."""
-    return f"afk-es/{version('afk-es')}"
+    try:
+        return f"afk-es/{version('afk-es')}"
+    except PackageNotFoundError:
+        # From a source tree that is not installed.
+        return "afk-es"
 
 
 def _skills(offer: ServedAgent, *, extended: bool) -> list[AgentSkill]:
