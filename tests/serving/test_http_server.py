@@ -113,6 +113,21 @@ async def test_it_listens_at_a_free_port_of_this_machine_and_says_nothing_of_its
         await get(served.url)
 
 
+async def test_answers_are_sent_at_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the second part of an answer waits for the client to acknowledge the first, which takes 40 ms."""
+    delays: list[int] = []
+    made = punctual.PunctualProtocol.connection_made
+
+    def seen(self: punctual.PunctualProtocol, transport: asyncio.Transport) -> None:
+        delays.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        made(self, transport)
+
+    monkeypatch.setattr(punctual.PunctualProtocol, "connection_made", seen)
+    async with HttpServer(shop.app) as served:
+        await get(served.url)
+    assert delays == [1]
+
+
 async def test_it_listens_at_the_loopback_of_ipv6(shop: Shop) -> None:
     try:
         served = await HttpServer(shop.app, "::1").__aenter__()
