@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import Final, Self
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from afk_es.errors import ConfigurationError, UsageError
+from afk_es.serving.answers import answer
 from afk_es.serving.intake import checked_intake
 from afk_es.serving.listening import address_of, bound, hosts_of, origins_of
 from afk_es.serving.news import either, ended_with
@@ -105,6 +106,11 @@ class HttpServer:
             raise UsageError("a server has an address when it is entered: async with HttpServer(...) as served")
         host = f"[{self._address}]" if self._address.version == 6 else str(self._address)
         return f"http://{host}:{self._port}"
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set when the server begins to stop: what an application answers for long can end early then."""
+        return self._stopping
 
     async def __aenter__(self) -> Self:
         """Listen, then start the application.
@@ -196,14 +202,27 @@ class _Server(uvicorn.Server):
         self.up = asyncio.Event()
         self.hurry = asyncio.Event()
         self._drain_s = drain_s
+        self._cutting = False
         self._failure: BaseException | None = None
 
         async def telling(scope: Scope, receive: Receive, send: Send) -> None:
+            begun = False
+
+            async def sent(message: Message) -> None:
+                nonlocal begun
+                begun = True
+                await send(message)
+
             try:
-                await app(scope, receive, send)
+                await app(scope, receive, sent)
             except BaseException as error:
                 if scope["type"] == "lifespan":
                     self._failure = error
+                elif self._cutting and isinstance(error, asyncio.CancelledError):
+                    # It was us. An answer that has begun is left as it is, so that the client sees that it is not whole.
+                    if not begun:
+                        await answer(send, 503, {"error": "the server stops"}, (b"connection", b"close"))
+                    return
                 raise
 
         super().__init__(
@@ -241,6 +260,7 @@ class _Server(uvicorn.Server):
                         asked.add(connection)
                         connection.shutdown()
                     await asyncio.sleep(_LOOK_S)
+        self._cutting = True
         for task in (left := set(self.server_state.tasks)):
             task.cancel()
         if left:

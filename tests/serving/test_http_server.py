@@ -352,12 +352,28 @@ async def until_refused(url: str) -> None:
             writer.close()
 
 
-async def test_what_does_not_end_in_time_is_cut(shop: Shop) -> None:
+async def test_what_does_not_end_in_time_is_cut(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     async with HttpServer(shop.app, drain_s=0.05) as served:
         answering = asyncio.create_task(post(f"{served.url}/slow"))
         await shop.asked.wait()
     assert shop.told == ["started", "cut", "ended"]
-    assert (await answering).status_code == 500
+    answer = await answering
+    assert (answer.status_code, answer.json()) == (503, {"error": "the server stops"})
+    assert "Traceback" not in caplog.text
+
+
+async def test_an_answer_that_is_cut_does_not_look_whole(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    async with httpx.AsyncClient() as client:
+        async with HttpServer(shop.app, drain_s=0.05) as served:
+            answering = client.stream("POST", f"{served.url}/news")
+            answer = await answering.__aenter__()
+            await shop.asked.wait()
+            assert not served.stopping.is_set()
+        assert served.stopping.is_set()
+        with pytest.raises(httpx.RemoteProtocolError):
+            await answer.aread()
+        await answering.__aexit__(None, None, None)
+    assert "Traceback" not in caplog.text
 
 
 async def test_being_cancelled_while_it_stops_cuts_at_once(shop: Shop) -> None:
