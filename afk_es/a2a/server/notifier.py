@@ -102,9 +102,12 @@ class Notifier:
                 )
 
     async def configure(
-        self, principal: Principal, desk: Desk, task_id: str, config: TaskPushNotificationConfig
+        self, principal: Principal, desk: Desk, task_id: str, config: TaskPushNotificationConfig, *, begun: bool = False
     ) -> TaskPushNotificationConfig:
         """Keep a wish that was checked. It is told what happens from now on; of a task that has ended or waits, how it stands.
+
+        Args:
+            begun: the task has begun just now: it is told everything.
 
         Raises:
             InvalidParamsError: the task has too many.
