@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
@@ -38,7 +37,9 @@ _FORM: Final = "name what to serve as MODULE:TOOLS, such as shop.support:tools o
     help="Over HTTP, let in only who has the token in this environment variable; NAME is who that is. May be repeated.",
 )
 @click.option("--allow-host", "allow_hosts", metavar="HOST", multiple=True, help="A name by which clients call the server over HTTP.")
-@click.option("--allow-origin", "allow_origins", metavar="ORIGIN", multiple=True, help="A web page that may call it, as https://app.example.")
+@click.option(
+    "--allow-origin", "allow_origins", metavar="ORIGIN", multiple=True, help="A web page that may call it, as https://app.example."
+)
 @click.option("--rate", metavar="CALLS/SECONDS", help="What each client may do at most; default: as much as it likes.")
 @click.option("--policy", metavar="MODULE:POLICY", help="A PolicyEngine, asked before each call.")
 @click.option("--no-ask", is_flag=True, help="Approvals come from here alone (afk-es approve), and not from the person at the client.")
@@ -67,7 +68,9 @@ def serve(
     if stdio and http is not None:
         raise ConfigurationError("--stdio and --http are two ways; take one")
     if http is None and (token_envs or allow_hosts or allow_origins):
-        raise ConfigurationError("--token-env, --allow-host and --allow-origin are for --http: over stdio whoever starts this is the client")
+        raise ConfigurationError(
+            "--token-env, --allow-host and --allow-origin are for --http: over stdio whoever starts this is the client"
+        )
     address = _address(http) if http is not None else None
     options: dict[str, Any] = {
         "authenticator": _keys(token_envs) if token_envs else None,
@@ -79,9 +82,10 @@ def serve(
         own["ask_clients"] = False
     if invocation.db is not None:
         own["log"] = invocation.db
-    # Over stdio a module that prints when it is imported would speak to the client.
+    _require_sdk()
     from afk_es.mcp.stdio import stdout_kept
 
+    # Over stdio a module that prints when it is imported would speak to the client.
     with nullcontext() if address is not None else stdout_kept():
         if policy is not None:
             own["policy_engine"] = load_engine(policy)
@@ -90,6 +94,14 @@ def serve(
         asyncio.run(server.serve_stdio())
     else:
         asyncio.run(_serve_http(server, *address, allow_hosts, allow_origins))
+
+
+def _require_sdk() -> None:
+    try:
+        import afk_es.mcp.server  # noqa: F401 - whether it can be had
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        raise ConfigurationError(f'this verb needs {missing}, which is not installed: pip install "afk-es[mcp]"') from error
 
 
 async def _serve_http(server: MCPServer, host: str, port: int, allow_hosts: tuple[str, ...], allow_origins: tuple[str, ...]) -> None:
