@@ -81,9 +81,10 @@ def serve(
         own["ask_clients"] = False
     if invocation.db is not None:
         own["log"] = invocation.db
-    # Over stdio a module that prints when it is imported would speak to the client.
+    _require_sdk()
     from afk_es.mcp.stdio import stdout_kept
 
+    # Over stdio a module that prints when it is imported would speak to the client.
     with nullcontext() if address is not None else stdout_kept():
         if policy is not None:
             own["policy_engine"] = load_engine(policy)
@@ -92,6 +93,14 @@ def serve(
         asyncio.run(server.serve_stdio())
     else:
         asyncio.run(_serve_http(server, *address, allow_hosts, allow_origins))
+
+
+def _require_sdk() -> None:
+    try:
+        import afk_es.mcp.server  # noqa: F401 - whether it can be had
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        raise ConfigurationError(f'this verb needs {missing}, which is not installed: pip install "afk-es[mcp]"') from error
 
 
 async def _serve_http(server: MCPServer, host: str, port: int, allow_hosts: tuple[str, ...], allow_origins: tuple[str, ...]) -> None:
