@@ -46,6 +46,7 @@ class Remote(AgentExecutor):
         messages: ids of the messages that it worked on, in order; each is an effect on the world.
         heard: their texts.
         contexts: their contexts.
+        tasks: their tasks.
         cancelled: ids of tasks that it was told to cancel.
     """
 
@@ -54,6 +55,7 @@ class Remote(AgentExecutor):
         self.messages: list[str] = []
         self.heard: list[str] = []
         self.contexts: list[str] = []
+        self.tasks: list[str] = []
         self.cancelled: list[str] = []
 
     async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
@@ -62,6 +64,7 @@ class Remote(AgentExecutor):
         self.messages.append(context.message.message_id)
         self.heard.append(context.get_user_input())
         self.contexts.append(context.context_id or "")
+        self.tasks.append(context.task_id or "")
         updater = TaskUpdater(event_queue, context.task_id or "", context.context_id or "")
         if context.current_task is None:
             await event_queue.enqueue_event(new_task_from_user_message(context.message))
