@@ -22,7 +22,7 @@ from afk_es.llms.failure import classify
 
 T = TypeVar("T")
 
-FIRST_PAUSE_S = 0.5
+FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
 PAUSE_GROWTH = 1.6
 """How often a task is asked for that cannot be watched."""

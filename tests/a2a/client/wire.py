@@ -98,6 +98,7 @@ class Wire:
 
     Attributes:
         asked: method and parameters of each request, in order.
+        transport: to go through instead of sockets.
         requests: the requests themselves, of cards too.
         cards: how often the card was fetched.
     """
@@ -107,7 +108,12 @@ class Wire:
         self.requests: list[httpx.Request] = []
         self.cards = 0
         self.shown: Any = MessageToDict(card(streaming=streaming)) if shown is None else shown
+        self.transport = httpx.MockTransport(self._answer)
         self._said = said
+
+    def says(self, **said: Say) -> None:
+        """From now on it says this."""
+        self._said.update(said)
 
     @property
     def methods(self) -> list[str]:
@@ -116,7 +122,7 @@ class Wire:
 
     def client(self, **options: Any) -> A2AClient:
         """A client of it."""
-        return A2AClient(URL, transport=httpx.MockTransport(self._answer), **options)
+        return A2AClient(URL, transport=self.transport, **options)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
