@@ -262,7 +262,10 @@ def _single(values: Iterable[Any]) -> Any:
 
 
 def _plain(value: ProtobufMessage) -> Any:
-    return _whole_numbers(plain(MessageToDict(value)))
+    try:
+        return _whole_numbers(plain(MessageToDict(value)))
+    except (ValueError, RecursionError) as error:
+        raise LLMInvalidResponseError(f"the remote agent sent data that is no JSON: {error}") from error
 
 
 def _object(value: ProtobufMessage) -> dict[str, Any]:

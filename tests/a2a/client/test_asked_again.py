@@ -22,7 +22,7 @@ from afk_es.clock import SimulatedClock
 from afk_es.core import AgentResult, Runner, RunnerConfig
 from afk_es.llms import LLMRequest, Message
 from afk_es.llms.caching import request_hash
-from afk_es.testing import CrashScenario, CrashTrial, crash_everywhere
+from afk_es.testing import CrashScenario, CrashTrial, crash_at, crash_everywhere, crash_points
 from tests.a2a.client import wire
 from tests.a2a.client.servers import Many, echo, said, served
 from tests.a2a.client.test_agent import asked, boss
@@ -67,8 +67,9 @@ def test_without_looking_an_agent_that_keeps_no_account_of_messages_works_twice(
         agent=lambda directory: A2AClient(f"{worlds.url}/{directory.name}").agent(name="billing", fail_safe=UNLIMITED, asked_again="send"),
         user_message="pay",
     )
-    matrix = crash_everywhere(scenario, once(worlds))
-    assert {outcome.points[0].what for outcome in matrix.outcomes if outcome.breaches} >= {"effect:llm:4"}
+    (point,) = [point for point in crash_points(scenario) if (point.when, point.what) == ("after", "effect:llm:4")]
+    outcome = crash_at(scenario, [point], check=once(worlds))
+    assert [breach.promise for breach in outcome.breaches] == ["own"]
 
 
 DRIVER = """
@@ -133,7 +134,7 @@ def test_a_remote_subagent_that_asks_is_answered_once_wherever_the_process_dies(
 
     with served(many.at):
         scenario = CrashScenario(agent=team, user_message="go", config=RunnerConfig(interaction_mode="external"), answer=answer)
-        matrix = crash_everywhere(scenario, once(many, messages=2), points=24)
+        matrix = crash_everywhere(scenario, once(many, messages=2), points=12)
     assert matrix.problems == []
     assert "you said: savings" in matrix.unkilled.final_text
 
@@ -162,11 +163,11 @@ async def test_a_task_that_is_found_is_gone_on_with() -> None:
 
 
 async def test_it_is_looked_for_on_every_page_and_in_its_context_alone() -> None:
-    pages = [
+    pages: list[dict[str, Any]] = [
         {"tasks": [task(id="other")], "nextPageToken": "2"},
         {"tasks": [{**task(), "history": HISTORY}]},
     ]
-    agent = Wire(ListTasks=[*pages], GetTask=task(text="done"))
+    agent = Wire(ListTasks=pages, GetTask=task(text="done"))
     assert await again(agent) == "done"
     assert [params.get("pageToken") for _method, params in agent.asked[:2]] == [None, "2"]
     assert len({params["contextId"] for _method, params in agent.asked[:2]}) == 1
