@@ -27,13 +27,16 @@ IMPORT_MAP = {
     "afk_es.evals": "run_suite EvalCase EvalBudget",
     "afk_es.evals.models": "EvalCase EvalBudget",
     "afk_es.testing": "ScriptedModel EventLogContract check_event_log",
-    "afk_es.a2a": "A2AClient",
+    "afk_es.a2a": "A2AClient A2AServer",
 }
 """The rows of contract.md that this release has."""
 
 EXPORTS = {
     "afk_es": "Agent FailSafeConfig PolicyEngine PolicyRule Runner tool",
-    "afk_es.a2a": "A2AClient RemoteArtifact RemoteCard RemoteFile RemoteSkill RemoteState RemoteTask RemoteTaskError RemoteUpdate",
+    "afk_es.a2a": """
+        A2AClient A2AServer ApiKeys JWTs Limited Principal RemoteArtifact RemoteCard RemoteFile RemoteSkill RemoteState RemoteTask RemoteTaskError
+        RemoteUpdate ServedAgent
+    """,
     "afk_es.agents": """
         Agent DelegationNode DelegationPlan FailSafeConfig PolicyDecision PolicyEngine PolicyEvent PolicyRule PolicyRuleCondition RouterInput
     """,
@@ -90,7 +93,9 @@ CONTRACT_TYPES = """
     run_cancelled
 """
 
-UNWANTED = ("litellm", "textual", "hypothesis", "opentelemetry", "pytest", "rich", "aiosqlite", "openai", "httpx", "mcp", "uvicorn")
+UNWANTED = (
+    "litellm", "textual", "hypothesis", "opentelemetry", "pytest", "rich", "aiosqlite", "openai", "httpx", "mcp", "a2a", "starlette", "uvicorn", "jwt",
+)  # fmt: skip
 """What `import afk_es` must not load: `aiosqlite` comes with the first log, the others with what needs them."""
 
 

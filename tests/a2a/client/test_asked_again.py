@@ -26,7 +26,7 @@ from afk_es.testing import CrashScenario, CrashTrial, crash_at, crash_everywhere
 from tests.a2a.client import wire
 from tests.a2a.client.servers import Many, echo, said, served
 from tests.a2a.client.test_agent import asked, boss
-from tests.a2a.client.wire import Wire, refusal, task
+from tests.a2a.client.wire import Answer, Wire, refusal, task
 
 ROOT = Path(__file__).parents[3]
 UNLIMITED = FailSafeConfig(max_wall_time_s=None)
@@ -163,11 +163,11 @@ async def test_a_task_that_is_found_is_gone_on_with() -> None:
 
 
 async def test_it_is_looked_for_on_every_page_and_in_its_context_alone() -> None:
-    pages: list[dict[str, Any]] = [
+    pages: list[Answer] = [
         {"tasks": [task(id="other")], "nextPageToken": "2"},
         {"tasks": [{**task(), "history": HISTORY}]},
     ]
-    agent = Wire(ListTasks=pages, GetTask=task(text="done"))
+    agent = Wire(ListTasks=[*pages], GetTask=task(text="done"))
     assert await again(agent) == "done"
     assert [params.get("pageToken") for _method, params in agent.asked[:2]] == [None, "2"]
     assert len({params["contextId"] for _method, params in agent.asked[:2]}) == 1

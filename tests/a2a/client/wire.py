@@ -85,7 +85,7 @@ def refusal(code: int, message: str) -> httpx.Response:
 NOT_FOUND, NOT_CANCELABLE, UNSUPPORTED, INVALID, INTERNAL, NO_METHOD = -32001, -32002, -32004, -32602, -32603, -32601
 
 Answer = httpx.Response | dict[str, Any] | Exception
-Say = Answer | list[Answer] | Callable[[dict[str, Any]], Answer]
+Say = Answer | Sequence[Answer] | Callable[[dict[str, Any]], Answer]
 
 
 class Wire:
@@ -132,8 +132,8 @@ class Wire:
         asked = json.loads(request.content)
         self.asked.append((asked["method"], asked.get("params", {})))
         said = self._said.get(asked["method"], refusal(NO_METHOD, "no such method"))
-        if isinstance(said, list):
-            said = said.pop(0) if len(said) > 1 else said[0]
+        if isinstance(said, Sequence):
+            said = self._next(asked["method"], said)
         if callable(said):
             said = said(asked.get("params", {}))
         if isinstance(said, Exception):
@@ -141,3 +141,9 @@ class Wire:
         if isinstance(said, httpx.Response):
             return said
         return httpx.Response(200, json={"jsonrpc": "2.0", "id": asked["id"], "result": said})
+
+    def _next(self, method: str, answers: Sequence[Answer]) -> Answer:
+        first, *rest = answers
+        if rest:
+            self._said[method] = rest
+        return first
