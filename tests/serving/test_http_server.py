@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from afk_es.errors import ConfigurationError, UsageError
 from afk_es.serving import ApiKeys, HttpServer, JWTs, Principal, guarded, punctual
+from afk_es.serving.listening import address_of, bound
 from tests.serving.test_jwts import RSA, signed
 from tests.serving.test_signing_keys import published
 
@@ -136,6 +137,9 @@ async def test_it_listens_at_the_loopback_of_ipv6(shop: Shop) -> None:
     async with served_already(served):
         assert served.url.startswith("http://[::1]:")
         assert (await get(served.url)).text == "hello "
+    with bound(address_of("::1"), 0) as listening:
+        # Otherwise "::" would listen at all addresses of IPv4 as well.
+        assert listening.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
 
 
 @asynccontextmanager
@@ -403,6 +407,7 @@ async def test_a_client_that_does_not_read_does_not_hold_it_up(shop: Shop) -> No
 
 async def test_streams_of_news_end_when_it_stops_and_answers_are_finished_first(shop: Shop) -> None:
     """A GET does no work: its stream would hold the server up for nothing. The stream of a POST is somebody's answer."""
+    before = asyncio.all_tasks()
     async with HttpServer(shop.app, drain_s=1000) as served, httpx.AsyncClient() as client:
         async with client.stream("GET", f"{served.url}/news") as news, client.stream("POST", f"{served.url}/news") as answer:
             await shop.asked.wait()
@@ -411,6 +416,8 @@ async def test_streams_of_news_end_when_it_stops_and_answers_are_finished_first(
             shop.go.set()
             assert [line async for line in answer.aiter_lines() if line] == ["data: first", "data: last"]
         await stopping
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
 
 
 async def test_until_stopped_is_ended_by_stop(shop: Shop) -> None:
