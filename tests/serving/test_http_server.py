@@ -44,6 +44,7 @@ class Shop:
                 Route("/news", self.news),
                 Route("/news", self.news, methods=["POST"]),
                 Route("/keys", self.keys),
+                Route("/who", self.who),
                 Route("/broken", self.broken),
             ],
             lifespan=self.lifespan,
@@ -79,6 +80,10 @@ class Shop:
 
     async def keys(self, request: Request) -> Response:
         return JSONResponse({"keys": [published(RSA, "one")]})
+
+    async def who(self, request: Request) -> Response:
+        assert request.client is not None
+        return PlainTextResponse(f"{request.client.host} by {request.url.scheme}")
 
     async def broken(self, request: Request) -> Response:
         raise RuntimeError("the application is broken")
@@ -271,6 +276,12 @@ async def test_hosts_origins_and_bodies_are_looked_at_before_the_application(sho
         assert (await post(served.url, content=b"x" * 10)).status_code == 200
 
 
+async def test_where_a_request_comes_from_is_not_what_it_says(shop: Shop) -> None:
+    async with HttpServer(shop.app) as served:
+        said = {"X-Forwarded-For": "10.1.2.3", "X-Forwarded-Proto": "https", "Forwarded": "for=10.1.2.3;proto=https"}
+        assert (await get(f"{served.url}/who", headers=said)).text == "127.0.0.1 by http"
+
+
 async def test_pages_that_the_user_names_may_call(shop: Shop) -> None:
     async with HttpServer(shop.app, allow_origins=["https://App.example"]) as served:
         assert (await get(served.url, headers={"Origin": "https://app.example"})).status_code == 200
@@ -393,15 +404,22 @@ async def test_being_cancelled_while_it_stops_cuts_at_once(shop: Shop) -> None:
         await answering
 
 
+MUCH = 50_000_000
+"""More than all buffers hold."""
+
+
 async def test_a_client_that_does_not_read_does_not_hold_it_up(shop: Shop) -> None:
     async def much(request: Request) -> Response:
         shop.asked.set()
-        return PlainTextResponse("x" * 50_000_000)
+        return PlainTextResponse("x" * MUCH)
 
     async with HttpServer(Starlette(routes=[Route("/", much)]), drain_s=0.05) as served:
-        _reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]), limit=1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]), limit=1)
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await shop.asked.wait()
+    async with asyncio.timeout(20):
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await reader.readexactly(MUCH)
     writer.close()
 
 
