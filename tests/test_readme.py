@@ -172,6 +172,12 @@ def test_who_may_call_is_shown_as_it_is(tmp_path: Path) -> None:
     assert run(code, tmp_path) == shown
 
 
+def test_an_agent_is_served_as_it_is_shown(tmp_path: Path) -> None:
+    section = SECTIONS["A2A"].partition("### Serve an agent")[2]
+    code, shown = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", section, re.DOTALL).groups()  # type: ignore[union-attr]
+    assert run(code, tmp_path) == shown
+
+
 SERVED = SECTIONS["MCP"].partition("### Serve your tools")[2].partition("\n### ")[0]
 
 
