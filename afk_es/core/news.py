@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from weakref import ref
 
 from afk_es.machine import AgentRunEvent
 from afk_es.machine.events import stored
@@ -38,26 +37,29 @@ class Watcher:
 
 
 class News:
-    """The watchers of the runs that one Runner drives."""
+    """The watchers of the runs that one Runner drives. A watcher watches for as long as somebody holds it."""
 
     def __init__(self) -> None:
-        self._watchers: dict[str, list[Watcher]] = {}
+        self._watchers: dict[str, list[ref[Watcher]]] = {}
 
     def publish(self, event: AgentRunEvent) -> None:
         """Tell those who watch its run. It costs a look into an empty dict where nobody watches anything."""
         if self._watchers:
-            for watcher in self._watchers.get(event.run_id, ()):
-                watcher.tell(event)
+            for known in self._watchers.get(event.run_id, ()):
+                watcher = known()
+                if watcher is not None:
+                    watcher.tell(event)
 
-    @contextmanager
-    def watching(self, run_id: str) -> Iterator[Watcher]:
-        """Watch a run, whoever drives it: of one that another process drives there is no news."""
-        watcher = Watcher()
-        watchers = self._watchers.setdefault(run_id, [])
-        watchers.append(watcher)
-        try:
-            yield watcher
-        finally:
-            watchers.remove(watcher)
-            if not watchers:
+    def watch(self, run_id: str) -> Watcher:
+        """A watcher of a run that goes on or is about to, whoever drives it: of one that another process drives there is no news."""
+
+        def gone(known: ref[Watcher]) -> None:
+            left = [each for each in self._watchers.get(run_id, ()) if each is not known]
+            if left:
+                self._watchers[run_id] = left
+            else:
                 self._watchers.pop(run_id, None)
+
+        watcher = Watcher()
+        self._watchers[run_id] = [*self._watchers.get(run_id, ()), ref(watcher, gone)]
+        return watcher

@@ -67,12 +67,24 @@ class AttachedRun:
     `Receipt.status` tells; default 0.
     """
 
-    def __init__(self, session: Session, inbox: Inbox, news: News, clock: Clock, interval_s: float, by: str, head: AgentRunEvent) -> None:
+    def __init__(
+        self,
+        session: Session,
+        inbox: Inbox,
+        news: News,
+        clock: Clock,
+        interval_s: float,
+        by: str,
+        head: AgentRunEvent,
+        watcher: Watcher | None = None,
+    ) -> None:
         self.run_id: str = head.run_id
         self.thread_id: str = head.thread_id
         self._session = session
         self._inbox = inbox
         self._news = news
+        # Has what was not stored since before the run began, for the first who asks.
+        self._watcher = watcher
         self._clock = clock
         self._interval_s = interval_s
         self._by = by
@@ -94,10 +106,12 @@ class AttachedRun:
 
     async def _events(self, after: int = 0, *, transient: bool = False) -> AsyncIterator[AgentRunEvent]:
         async with self._session as log:
-            with self._news.watching(self.run_id) as watcher:
-                async for event in self._watched(log, watcher, after):
-                    if transient or stored(event.type):
-                        yield event
+            watcher = None
+            if transient:
+                watcher, self._watcher = self._watcher, None
+            async for event in self._watched(log, watcher or self._news.watch(self.run_id), after):
+                if transient or stored(event.type):
+                    yield event
 
     async def _watched(self, log: EventLog, watcher: Watcher, after: int) -> AsyncIterator[AgentRunEvent]:
         owner = ""

@@ -25,7 +25,7 @@ from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Fee
 from afk_es.core.history import ThreadMemory
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Handlers, Loop
-from afk_es.core.news import News
+from afk_es.core.news import News, Watcher
 from afk_es.core.outside import AttachedRun, Receipt, not_found
 from afk_es.core.pending import pending_requests
 from afk_es.core.places import Places
@@ -254,12 +254,14 @@ class Runner:
             AgentMismatchError: the agent is not the one that the run was started with.
         """
         _check_id("by", by)
+        # From before it begins, so that nothing is missed of what is not stored.
+        watcher = self._news.watch(_checked_run_id(run_id))
         async with self._session as log:
             while True:
-                first = await log.read(_checked_run_id(run_id), limit=1)
+                first = await log.read(run_id, limit=1)
                 try:
                     if not first:
-                        starting = self._start(agent, user_message, context, thread_id, EventFeed(), run_id=run_id, streamed=streamed)
+                        starting = self._start(agent, user_message, context, thread_id, None, run_id=run_id, streamed=streamed)
                         await begun(starting)
                     else:
                         _check_same_request(first[0], agent, user_message, thread_id)
@@ -272,7 +274,7 @@ class Runner:
                 except RunOwnedError:
                     # It goes on, and that is what was asked for.
                     pass
-                return await self.attach(run_id=run_id, by=by)
+                return await self._attached(run_id, by, watcher)
 
     # ---------------------------------------------------------------------------------------------------------------- resuming a run
 
@@ -570,13 +572,17 @@ class Runner:
         """
         _check_id("run_id", run_id)
         _check_id("by", by)
+        return await self._attached(run_id, by)
+
+    # --------------------------------------------------------------------------------------------------------------------- the inside
+
+    async def _attached(self, run_id: str, by: str, watcher: Watcher | None = None) -> AttachedRun:
         async with self._session as log:
             first = await log.read(run_id, limit=1)
             if not first:
                 raise not_found(log, run_id)
-        return AttachedRun(self._session, self._inbox, self._news, self._clock, self.config.background_tool_poll_interval_s, by, first[0])
-
-    # --------------------------------------------------------------------------------------------------------------------- the inside
+        interval_s = self.config.background_tool_poll_interval_s
+        return AttachedRun(self._session, self._inbox, self._news, self._clock, interval_s, by, first[0], watcher)
 
     async def _run_to_the_end_of_the_loop(
         self, agent: Agent, user_message: UserMessage | None, context: dict[str, Any] | None, thread_id: str | None, run_id: str | None

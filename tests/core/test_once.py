@@ -140,3 +140,31 @@ async def test_events_after_a_seq_are_the_rest(log: Path) -> None:
         whole = [event async for event in run.events]
         for after in range(len(whole) + 1):
             assert [event async for event in run.live(after=after) if event.type != "text_delta"] == whole[after:]
+
+
+async def test_live_misses_nothing_of_a_run_that_is_over_before_anybody_looks(log: Path) -> None:
+    @tool
+    async def work(ctx: ToolContext) -> str:
+        """Work."""
+        ctx.report_progress(1)
+        return "done"
+
+    runner = Runner(log=log)
+    async with runner:
+        agent = Agent(model=ScriptedModel([asks("work"), "hello"]), tools=[work])
+        run = await runner.run_once(agent, run_id="order-17", by="test", streamed=True)
+        await run.await_result()
+        first = [event.type async for event in run.live()]
+        again = [event.type async for event in run.live()]
+    assert {"tool_progress", "text_delta"} <= set(first)
+    assert [kind for kind in first if kind not in ("tool_progress", "text_delta")] == again
+
+
+async def test_nobody_is_told_of_a_run_that_nobody_watches_any_more(log: Path) -> None:
+    runner = Runner(log=log)
+    async with runner:
+        for number in range(3):
+            run = await runner.run_once(Agent(model=ScriptedModel(["hello"])), run_id=f"order-{number}", by="test")
+            await run.await_result()
+            del run
+        assert not runner._news._watchers
