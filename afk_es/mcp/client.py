@@ -45,6 +45,9 @@ _ENVELOPE_BYTES = 64 * 1024
 _WIRE_FACTOR = 8
 """A byte of a result is up to six as JSON within JSON, and many servers send a result twice: structured, and as text."""
 
+_FORGOTTEN = (mcp_types.INVALID_REQUEST, -32001)
+"""How the SDKs say that there is no such session, beside HTTP's 404: Python's, and TypeScript's."""
+
 _CALLED: TypeAdapter[mcp_types.CallToolResult | mcp_types.InputRequiredResult] = TypeAdapter(
     mcp_types.CallToolResult | mcp_types.InputRequiredResult
 )
@@ -348,10 +351,8 @@ class MCPClient:
             if isinstance(connection.error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
                 return _NotTaken(reason_of(connection.error))
             return self._unknown(connection, remote)
-        if message == "Session terminated":
-            # HTTP 404: the server was started anew and does not know this session.
-            connection.give_up()
-            return _NotTaken("it does not know this session any more")
+        if connection.forgotten and error.error.code in _FORGOTTEN:
+            return _NotTaken(message)
         if error.error.code == mcp_types.HEADER_MISMATCH:
             return ToolError(f"server {self._name!r} refused the call of {remote.local}, whose schema has changed: {message}")
         return ToolError(f"server {self._name!r} refused the call of {remote.local}: {message}")

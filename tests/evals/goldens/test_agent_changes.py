@@ -85,6 +85,7 @@ TOOL_EDITS: dict[str, tuple[Any, tuple[str, str]]] = {
     "raise_on_error": (True, ("params", "tools.look.raise_on_error")),
     "subagent": ("clerk", ("params", "tools.look.subagent")),
     "subagent_digest": ("abc", ("params", "tools.look.subagent_digest")),
+    "server": ("shop", ("params", "tools.look.server")),
 }
 
 

@@ -5,7 +5,6 @@ As a process, over stdin and stdout: python -m tests.mcp.client.remote [EFFECTS]
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -96,13 +95,6 @@ def agent_of(*servers: MCPClient, script: list[Any], **options: Any) -> Agent:
 async def called(client: MCPClient, *calls: tuple[str, dict[str, Any]]) -> AgentResult:
     """The run of an agent that makes these calls, all at once."""
     return await Runner(log=":memory:").run(agent_of(client, script=[asks(*calls), "done"]), user_message="go")
-
-
-async def until(condition: Any) -> None:
-    """Wait for what another task, or process, will have done."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 if __name__ == "__main__":
