@@ -8,28 +8,29 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 BEHAVIOUR = sys.argv[1]
 NOTES = sys.argv[2] if len(sys.argv) > 2 else None
-TOOL = {"name": "work", "description": "Work.", "inputSchema": {"type": "object", "properties": {"n": {"type": "integer"}}}}
+TOOL: dict[str, Any] = {"name": "work", "description": "Work.", "inputSchema": {"type": "object", "properties": {"n": {"type": "integer"}}}}
 
 
-def send(message):
+def send(message: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
     sys.stdout.flush()
 
 
-def note(text):
+def note(text: str) -> None:
     if NOTES:
         with open(NOTES, "a") as file:
             file.write(text + "\n")
 
 
-def text(said, **more):
-    return {"content": [{"type": "text", "text": said}], **more}
+def text(said: str) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": said}]}
 
 
-def listed(params):
+def listed(params: dict[str, Any]) -> dict[str, Any]:
     if BEHAVIOUR == "pages without end":
         return {"tools": [], "nextCursor": "x"}
     if BEHAVIOUR == "too many tools":
@@ -45,11 +46,11 @@ def listed(params):
     return {"tools": [TOOL]}
 
 
-def answer(number):
+def answer(number: int) -> dict[str, Any] | None:
     """The result of a call; None for none."""
     if BEHAVIOUR == "dies":
         os._exit(3)
-    if BEHAVIOUR == "dies once" and Path(NOTES).read_text().count("tools/call") == 1:
+    if BEHAVIOUR == "dies once" and Path(NOTES or "").read_text().count("tools/call") == 1:
         os._exit(3)
     if BEHAVIOUR == "never":
         return None
@@ -65,11 +66,11 @@ def answer(number):
         return text("all the same")
     if BEHAVIOUR == "asks":
         for method in ("sampling/createMessage", "roots/list", "elicitation/create"):
-            params = {
+            asked: dict[str, Any] = {
                 "sampling/createMessage": {"messages": [], "maxTokens": 1},
                 "elicitation/create": {"message": "your password?", "requestedSchema": {"type": "object", "properties": {}}},
-            }.get(method, {})
-            send({"id": f"ask {method}", "method": method, "params": params})
+            }
+            send({"id": f"ask {method}", "method": method, "params": asked.get(method, {})})
             note("answered " + json.dumps(json.loads(sys.stdin.readline())))
         return text("asked")
     if BEHAVIOUR == "floods":
@@ -79,7 +80,7 @@ def answer(number):
     return text("worked")
 
 
-def main():
+def main() -> None:
     note(f"pid {os.getpid()}")
     if BEHAVIOUR == "ends at once":
         sys.exit(1)
@@ -92,7 +93,7 @@ def main():
         if "id" not in message or method is None:
             continue
         if method == "initialize":
-            result = {
+            result: dict[str, Any] | None = {
                 "protocolVersion": "2025-06-18",
                 "capabilities": {"tools": {}},
                 "serverInfo": {"name": "raw", "version": "1"},

@@ -39,7 +39,7 @@ def shop(effects: Path | None = None) -> MCPServer:
     @server.tool(annotations=ToolAnnotations(destructive_hint=True))
     def pay(order: str, ctx: Context) -> dict[str, str]:
         """Pay an order back."""
-        key = (ctx.request_context.meta or {}).get("afk_es/idempotency_key", "")
+        key = str((ctx.request_context.meta or {}).get("afk_es/idempotency_key", ""))
         if effects is not None:
             with effects.open("a") as file:
                 file.write(f"{order} {key}\n")
