@@ -106,8 +106,11 @@ def _require_sdk() -> None:
 
 async def _serve_http(server: MCPServer, host: str, port: int, allow_hosts: tuple[str, ...], allow_origins: tuple[str, ...]) -> None:
     async with server.http_server(host, port, allow_hosts=allow_hosts, allow_origins=allow_origins) as served:
+        stopped = asyncio.create_task(served.until_stopped())
+        # By then it has its signals: whoever reads that it serves may end it at once.
+        await asyncio.sleep(0)
         output.note(f"serving {', '.join(server.names()) or 'nothing'} at {served.url}/mcp; Ctrl-C ends it", "strong")
-        await served.until_stopped()
+        await stopped
 
 
 def load_server(target: str, options: dict[str, Any]) -> MCPServer:
