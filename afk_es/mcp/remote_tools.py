@@ -191,13 +191,10 @@ class Catalogue:
         async def called(args: dict[str, Any], ctx: ToolContext) -> Any:
             return await call(remote, args, ctx)
 
-        making = tool(name=remote.local, description=description, timeout=timeout_s, args_schema=parameters, **hints)
-        try:
-            made = making(called)
-        except (ConfigurationError, ValueError, RecursionError) as error:
-            raise SchemaRefusedError(f"the schema of its arguments cannot be used: {cleaned(str(error), 300)}") from None
-        signature = replace(made.signature, args_model=_wholly_checked(made.args_model, Checker(parameters)))
-        return replace(made, signature=signature, server=self._server)
+        # Not by the model that Pydantic would make of the schema: one that branches often enough would keep it busy for years.
+        made = tool(name=remote.local, description=description, timeout=timeout_s, args_schema=_ANY_SCHEMA, **hints)(called)
+        checked = _checked(made.args_model, Checker(parameters))
+        return replace(made, signature=replace(made.signature, args_model=checked, parameters=_whole(parameters)), server=self._server)
 
     def _hints(self, listed: dict[str, Any]) -> dict[str, Any]:
         said = listed.get("annotations", {})
@@ -224,13 +221,14 @@ def _description(listed: dict[str, Any]) -> str:
     return cleaned(listed.get("description") or title, MAX_DESCRIPTION_CHARS).strip()
 
 
-def _wholly_checked(model: type[BaseModel], checker: Checker) -> type[BaseModel]:
+def _checked(model: type[BaseModel], checker: Checker) -> type[BaseModel]:
     """The arguments' model, which checks all that their schema says, so that a policy and a person only see calls that can be made."""
 
     def check(arguments: Any) -> Any:
         problems = checker.problems(arguments.root)
         if problems:
-            raise PydanticCustomError("schema", "{problems}", {"problems": "\n- ".join(problems)})
+            # Of this type the arguments are not shown behind it: each problem has its place.
+            raise PydanticCustomError("missing", "{problems}", {"problems": "\n- ".join(problems)})
         return arguments
 
     checks: dict[str, Any] = {"whole": model_validator(mode="after")(check)}

@@ -27,7 +27,7 @@ MAX_BYTES = 64 * 1024
 MAX_DEPTH = 40
 """Levels of nesting of one schema."""
 
-MAX_STEPS = 20_000
+MAX_STEPS = 5_000
 """Keywords looked at in one validation, and one more for each byte of the value."""
 
 MAX_PROBLEMS = 10
@@ -62,6 +62,8 @@ def taken(schema: object, *, of_object: bool) -> dict[str, Any]:
         validator_for(schema, default=Draft202012Validator).check_schema(schema)
     except SchemaError as error:
         raise SchemaRefusedError(f"it is no JSON Schema: {_short(error.message)}") from None
+    except Exception as error:  # noqa: BLE001 - the library's, on what anybody may have written: it expects a $schema to be a text, and more
+        raise SchemaRefusedError(f"it is no JSON Schema: {type(error).__name__}") from None
     return schema
 
 
@@ -115,6 +117,8 @@ class Checker:
             found.append(f"its schema refers to what is not in it: {_short(str(error.ref))}")
         except RecursionError:
             found.append("its schema refers to itself without end")
+        except Exception as error:  # noqa: BLE001 - the library's, on a schema that anybody may have written
+            found.append(f"it cannot be held against its schema: {type(error).__name__}")
         return found
 
     def _counted(self, keyword: Callable[..., Any]) -> Callable[..., Iterator[ValidationError]]:

@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from mcp.server import Server
+from mcp_types import ListToolsResult, Tool
 
+from afk_es.errors import ToolArgumentsError
+from afk_es.mcp import MCPClient
 from afk_es.mcp.schemas import Checker, SchemaRefusedError, taken
 
 
@@ -34,6 +38,7 @@ REFUSED: list[tuple[Any, str]] = [
     ({"type": "object", "allOf": [{"$dynamicRef": "other.json#x"}]}, "nothing is fetched"),
     (nested(60), "more than 40 levels"),
     ({"type": "object", "description": "x" * 70_000}, "more than 65536 bytes"),
+    ({"type": "object", "$schema": []}, "no JSON Schema"),
 ]
 
 
@@ -96,6 +101,26 @@ HOSTILE: list[tuple[dict[str, Any], Any, bool]] = [
 def test_nothing_takes_long(schema: dict[str, Any], value: Any, bad: bool) -> None:
     began = time.process_time()
     assert bool(problems(schema, value)) is bad
+    assert time.process_time() - began < 2.0
+
+
+@pytest.mark.parametrize("value", [1, "x"])
+async def test_arguments_are_held_against_a_schema_that_branches_without_end_and_it_takes_no_longer(value: object) -> None:
+    """Pydantic would try every way through it."""
+    branches: dict[str, Any] = {f"d{level}": {"anyOf": [{"$ref": f"#/$defs/d{level + 1}"}] * 2} for level in range(40)}
+    schema = {"type": "object", "$defs": {**branches, "d40": {"type": "integer"}}, "properties": {"a": {"$ref": "#/$defs/d0"}}}
+
+    async def on_list_tools(context: Any, params: Any) -> ListToolsResult:
+        return ListToolsResult(tools=[Tool(name="work", input_schema=schema)])
+
+    async with MCPClient(Server("raw", on_list_tools=on_list_tools)) as client:
+        (work,) = await client.tools()
+        began = time.process_time()
+        if value == 1:
+            work.validate({"a": value})
+        else:
+            with pytest.raises(ToolArgumentsError):
+                work.validate({"a": value})
     assert time.process_time() - began < 2.0
 
 
