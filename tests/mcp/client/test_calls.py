@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,21 +78,12 @@ async def test_a_call_carries_its_idempotency_key() -> None:
 
 
 @pytest.mark.parametrize("era", ERAS)
-@pytest.mark.parametrize("serving", WAYS)
+@pytest.mark.parametrize("serving", [here, at_an_address])
 async def test_progress_is_told_to_who_watches(serving: Serving, era: str) -> None:
     async with serving(protocol=era) as client, Runner(log=":memory:") as runner:
         run = await runner.run_once(agent_of(client, script=[asks(("shop_count", {})), "done"]), run_id="r", by="test")
         told = [event async for event in run.live() if event.type == "tool_progress"]
     assert (told[-1].data["progress"], told[-1].data["total"], told[-1].message) == (2.0, 2.0, "step 2")
-
-
-def test_a_program_that_runs_three_times_ends(tmp_path: Path) -> None:
-    """Each has an event loop of its own, and a subprocess of its own."""
-    client = process(tmp_path / "effects")
-    runner = Runner(log=tmp_path / "runs.db")
-    agent = agent_of(client, script=[turn for order in "abc" for turn in (asks(("shop_pay", {"order": order})), "done")])
-    assert [runner.run_sync(agent).state for _ in range(3)] == ["completed"] * 3
-    assert [line.split()[0] for line in (tmp_path / "effects").read_text().splitlines()] == ["a", "b", "c"]
 
 
 async def test_two_runners_share_one_client() -> None:

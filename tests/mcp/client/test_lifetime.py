@@ -54,6 +54,15 @@ async def test_the_subprocess_has_ended_with_the_run_that_needed_it(notes: Path)
     assert not any(lives(pid) for pid in pids(notes))
 
 
+def test_a_program_that_runs_three_times_ends(notes: Path) -> None:
+    """Each has an event loop of its own, and a subprocess of its own."""
+    runner = Runner(log=":memory:")
+    agent = agent_of(raw("", notes), script=[asks(("raw_work", {})), "done"] * 3)
+    assert [runner.run_sync(agent).state for _ in range(3)] == ["completed"] * 3
+    assert len(set(pids(notes))) == 3
+    assert not any(lives(pid) for pid in pids(notes))
+
+
 async def test_a_runner_that_is_kept_open_keeps_it(notes: Path) -> None:
     client = raw("", notes)
     agent = agent_of(client, script=[asks(("raw_work", {})), "done"] * 3)
