@@ -30,7 +30,8 @@ from afk_es.core.outside import AttachedRun, Receipt, not_found
 from afk_es.core.pending import pending_requests
 from afk_es.core.places import Places
 from afk_es.core.recorded_agents import RecordedAgent, recorded_binding
-from afk_es.core.replays import Replayed, Replaying, Replays
+from afk_es.core.recorded_servers import recorded_offers, recorded_teams
+from afk_es.core.replays import Replayed, Replaying, Replays, spec_of
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of, whole_result
 from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.servers import Offered, Servers, servers_of
@@ -48,7 +49,7 @@ from afk_es.interaction import ApprovalRequest, InputRequest, InteractionProvide
 from afk_es.llms import ChatModel, UserMessage, WithdrawableChatModel
 from afk_es.llms.content import content_of
 from afk_es.log import EventLog
-from afk_es.machine import AgentRunEvent, Draft, RunState, fold, initial_state
+from afk_es.machine import AgentRunEvent, Draft, RunSpec, RunState, fold, initial_state
 from afk_es.machine.effects import CallModel
 from afk_es.machine.values import Messages, clean_text, digest, plain
 from afk_es.redaction import Redaction
@@ -184,7 +185,7 @@ class Runner:
             ToolError: a server of the agent's cannot be reached; nothing was written.
             LogError: the log cannot be used; what was appended is safe, and the run can be resumed.
         """
-        return await (await begun(self._start(agent, user_message, context, thread_id, None, run_id=run_id))).result_or_cancel()
+        return await (await self._begun(self._start(agent, user_message, context, thread_id, None, run_id=run_id))).result_or_cancel()
 
     async def run_handle(
         self,
@@ -203,7 +204,9 @@ class Runner:
                 down, and is nothing to a later `resume`.
         """
         feed = EventFeed()
-        return AgentRunHandle(await begun(self._start(agent, user_message, context, thread_id, feed, run_id=run_id, guard=guard)), feed)
+        return AgentRunHandle(
+            await self._begun(self._start(agent, user_message, context, thread_id, feed, run_id=run_id, guard=guard)), feed
+        )
 
     async def run_stream(
         self,
@@ -217,7 +220,7 @@ class Runner:
         """Start a run that streams: text as the model writes it, where the model can. Iterating the handle drives it."""
         feed = StreamFeed()
         return AgentStreamHandle(
-            await begun(self._start(agent, user_message, context, thread_id, feed, run_id=run_id, streamed=True)), feed
+            await self._begun(self._start(agent, user_message, context, thread_id, feed, run_id=run_id, streamed=True)), feed
         )
 
     async def run_once(
@@ -262,10 +265,10 @@ class Runner:
                 try:
                     if not first:
                         starting = self._start(agent, user_message, context, thread_id, None, run_id=run_id, streamed=streamed)
-                        await begun(starting)
+                        await self._begun(starting)
                     else:
                         _check_same_request(first[0], agent, user_message, thread_id)
-                        await begun(self._resume(agent, run_id, None, allow_agent_change, None))
+                        await self._begun(self._resume(agent, run_id, None, allow_agent_change, None))
                 except RunExistsError:
                     if first:
                         raise
@@ -293,14 +296,14 @@ class Runner:
             RunOwnedError: a live process drives it.
             AgentMismatchError: the agent differs; the message names what.
         """
-        return await (await begun(self._resume(agent, run_id, thread_id, allow_agent_change, None))).result_or_cancel()
+        return await (await self._begun(self._resume(agent, run_id, thread_id, allow_agent_change, None))).result_or_cancel()
 
     async def resume_handle(
         self, agent: Agent, *, run_id: str, thread_id: str | None = None, allow_agent_change: bool = False
     ) -> AgentRunHandle:
         """As `resume`, in the background of this event loop. The handle of a run that had ended has its result at once."""
         feed = EventFeed()
-        return AgentRunHandle(await begun(self._resume(agent, run_id, thread_id, allow_agent_change, feed)), feed)
+        return AgentRunHandle(await self._begun(self._resume(agent, run_id, thread_id, allow_agent_change, feed)), feed)
 
     # ---------------------------------------------------------------------------------------------------------------------- forking
 
@@ -338,7 +341,7 @@ class Runner:
             RunNotFoundError: no such run in this log.
             UsageError: a position or an edit that does not fit the run; nothing was written.
         """
-        return await (await begun(self._fork(agent, run_id, at, edits, tools, models, thread_id, None))).result_or_cancel()
+        return await (await self._begun(self._fork(agent, run_id, at, edits, tools, models, thread_id, None))).result_or_cancel()
 
     async def fork_handle(
         self,
@@ -353,7 +356,7 @@ class Runner:
     ) -> AgentRunHandle:
         """As `fork`, in the background of this event loop. The handle has the fork's own events, and not those that it shares."""
         feed = EventFeed()
-        return AgentRunHandle(await begun(self._fork(agent, run_id, at, edits, tools, models, thread_id, feed)), feed)
+        return AgentRunHandle(await self._begun(self._fork(agent, run_id, at, edits, tools, models, thread_id, feed)), feed)
 
     async def plan_fork(
         self,
@@ -421,7 +424,7 @@ class Runner:
 
         async with self._session as log:
             own = (self._ids.new("run"), thread_id or self._ids.new("thread"))
-            replays = Replays(log, self._clock, self._memory, self._bound, self._children.placed, drive)
+            replays = Replays(log, self._clock, self._memory, self._bound_as_recorded, self._children.placed, drive)
             return await replays.replay(agent, run_id, own, redaction)
 
     # ---------------------------------------------------------------------------------------------------------------------- threads
@@ -593,6 +596,9 @@ class Runner:
             # A log that the caller made and left open would keep its thread, and the program, from ending.
             await self._session.end()
 
+    async def _begun(self, starting: Coroutine[Any, Any, Stretch]) -> Stretch:
+        return await begun(starting, self._servers.waits)
+
     async def _start(
         self,
         agent: Agent,
@@ -695,7 +701,7 @@ class Runner:
                 raise not_found(log, run_id)
             first = events[0]
             forked = begun_as_fork(events)
-            binding = await self._binding_to_resume(agent, forked, child)
+            binding = await self._binding_to_resume(agent, forked, child, first)
             if thread_id is not None and thread_id != first.thread_id:
                 raise UsageError(f"run {run_id} belongs to thread {first.thread_id!r}, not to {thread_id!r}")
             history = await self._memory.read(log, first.data.get("history", []))
@@ -745,12 +751,12 @@ class Runner:
                 binding, state, history, Draft("run_started", data), notable, feed, child=child, root=root, reuse=reuse
             )
 
-    async def _binding_to_resume(self, agent: Agent, forked: AgentRunEvent | None, child: ChildRun | None) -> Binding:
+    async def _binding_to_resume(self, agent: Agent, forked: AgentRunEvent | None, child: ChildRun | None, first: AgentRunEvent) -> Binding:
         if child is not None:
             return child.binding
         if forked is not None:
             return await self._forks(self._session.log).bound(agent, choices_of(forked))
-        return await self._runnable(agent)
+        return await self._runnable(agent, spec_of(first))
 
     async def _drive(
         self,
@@ -865,19 +871,19 @@ class Runner:
                 feed.close()
             await self._session.leave()
 
-    async def _runnable(self, agent: Agent) -> Binding:
-        """The binding of an agent that is to run, or to go on with a run that is no fork."""
+    async def _runnable(self, agent: Agent, recorded: RunSpec | None = None) -> Binding:
+        """The binding of an agent that is to run, or to go on with a run that is no fork and has it as `recorded`."""
         if isinstance(agent, RecordedAgent):
             raise UsageError("a recorded agent has no code of its own tools, so it can only fork: call fork, or pass the agent itself")
-        return await self._bound(agent)
+        return await self._bound(agent, recorded)
 
-    async def _bound(self, agent: Agent) -> Binding:
+    async def _bound(self, agent: Agent, recorded: RunSpec | None = None) -> Binding:
         known = self._bindings.get(id(agent))
         if known is not None and not known.offered:
             return known
         if not _is_agent(agent):
             raise ConfigurationError(f"agent is an Agent, not {type(agent).__name__}")
-        offered = await self._servers.offered(agent)
+        offered = await self._servers.offered(agent, recorded)
         if known is not None and known.offered == offered:
             return known
         binding = await self._new_binding(agent, offered)
@@ -886,6 +892,13 @@ class Runner:
         # The binding holds the agent, so its id stays taken for as long as the entry is here.
         self._bindings[id(agent)] = binding
         return binding
+
+    async def _bound_as_recorded(self, agent: Agent, recorded: RunSpec, others: Mapping[str, RunSpec]) -> Binding:
+        """The binding for a replay, which asks no server."""
+        if not _is_agent(agent) or next(servers_of(agent), None) is None:
+            return await self._bound(agent)
+        binding = await self._new_binding(agent, recorded_offers(agent, recorded, others))
+        return recorded_teams(binding, recorded, others)
 
     async def _new_binding(self, agent: Agent, offered: Offered) -> Binding:
         if isinstance(agent, RecordedAgent):

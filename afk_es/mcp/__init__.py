@@ -1,4 +1,4 @@
-"""Tools and agents by the Model Context Protocol, through the official SDK: ours is the mapping to and from runs, and nothing of the protocol.
+"""Tools, of ours and of others, and agents by the Model Context Protocol, through the official SDK: ours is the mapping to and from runs, and nothing of the protocol.
 
 A name is loaded when it is first used: whoever imports this loads no SDK.
 """
@@ -7,15 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from afk_es.mcp.client import MCPClient
+    from afk_es.mcp.config_files import read_config
     from afk_es.mcp.results import IDEMPOTENCY_KEY
     from afk_es.mcp.server import MCPServer
 
 _HOMES = {
     "IDEMPOTENCY_KEY": "afk_es.mcp.results",
+    "MCPClient": "afk_es.mcp.client",
     "MCPServer": "afk_es.mcp.server",
+    "read_config": "afk_es.mcp.config_files",
 }
 
-_LIBRARIES = frozenset({"jsonschema", "mcp", "mcp_types", "starlette", "uvicorn"})
+_LIBRARIES = frozenset({"httpx2", "jsonschema", "mcp", "mcp_types", "referencing", "starlette", "uvicorn"})
 """What the extra brings."""
 
 
@@ -40,5 +44,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "IDEMPOTENCY_KEY",
+    "MCPClient",
     "MCPServer",
+    "read_config",
 ]
