@@ -219,9 +219,9 @@ class Writer:
 
     async def _write(self, group: list[_Waiting]) -> None:
         placed: list[_Placed] = []
-        again: list[_Waiting] = []
+        behind: list[_Waiting] = []
         try:
-            placed, again = await self._place(group)
+            placed, behind = await self._place(group)
             if placed:
                 await self._commit(placed)
         except sqlite3.IntegrityError as error:
@@ -230,13 +230,14 @@ class Writer:
                 _fail([placed[0].waiting], await self._conflict(placed[0].waiting.batch, error))
             else:
                 # Somebody else wrote to one of these runs. Alone, behind a fresh head, each gets what it deserves.
-                again = [*(item.waiting for item in placed), *again]
+                for item in placed:
+                    await self._write([item.waiting])
         except sqlite3.Error as error:
             self._forget_all(group)
             _fail(group, in_our_words(error, self._path))
             return
-        for waiting in again:
-            await self._write([waiting])
+        if behind:
+            await self._write(behind)
 
     def _forget_all(self, group: Iterable[_Waiting]) -> None:
         for waiting in group:
@@ -255,12 +256,13 @@ class Writer:
     async def _place(self, group: list[_Waiting]) -> tuple[list[_Placed], list[_Waiting]]:
         """Give each batch its place behind its run's head; those that have none are told so.
 
-        Those that have none because of another of the group are handed back: that one is not in the file yet, and may never be, and an append is refused
-        by what is in the file.
+        Returns:
+            Those that have a place; and those that another of this group is in the way of. They are told when that is in the file, and not
+            before: whoever is refused looks who was faster, and must find them.
         """
         tails = await self._known_tails(group)
         placed: list[_Placed] = []
-        overtaken: list[_Waiting] = []
+        behind: list[_Waiting] = []
         for waiting in group:
             batch = waiting.batch
             key, head = tails.get(batch.run_id, (None, None))
@@ -268,7 +270,7 @@ class Writer:
             base = fork.head if fork is not None else None
             error = refusal(batch, head, base)
             if error is not None and any(item.waiting.batch.run_id == batch.run_id for item in placed):
-                overtaken.append(waiting)
+                behind.append(waiting)
                 continue
             if error is not None and batch.run_id in self._tails:
                 self._tails.pop(batch.run_id)
@@ -280,7 +282,7 @@ class Writer:
             hashes, new_head = chained(batch, head if base is None else base)
             tails[batch.run_id] = (key, new_head)
             placed.append(_Placed(waiting, key, hashes, new_head, fork))
-        return placed, overtaken
+        return placed, behind
 
     async def _fork_of(self, batch: Batch) -> _Fork | None:
         """Where the fork that this batch begins leaves the other run; None where it begins none, or the file has no such event."""
