@@ -56,15 +56,18 @@ async def take_up(runner: Runner, desks: Mapping[str, Desk]) -> None:
 
 async def lay_down(runner: Runner, desks: Mapping[str, Desk]) -> None:
     """Lay down the tasks that this process works on, so that the next server goes on with them."""
-    for record in [record async for record in _unended(runner, desks)]:
-        if record.ended or record.owner != runner.log.owner or not await _is_task(desks, record):
-            continue
-        try:
-            run = await runner.attach(run_id=record.run_id, by=SERVER_STOPS)
-            await run.interrupt("the server stopped", wait_s=_LAYING_DOWN_S)
-        except AfkError as error:
-            # It may have ended at this moment. One that is cut instead is taken up all the same.
-            _LOGGER.info("task %s was not laid down: %s", record.run_id, error)
+    own = [record async for record in _unended(runner, desks) if not record.ended and record.owner == runner.log.owner]
+    tasks = [record.run_id for record in own if await _is_task(desks, record)]
+    await asyncio.gather(*(_lay_down(runner, run_id) for run_id in tasks))
+
+
+async def _lay_down(runner: Runner, run_id: str) -> None:
+    try:
+        run = await runner.attach(run_id=run_id, by=SERVER_STOPS)
+        await run.interrupt("the server stopped", wait_s=_LAYING_DOWN_S)
+    except AfkError as error:
+        # It may have ended at this moment. One that is cut instead is taken up all the same.
+        _LOGGER.info("task %s was not laid down: %s", run_id, error)
 
 
 async def _unended(runner: Runner, desks: Mapping[str, Desk]) -> AsyncIterator[RunRecord]:
@@ -94,10 +97,14 @@ async def _answered(runner: Runner, desks: Mapping[str, Desk], run_id: str) -> N
 
 
 async def _to_its_end(desk: Desk, run_id: str) -> None:
-    if await _go_on(desk, run_id):
+    if not await _go_on(desk, run_id):
+        return
+    try:
         run = await desk.runner.attach(run_id=run_id, by=SERVER_STOPS)
         async for _event in run.events:
             pass
+    except AfkError as error:
+        _LOGGER.warning("task %s is not looked at any more: %s", run_id, error)
 
 
 async def _go_on(desk: Desk, run_id: str) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,6 +30,8 @@ from afk_es.log import EventLog
 from afk_es.serving import Authenticator, HttpServer, Limited, RateLimiter
 from afk_es.serving.http_server import MAX_BODY_BYTES
 
+_LOGGER = logging.getLogger("afk_es.a2a")
+
 ANSWERS_AWAITED_S = 86_400.0
 """How long a task of a server's own Runner waits for a client's answer: a day. After that the answer is no."""
 
@@ -42,8 +45,8 @@ class A2AServer:
     Args:
         agents: an agent, or several, each an `Agent` or a `ServedAgent`. A single one answers at the root, several each under /NAME.
         log: where their runs are kept, as for `Runner`; default: the user's log. Not together with `runner`.
-        runner: runs them, with its own log and settings. Default: one in "external" mode, in which a task that needs an approval or an input waits for its client, for
-            a day at most.
+        runner: runs them, with its own log and settings. Default: one in "external" mode, in which a task that needs an approval or an input waits for
+            its client, for a day at most. In another mode the client is not asked: the Runner's provider is, or its fallbacks answer.
         authenticator: who tells callers by their tokens, such as `ApiKeys` or `JWTs`. Default None: everybody is the same local user.
         rate_limit: how often each caller may call; default None, as often as it likes.
         may_use: whether a caller may use an agent, by name; for those who may not there is no such agent, save its public card. Default: everybody may.
@@ -103,6 +106,7 @@ class A2AServer:
             await self.runner.__aexit__(None, None, None)
             raise
         self._taking_up = asyncio.create_task(keep_going(self.runner, self._desks), name="afk_es a2a recovery")
+        self._taking_up.add_done_callback(_told)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -113,8 +117,7 @@ class A2AServer:
         try:
             if self._taking_up is not None:
                 self._taking_up.cancel()
-                with suppress(asyncio.CancelledError):
-                    await self._taking_up
+                await asyncio.wait({self._taking_up})
             await lay_down(self.runner, self._desks)
             if self._notifier is not None:
                 await self._notifier.stop()
@@ -205,6 +208,11 @@ class A2AServer:
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         async with self:
             yield
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _LOGGER.error("tasks that were left are not taken up any more", exc_info=error)
 
 
 def _beside(log: EventLog) -> Path | None:
