@@ -23,19 +23,15 @@ the first of them the rest of this answer where there is one.
 """
 
 Run = Annotated[
-    str,
-    Field(
-        description="The run: its id, the unique beginning of one, @last (the newest) or @last-failed (the newest that failed or crashed)."
-    ),
+    str, Field(description="The run: its id or the unique beginning of it, @last, or @last-failed (the newest that failed or crashed).")
 ]
 Place = Annotated[
     str | int,
     Field(
-        description="A place in the run: the number of an event (seq; printed as @12), step:3, llm:2 (the second request to the model), "
-        "tool:search#3 (the third call of a tool), err:first, err:last, fatal (where it ended badly), start, end, or -5 (so many events back)."
+        description="A place: an event's number (printed as @12), llm:2, tool:search#3, step:3, err:first, err:last, fatal, start, end, -5."
     ),
 ]
-AfterLine = Annotated[int, Field(ge=0, description="Lines to leave out, for the next page: as `next` has it.")]
+AfterLine = Annotated[int, Field(ge=0, description="For the next page, as `next` has it: lines to leave out.")]
 
 
 class Desk:

@@ -42,8 +42,8 @@ class Reasons:
         """Call this first: what went wrong with a run, on one screen, each line with the place that proves it.
 
         How the run ended, the first error and the fatal one, the failing call with its arguments, what the model saw before it, limits,
-        loops, side effects, whether it can be run again, cost. @75 is the event with number 75. The first error is often the cause, and
-        the fatal one a consequence. A line marked "suspect" is not shown to be a cause.
+        loops, side effects, whether it can be run again, cost. A run is one execution of an LLM agent, recorded event by event; @75 is the
+        event with number 75. The first error is often the cause, and the fatal one a consequence. "suspect": not shown to be a cause.
 
         From a failure to its cause in three calls: 1. `triage` with run="@last-failed". 2. `why` with the run and at=the first error (or
         the failing call): the chain of events that led to it, down to the model's answer that asked for the call. 3. `context` with

@@ -80,7 +80,7 @@ class Record:
         at: Annotated[str | int | None, Field(description="Instead: the event at this place, with the 5 before and after it.")] = None,
         types: Annotated[list[str] | None, Field(description='Only events of these types, or globs: ["tool_*", "llm_failed"].')] = None,
         where: Annotated[
-            str | None, Field(description='Only where this holds: tool = "search", latency > 5s, cost_usd > 0.1, text ~ timeout.')
+            str | None, Field(description='Only where this holds: tool = "search" and latency > 5s; error ~ "timeout"; cost > 0.1.')
         ] = None,
         limit: Annotated[int, Field(ge=1, le=500, description="Events, at most.")] = 60,
     ) -> Answer:
@@ -116,8 +116,10 @@ class Record:
         }
 
     async def show(self, run: Run = "@last", at: Place | None = None, after_line: AfterLine = 0) -> Answer:
-        """A run at a glance: how it ended, its conversation, its tool calls with outcomes, its use of limits, its subagents. With `at`, one
-        event in full: arguments, outputs and errors uncut; of a model call (llm_called) the exact request.
+        """A run at a glance: how it ended, its conversation, its tool calls with outcomes, its use of limits, its subagents.
+
+        With `at`, one event in full, outputs and errors uncut; of an llm_called the exact request, of an llm_completed the whole answer
+        with the arguments of the calls that it asks for.
         """
         async with self._desk.shelf.recorded(run) as rec:
             if at is not None:

@@ -87,7 +87,7 @@ class States:
             async with self._desk.shelf.recorded(run) as rec:
                 found = redacted_facts(await states_differ(rec, await place(rec, vs), await place(rec, at)), self._desk.redaction)
             lines = change_lines(found.changes, WIDTH, truncated=found.truncated) or ("the states are the same",)
-            shown = self._desk.page(lines, after=after_line)
+            shown = self._desk.page(squeezed(lines), after=after_line)
             return {
                 "run": harmless(rec.run_id),
                 "vs": found.before,
