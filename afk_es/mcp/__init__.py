@@ -7,12 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from afk_es.mcp.client import MCPClient
+    from afk_es.mcp.config_files import read_config
     from afk_es.mcp.results import IDEMPOTENCY_KEY
     from afk_es.mcp.server import MCPServer
 
 _HOMES = {
     "IDEMPOTENCY_KEY": "afk_es.mcp.results",
+    "MCPClient": "afk_es.mcp.client",
     "MCPServer": "afk_es.mcp.server",
+    "read_config": "afk_es.mcp.config_files",
 }
 
 _LIBRARIES = frozenset({"jsonschema", "mcp", "mcp_types", "starlette", "uvicorn"})
@@ -39,5 +43,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "IDEMPOTENCY_KEY",
+    "MCPClient",
     "MCPServer",
+    "read_config",
 ]
