@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -56,6 +56,14 @@ class Desk:
     def page(self, lines: Iterable[str], after: int = 0) -> pages.Page:
         """As many of the lines as there is room for, behind the first `after`."""
         return pages.page(lines, after=after, room=self._room)
+
+    async def page_of(self, lines: AsyncIterator[str], after: int) -> pages.Page:
+        """The same of lines that are read as far as there is room for them."""
+        paper = pages.Paper(after=after, room=self._room)
+        async for line in lines:
+            if not paper.take(line):
+                break
+        return paper.page()
 
     def call(self, tool: str, **arguments: Any) -> Answer:
         """A call to go on with; arguments that are None are left out."""

@@ -61,22 +61,42 @@ def squeezed(lines: Iterable[str]) -> Iterator[str]:
         yield _SPACES.sub("  ", line)
 
 
-def page(lines: Iterable[str], *, after: int, room: int) -> Page:
-    """As many of the lines as there is room for.
+class Paper:
+    """A page that is being written.
 
     Args:
         after: quoted lines that are left out, those of the pages before.
         room: characters of the text, at most; one quoted line is there in any case.
     """
-    kept, used, passed, whole = [NOTICE], len(NOTICE), 0, 0
-    for text in lines:
+
+    def __init__(self, *, after: int, room: int) -> None:
+        self._after = after
+        self._room = room - len(NOTICE)
+        self._kept = [NOTICE]
+        self._passed = self._whole = 0
+        self._full = False
+
+    def take(self, text: str) -> bool:
+        """Quote the next line; whether there is room for more."""
         for line in quoted(text):
-            passed += 1
-            if passed <= after:
-                continue
-            used += len(line) + 1
-            if used > room and len(kept) > 1:
-                return Page("\n".join(kept), max(whole, 1), passed - 1)
-            kept.append(line)
-        whole += 1
-    return Page("\n".join(kept), whole, None)
+            if self._passed >= self._after:
+                self._room -= len(line) + 1
+                if self._room < 0 and len(self._kept) > 1:
+                    self._full = True
+                    return False
+                self._kept.append(line)
+            self._passed += 1
+        self._whole += 1
+        return True
+
+    def page(self) -> Page:
+        """What was written."""
+        text = "\n".join(self._kept)
+        return Page(text, max(self._whole, 1), self._passed) if self._full else Page(text, self._whole, None)
+
+
+def page(lines: Iterable[str], *, after: int, room: int) -> Page:
+    """As many of the lines as there is room for; arguments as of `Paper`."""
+    paper = Paper(after=after, room=room)
+    all(map(paper.take, lines))
+    return paper.page()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 from pydantic import Field
@@ -12,9 +12,10 @@ from afk_es.debugger.assistant.pages import harmless
 from afk_es.debugger.assistant.shelf import place
 from afk_es.debugger.causes import cause_lines
 from afk_es.debugger.causes import why as causes_of
+from afk_es.debugger.context import Context, messages_of
 from afk_es.debugger.context import context as context_of
-from afk_es.debugger.context import messages_of
 from afk_es.debugger.context_text import context_lines, message_lines
+from afk_es.debugger.recording import Recording
 from afk_es.debugger.triage import Triage
 from afk_es.debugger.triage import triage as triage_of
 from afk_es.tools import ToolContext
@@ -26,6 +27,9 @@ _PLACES = frozenset(
 """What of a triage is handed out as places too. The others say nothing of the course of the run."""
 
 _MOST_PLACES = 8
+
+_MESSAGES_READ = 100
+"""Messages of a context that are read at once: a page seldom has more."""
 
 
 class Reasons:
@@ -112,13 +116,7 @@ class Reasons:
         """
         async with self._desk.shelf.recorded(run) as rec:
             seen = await context_of(rec, await place(rec, at), vs=None if vs == "prev" else await place(rec, vs))
-            start = 0 if whole else seen.new_from
-            messages = list(await messages_of(rec, seen, start))
-            if start and seen.replaced:
-                messages = [*await messages_of(rec, seen, 0, 1), *messages]
-        said = [redacted_facts(message, self._desk.redaction) for message in messages]
-        facts = context_lines(redacted_facts(seen, self._desk.redaction), WIDTH)
-        shown = self._desk.page([text for text, _tone in (*facts, *message_lines(said))], after=after_line)
+            shown = await self._desk.page_of(self._context_lines(rec, seen, whole), after_line)
         same = {"at": seen.seq, "vs": vs if vs != "prev" else None}
         return {
             "run": harmless(rec.run_id),
@@ -129,9 +127,21 @@ class Reasons:
             "text": shown.text,
             "next": [
                 *self._desk.rest(shown.next, "context", run=rec.run_id, **same, whole=whole or None),
-                *([self._desk.call("context", run=rec.run_id, **same, whole=True)] if len(said) < seen.messages else []),
+                *([self._desk.call("context", run=rec.run_id, **same, whole=True)] if seen.new_from and not whole else []),
             ],
         }
+
+    async def _context_lines(self, rec: Recording, seen: Context, whole: bool) -> AsyncIterator[str]:
+        for text, _tone in context_lines(redacted_facts(seen, self._desk.redaction), WIDTH):
+            yield text
+        start = 0 if whole else seen.new_from
+        # A summary that a compaction has put in front is new as well.
+        spans = [(0, 1)] if start and seen.replaced else []
+        spans += [(begin, begin + _MESSAGES_READ) for begin in range(start, seen.messages, _MESSAGES_READ)]
+        for begin, end in spans:
+            messages = [redacted_facts(message, self._desk.redaction) for message in await messages_of(rec, seen, begin, end)]
+            for text, _tone in message_lines(messages):
+                yield text
 
 
 def _triage_lines(seen: Triage) -> Iterator[str]:
