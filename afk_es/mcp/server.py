@@ -41,6 +41,7 @@ from afk_es.mcp.owners import Owners
 from afk_es.mcp.results import IDEMPOTENCY_KEY, LONGEST_KEY, RETRY_AFTER_S, failure
 from afk_es.mcp.served_call import DOOR, Key, ServedCall
 from afk_es.mcp.stdio import serve_stdio
+from afk_es.mcp.straight import called_straight, only_reads
 from afk_es.serving import LOCAL, Authenticator, HttpServer, Limited, Principal, RateLimiter, run_id_of
 from afk_es.tools import Tool, ToolRegistry, tool
 from afk_es.tools.registry import unknown_tool
@@ -91,6 +92,8 @@ class MCPServer(Server[Place]):
         ask_clients: whether the person at the client may answer what a call asks; default True. Where False only whoever has the log may,
             so that nobody approves a call of their own.
         page_size: tools of one page of `tools/list`; default 100.
+        recorded: whether calls are runs in the log; default True. Where False there are none, and each tool has to be read_only: for what looks
+            into a log and must not be found there itself.
 
     A call whose `_meta` has `afk_es/idempotency_key` (`IDEMPOTENCY_KEY`) is done once: the same call with the same key joins the first, goes on
     with it, or has its recorded result, after a crash of this process too. Other calls are new each time.
@@ -116,6 +119,7 @@ class MCPServer(Server[Place]):
         drain_s: float = 5.0,
         ask_clients: bool = True,
         page_size: int = 100,
+        recorded: bool = True,
     ) -> None:
         if runner is not None and (log is not None or policy_engine is not None):
             raise ConfigurationError(
@@ -123,6 +127,8 @@ class MCPServer(Server[Place]):
             )
         if page_size < 1:
             raise ConfigurationError(f"page_size is at least 1, not {page_size}")
+        if not recorded and (log is not None or runner is not None or policy_engine is not None):
+            raise ConfigurationError("recorded=False makes no runs; leave log=, runner= and policy_engine= out")
         self._bus = InMemorySubscriptionBus()
         super().__init__(
             name,
@@ -136,7 +142,10 @@ class MCPServer(Server[Place]):
         )
         self.middleware.append(self._watch)
         self.add_notification_handler("notifications/initialized", NotificationParams, self._connected)
-        self.runner: Runner = runner or Runner(log=log, policy_engine=policy_engine, config=RunnerConfig(interaction_mode="external"))
+        self.runner: Runner = runner or Runner(
+            log=log if recorded else ":memory:", policy_engine=policy_engine, config=RunnerConfig(interaction_mode="external")
+        )
+        self._recorded = recorded
         self._owners = Owners(self.runner, linger_s, drain_s)
         self._limiter = RateLimiter(rate_limit) if rate_limit is not None else None
         self._authenticator = authenticator
@@ -153,7 +162,7 @@ class MCPServer(Server[Place]):
         for each in tools:
             self._add(self._of_tool(each))
         for agent in agents:
-            self._add(served_agent(agent))
+            self._add(self._of_agent(agent))
 
     # ------------------------------------------------------------------------------------------------------------------- what it serves
 
@@ -172,7 +181,7 @@ class MCPServer(Server[Place]):
 
     def add_agent(self, agent: Agent) -> None:
         """Serve one more agent. As `add_tool`."""
-        self._add(served_agent(agent))
+        self._add(self._of_agent(agent))
         self._tell_of_change()
 
     def remove_tool(self, name: str) -> None:
@@ -190,7 +199,12 @@ class MCPServer(Server[Place]):
         if not callable(function):
             raise ConfigurationError(f"{function!r:.80} is no tool; write the function itself, with or without @tool")
         made: Tool[..., Any] = function if isinstance(function, Tool) else tool(function)
-        return served_tool(made, self._timeout_s)
+        return served_tool(made if self._recorded else only_reads(made), self._timeout_s)
+
+    def _of_agent(self, agent: Agent) -> Served:
+        if not self._recorded:
+            raise ConfigurationError(f"what {agent.name} does is recorded, and this server has recorded=False; serve it by another")
+        return served_agent(agent)
 
     def _add(self, served: Served) -> None:
         if served.listed.name in self._served:
@@ -253,6 +267,8 @@ class MCPServer(Server[Place]):
             message = served.message(params.arguments or {})
         except ToolArgumentsError as error:
             return failure(str(error))
+        if not self._recorded:
+            return await called_straight(served, params.arguments or {}, ctx)
         key = self._key(params, principal, message)
         try:
             return await self._called(ctx, params, served, principal, message, key)

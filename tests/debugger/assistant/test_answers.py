@@ -18,7 +18,7 @@ from afk_es.llms import LLMResponse, ToolCall
 from afk_es.log import EventLog
 from afk_es.log.memory import MemoryEventLog
 from afk_es.testing import ScriptedModel
-from afk_es.tools import ToolContext
+from afk_es.tools import ToolContext, ToolResult
 from tests.debugger.conftest import ran
 from tests.support.stories import Stories
 
@@ -32,9 +32,15 @@ class Assistant:
     def __init__(self, log: str | Path | EventLog, **options: Any) -> None:
         self.tools = {tool.name: tool for tool in debugger_tools(log, **options)}
 
+    async def call(self, name: str, arguments: dict[str, Any], ctx: ToolContext | None = None) -> ToolResult:
+        """What calling a tool comes to."""
+        result = await self.tools[name].call(arguments, ctx or ToolContext())
+        assert isinstance(result, ToolResult)
+        return result
+
     async def ask(self, name: str, **arguments: Any) -> Answer:
         """What a tool answers. What it refuses raises."""
-        result = await self.tools[name].call(arguments, ToolContext())
+        result = await self.call(name, arguments)
         if not result.success:
             raise ToolError(result.error or "")
         json.dumps(result.output)
@@ -42,7 +48,7 @@ class Assistant:
 
     async def refused(self, name: str, **arguments: Any) -> str:
         """Why a tool refuses."""
-        result = await self.tools[name].call(arguments, ToolContext())
+        result = await self.call(name, arguments)
         assert not result.success, result.output
         return result.error or ""
 
@@ -205,7 +211,8 @@ async def test_pages_are_bounded_and_come_to_the_whole(name: str, arguments: dic
 async def test_an_answer_is_small_whatever_is_asked(long_run: Any) -> None:
     """Of a run of twenty thousand events: no answer is beyond five thousand tokens of four characters, and none takes a second look."""
     assistant = Assistant(long_run.log)
-    for name, arguments in [("triage", {}), ("why", {}), ("log", {"limit": 500}), ("context", {}), ("diff", {"vs": "50%"})]:
+    asked: dict[str, dict[str, Any]] = {"triage": {}, "why": {}, "log": {"limit": 500}, "context": {}, "diff": {"vs": "50%"}}
+    for name, arguments in asked.items():
         answer = await assistant.ask(name, **arguments)
         assert len(json.dumps(answer, ensure_ascii=False)) < 20_000, name
 
@@ -259,9 +266,8 @@ async def test_a_mistake_is_answered_with_the_way_out(assistant: Assistant, name
 
 async def test_progress_is_told_in_percents(stories: Stories) -> None:
     told: list[tuple[float, float | None, str]] = []
-    (triage,) = (tool for tool in debugger_tools(stories.log) if tool.name == "triage")
     context = ToolContext(progress=lambda done, total, what: told.append((done, total, what)))
-    assert (await triage.call({"run": "failing"}, context)).success
+    assert (await Assistant(stories.log).call("triage", {"run": "failing"}, context)).success
     assert told == [(76, 76, "events read")]
 
 

@@ -15,7 +15,6 @@ from afk_es.debugger.assistant.pages import CONTINUED, NOTICE, QUOTE
 from afk_es.log import open_log
 from afk_es.machine.rendering import neutralised
 from afk_es.redaction import Redaction
-from afk_es.tools import ToolContext
 from afk_es.views import visible
 from tests.debugger.assistant.test_answers import NAMES, Assistant
 from tests.security.hostile_files import LOGS
@@ -73,12 +72,9 @@ async def asked(assistant: Assistant, run: str) -> Iterator[str]:
     """All that the tools say of a run, refusals included."""
     said: list[str] = []
     for name, arguments in QUESTIONS:
-        result = await assistant.tools[name].call({**arguments, **({"run": run} if name != "runs" else {})}, _NOBODY)
+        result = await assistant.call(name, {**arguments, **({"run": run} if name != "runs" else {})})
         said += [*texts(result.output), result.error or ""]
     return iter(said)
-
-
-_NOBODY = ToolContext()
 
 
 @pytest.mark.parametrize("story", ["failing", "crashed", "team"])
@@ -121,7 +117,7 @@ async def test_a_log_that_is_wrong_is_an_error_or_a_view_and_stays_as_it_is(kind
     assistant = Assistant(log)
     # Every third question, other ones for the next kind.
     for name, arguments in QUESTIONS[[*LOGS].index(kind) % 3 : len(NAMES) : 3]:
-        result = await assistant.tools[name].call(arguments, _NOBODY)
+        result = await assistant.call(name, arguments)
         assert len(json.dumps(result.output)) < 40_000
         # Refused in a sentence of ours: none is an exception of Python's with whatever it says.
         assert result.success or not (result.error or "").split(":")[0].endswith(("Error", "Exception")), (name, result.error)
