@@ -13,7 +13,7 @@ from afk_es.agents import Agent
 from afk_es.core import AgentResult
 from afk_es.errors import ToolArgumentsError
 from afk_es.mcp.caller import call_text, calling
-from afk_es.mcp.results import result_of_agent, result_of_tool
+from afk_es.mcp.results import IDEMPOTENCY_KEY, result_of_agent, result_of_tool
 from afk_es.tools import Tool
 
 _TASK: dict[str, Any] = {
@@ -22,6 +22,9 @@ _TASK: dict[str, Any] = {
     "required": ["task"],
     "additionalProperties": False,
 }
+
+_KEEPS_KEYS: dict[str, Any] = {IDEMPOTENCY_KEY: True}
+"""Says that a call is done once under its key, so that a client that trusts this server makes it again where it lost the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,9 @@ def served_tool(tool: Tool[..., Any], timeout_s: float | None) -> Served:
         except (TypeError, OverflowError, RecursionError) as error:
             raise ToolArgumentsError(f"the arguments of {tool.name} are not JSON that can be kept: {error}") from error
 
-    listed = ListedTool(name=tool.name, description=tool.description or None, input_schema=tool.parameters, annotations=_hints(tool))
+    listed = ListedTool(
+        name=tool.name, description=tool.description or None, input_schema=tool.parameters, annotations=_hints(tool), meta=_KEEPS_KEYS
+    )
     return Served(listed, calling(tool, timeout_s), message, result_of_tool, is_agent=False)
 
 
@@ -74,6 +79,7 @@ def served_agent(agent: Agent) -> Served:
         description=agent.description or f"Hand a task to the agent {agent.name}.",
         input_schema=_TASK,
         output_schema=None if output is None else output.model_json_schema(),
+        meta=_KEEPS_KEYS,
     )
     return Served(listed, agent, message, result, is_agent=True)
 

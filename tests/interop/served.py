@@ -1,0 +1,93 @@
+"""The server of ours that others drive: the tools that the conformance suite asks for, as far as a server of tools has them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from afk_es.agents import PolicyEngine, PolicyRule
+from afk_es.errors import ToolError
+from afk_es.mcp import MCPServer
+from afk_es.tools import ToolContext, tool
+
+
+@tool(read_only=True)
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@tool(read_only=True)
+def test_simple_text() -> str:
+    """Gives a text."""
+    return "This is a simple text response for testing."
+
+
+@tool(read_only=True)
+def test_error_handling() -> str:
+    """Always fails."""
+    raise ToolError("This tool intentionally returns an error for testing")
+
+
+@tool(read_only=True)
+def test_tool_with_progress(ctx: ToolContext) -> str:
+    """Says how far it is, three times."""
+    for progress in (0, 50, 100):
+        ctx.report_progress(progress, 100, f"Completed step {progress} of 100")
+    return "done"
+
+
+_SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "$defs": {
+        "address": {
+            "$anchor": "addressDef",
+            "type": "object",
+            "properties": {"street": {"type": "string"}, "city": {"type": "string"}},
+        }
+    },
+    "properties": {
+        "name": {"type": "string"},
+        "address": {"$ref": "#/$defs/address"},
+        "contactMethod": {"type": "string", "enum": ["phone", "email"]},
+        "phone": {"type": "string"},
+        "email": {"type": "string"},
+    },
+    "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
+    "if": {"properties": {"contactMethod": {"const": "phone"}}, "required": ["contactMethod"]},
+    "then": {"required": ["phone"]},
+    "else": {"required": ["email"]},
+    "additionalProperties": False,
+}
+
+
+@tool(args_schema=_SCHEMA, read_only=True)
+def json_schema_2020_12_tool(args: dict[str, Any]) -> str:
+    """Has a schema with all that 2020-12 knows."""
+    return ", ".join(args)
+
+
+@tool
+def pay(amount: int) -> str:
+    """Pay; a person is asked first."""
+    return f"paid {amount}"
+
+
+def server(log: str) -> MCPServer:
+    """The server, whose calls are runs in that log."""
+    ask = PolicyRule(rule_id="four-eyes", action="request_approval", condition=lambda event: event.tool_name == "pay")
+    tools = [add, test_simple_text, test_error_handling, test_tool_with_progress, json_schema_2020_12_tool, pay]
+    return MCPServer(tools, name="afk_es interop", log=log, policy_engine=PolicyEngine(rules=[ask]))
+
+
+async def _http(log: str) -> None:
+    async with server(log).http_server() as served:
+        print(f"{served.url}/mcp", flush=True)
+        await served.until_stopped()
+
+
+if __name__ == "__main__":
+    transport, log = sys.argv[1:]
+    asyncio.run(_http(log) if transport == "http" else server(log).serve_stdio())
