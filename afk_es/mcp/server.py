@@ -289,6 +289,9 @@ class MCPServer(Server[Place]):
         key: Key,
     ) -> CallToolResult | InputRequiredResult:
         run_id = run_id_of(DOOR, principal.name, f"{self.name}\n{key.text}")
+        if params.request_state is not None and not key.given and await self.runner.log.head(run_id) is None:
+            # A state that we gave names a call that was begun; any other would begin one.
+            raise MCPError(INVALID_PARAMS, "requestState is none of this server's")
         call = ServedCall(
             self.runner,
             self._owners,
@@ -428,4 +431,4 @@ def _version() -> str:
     try:
         return version("afk-es")
     except PackageNotFoundError:
-        return ""
+        return "unknown"  # Clients look for something.

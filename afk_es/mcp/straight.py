@@ -53,7 +53,7 @@ class _Progress:
         self._loop = asyncio.get_running_loop()
         self._latest: tuple[float, float | None, str] | None = None
         self._said = asyncio.Event()
-        self._told = 0.0
+        self._told: float | None = None
 
     def __call__(self, progress: float, total: float | None, message: str) -> None:
         if self._latest is None or progress > self._latest[0]:
@@ -70,7 +70,7 @@ class _Progress:
     async def tell_last(self) -> None:
         """Tell the client what was said last. The protocol has it that progress only grows."""
         latest, self._latest = self._latest, None
-        if latest is not None and latest[0] > self._told:
+        if latest is not None and (self._told is None or latest[0] > self._told):
             self._told = latest[0]
             with suppress(MCPError):
-                await self._ctx.session.report_progress(self._told, latest[1], latest[2] or None)
+                await self._ctx.session.report_progress(*latest[:2], latest[2] or None)

@@ -9,7 +9,7 @@ from typing import Any
 from afk_es.agents import PolicyEngine, PolicyRule
 from afk_es.errors import ToolError
 from afk_es.mcp import MCPServer
-from afk_es.tools import ToolContext, tool
+from afk_es.tools import Tool, ToolContext, tool
 
 
 @tool(read_only=True)
@@ -69,17 +69,67 @@ def json_schema_2020_12_tool(args: dict[str, Any]) -> str:
     return ", ".join(args)
 
 
+_HEADERS: dict[str, Any] = {
+    "type": "object",
+    "properties": {"region": {"type": "string", "x-mcp-header": "Region"}, "query": {"type": "string"}},
+    "required": ["region", "query"],
+}
+
+
+@tool(args_schema=_HEADERS, read_only=True)
+def test_custom_headers(args: dict[str, Any]) -> str:
+    """Has an argument that HTTP clients send as a header too."""
+    return f"{args['query']} in {args['region']}"
+
+
 @tool
-def pay(amount: int) -> str:
+def pay(amount: int = 1) -> str:
     """Pay; a person is asked first."""
     return f"paid {amount}"
 
 
+_ASKING = (
+    "test_elicitation",
+    "test_streaming_elicitation",
+    "test_input_required_result_elicitation",
+    "test_input_required_result_request_state",
+    "test_input_required_result_tampered_state",
+)
+"""What the suite calls tools that ask the person at the client. Ours ask by a policy."""
+
+
+def _asking(name: str) -> Tool[..., Any]:
+    schema = {"type": "object", "properties": {"message": {"type": "string"}}}
+    return tool(name=name, description="A person is asked first.", args_schema=schema)(lambda args: "state-ok")
+
+
 def server(log: str) -> MCPServer:
     """The server, whose calls are runs in that log."""
-    ask = PolicyRule(rule_id="four-eyes", action="request_approval", condition=lambda event: event.tool_name == "pay")
-    tools = [add, test_simple_text, test_error_handling, test_tool_with_progress, json_schema_2020_12_tool, pay]
-    return MCPServer(tools, name="afk_es interop", log=log, policy_engine=PolicyEngine(rules=[ask]))
+    asked = frozenset({"pay", *_ASKING})
+    ask = PolicyRule(rule_id="four-eyes", action="request_approval", condition=lambda event: event.tool_name in asked)
+
+    @tool
+    def test_trigger_tool_change() -> str:
+        """Changes the list of tools."""
+        if "subtract" in served.names():
+            served.remove_tool("subtract")
+        else:
+            served.add_tool(tool(name="subtract")(_subtract))
+        return "changed"
+
+    tools = [add, test_simple_text, test_error_handling, test_tool_with_progress, json_schema_2020_12_tool, test_custom_headers, pay]
+    served = MCPServer(
+        [*tools, test_trigger_tool_change, *map(_asking, _ASKING)],
+        name="afk_es interop",
+        log=log,
+        policy_engine=PolicyEngine(rules=[ask]),
+    )
+    return served
+
+
+def _subtract(a: int, b: int) -> int:
+    """Take one number from another."""
+    return a - b
 
 
 async def _http(log: str) -> None:
