@@ -117,7 +117,15 @@ def server(log: str) -> MCPServer:
             served.add_tool(tool(name="subtract")(_subtract))
         return "changed"
 
-    tools = [add, test_simple_text, test_error_handling, test_tool_with_progress, json_schema_2020_12_tool, test_custom_headers, pay]
+    tools: list[Tool[..., Any]] = [
+        add,
+        test_simple_text,
+        test_error_handling,
+        test_tool_with_progress,
+        json_schema_2020_12_tool,
+        test_custom_headers,
+        pay,
+    ]
     served = MCPServer(
         [*tools, test_trigger_tool_change, *map(_asking, _ASKING)],
         name="afk_es interop",

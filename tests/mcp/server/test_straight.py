@@ -117,7 +117,7 @@ def test_what_has_to_be_recorded_is_refused() -> None:
         MCPServer([add], agents=[Agent(name="helper", model=ScriptedModel([]))], recorded=False)
     for options in ({"log": "calls.db"}, {"runner": Runner(log=":memory:")}, {"policy_engine": PolicyEngine(rules=[])}):
         with pytest.raises(ConfigurationError, match="recorded=False makes no runs"):
-            MCPServer([add], recorded=False, **options)  # type: ignore[arg-type]
+            MCPServer([add], recorded=False, **options)
     server = MCPServer([add], recorded=False)
     with pytest.raises(ConfigurationError, match="read_only"):
         server.add_tool(write)
