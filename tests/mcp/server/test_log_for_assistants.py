@@ -59,7 +59,8 @@ async def asked(client: Client, call: dict[str, Any]) -> dict[str, Any]:
     assert not result.is_error, text_of(result)
     assert result.structured_content is not None
     assert result.structured_content["text"].split("\n")[0] in text_of(result)
-    return result.structured_content
+    answer: dict[str, Any] = result.structured_content
+    return answer
 
 
 @pytest.mark.parametrize("era", ERAS)
