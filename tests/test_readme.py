@@ -196,7 +196,7 @@ async def test_what_an_assistant_sees_is_what_is_shown(stories: Stories) -> None
     from afk_es.tools import ToolContext
 
     tools = {tool.name: tool for tool in debugger_tools(stories.log)}
-    calls = [
+    calls: list[tuple[str, dict[str, Any]]] = [
         ("triage", {"run": "run_failing"}),
         ("why", {"run": "run_failing", "at": 28}),
         ("context", {"run": "run_failing", "at": 24, "whole": True}),
