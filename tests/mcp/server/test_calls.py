@@ -157,13 +157,17 @@ async def test_a_tool_knows_who_calls_and_has_a_key_for_services_of_its_own(era:
 
 @both_eras
 async def test_progress_only_grows(era: Era) -> None:
-    @tool
-    def count(ctx: ToolContext) -> None:
-        """Count."""
-        for done in (1, 3, 2, 4):
-            ctx.report_progress(done, 4, f"{done} done")
-
     told: list[tuple[float, float | None, str | None]] = []
+
+    @tool
+    async def count(ctx: ToolContext) -> None:
+        """Count."""
+        # What nobody watches yet is told to nobody.
+        while not told:
+            ctx.report_progress(1, 4, "1 done")
+            await asyncio.sleep(0)
+        for done in (3, 2, 4):
+            ctx.report_progress(done, 4, f"{done} done")
 
     async def progress(done: float, total: float | None, message: str | None) -> None:
         told.append((done, total, message))

@@ -50,13 +50,15 @@ async def caller(served: HttpServer, era: Era, token: str | None = None, **callb
 
 @both_eras
 async def test_a_client_calls_and_hears_how_far_it_is(era: Era, log: Path) -> None:
-    @tool
-    def count(ctx: ToolContext) -> str:
-        """Count."""
-        ctx.report_progress(1, 2, "half of it")
-        return "done"
-
     told: list[object] = []
+
+    @tool
+    async def count(ctx: ToolContext) -> str:
+        """Count."""
+        while not told:
+            ctx.report_progress(1, 2, "half of it")
+            await asyncio.sleep(0)
+        return "done"
 
     async def progress(*progress: object) -> None:
         told.append(progress)
