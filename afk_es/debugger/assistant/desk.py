@@ -18,8 +18,8 @@ WIDTH = 240
 """Columns of a line of the layouts that cut. A model reads long lines as well as short ones; whole texts are for `show` and `state`."""
 
 Answer = dict[str, Any]
-"""Of every question: `text`, for reading, quoted and bounded; what the text is about, as ids and places; and `next`, the calls to go on with,
-the first of them the rest of this answer where there is one.
+"""Of every question: what it is about, as ids and places; `next`, the calls to go on with, the first of them the rest of this answer where there is
+one; and `text`, for reading, quoted and bounded. The text comes last, so that whoever cuts an answer off loses none of the others.
 """
 
 Run = Annotated[

@@ -42,7 +42,7 @@ class Reasons:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def triage(self, ctx: ToolContext, run: Run = "@last") -> Answer:
+    async def triage(self, ctx: ToolContext, run: Run = "@last", after_line: AfterLine = 0) -> Answer:
         """Call this first: what went wrong with a run, on one screen, each line with the place that proves it.
 
         How the run ended, the first error and the fatal one, the failing call with its arguments, what the model saw before it, limits,
@@ -55,7 +55,7 @@ class Reasons:
         """
         async with self._desk.shelf.recorded(run) as rec:
             seen = redacted_facts(await triage_of(rec, told(ctx, "events read")), self._desk.redaction)
-        shown = self._desk.page(_triage_lines(seen))
+        shown = self._desk.page(_triage_lines(seen), after_line)
         places: dict[str, list[str]] = {}
         for line in seen.lines:
             if line.positions and line.label in _PLACES:
@@ -65,8 +65,11 @@ class Reasons:
             "status": seen.status,
             "events": seen.seq,
             "places": places,
+            "next": [
+                *self._desk.rest(shown.next, "triage", run=rec.run_id),
+                *(self._desk.call("why", run=rec.run_id, at=at) for at in _worth_asking(seen)),
+            ],
             "text": shown.text,
-            "next": [self._desk.call("why", run=rec.run_id, at=at) for at in _worth_asking(seen)],
         }
 
     async def why(
@@ -92,11 +95,11 @@ class Reasons:
             "at": causes.event.seq,
             "causes": [link.seq for link in causes.chain if link.run_id == rec.run_id],
             "consequences": [link.seq for link in causes.caused if link.run_id == rec.run_id],
-            "text": shown.text,
             "next": [
                 *self._desk.rest(shown.next, "why", run=rec.run_id, at=causes.event.seq),
                 *([self._desk.call("context", run=rec.run_id, at=asked, whole=True)] if asked is not None else []),
             ],
+            "text": shown.text,
         }
 
     async def context(
@@ -124,11 +127,11 @@ class Reasons:
             "call": seen.position,
             "messages": seen.messages,
             "proved": seen.proved,
-            "text": shown.text,
             "next": [
                 *self._desk.rest(shown.next, "context", run=rec.run_id, **same, whole=whole or None),
                 *([self._desk.call("context", run=rec.run_id, **same, whole=True)] if seen.new_from and not whole else []),
             ],
+            "text": shown.text,
         }
 
     async def _context_lines(self, rec: Recording, seen: Context, whole: bool) -> AsyncIterator[str]:

@@ -68,9 +68,9 @@ class Record:
         more = [self._desk.call("runs", **options, after=last)] if last is not None else []
         wrong = [run.record.run_id for run in listed if run.status in ("failed", "crashed")]
         return {
-            "text": shown.text if rows else "no run fits",
             "runs": [{"run": harmless(run.record.run_id), "status": harmless(run.status)} for run in listed],
             "next": [*more, *(self._desk.call("triage", run=run_id) for run_id in wrong[:1])],
+            "text": shown.text if rows else "no run fits",
         }
 
     async def log(
@@ -111,8 +111,8 @@ class Record:
             "first": seqs[0] if seqs else None,
             "last": seqs[-1] if seqs else None,
             "events": end,
-            "text": shown.text if seqs else "no event fits",
             "next": [self._desk.call("log", run=rec.run_id, **rest, after=seqs[-1])] if more and seqs and at is None else [],
+            "text": shown.text if seqs else "no event fits",
         }
 
     async def show(self, run: Run = "@last", at: Place | None = None, after_line: AfterLine = 0) -> Answer:
@@ -131,8 +131,8 @@ class Record:
                 return {
                     "run": harmless(rec.run_id),
                     "at": seq,
-                    "text": shown.text,
                     "next": self._desk.rest(shown.next, "show", run=rec.run_id, at=seq),
+                    "text": shown.text,
                 }
             if (end := await rec.last_seq()) > SHOWN_WHOLE:
                 raise UsageError(f"run {rec.run_id} has {end} events, too many to be shown at a glance; use triage, log, or show with `at`")
@@ -143,8 +143,8 @@ class Record:
             "run": harmless(rec.run_id),
             "status": harmless(status),
             "events": seen.seq,
-            "text": shown.text,
             "next": self._desk.rest(shown.next, "show", run=rec.run_id),
+            "text": shown.text,
         }
 
 

@@ -56,8 +56,8 @@ class States:
         return {
             "run": harmless(rec.run_id),
             "at": seq,
-            "text": shown.text,
             "next": self._desk.rest(shown.next, "state", run=rec.run_id, at=seq, path=path),
+            "text": shown.text,
         }
 
     def _under(self, path: str, value: Any) -> Any:
@@ -93,8 +93,8 @@ class States:
                 "vs": found.before,
                 "at": found.after,
                 "equal": not found.changes,
-                "text": shown.text,
                 "next": self._desk.rest(shown.next, "diff", run=rec.run_id, at=found.after, vs=found.before),
+                "text": shown.text,
             }
         async with self._desk.shelf.opened() as log:
             a, b = await self._desk.shelf.recording(log, run), await self._desk.shelf.recording(log, other_run)
@@ -104,8 +104,8 @@ class States:
             "run": harmless(a.run_id),
             "other_run": harmless(b.run_id),
             "equal": equal,
-            "text": shown.text,
             "next": self._desk.rest(shown.next, "diff", run=a.run_id, other_run=b.run_id, first=first or None),
+            "text": shown.text,
         }
 
     async def _side_by_side(self, a: Recording, b: Recording, progress: Progress) -> tuple[bool, list[str]]:

@@ -15,8 +15,10 @@ from afk_es.log import EventLog, default_location
 from afk_es.redaction import Redaction
 from afk_es.tools import Tool, tool
 
-ROOM = 12_000
-"""Characters of the text of an answer: some three to four thousand tokens."""
+ROOM = 9_000
+"""Characters of the text of an answer: some two to three thousand tokens. As JSON, with its quotation marks escaped, it still is less than what an
+agent is shown of a tool's output by default (`RunnerConfig.tool_output_max_chars`).
+"""
 
 LEAST_ROOM = 1_000
 
@@ -48,7 +50,7 @@ def debugger_tools(
         log: a path, a `sqlite:///` URL, or an EventLog that is open and stays open; default the log of a `Runner`.
         redaction: what is kept back; default secrets by their names and shapes. None shows everything to the model that asks.
         prefix: what the tools' names begin with, of letters, digits, '_' and '-', where other tools have these names; default nothing.
-        max_chars: characters of the text of one answer, at least 1000; default 12000.
+        max_chars: characters of the text of one answer, at least 1000; default 9000.
         timeout_s: seconds that one call may take; default 60.
 
     Raises:

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from afk_es import Agent, Runner
+from afk_es.core import RunnerConfig
 from afk_es.debugger import debugger_tools
 from afk_es.debugger.assistant.pages import NOTICE, page
 from afk_es.errors import ConfigurationError, ToolError
 from afk_es.llms import LLMResponse, ToolCall
 from afk_es.log import EventLog
 from afk_es.log.memory import MemoryEventLog
+from afk_es.machine.rendering import PREAMBLE
 from afk_es.testing import ScriptedModel
 from afk_es.tools import ToolContext, ToolResult
 from tests.debugger.conftest import ran
@@ -189,6 +191,7 @@ async def test_what_differs_between_places_and_between_runs(assistant: Assistant
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
+        ("triage", {}),
         ("show", {}),
         ("show", {"at": "llm:8"}),
         ("state", {}),
@@ -215,6 +218,16 @@ async def test_an_answer_is_small_whatever_is_asked(long_run: Any) -> None:
     for name, arguments in asked.items():
         answer = await assistant.ask(name, **arguments)
         assert len(json.dumps(answer, ensure_ascii=False)) < 20_000, name
+
+
+async def test_an_agent_is_shown_an_answer_whole(assistant: Assistant) -> None:
+    """By default; the pages are full, and as JSON longer by their escapes."""
+    limit = RunnerConfig().tool_output_max_chars - len(PREAMBLE)
+    answers = [await assistant.ask(name, run="looping") for name in ("show", "why")]
+    answers += [await assistant.ask("log", run="looping", limit=500), await assistant.ask("context", run="looping", whole=True)]
+    assert all(answer["next"] for answer in answers)
+    assert all(len(json.dumps(answer, ensure_ascii=False)) <= limit for answer in answers)
+    assert all([*answer][-2:] == ["next", "text"] for answer in answers)
 
 
 async def test_a_value_of_megabytes_is_read_to_its_end(tmp_path: Path) -> None:
