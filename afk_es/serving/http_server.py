@@ -7,15 +7,16 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Self
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from afk_es.errors import ConfigurationError, UsageError
+from afk_es.serving.answers import answer
 from afk_es.serving.intake import checked_intake
 from afk_es.serving.listening import address_of, bound, hosts_of, origins_of
 from afk_es.serving.news import either, ended_with
@@ -106,6 +107,11 @@ class HttpServer:
         host = f"[{self._address}]" if self._address.version == 6 else str(self._address)
         return f"http://{host}:{self._port}"
 
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set when the server begins to stop: what an application answers for long can end early then."""
+        return self._stopping
+
     async def __aenter__(self) -> Self:
         """Listen, then start the application.
 
@@ -137,14 +143,19 @@ class HttpServer:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.stop()
 
-    async def until_stopped(self) -> None:
+    async def until_stopped(self, ready: Callable[[], object] | None = None) -> None:
         """Serve until SIGINT or SIGTERM comes, or until `stop` is called elsewhere; then stop. A second signal cuts the requests in flight at once.
 
         The signals are taken in the main thread only, and given back in the end.
+
+        Args:
+            ready: called once the signals are taken, to tell whoever may send one that the server is there; default None.
         """
         if self._serving is None:
             raise UsageError("this server is not entered: async with HttpServer(...) as served")
         with self._signals():
+            if ready is not None:
+                ready()
             await either(self._serving, self._stopping)
             await self.stop()
 
@@ -196,14 +207,27 @@ class _Server(uvicorn.Server):
         self.up = asyncio.Event()
         self.hurry = asyncio.Event()
         self._drain_s = drain_s
+        self._cutting = False
         self._failure: BaseException | None = None
 
         async def telling(scope: Scope, receive: Receive, send: Send) -> None:
+            begun = False
+
+            async def sent(message: Message) -> None:
+                nonlocal begun
+                begun = True
+                await send(message)
+
             try:
-                await app(scope, receive, send)
+                await app(scope, receive, sent)
             except BaseException as error:
                 if scope["type"] == "lifespan":
                     self._failure = error
+                elif self._cutting and isinstance(error, asyncio.CancelledError):
+                    # It was us. An answer that has begun is left as it is, so that the client sees that it is not whole.
+                    if not begun:
+                        await answer(send, 503, {"error": "the server stops"}, (b"connection", b"close"))
+                    return
                 raise
 
         super().__init__(
@@ -241,6 +265,7 @@ class _Server(uvicorn.Server):
                         asked.add(connection)
                         connection.shutdown()
                     await asyncio.sleep(_LOOK_S)
+        self._cutting = True
         for task in (left := set(self.server_state.tasks)):
             task.cancel()
         if left:

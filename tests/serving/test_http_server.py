@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from afk_es.errors import ConfigurationError, UsageError
 from afk_es.serving import ApiKeys, HttpServer, JWTs, Principal, guarded, punctual
+from afk_es.serving.listening import address_of, bound
 from tests.serving.test_jwts import RSA, signed
 from tests.serving.test_signing_keys import published
 
@@ -136,6 +137,9 @@ async def test_it_listens_at_the_loopback_of_ipv6(shop: Shop) -> None:
     async with served_already(served):
         assert served.url.startswith("http://[::1]:")
         assert (await get(served.url)).text == "hello "
+    with bound(address_of("::1"), 0) as listening:
+        # Otherwise "::" would listen at all addresses of IPv4 as well.
+        assert listening.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
 
 
 @asynccontextmanager
@@ -352,12 +356,28 @@ async def until_refused(url: str) -> None:
             writer.close()
 
 
-async def test_what_does_not_end_in_time_is_cut(shop: Shop) -> None:
+async def test_what_does_not_end_in_time_is_cut(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     async with HttpServer(shop.app, drain_s=0.05) as served:
         answering = asyncio.create_task(post(f"{served.url}/slow"))
         await shop.asked.wait()
     assert shop.told == ["started", "cut", "ended"]
-    assert (await answering).status_code == 500
+    answer = await answering
+    assert (answer.status_code, answer.json()) == (503, {"error": "the server stops"})
+    assert "Traceback" not in caplog.text
+
+
+async def test_an_answer_that_is_cut_does_not_look_whole(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    async with httpx.AsyncClient() as client:
+        async with HttpServer(shop.app, drain_s=0.05) as served:
+            answering = client.stream("POST", f"{served.url}/news")
+            answer = await answering.__aenter__()
+            await shop.asked.wait()
+            assert not served.stopping.is_set()
+        assert served.stopping.is_set()
+        with pytest.raises(httpx.RemoteProtocolError):
+            await answer.aread()
+        await answering.__aexit__(None, None, None)
+    assert "Traceback" not in caplog.text
 
 
 async def test_being_cancelled_while_it_stops_cuts_at_once(shop: Shop) -> None:
@@ -387,6 +407,7 @@ async def test_a_client_that_does_not_read_does_not_hold_it_up(shop: Shop) -> No
 
 async def test_streams_of_news_end_when_it_stops_and_answers_are_finished_first(shop: Shop) -> None:
     """A GET does no work: its stream would hold the server up for nothing. The stream of a POST is somebody's answer."""
+    before = asyncio.all_tasks()
     async with HttpServer(shop.app, drain_s=1000) as served, httpx.AsyncClient() as client:
         async with client.stream("GET", f"{served.url}/news") as news, client.stream("POST", f"{served.url}/news") as answer:
             await shop.asked.wait()
@@ -395,6 +416,8 @@ async def test_streams_of_news_end_when_it_stops_and_answers_are_finished_first(
             shop.go.set()
             assert [line async for line in answer.aiter_lines() if line] == ["data: first", "data: last"]
         await stopping
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
 
 
 async def test_until_stopped_is_ended_by_stop(shop: Shop) -> None:
@@ -437,8 +460,7 @@ from afk_es.serving import HttpServer
 
 async def main():
     async with HttpServer(Starlette()) as served:
-        asyncio.get_running_loop().call_soon(lambda: print(served.url, flush=True))
-        await served.until_stopped()
+        await served.until_stopped(lambda: print(served.url, flush=True))
     print("in order", flush=True)
 
 asyncio.run(main())

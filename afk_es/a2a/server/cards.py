@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 from a2a.types.a2a_pb2 import (
@@ -111,15 +110,6 @@ def card_of(offer: ServedAgent, url: str, *, authenticated: bool, push: bool, ex
             card.security_schemes[name].CopyFrom(scheme)
             card.security_requirements.append(SecurityRequirement(schemes={name: StringList()}))
     return card
-
-
-def software() -> str:
-    """This server, as it names itself to those it calls."""
-    try:
-        return f"afk-es/{version('afk-es')}"
-    except PackageNotFoundError:
-        # From a source tree that is not installed.
-        return "afk-es"
 
 
 def _skills(offer: ServedAgent, *, extended: bool) -> list[AgentSkill]:

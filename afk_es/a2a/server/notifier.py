@@ -22,7 +22,6 @@ from a2a.utils.proto_utils import to_stream_response
 from a2a.utils.push_url_validator import validate_push_notification_url
 from google.protobuf.json_format import MessageToDict
 
-from afk_es.a2a.server.cards import software
 from afk_es.a2a.server.desk import Desk
 from afk_es.a2a.server.following import changes
 from afk_es.a2a.server.notification_book import Callback, NotificationBook
@@ -103,9 +102,12 @@ class Notifier:
                 )
 
     async def configure(
-        self, principal: Principal, desk: Desk, task_id: str, config: TaskPushNotificationConfig
+        self, principal: Principal, desk: Desk, task_id: str, config: TaskPushNotificationConfig, *, begun: bool = False
     ) -> TaskPushNotificationConfig:
         """Keep a wish that was checked. It is told what happens from now on; of a task that has ended or waits, how it stands.
+
+        Args:
+            begun: the task has begun just now: it is told everything.
 
         Raises:
             InvalidParamsError: the task has too many.
@@ -120,7 +122,8 @@ class Notifier:
             await self.follow(desk, task_id)
             return own
         fold = folded(await desk.events(principal, task_id))
-        callback = Callback(task_id, own.id, desk.offer.name, own, fold.seq - 1 if fold.state in SETTLED else fold.seq)
+        now = fold.seq - 1 if fold.state in SETTLED else fold.seq
+        callback = Callback(task_id, own.id, desk.offer.name, own, 1 if begun else now)
         await self._book.put(callback)
         self._tell(desk, callback)
         return own
@@ -158,7 +161,13 @@ class Notifier:
         key = (callback.task_id, callback.config_id)
         before = self._telling.get(key)
         self._telling[key] = task = asyncio.create_task(self._told(desk, callback, before), name=f"{callback.task_id}:notify")
-        task.add_done_callback(lambda done: self._telling.pop(key, None) if self._telling.get(key) is done else None)
+        task.add_done_callback(lambda done: self._done(key, done))
+
+    def _done(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
+        if self._telling.get(key) is task:
+            del self._telling[key]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOGGER.error("task %s: the notifier failed", key[0], exc_info=error)
 
     async def _told(self, desk: Desk, callback: Callback, before: asyncio.Task[None] | None) -> None:
         if before is not None:
@@ -197,7 +206,7 @@ class Notifier:
         if not await self._may_call(config.url):
             return False
         assert self._client is not None
-        headers = {"User-Agent": software()}
+        headers = {"User-Agent": "afk-es"}
         if config.token:
             headers[_TOKEN_HEADER] = config.token
         if config.authentication.scheme and config.authentication.credentials:

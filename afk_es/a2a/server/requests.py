@@ -93,7 +93,7 @@ class Requests(RequestHandler):
             await self._pushing().check(config)
         taken = await self._desk.take(principal, said, streamed=streamed)
         if asked:
-            await self._pushing().configure(principal, self._desk, taken.run.run_id, config)
+            await self._pushing().configure(principal, self._desk, taken.run.run_id, config, begun=taken.begun)
         elif self._notifier is not None and not taken.begun:
             # Nobody can have asked to be called back about a task that has just begun.
             await self._notifier.follow(self._desk, taken.run.run_id)

@@ -153,6 +153,11 @@ class A2AServer:
         finally:
             self._url = given
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its agents."""
+        return tuple(self._offers)
+
     def card(self, name: str | None = None) -> AgentCard:
         """The public card of an agent; of the only one where no name is given.
 

@@ -77,9 +77,9 @@ def _request(text: str, message_id: str, configuration: SendMessageConfiguration
 @asynccontextmanager
 async def asker(server: A2AServer, binding: str = "JSONRPC", *, token: str | None = None, agent: str = "") -> AsyncIterator[Asker]:
     """A client in memory, of a server that has a `url` of `URL`. The server is entered meanwhile."""
-    async with server, httpx.AsyncClient(transport=httpx.ASGITransport(server.http_app()), base_url=URL) as http:
-        async with asker_at(f"{URL}{agent}", http, binding, token=token) as found:
-            yield found
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(server.http_app()), base_url=URL)
+    async with server, http, asker_at(f"{URL}{agent}", http, binding, token=token) as found:
+        yield found
 
 
 @asynccontextmanager
@@ -100,4 +100,4 @@ def answer_of(task: Task) -> str:
 
 def state_of(task: Task) -> str:
     """The name of its state, for messages of failures."""
-    return TaskState.Name(task.status.state)
+    return str(TaskState.Name(task.status.state))

@@ -60,27 +60,31 @@ async def test_nothing_tells_another_callers_task_from_one_that_is_not_there(bin
 
 async def failure(client: Asker, method: str, task_id: str) -> str:
     with pytest.raises(A2AError) as caught:
-        match method:
-            case "get":
-                await client.get(task_id)
-            case "cancel":
-                await client.client.cancel_task(CancelTaskRequest(id=task_id))
-            case "send":
-                await client.send("hello", "m9", task_id=task_id)
-            case "subscribe":
-                async for _event in client.subscribe(task_id):
-                    pass
-            case "create":
-                await client.client.create_task_push_notification_config(
-                    TaskPushNotificationConfig(task_id=task_id, url="http://127.0.0.1:1/")
-                )
-            case "config":
-                await client.client.get_task_push_notification_config(GetTaskPushNotificationConfigRequest(task_id=task_id, id="c"))
-            case "configs":
-                await client.client.list_task_push_notification_configs(ListTaskPushNotificationConfigsRequest(task_id=task_id))
-            case _:
-                await client.client.delete_task_push_notification_config(DeleteTaskPushNotificationConfigRequest(task_id=task_id, id="c"))
+        await asked(client, method, task_id)
     return f"{type(caught.value).__name__}: {caught.value}"
+
+
+async def asked(client: Asker, method: str, task_id: str) -> None:
+    """Ask something about a task."""
+    sdk = client.client
+    match method:
+        case "get":
+            await client.get(task_id)
+        case "cancel":
+            await sdk.cancel_task(CancelTaskRequest(id=task_id))
+        case "send":
+            await client.send("hello", "m9", task_id=task_id)
+        case "subscribe":
+            async for _event in client.subscribe(task_id):
+                pass
+        case "create":
+            await sdk.create_task_push_notification_config(TaskPushNotificationConfig(task_id=task_id, url="http://127.0.0.1:1/"))
+        case "config":
+            await sdk.get_task_push_notification_config(GetTaskPushNotificationConfigRequest(task_id=task_id, id="c"))
+        case "configs":
+            await sdk.list_task_push_notification_configs(ListTaskPushNotificationConfigsRequest(task_id=task_id))
+        case _:
+            await sdk.delete_task_push_notification_config(DeleteTaskPushNotificationConfigRequest(task_id=task_id, id="c"))
 
 
 async def test_two_callers_may_use_the_same_ids() -> None:
