@@ -26,7 +26,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from afk_es.errors import ToolUnavailableError, text_of
 from afk_es.mcp.remote_results import cleaned
-from afk_es.mcp.targets import Target
+from afk_es.mcp.targets import RefusedError, Target
 
 _LOG = logging.getLogger("afk_es.mcp")
 
@@ -56,6 +56,8 @@ class Connection:
         self._owner: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._late = False
+        self.forgotten = False
+        """Whether the server has said that it does not know this session any more, and so has not begun with what it was asked."""
         self.notifies = False
         """Whether the server has promised to tell when its tools change."""
 
@@ -85,7 +87,7 @@ class Connection:
     @property
     def lost(self) -> bool:
         """Whether it is over."""
-        return self._owner is None or self._owner.done() or self._stop.is_set()
+        return self._owner is None or self._owner.done() or self._stop.is_set() or self.forgotten
 
     @property
     def error(self) -> BaseException | None:
@@ -100,7 +102,7 @@ class Connection:
     @property
     def hopeless(self) -> bool:
         """Whether trying again at once would be in vain."""
-        return self._late or isinstance(self.error, (FileNotFoundError, PermissionError, NotADirectoryError))
+        return self._late or isinstance(self.error, (FileNotFoundError, PermissionError, NotADirectoryError, RefusedError))
 
     @property
     def client(self) -> Client:
@@ -113,9 +115,8 @@ class Connection:
         if self._owner is not None:
             await asyncio.wait({self._owner}, timeout=timeout_s)
 
-    def give_up(self) -> None:
-        """Have it ended, and do not wait."""
-        self._stop.set()
+    def _forget(self) -> None:
+        self.forgotten = True
 
     async def close(self) -> None:
         """End it, and wait until all that belongs to it has ended."""
@@ -136,7 +137,7 @@ class Connection:
             self._owner.exception()
 
     async def _own(self) -> None:
-        opened = self._target.opened(self._max_bytes)
+        opened = self._target.opened(self._max_bytes, self._forget)
         client = Client(
             opened if isinstance(opened, (Server, MCPServer)) else _watched(opened, self._stop.set),
             mode=self._protocol,

@@ -64,7 +64,9 @@ WRITING: dict[str, tuple[str, ...]] = {
 }
 
 OTHERS = frozenset(
-    {"a2a", "demo", "run", "eval", "golden", "resume", "policy", "fork", "import", "export", "spec", "explore", "mcp", "mcp-config"}
+    OTHERS=frozenset(
+        {"a2a", "demo", "run", "eval", "golden", "resume", "policy", "fork", "import", "export", "spec", "explore", "mcp", "mcp-config"}
+    )
 )
 """Verbs that read no log, or need an agent of the user's as well."""
 
