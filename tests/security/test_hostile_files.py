@@ -64,9 +64,7 @@ WRITING: dict[str, tuple[str, ...]] = {
 }
 
 OTHERS = frozenset(
-    OTHERS=frozenset(
-        {"a2a", "demo", "run", "eval", "golden", "resume", "policy", "fork", "import", "export", "spec", "explore", "mcp", "mcp-config"}
-    )
+    {"a2a", "demo", "run", "eval", "golden", "resume", "policy", "fork", "import", "export", "spec", "explore", "mcp", "mcp-config"}
 )
 """Verbs that read no log, or need an agent of the user's as well."""
 
