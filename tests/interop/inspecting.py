@@ -54,7 +54,9 @@ def inspected(where: Workshop, era: str, url: str) -> Iterator[Meeting]:
 
 
 def _meeting(where: Workshop, era: str, transport: str, target: tuple[str, ...], step: Step, ours: str = "MCPServer") -> Meeting:
-    done = where.run(where.program("mcp-inspector"), "--cli", *target, "--protocol-era", ERAS[era], *step.words)
+    done = where.run(
+        where.program("mcp-inspector"), "--cli", *target, "--connect-timeout", "60000", "--protocol-era", ERAS[era], *step.words
+    )
     note = " ".join((done.stderr or done.stdout).split())[:200]
     try:
         said, _end = json.JSONDecoder().raw_decode(done.stdout)

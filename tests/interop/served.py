@@ -31,9 +31,10 @@ def test_error_handling() -> str:
 
 
 @tool(read_only=True)
-def test_tool_with_progress(ctx: ToolContext) -> str:
-    """Says how far it is, three times."""
+async def test_tool_with_progress(ctx: ToolContext) -> str:
+    """Says how far it is, three times. It takes its time, as what has progress does: what is said before anybody listens is not kept."""
     for progress in (0, 50, 100):
+        await asyncio.sleep(0.1)
         ctx.report_progress(progress, 100, f"Completed step {progress} of 100")
     return "done"
 

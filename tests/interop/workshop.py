@@ -58,7 +58,7 @@ class Workshop:
         """The path of a package's command."""
         return str(self.directory / "node_modules" / ".bin" / name)
 
-    def run(self, *words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, from the repository."""
         return subprocess.run(
             words, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL
