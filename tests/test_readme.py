@@ -172,6 +172,42 @@ def test_who_may_call_is_shown_as_it_is(tmp_path: Path) -> None:
     assert run(code, tmp_path) == shown
 
 
+ASSISTANTS = SECTIONS["MCP"].partition("### The log for coding assistants")[2].partition("\n### ")[0]
+
+
+async def test_the_config_for_coding_assistants_starts_a_server_of_the_log(stories: Stories, tmp_path: Path) -> None:
+    """As written there, but for where the program and the log are."""
+    from afk_es.mcp import read_config
+
+    (config,) = re.findall(r"```json\n(.*?)```", ASSISTANTS, re.DOTALL)
+    servers = json.loads(config)
+    own = servers["mcpServers"]["afk-es"]
+    assert own["command"] == "afk-es"
+    own["command"], own["args"] = sys.executable, ["-m", "afk_es.cli", *own["args"][:-1], str(stories.log)]
+    own["env"] = {"PYTHONPATH": str(ROOT), "AFK_ES_CACHE": os.devnull}
+    (tmp_path / "mcp.json").write_text(json.dumps(servers))
+    (client,) = read_config(tmp_path / "mcp.json")
+    async with client:
+        assert [tool.name.removeprefix("afk-es_") for tool in await client.tools()][:3] == ["triage", "why", "context"]
+
+
+async def test_what_an_assistant_sees_is_what_is_shown(stories: Stories) -> None:
+    from afk_es.debugger import debugger_tools
+    from afk_es.tools import ToolContext
+
+    tools = {tool.name: tool for tool in debugger_tools(stories.log)}
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("triage", {"run": "run_failing"}),
+        ("why", {"run": "run_failing", "at": 28}),
+        ("context", {"run": "run_failing", "at": 24, "whole": True}),
+    ]
+    said = [str((await tools[name].call(arguments, ToolContext())).output["text"]) for name, arguments in calls]  # type: ignore[union-attr]
+    (shown,) = (text for kind, text in re.findall(r"^```(\w*)\n(.*?)^```$", ASSISTANTS, re.DOTALL | re.MULTILINE) if not kind)
+    lines = shown.splitlines()
+    assert len(lines) == len(said)
+    assert [line for line, text in zip(lines, said, strict=True) if line not in text] == []
+
+
 def test_an_agent_is_served_as_it_is_shown(tmp_path: Path) -> None:
     section = SECTIONS["A2A"].partition("### Serve an agent")[2]
     code, shown = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", section, re.DOTALL).groups()  # type: ignore[union-attr]

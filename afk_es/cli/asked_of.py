@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -14,17 +14,11 @@ from afk_es.cli.invocation import Invocation
 from afk_es.cli.places import place
 from afk_es.cli.reading import parse_name, reading
 from afk_es.debugger.keyframe_file import KeyframeFile
+from afk_es.debugger.listing import Range as Range
 from afk_es.debugger.naming import named_run
 from afk_es.debugger.recording import Recording
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Range(NamedTuple):
-    """Which events a verb is about: seqs above `after` and below `before`; None: to the end."""
-
-    after: int
-    before: int | None
 
 
 def range_options(command: F) -> F:

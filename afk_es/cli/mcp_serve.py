@@ -15,7 +15,9 @@ from afk_es.cli.agents import called, load_value
 from afk_es.cli.callers import api_keys, rate_limit
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.policies import load_engine
+from afk_es.cli.redacting import redaction_options
 from afk_es.errors import ConfigurationError
+from afk_es.redaction import Redaction
 from afk_es.tools import Tool, ToolRegistry
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ _FORM: Final = "name what to serve as MODULE:TOOLS, such as shop.support:tools o
 
 
 @click.command("serve", short_help="Serve tools and agents over stdio or HTTP.")
-@click.argument("target", metavar="MODULE:TOOLS")
+@click.argument("target", metavar="[MODULE:TOOLS]", required=False)
+@click.option("--debugger", is_flag=True, help="Serve the log itself instead: read-only tools for a coding assistant that debugs runs.")
 @click.option("--http", metavar="HOST:PORT", help="Serve at http://HOST:PORT/mcp; default stdin and stdout. Port 0 takes any that is free.")
 @click.option("--stdio", is_flag=True, help="Serve stdin and stdout: the default.")
 @click.option(
@@ -45,9 +48,11 @@ _FORM: Final = "name what to serve as MODULE:TOOLS, such as shop.support:tools o
 @click.option("--name", metavar="TEXT", help="The server's name, for clients; default afk_es.")
 @common_options
 @click.pass_obj
+@redaction_options
 def serve(
     invocation: Invocation,
-    target: str,
+    target: str | None,
+    debugger: bool,
     http: str | None,
     stdio: bool,
     token_envs: tuple[str, ...],
@@ -57,13 +62,18 @@ def serve(
     policy: str | None,
     no_ask: bool,
     name: str | None,
+    redaction: Redaction | None,
 ) -> None:
     """Serve what MODULE:TOOLS names to MCP clients. Each call is a run in the log of --db.
 
     MODULE is a module, found from the current directory too, or a .py file; TOOLS a tool, an Agent, a list of these, a ToolRegistry, an
     MCPServer, or a function that gives one of them. Over stdio the client starts this command, and ends it by closing its stdin. A call that
     waits for approval is asked about at the client where that shows forms; `afk-es approvals` lists it in any case.
+
+    With --debugger the log of --db is served, and nothing else: runs, triage, log, show, state, diff, context and why, as tools that only
+    read. Secrets are kept back, and calls are not recorded.
     """
+    _check(target, debugger=debugger, own_tools=policy is not None or no_ask, redaction=redaction)
     if stdio and http is not None:
         raise ConfigurationError("--stdio and --http are two ways; take one")
     if http is None and (token_envs or allow_hosts or allow_origins):
@@ -79,20 +89,30 @@ def serve(
     own = {key: value for key, value in options.items() if value is not None}
     if no_ask:
         own["ask_clients"] = False
-    if invocation.db is not None:
+    if invocation.db is not None and not debugger:
         own["log"] = invocation.db
     _require_sdk()
+    from afk_es.cli.mcp_debugger import debugger_server
     from afk_es.mcp.stdio import stdout_kept
 
     # Over stdio a module that prints when it is imported would speak to the client.
     with nullcontext() if address is not None else stdout_kept():
         if policy is not None:
             own["policy_engine"] = load_engine(policy)
-        server = load_server(target, own)
+        server = load_server(target, own) if target is not None else debugger_server(invocation.location, redaction, own)
     if address is None:
         asyncio.run(server.serve_stdio())
     else:
         asyncio.run(_serve_http(server, *address, allow_hosts, allow_origins))
+
+
+def _check(target: str | None, *, debugger: bool, own_tools: bool, redaction: Redaction | None) -> None:
+    if target is None and not debugger:
+        raise ConfigurationError(f"there is nothing to serve: {_FORM}, or the log with --debugger")
+    if debugger and (target is not None or own_tools):
+        raise ConfigurationError("--debugger serves the log alone; leave MODULE:TOOLS, --policy and --no-ask out")
+    if not debugger and (redaction is None or redaction.keys):
+        raise ConfigurationError("--show-secrets and --redact-key are for --debugger: what tools give goes to the client as it is")
 
 
 def _require_sdk() -> None:

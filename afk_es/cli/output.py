@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import re
 import shlex
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,13 @@ import click
 import msgspec
 
 from afk_es.debugger import figures
+from afk_es.debugger.figures import local as local
+from afk_es.debugger.styled import STATUS_TONES as STATUS_TONES
+from afk_es.debugger.styled import TICKET_TONES as TICKET_TONES
+from afk_es.debugger.styled import Styled
 from afk_es.machine.events import AgentRunEvent
-from afk_es.views import TicketRecord, compact_json, visible, visible_json
 from afk_es.views import table as table
+from afk_es.views import visible, visible_json
 
 WIDTH_WITHOUT_TERMINAL = 120
 
@@ -28,19 +32,6 @@ _STYLES: dict[str, dict[str, Any]] = {
     "mark": {"fg": "yellow"},
     "strong": {"bold": True},
 }
-
-STATUS_TONES = {
-    "completed": "good",
-    "degraded": "mark",
-    "failed": "bad",
-    "crashed": "bad",
-    "cancelled": "mark",
-    "interrupted": "mark",
-    "running": "strong",
-    "paused": "mark",
-}
-
-TICKET_TONES = {"pending": "strong", "resolved": "good", "failed": "bad", "expired": "bad", "abandoned": "mark"}
 
 
 def width() -> int:
@@ -79,6 +70,12 @@ def toned(text: str, tone: str) -> str:
     return click.style(text, **style) if style is not None else text
 
 
+def write_styled(lines: Iterable[Styled]) -> None:
+    """Lines whose pieces have colours of their own."""
+    for line in lines:
+        echo("".join(toned(text, tone) for text, tone in line))
+
+
 def note(text: str, tone: str = "quiet") -> None:
     """A line for people, on stderr; it may name what a log holds, and a log may be anybody's."""
     echo(toned(text, tone), err=True)
@@ -100,26 +97,9 @@ def event_json(event: AgentRunEvent) -> dict[str, Any]:
     return data
 
 
-def local(at: dt.datetime) -> str:
-    """A time of day for people, to the second, in their zone."""
-    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
 def dollars(cost: float | None) -> str:
     """A cost for people; "-" where no answer carried a price."""
     return figures.dollars(cost) if cost is not None else "-"
-
-
-def ticket_story(record: TicketRecord) -> str:
-    """What there is to say of a background tool, in a line."""
-    waits = "" if record.taken_in else " (posted; the run has not taken it in yet)"
-    match record.status:
-        case "resolved":
-            return compact_json(record.output) + waits
-        case "failed" | "expired":
-            return (record.error or "") + waits
-        case _:
-            return record.summary or ""
 
 
 def command(*words: str, db: str | None = None) -> str:

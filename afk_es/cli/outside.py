@@ -10,11 +10,11 @@ import click
 
 from afk_es.cli import output
 from afk_es.cli.failures import NEGATIVE
-from afk_es.cli.family import head_of_family
 from afk_es.cli.invocation import Invocation
 from afk_es.cli.reading import parse_name, reading
 from afk_es.core import AttachedRun, Receipt, Runner
 from afk_es.core.pending import state_of
+from afk_es.debugger.family import head_of_family
 from afk_es.debugger.naming import named_run
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -11,10 +11,11 @@ from afk_es.cli import output
 from afk_es.cli.invocation import Invocation
 from afk_es.debugger.positions import resolve
 from afk_es.debugger.recording import Recording
-from afk_es.redaction import Redaction
+from afk_es.views import redacted_facts
 from afk_es.views.timeline import Tone
 
-F = TypeVar("F")
+redacted = redacted_facts
+"""The same facts without secrets."""
 
 
 async def place(rec: Recording, text: str) -> int:
@@ -24,13 +25,6 @@ async def place(rec: Recording, text: str) -> int:
         PositionError: it is none, or the run does not have it.
     """
     return await resolve(rec, text, await rec.last_seq())
-
-
-def redacted(facts: F, redaction: Redaction | None) -> F:
-    """The same facts without secrets."""
-    if redaction is None:
-        return facts
-    return msgspec.convert(redaction.value(msgspec.to_builtins(facts)), type(facts))
 
 
 def write_facts(invocation: Invocation, schema: str, facts: Any) -> None:

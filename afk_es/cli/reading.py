@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from afk_es.cli.invocation import Invocation
-from afk_es.errors import ConfigurationError, LogError, UsageError
-from afk_es.log import EventLog, open_log
+from afk_es.debugger.opening import GOLDEN as GOLDEN
+from afk_es.debugger.opening import opened as opened
+from afk_es.debugger.opening import reading as reading
+from afk_es.errors import LogError, UsageError
+from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent
 from afk_es.machine.values import Messages
 
 PAGE = 1_000
 """Events read at once: a log of a million is shown without being held."""
-
-GOLDEN = ".golden.jsonl"
-"""What the name of a golden file ends with. It is read as a log in memory."""
 
 
 class Name(NamedTuple):
@@ -67,34 +66,6 @@ def _file_and_run(text: str) -> tuple[str, str] | None:
 
 def _is_file(text: str) -> bool:
     return bool(text) and Path(text).expanduser().is_file()
-
-
-@asynccontextmanager
-async def reading(location: str) -> AsyncIterator[EventLog]:
-    """The log, open for reading only: nothing is written to it, and no writer is kept waiting.
-
-    Raises:
-        LogError: there is none, or it cannot be read.
-    """
-    if location == ":memory:":
-        raise ConfigurationError("a log in memory is gone with its process; name a file with --db")
-    log = await opened(location)
-    try:
-        yield log
-    finally:
-        await log.close()
-
-
-async def opened(location: str) -> EventLog:
-    """The log, open for reading only, for whoever closes it; see `reading`."""
-    if location.endswith(GOLDEN):
-        # Read whole: a golden is as large as what people review.
-        from afk_es.debugger.exchange.golden_runs import golden_log
-
-        return await golden_log(location)
-    log = open_log(location, read_only=True)
-    await log.open()
-    return log
 
 
 async def events_of(log: EventLog, run_id: str, *, after: int = 0) -> AsyncIterator[AgentRunEvent]:

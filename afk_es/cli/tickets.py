@@ -71,4 +71,4 @@ def _write_text(run_id: str, records: list[TicketRecord], all_: bool) -> None:
 def _cells(record: TicketRecord) -> tuple[str, ...]:
     # The ticket is to be pasted, so it stands whole.
     tool = visible(record.tool_name)[:24]
-    return record.status, visible(record.ticket_id), tool, output.local(record.deferred_at)[5:], output.ticket_story(record)
+    return record.status, visible(record.ticket_id), tool, output.local(record.deferred_at)[5:], record.story

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from afk_es.debugger.assistant.toolbox import debugger_tools
     from afk_es.debugger.bisection import Bisection, bisect
     from afk_es.debugger.breakpoints import Breakpoint, BreakpointError, Breakpoints, Hit, parse_breakpoint
     from afk_es.debugger.expression import Expression, ExpressionError, help_text, parse, parse_watch
@@ -35,6 +36,7 @@ __all__ = [
     "Condition",
     "count_hits",
     "Debugger",
+    "debugger_tools",
     "DebuggerConfig",
     "evaluate",
     "Expression",
@@ -64,6 +66,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "debugger_tools": "afk_es.debugger.assistant.toolbox",
     "Debugger": "afk_es.debugger.facade",
     "DebuggerConfig": "afk_es.debugger.facade",
     "PositionError": "afk_es.debugger.positions",

@@ -1,7 +1,8 @@
-"""Numbers for people, in few columns: money, durations, shares as bars. Nothing here knows a run."""
+"""Numbers for people, in few columns: money, durations, times, shares as bars. Nothing here knows a run."""
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 
 from afk_es.views import minutes_up
@@ -38,3 +39,8 @@ def bar(share: float, width: int) -> str:
     if share > 0 and not filled:
         filled = 1
     return _FULL * filled + _EMPTY * (width - filled)
+
+
+def local(at: dt.datetime) -> str:
+    """A time of day for people, to the second, in their zone."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -66,9 +66,12 @@ async def went_wrong(log: EventLog, run_id: str) -> bool:
     return not await log.alive(claims[0].data["owner"], run_id)
 
 
-async def all_runs(log: EventLog, *, thread_id: str | None = None) -> AsyncIterator[RunRecord]:
-    """Every run of the log, or of a thread, the newest first."""
-    before = None
+async def all_runs(log: EventLog, *, thread_id: str | None = None, before: str | None = None) -> AsyncIterator[RunRecord]:
+    """Every run of the log, or of a thread, the newest first; `before` is the run behind which it begins.
+
+    Raises:
+        RunNotFoundError: there is no run `before`.
+    """
     # The first page is small: most callers want the last run, and a page costs a scan of its runs' events.
     size = 20
     while page := await log.runs(thread_id=thread_id, limit=size, before=before):

@@ -1,4 +1,4 @@
-"""Tools, of ours and of others, and agents by the Model Context Protocol, through the official SDK: ours is the mapping to and from runs, and nothing of the protocol.
+"""Tools and agents by the Model Context Protocol, through the official SDK: ours is the mapping to and from runs, and nothing of the protocol.
 
 A name is loaded when it is first used: whoever imports this loads no SDK.
 """
@@ -19,7 +19,7 @@ _HOMES = {
     "read_config": "afk_es.mcp.config_files",
 }
 
-_LIBRARIES = frozenset({"httpx2", "jsonschema", "mcp", "mcp_types", "referencing", "starlette", "uvicorn"})
+_LIBRARIES = frozenset({"jsonschema", "mcp", "mcp_types", "starlette", "uvicorn"})
 """What the extra brings."""
 
 

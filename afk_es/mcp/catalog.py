@@ -11,6 +11,7 @@ from mcp_types import INVALID_PARAMS, ListToolsResult
 from afk_es.agents import Agent
 from afk_es.errors import ConfigurationError, UnknownToolError
 from afk_es.mcp.listing import Served, served_agent, served_tool
+from afk_es.mcp.straight import only_reads
 from afk_es.tools import Tool, tool
 from afk_es.tools.registry import unknown_tool
 
@@ -23,16 +24,26 @@ class Catalog:
     Args:
         timeout_s: for tools that have no timeout of their own.
         page_size: of `page`.
+        recorded: whether calls are recorded; where not, agents and tools that may change something are refused.
 
     Raises:
         ConfigurationError: something that is no tool, two of one name, or pages of nothing.
     """
 
-    def __init__(self, tools: Iterable[Callable[..., Any]], agents: Iterable[Agent], *, timeout_s: float | None, page_size: int) -> None:
+    def __init__(
+        self,
+        tools: Iterable[Callable[..., Any]],
+        agents: Iterable[Agent],
+        *,
+        timeout_s: float | None,
+        page_size: int,
+        recorded: bool = True,
+    ) -> None:
         if page_size < 1:
             raise ConfigurationError(f"page_size is at least 1, not {page_size}")
         self._timeout_s = timeout_s
         self._page_size = page_size
+        self._recorded = recorded
         self._served: dict[str, Served] = {}
         for each in tools:
             self.add_tool(each)
@@ -48,7 +59,7 @@ class Catalog:
         if not callable(function):
             raise ConfigurationError(f"{function!r:.80} is no tool; write the function itself, with or without @tool")
         made: Tool[..., Any] = function if isinstance(function, Tool) else tool(function)
-        self._add(served_tool(made, self._timeout_s))
+        self._add(served_tool(made if self._recorded else only_reads(made), self._timeout_s))
 
     def add_agent(self, agent: Agent) -> None:
         """Serve an agent.
@@ -58,6 +69,8 @@ class Catalog:
         """
         if not isinstance(agent, Agent):
             raise ConfigurationError(f"{agent!r:.80} is no Agent")
+        if not self._recorded:
+            raise ConfigurationError(f"what {agent.name} does is recorded, and this server has recorded=False; serve it by another")
         self._add(served_agent(agent))
 
     def remove(self, name: str) -> None:

@@ -45,8 +45,24 @@ def application(
         allowed_hosts=[form for host in (*_LOOPBACK, *hosts) for form in (host, f"{host}:*")],
         allowed_origins=list(origins),
     )
-    app: ASGIApp = server.streamable_http_app(streamable_http_path=PATH, transport_security=security, max_sessions=max_sessions)
+    app = _same_origin(server.streamable_http_app(streamable_http_path=PATH, transport_security=security, max_sessions=max_sessions))
     return app if authenticator is None else guarded(_known_to_the_sdk(app), authenticator, realm="mcp")
+
+
+def _same_origin(app: ASGIApp) -> ASGIApp:
+    """The application, which takes a page of its own address for none of others'. Whether that address is its own, the check of the `Host`
+    header says, which comes after.
+    """
+
+    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            named = dict(scope["headers"])
+            own = f"{scope['scheme']}://".encode() + named.get(b"host", b"")
+            if named.get(b"origin", b"").lower() == own.lower():
+                scope = {**scope, "headers": [each for each in scope["headers"] if each[0] != b"origin"]}
+        await app(scope, receive, send)
+
+    return checked
 
 
 def caller_of(ctx: ServerRequestContext[Place]) -> Principal | None:

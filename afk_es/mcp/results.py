@@ -31,7 +31,7 @@ def result_of_tool(result: AgentResult, **meta: Any) -> CallToolResult:
     record = result.tool_executions[-1]
     if not record.success:
         return failure(record.error or f"{record.tool_name} failed and did not say why", **meta)
-    return _success(record.output, **meta)
+    return success(record.output, **meta)
 
 
 def result_of_agent(result: AgentResult, *, structured: bool, **meta: Any) -> CallToolResult:
@@ -47,10 +47,10 @@ def result_of_agent(result: AgentResult, *, structured: bool, **meta: Any) -> Ca
     if result.final_structured is None:
         return failure(result.final_text or _reason(result), **meta)
     data = result.final_structured
-    return _success(data if isinstance(data, dict) else data.model_dump(mode="json"), **meta)
+    return success(data if isinstance(data, dict) else data.model_dump(mode="json"), **meta)
 
 
-def _success(output: Any, **meta: Any) -> CallToolResult:
+def success(output: Any, **meta: Any) -> CallToolResult:
     """The output as text, and where it is data as such too: before 2026-07-28 that is an object, so what is none stands in one."""
     if output is None:
         return CallToolResult(content=[], **_with(meta))

@@ -73,7 +73,7 @@ class ServedCall:
         self._asks = asks and can_be_asked(ctx.session.client_capabilities)
         self._by = f"{principal.name[:_BY_CHARACTERS]} (MCP client)"
         self._after = 0
-        self._told = 0.0
+        self._told: float | None = None
         self.waits_for_people = False
 
     async def result(self, waiting: Waiting) -> CallToolResult | InputRequiredResult:
@@ -140,11 +140,11 @@ class ServedCall:
         data = event.data
         if event.type == "tool_progress" and not self._served.is_agent:
             # The tool's own measure; the protocol has it that it only grows.
-            if data["progress"] > self._told:
+            if self._told is None or data["progress"] > self._told:
                 self._told = data["progress"]
-                await self._ctx.session.report_progress(self._told, data["total"], event.message or None)
+                await self._ctx.session.report_progress(data["progress"], data["total"], event.message or None)
         elif self._served.is_agent and (text := _step_text(event)) is not None:
-            self._told += 1
+            self._told = (self._told or 0.0) + 1
             await self._ctx.session.report_progress(self._told, None, text)
 
     # -------------------------------------------------------------------------------------------------------------------- questions

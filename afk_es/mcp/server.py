@@ -18,6 +18,7 @@ from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
+    INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
     InputRequiredResult,
@@ -40,6 +41,7 @@ from afk_es.mcp.places import Place, Places
 from afk_es.mcp.results import RETRY_AFTER_S, failure
 from afk_es.mcp.served_call import DOOR, ServedCall
 from afk_es.mcp.stdio import serve_stdio
+from afk_es.mcp.straight import called_straight
 from afk_es.serving import LOCAL, Authenticator, HttpServer, Limited, Principal, RateLimiter, run_id_of
 from afk_es.tools import ToolRegistry
 
@@ -69,6 +71,8 @@ class MCPServer(Server[Place]):
         ask_clients: whether the person at the client may answer what a call asks; default True. Where False only whoever has the log may,
             so that nobody approves a call of their own.
         page_size: tools of one page of `tools/list`; default 100.
+        recorded: whether calls are runs in the log; default True. Where False there are none, and each tool has to be read_only: for what looks
+            into a log and must not be found there itself.
 
     A call whose `_meta` has `afk_es/idempotency_key` (`IDEMPOTENCY_KEY`) is done once: the same call with the same key joins the first, goes on
     with it, or has its recorded result, after a crash of this process too. Other calls are new each time.
@@ -94,12 +98,15 @@ class MCPServer(Server[Place]):
         drain_s: float = 5.0,
         ask_clients: bool = True,
         page_size: int = 100,
+        recorded: bool = True,
     ) -> None:
         if runner is not None and (log is not None or policy_engine is not None):
             raise ConfigurationError(
                 "runner= has a log and policies of its own; leave log= and policy_engine= out, or make the Runner with them"
             )
-        self._catalog = Catalog(tools, agents, timeout_s=timeout_s, page_size=page_size)
+        if not recorded and (log is not None or runner is not None or policy_engine is not None):
+            raise ConfigurationError("recorded=False makes no runs; leave log=, runner= and policy_engine= out")
+        self._catalog = Catalog(tools, agents, timeout_s=timeout_s, page_size=page_size, recorded=recorded)
         self._places = Places()
         super().__init__(
             name,
@@ -113,7 +120,10 @@ class MCPServer(Server[Place]):
         )
         self.middleware.append(self._watch)
         self.add_notification_handler("notifications/initialized", NotificationParams, self._connected)
-        self.runner: Runner = runner or Runner(log=log, policy_engine=policy_engine, config=RunnerConfig(interaction_mode="external"))
+        self.runner: Runner = runner or Runner(
+            log=log if recorded else ":memory:", policy_engine=policy_engine, config=RunnerConfig(interaction_mode="external")
+        )
+        self._recorded = recorded
         self._owners = Owners(self.runner, linger_s, drain_s)
         self._limiter = RateLimiter(rate_limit) if rate_limit is not None else None
         self._authenticator = authenticator
@@ -180,6 +190,8 @@ class MCPServer(Server[Place]):
             message = served.message(params.arguments or {})
         except ToolArgumentsError as error:
             return failure(str(error))
+        if not self._recorded:
+            return await called_straight(served, params.arguments or {}, ctx)
         key = self._keys.key(params, principal, message)
         try:
             return await self._called(ctx, params, served, principal, message, key)
@@ -200,6 +212,9 @@ class MCPServer(Server[Place]):
         key: Key,
     ) -> CallToolResult | InputRequiredResult:
         run_id = run_id_of(DOOR, principal.name, f"{self.name}\n{key.text}")
+        if not key.given and params.request_state is not None and await self.runner.log.head(run_id) is None:
+            # A state that we gave names a call that was begun; any other would begin one.
+            raise MCPError(INVALID_PARAMS, "requestState is none of this server's")
         call = ServedCall(
             self.runner,
             self._owners,
@@ -324,4 +339,4 @@ def _version() -> str:
     try:
         return version("afk-es")
     except PackageNotFoundError:
-        return ""
+        return "unknown"  # Clients look for something.

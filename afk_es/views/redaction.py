@@ -7,12 +7,15 @@ says nothing of anybody, so it stays: whoever reads redacted events can rely on 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Literal, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_origin, get_type_hints
 
+import msgspec
 from msgspec.structs import replace
 
 from afk_es.machine.events import EVENT_TYPES, AgentRunEvent
 from afk_es.redaction import Redaction
+
+F = TypeVar("F")
 
 _REFERENCES = frozenset({"usage", "parent", "history", "forked_from", "up_to"})
 """Parts of events that are counts, and positions in runs."""
@@ -34,6 +37,17 @@ def redacted_event(event: AgentRunEvent, redaction: Redaction | None) -> AgentRu
         message=redaction.text(event.message),
         data=redacted_data(event.type, event.data, redaction),
     )
+
+
+def redacted_facts(facts: F, redaction: Redaction | None) -> F:
+    """The same facts, a Struct or a collection of them, without secrets.
+
+    Args:
+        redaction: None for whoever must see everything.
+    """
+    if redaction is None:
+        return facts
+    return msgspec.convert(redaction.value(msgspec.to_builtins(facts)), type(facts))
 
 
 @cache

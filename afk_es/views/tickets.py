@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from afk_es.machine.events import AgentRunEvent, Draft
+from afk_es.views.printable import compact_json
 
 TicketStatus = Literal["pending", "resolved", "failed", "expired", "abandoned"]
 
@@ -44,6 +45,18 @@ class TicketRecord(msgspec.Struct, frozen=True):
     error: str | None = None
     letter: int | None = None
     taken_in: bool = True
+
+    @property
+    def story(self) -> str:
+        """What there is to say of it, in a line; a renderer has to make it harmless."""
+        waits = "" if self.taken_in else " (posted; the run has not taken it in yet)"
+        match self.status:
+            case "resolved":
+                return compact_json(self.output) + waits
+            case "failed" | "expired":
+                return (self.error or "") + waits
+            case _:
+                return self.summary or ""
 
 
 class TicketBook:

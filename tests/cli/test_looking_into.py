@@ -206,7 +206,7 @@ def test_a_call_stands_with_the_arguments_it_ran_with_in_every_line(afk: Afk, lo
 def test_a_line_says_the_same_however_few_lines_are_shown(
     demo: Path, monkeypatch: pytest.MonkeyPatch, afk: Afk, far: int, words: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr("afk_es.cli.log.FAR", far)
+    monkeypatch.setattr("afk_es.debugger.listing.FAR", far)
     for run in ("run_failing", "run_complete", "run_team"):
         whole = afk("log", run, "--db", str(demo)).stdout.splitlines()
         shown = afk("log", run, "--db", str(demo), *words).stdout.splitlines()
@@ -215,7 +215,7 @@ def test_a_line_says_the_same_however_few_lines_are_shown(
 
 
 def test_what_is_far_from_the_line_before_is_found_and_not_walked_to(demo: Path, monkeypatch: pytest.MonkeyPatch, afk: Afk) -> None:
-    monkeypatch.setattr("afk_es.cli.log.FAR", 5)
+    monkeypatch.setattr("afk_es.debugger.listing.FAR", 5)
     walked: list[int] = []
     pages = Recording.pages
 

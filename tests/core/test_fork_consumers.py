@@ -87,7 +87,7 @@ async def test_a_fork_of_a_subagents_run_is_nobodys_subagent() -> None:
         async with runner:
             record = (await runner.log.runs(limit=1))[0]
             assert (record.run_id, record.parent_run_id) == (fork.run_id, None)
-            from afk_es.cli.family import head_of_family, parent_of
+            from afk_es.debugger.family import head_of_family, parent_of
 
             assert (await parent_of(runner.log, fork.run_id), await head_of_family(runner.log, fork.run_id)) == (None, fork.run_id)
             assert await parent_of(runner.log, child) == run.run_id

@@ -344,13 +344,13 @@ async def test_a_key_of_anothers_call_names_a_call_of_ones_own(log: MemoryEventL
         assert "error" not in (await called(client, ALICE, "milk", {IDEMPOTENCY_KEY: "k2"})).json()
 
 
-async def test_a_state_of_anothers_call_goes_on_with_nothing_of_theirs(log: MemoryEventLog) -> None:
+async def test_a_state_of_anothers_call_is_refused_as_one_that_nobody_has(log: MemoryEventLog) -> None:
     async with mcp(log) as client:
         await called(client, ALICE, "tea", {IDEMPOTENCY_KEY: "k1"})
         first = await recorded(log)
-        await called(client, BOB, "tea", requestState="k1")
-        assert len(await log.runs()) == 2
-        assert {run_id: head for run_id, head in (await recorded(log)).items() if run_id in first} == first
+        theirs, nobodys = [(await called(client, BOB, "tea", requestState=state)).json() for state in ("k1", "k2")]
+        assert theirs["error"] == nobodys["error"]
+        assert await recorded(log) == first
 
 
 async def initialized(client: httpx.AsyncClient, key: str) -> str:

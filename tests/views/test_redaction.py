@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from afk_es.machine import AgentRunEvent
 from afk_es.machine.events import validate
 from afk_es.redaction import MARK, Redaction
-from afk_es.views import redacted_event
+from afk_es.views import redacted_event, redacted_facts, run_metrics
 from tests.views.runs import eventful
 
 
@@ -60,3 +60,10 @@ def test_events_of_a_newer_version_are_redacted_as_plain_data() -> None:
 async def test_whoever_must_see_sees() -> None:
     event = (await eventful())[0]
     assert redacted_event(event, None) is event
+
+
+async def test_facts_stay_facts_of_their_kind() -> None:
+    metrics = run_metrics(await eventful())
+    secret = replace(metrics, agent_name="hunter22")
+    assert redacted_facts(secret, Redaction(values=["hunter22"])) == replace(metrics, agent_name=MARK)
+    assert redacted_facts(secret, None) is secret

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from msgspec.structs import replace
+
 from afk_es.machine import AgentRunEvent, Draft
 from afk_es.views import TicketBook
 
@@ -118,3 +120,15 @@ def test_letters_are_looked_ahead_at_in_a_copy() -> None:
     (record,) = ahead.records
     assert (record.status, record.output, record.letter, record.taken_in) == ("resolved", "first", 4, False)
     assert story.told == [("a", "c1", "pending")]
+
+
+def test_a_ticket_is_told_in_a_line_by_how_far_it_has_come() -> None:
+    story = Story()
+    for ticket_id in ("a", "b", "c"):
+        story.defer(ticket_id, f"c_{ticket_id}")
+    story.end("a", output={"stock": 2})
+    story.end("b", "tool_background_failed", error="no stock")
+    assert [record.story for record in story.book.records] == ['{"stock":2}', "no stock", "soon"]
+    (posted,) = [replace(record, taken_in=False) for record in story.book.records if record.ticket_id == "a"]
+    assert posted.story == '{"stock":2} (posted; the run has not taken it in yet)'
+    assert [replace(record, summary=None, error=None).story for record in story.book.records] == ['{"stock":2}', "", ""]

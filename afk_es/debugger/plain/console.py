@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, TypeVar
 
-import msgspec
-
 from afk_es.debugger.breakpoints import Breakpoints
 from afk_es.debugger.expression import Expression
 from afk_es.debugger.keyframe_file import KeyframeFile
@@ -18,7 +16,7 @@ from afk_es.errors import UsageError
 from afk_es.log import EventLog
 from afk_es.machine import AgentRunEvent
 from afk_es.redaction import Redaction
-from afk_es.views import Timeline, clipped, redacted_event, since, visible
+from afk_es.views import Timeline, clipped, redacted_event, redacted_facts, since, visible
 
 LONGEST = 2_000
 """Characters of a line that an answer has at most; what is cut is whole in `x` and in the verbs' JSON."""
@@ -150,9 +148,7 @@ class Console:
 
     def redacted(self, facts: T) -> T:
         """The same facts without secrets."""
-        if self.redaction is None:
-            return facts
-        return msgspec.convert(self.redaction.value(msgspec.to_builtins(facts)), type(facts))
+        return redacted_facts(facts, self.redaction)
 
     async def position(self, text: str) -> int:
         """The seq that is meant; one printed as `@12` may be pasted back as it is."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from afk_es.cli.reading import events_of
 from afk_es.log import EventLog
 from afk_es.machine.state import ENDED
 
@@ -48,11 +47,10 @@ async def descendants(log: EventLog, run_id: str, depth: int = 0) -> list[Descen
     found: list[Descendant] = []
     if depth >= _DEEPEST:
         return found
-    async for event in events_of(log, run_id):
-        if event.type == "subagent_started":
-            child = event.data["run_id"]
-            found.append(Descendant(event.data["subagent_name"], child, await _status(log, child), depth))
-            found += await descendants(log, child, depth + 1)
+    for event in await log.scan(run_id, types=("subagent_started",)):
+        child = event.data["run_id"]
+        found.append(Descendant(event.data["subagent_name"], child, await _status(log, child), depth))
+        found += await descendants(log, child, depth + 1)
     return found
 
 
@@ -61,7 +59,7 @@ async def _status(log: EventLog, run_id: str) -> str:
     if head is None:
         return "not begun"
     (last,) = await log.read(run_id, after=head.seq - 1, limit=1)
-    claims = [event async for event in events_of(log, run_id) if event.type == "run_started"]
-    if last.state in ENDED or await log.alive(claims[-1].data["owner"], run_id):
+    (claim,) = await log.scan(run_id, types=("run_started",), backwards=True, limit=1)
+    if last.state in ENDED or await log.alive(claim.data["owner"], run_id):
         return last.state
     return "crashed"
