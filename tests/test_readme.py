@@ -169,3 +169,9 @@ def test_who_may_call_is_shown_as_it_is(tmp_path: Path) -> None:
     section = SECTIONS["Security"].partition("### Who may call")[2]
     code, shown = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", section, re.DOTALL).groups()  # type: ignore[union-attr]
     assert run(code, tmp_path) == shown
+
+
+def test_a_remote_agent_is_shown_as_it_is(tmp_path: Path) -> None:
+    section = SECTIONS["A2A"].partition("### A remote agent as a subagent")[2]
+    code, shown = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", section, re.DOTALL).groups()  # type: ignore[union-attr]
+    assert run(code, tmp_path) == shown

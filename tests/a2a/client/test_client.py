@@ -23,8 +23,10 @@ from afk_es.errors import (
     LLMRetryableError,
     LLMTimeoutError,
 )
+from afk_es.llms import Message
 from tests.a2a.client import wire
 from tests.a2a.client.servers import URL, Plain, Remote, app_of, card, collected, in_memory, over_http, said
+from tests.a2a.client.test_agent import asked
 from tests.a2a.client.wire import Wire, event, events, piece, refusal, status, task
 
 BINDINGS = ["JSONRPC", "HTTP+JSON"]
@@ -357,3 +359,18 @@ async def test_rest_and_json_rpc_are_chosen_by_what_the_card_has_first() -> None
     client = A2AClient(URL, transport=httpx.ASGITransport(app_of(Remote(), both)))
     assert (await client.card()).protocol == "HTTP+JSON"
     assert (await client.send("hello")).text == "you said: hello"
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_an_agent_of_the_protocol_before_is_asked_in_its_words(streaming: bool) -> None:
+    old = card(f"{URL}/old", streaming=streaming)
+    old.supported_interfaces[0].protocol_version = "0.3"
+    remote = Remote()
+    client = A2AClient(URL, transport=httpx.ASGITransport(app_of(remote, old)), clock=quick())
+    assert (await client.card()).protocol_version == "0.3"
+    done = await client.send("hello", message_id="m-1")
+    assert (done.state, done.text, remote.messages) == ("completed", "you said: hello", ["m-1"])
+    assert await client.get(done.id or "") == done
+    # It knows no listing, so a message that may have been sent before is sent again.
+    again = await asked(client.agent(name="old").model, Message("user", "x"), attempt=2)
+    assert again.text == "you said: x"
