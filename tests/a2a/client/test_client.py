@@ -130,6 +130,22 @@ async def test_a_task_that_asks_is_answered_by_a_message_to_it() -> None:
     assert (done.id, done.state, done.text) == (asked.id, "completed", "paid from savings")
 
 
+async def test_how_a_task_stood_before_an_answer_is_not_taken_for_what_came_of_it() -> None:
+    """The protocol has a stream begin with the task, which may still wait for the very message that was sent."""
+    waiting, asks_again = event(task=task("INPUT_REQUIRED", message="Which?")), event(task=task("INPUT_REQUIRED", message="Sure?"))
+    for news, said_last in (
+        ([waiting, status("WORKING"), piece("paid", append=False), status("COMPLETED")], "paid"),
+        ([waiting, status("WORKING"), asks_again], "Sure?"),
+        ([waiting], "Which?"),
+    ):
+        agent = Wire(streaming=True, SendStreamingMessage=events(*news))
+        done = await agent.client().send("savings", task_id="t1")
+        assert (done.text or done.message) == said_last
+    polled = Wire(SendMessage={"task": task(text="paid")})
+    await polled.client().send("savings", task_id="t1")
+    assert "returnImmediately" not in polled.asked[0][1].get("configuration", {})
+
+
 async def test_a_task_is_cancelled_and_one_that_is_over_is_not() -> None:
     async def never(context: RequestContext, updater: TaskUpdater) -> None:
         await updater.start_work()
