@@ -55,6 +55,9 @@ EXPORTS = {
         ToolDeferredHandle ToolRegistry ToolResult ToolServer failure_text filesystem_tools middleware posthook prehook registry_middleware run_command tool
         unknown_tool
     """,
+    "afk_es.serving": """
+        ApiKeys Authenticator HttpServer JWTs LOCAL Limited Principal RateLimiter guarded owned principal_of run_id_of served_context
+    """,
     "afk_es.redaction": "MARK MOST_VALUES Redaction SECRET_NAMES SHORTEST_VALUE redacted",
     "afk_es.debugger.plain": "COMMANDS Command Console Reply completions execute help_lines",
     "afk_es.debugger.exchange": "FORMS ImportReport Imported export_run export_text import_files",
@@ -78,6 +81,7 @@ EXPORTS = {
         AGENT BrokenPromiseError ContractReport DIMENSIONS Dimension EventLogContract Finding Meddle NewLog Promise StoreSubject begin
         check_event_log control event forked started turn warning
     """,
+    "afk_es.mcp": "IDEMPOTENCY_KEY MCPServer",
     "afk_es.telemetry": "ConsoleSink Delivery Exported JsonSink Redaction SINKS TelemetrySink export_run sink_of",
     "afk_es.llms": """
         BuiltModel ChatModel Failure Image LLMBuilder LLMCancelledError LLMCapabilityError LLMCircuitOpenError LLMConfigurationError LLMError

@@ -52,6 +52,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "import": ("afk_es.cli.importing", "Read transcripts of other systems, an exported run or a golden into a log."),
     "export": ("afk_es.cli.exporting", "Write a run as a page, a report, a picture, a test, a golden, a log or a trajectory."),
     "fork": ("afk_es.cli.fork", "Try a change: a run that shares another's beginning."),
+    "mcp": ("afk_es.cli.mcp", "Serve tools and agents by the Model Context Protocol."),
     "a2a": ("afk_es.cli.a2a", "Serve agents by the A2A protocol."),
     "doctor": ("afk_es.cli.doctor", "Check interpreter, libraries, log, terminal and clock."),
     "spec": ("afk_es.cli.spec", "Print this command line as JSON."),

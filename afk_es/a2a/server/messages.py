@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from a2a.types.a2a_pb2 import Message, Part, Role
 from a2a.utils.errors import ContentTypeNotSupportedError, InvalidParamsError
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import MessageToDict, SerializeToJsonError
 
 from afk_es.errors import ConfigurationError
 from afk_es.llms import UserMessage
@@ -83,9 +83,9 @@ def said_by(message: Message, *, images: bool = True) -> Said:
         context_id=message.context_id,
         content=content,
         text="\n".join(part.text for part in message.parts if part.WhichOneof("content") == "text"),
-        data=tuple(MessageToDict(part.data) for part in message.parts if part.WhichOneof("content") == "data"),
+        data=tuple(_json(part.data) for part in message.parts if part.WhichOneof("content") == "data"),
         references=tuple(message.reference_task_ids),
-        metadata=MessageToDict(message.metadata),
+        metadata=_json(message.metadata),
         digest=digest_json([text, recorded, list(message.reference_task_ids)]),
     )
 
@@ -95,12 +95,20 @@ def _check_id(name: str, value: str) -> None:
         raise InvalidParamsError(f"{name} has at most {LONGEST_ID} printable ASCII characters")
 
 
+def _json(value: Any) -> Any:
+    # The library has an error of its own for most of what JSON cannot say, and a bare ValueError for such numbers.
+    try:
+        return MessageToDict(value)
+    except (SerializeToJsonError, ValueError) as error:
+        raise InvalidParamsError("data is JSON, in which numbers are finite") from error
+
+
 def _content(part: Part, *, images: bool) -> Text | Image:
     match part.WhichOneof("content"):
         case "text":
             return Text(part.text)
         case "data":
-            return Text(canonical_json(MessageToDict(part.data)).decode())
+            return Text(canonical_json(_json(part.data)).decode())
         case "raw" if images and part.media_type in MEDIA_TYPES:
             return Image(data=part.raw, media_type=part.media_type)
         case "raw":

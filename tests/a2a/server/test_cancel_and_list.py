@@ -133,7 +133,7 @@ async def test_tasks_are_filtered(binding: str) -> None:
         assert await ids(context_id="three") == []
         assert await ids(status_timestamp_after=done.status.timestamp) == [cancelled.id, done.id]
         late = Timestamp()
-        late.FromDatetime(dt.datetime.now(dt.UTC) + dt.timedelta(days=1))  # noqa: TID251 - of the test's own
+        late.FromDatetime(dt.datetime.now(dt.UTC) + dt.timedelta(days=1))
         assert await ids(status_timestamp_after=late) == []
 
 

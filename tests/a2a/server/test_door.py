@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from a2a.types.a2a_pb2 import AgentSkill, GetExtendedAgentCardRequest
-from a2a.utils.errors import ExtendedAgentCardNotConfiguredError, VersionNotSupportedError
+from a2a.utils.errors import VersionNotSupportedError
 from a2a.utils.proto_utils import validate_proto_required_fields
 
 from afk_es.a2a import A2AServer, ApiKeys, Limited, ServedAgent
@@ -20,7 +20,7 @@ from afk_es.llms import LLMRequest
 from afk_es.testing import ScriptedModel
 from afk_es.tools import tool
 from tests.a2a.server.asking import BINDINGS, COMPLETED, URL, asker, asker_at
-from tests.support.skills import write_skill
+from tests.support.skills import skill
 
 KEY = "a-key-that-is-long-enough"
 
@@ -54,7 +54,7 @@ def test_a_card_has_all_that_the_protocol_requires_and_no_instructions() -> None
 
 
 def test_a_cards_skills_are_the_agents(tmp_path: Path) -> None:
-    write_skill(tmp_path, "refunds", "Pay money back.")
+    skill(tmp_path, "refunds", "Pay money back.")
     agent = Agent(name="clerk", model=ScriptedModel(["done"]), skills=["refunds"], skills_dir=tmp_path)
     card = A2AServer(agent, log=":memory:", url=URL).card()
     assert [(skill.id, skill.description) for skill in card.skills] == [("refunds", "Pay money back.")]
@@ -73,12 +73,11 @@ async def test_who_is_let_in_is_told_of_the_tools(binding: str) -> None:
 
 
 async def test_without_tokens_there_is_no_other_card() -> None:
-    async with asker(A2AServer(clerk(), log=":memory:", url=URL)) as client:
-        # The SDK's client knows from the card, and does not ask.
-        card = await client.client.get_extended_agent_card(GetExtendedAgentCardRequest())
-        assert not card.capabilities.extended_agent_card
-        with pytest.raises(ExtendedAgentCardNotConfiguredError):
-            await client.client._transport.get_extended_agent_card(GetExtendedAgentCardRequest())  # type: ignore[attr-defined]
+    server = A2AServer(clerk(), log=":memory:", url=URL)
+    async with server, httpx.AsyncClient(transport=httpx.ASGITransport(server.http_app()), base_url=URL) as http:
+        # Asked by hand: the SDK's client knows from the card that there is none.
+        answer = await http.get("/extendedAgentCard", headers={"A2A-Version": "1.0"})
+    assert (answer.status_code, answer.json()["error"]["details"][0]["reason"]) == (400, "EXTENDED_AGENT_CARD_NOT_CONFIGURED")
 
 
 async def test_a_key_may_come_in_either_header() -> None:
@@ -127,11 +126,11 @@ async def test_a_request_that_is_too_large_or_calls_another_host_is_refused() ->
 
 async def test_another_version_of_the_protocol_is_refused() -> None:
     server = A2AServer(clerk(), log=":memory:", url=URL)
-    async with server, httpx.AsyncClient(transport=httpx.ASGITransport(server.http_app()), base_url=URL) as http:
-        async with asker_at(URL, http) as client:
-            http.headers["A2A-Version"] = "9.0"
-            with pytest.raises(VersionNotSupportedError):
-                await client.send("hello")
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(server.http_app()), base_url=URL)
+    async with server, http, asker_at(URL, http) as client:
+        http.headers["A2A-Version"] = "9.0"
+        with pytest.raises(VersionNotSupportedError):
+            await client.send("hello")
 
 
 @pytest.mark.parametrize(

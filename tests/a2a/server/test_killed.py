@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -24,7 +25,7 @@ async def client_of(served: Served) -> AsyncIterator[Asker]:
         yield client
 
 
-async def cut(client: Asker, served: Served, place: str, text: str, message_id: str, **fields: str) -> None:
+async def cut(client: Asker, served: Served, place: str, text: str, message_id: str, **fields: Any) -> None:
     """Send a message, and kill the server where it has come to a place."""
     sending = asyncio.create_task(client.send(text, message_id, **fields))
     assert await served.says() == place

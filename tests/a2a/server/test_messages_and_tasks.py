@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from a2a.types.a2a_pb2 import GetTaskRequest, Part, Role
+from a2a.types.a2a_pb2 import GetTaskRequest, Message, Part, Role
 from a2a.utils.errors import (
     ContentTypeNotSupportedError,
     InternalError,
@@ -20,6 +20,7 @@ from google.protobuf.struct_pb2 import Value
 from pydantic import BaseModel
 
 from afk_es.a2a import A2AServer, ServedAgent
+from afk_es.a2a.server.messages import said_by
 from afk_es.agents import Agent, FailSafeConfig, PolicyEngine, PolicyRule
 from afk_es.core import Runner
 from afk_es.errors import LLMConfigurationError
@@ -210,13 +211,28 @@ async def test_another_file_is_refused_and_nothing_begins(binding: str, part: Pa
 
 @pytest.mark.parametrize(
     "fields",
-    [{"parts": [Part(text=" ")]}, {"parts": [Part()]}, {"message_id": "x" * 257}, {"context_id": "a\nb"}, {"task_id": "é"}],
-    ids=["blank", "empty", "long id", "two lines", "not ascii"],
+    [
+        {"parts": [Part(text=" ")]},
+        {"parts": [Part()]},
+        {"message_id": "x" * 257},
+        {"context_id": "a\nb"},
+        {"task_id": "é"},
+        {"reference_task_ids": ["x"] * 33},
+    ],
+    ids=["blank", "empty", "long id", "two lines", "not ascii", "references"],
 )
 async def test_a_message_that_says_nothing_or_has_a_bad_id_is_refused(fields: dict[str, Any]) -> None:
     async with asker(served(clerk())) as client:
         with pytest.raises(InvalidParamsError):
             await client.send("hello", **fields)
+
+
+def test_data_that_no_json_can_say_is_refused() -> None:
+    """The SDK's client would not send it; Python's own reader of JSON takes it from others."""
+    for number in ("inf", "-inf", "nan"):
+        part = Part(data=Value(number_value=float(number)))
+        with pytest.raises(InvalidParamsError, match="finite"):
+            said_by(Message(message_id="m1", role=Role.ROLE_USER, parts=[part]))
 
 
 async def test_what_failed_inside_is_not_told() -> None:

@@ -68,7 +68,7 @@ class Listener:
 
 def _what(call: dict[str, Any]) -> str:
     if "artifactUpdate" in call:
-        return "artifact: " + call["artifactUpdate"]["artifact"]["parts"][0]["text"]
+        return f"artifact: {call['artifactUpdate']['artifact']['parts'][0]['text']}"
     return str(call["statusUpdate"]["status"]["state"]).removeprefix("TASK_STATE_")
 
 
