@@ -53,11 +53,11 @@ class Journal:
     """What a server was told, in a file, so that it outlives the server."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def note(self, entry: Any) -> None:
         """Keep it, with one system call."""
-        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             os.write(file, json.dumps(entry).encode() + b"\n")
         finally:
@@ -65,7 +65,7 @@ class Journal:
 
     def entries(self) -> list[Any]:
         """All of it, in order."""
-        return [json.loads(line) for line in self._path.read_text().splitlines()] if self._path.exists() else []
+        return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
 
 
 Heard = Callable[[Wire, Message], Coroutine[Any, Any, None]]

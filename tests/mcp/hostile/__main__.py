@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -12,5 +13,7 @@ from tests.support.wire import Journal, on_stdio
 
 if __name__ == "__main__":
     name, journal = sys.argv[1:]
-    server = Server(LIES[name], Journal(Path(journal)))
+    told = Journal(Path(journal))
+    told.note({"pid": os.getpid()})
+    server = Server(LIES[name], told)
     asyncio.run(on_stdio(server.heard, stays=name in STAYING))
