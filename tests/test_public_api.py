@@ -88,7 +88,9 @@ CONTRACT_TYPES = """
     run_cancelled
 """
 
-UNWANTED = ("litellm", "textual", "hypothesis", "opentelemetry", "pytest", "rich", "aiosqlite", "openai", "httpx", "mcp", "uvicorn")
+UNWANTED = (
+    "litellm", "textual", "hypothesis", "opentelemetry", "pytest", "rich", "aiosqlite", "openai", "httpx", "mcp", "a2a", "starlette", "uvicorn", "jwt",
+)  # fmt: skip
 """What `import afk_es` must not load: `aiosqlite` comes with the first log, the others with what needs them."""
 
 

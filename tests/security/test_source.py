@@ -23,7 +23,7 @@ IMPORTERS = {
     **dict.fromkeys(
         (
             "afk_es/__init__.py", "afk_es/debugger/__init__.py", "afk_es/debugger/exchange/__init__.py", "afk_es/evals/__init__.py",
-            "afk_es/evals/reports/__init__.py", "afk_es/testing/__init__.py", "afk_es/testing/log_contract/__init__.py",
+            "afk_es/evals/reports/__init__.py", "afk_es/serving/__init__.py", "afk_es/testing/__init__.py", "afk_es/testing/log_contract/__init__.py",
         ),
         "the homes of its own lazy names",
     ),
@@ -280,14 +280,15 @@ def test_addresses_that_are_listened_at_are_loopback_by_default() -> None:
 
 
 def test_servers_and_sockets_are_made_in_one_place() -> None:
-    """What listens is `debugger/web.py` alone; the test of it is tests/debugger_app/test_web.py."""
-    listening = {"create_server", "start_server", "start_unix_server", "HTTPServer", "TCPServer", "TCPSite", "UnixSite"}
-    found = {place.partition(":")[0] for place, _call, name in calls() if name.split(".")[-1] in listening}
-    assert found == {"debugger/web.py"}
+    """What listens is `debugger/web.py` and `afk_es/serving` alone; the tests of it are tests/debugger_app/test_web.py and tests/serving."""
+    listening = {"socket.socket", "create_server", "start_server", "start_unix_server", "HTTPServer", "TCPServer", "TCPSite", "UnixSite"}
+    found = {place.partition(":")[0] for place, _call, name in calls() if name in listening or name.split(".")[-1] in listening}
+    assert found == {"debugger/web.py", "afk_es/serving/listening.py"}
     servers = {place for place, name in imported() if name.split(".")[0] in ("textual_serve", "aiohttp", "uvicorn", "socketserver", "http")}
-    assert servers == {"debugger/web.py"}
+    assert servers == {"debugger/web.py", "afk_es/serving/http_server.py", "afk_es/serving/punctual.py"}
     # The lock of a log's owner asks what the machine is called.
-    assert {place for place, name in imported() if name == "socket"} == {"debugger/web.py", "afk_es/log/owners.py"}
+    sockets = {"debugger/web.py", "afk_es/log/owners.py", "afk_es/serving/listening.py", "afk_es/serving/http_server.py"}
+    assert {place for place, name in imported() if name == "socket"} == sockets
 
 
 def test_to_import_it_reaches_no_network_and_starts_nothing() -> None:
