@@ -34,6 +34,7 @@ written. What we did wrong says which run and which event.
     ├── ToolError                     raised by a tool to tell the model, in its own words, what went wrong
     │   ├── ToolArgumentsError        the model's arguments do not satisfy the tool's schema
     │   ├── ToolTimeoutError          the tool did not finish in time
+    │   ├── ToolUnavailableError      the server that the tool lives on cannot be reached, or was lost in mid-call
     │   └── UnknownToolError          no tool of that name
     ├── RunError                      `AgentResult.raise_for_state()`: the run did not complete
     │   ├── RunFailedError
@@ -184,6 +185,10 @@ class ToolArgumentsError(ToolError, ValueError):
 
 class ToolTimeoutError(ToolError, TimeoutError):
     """The tool did not finish within its timeout."""
+
+
+class ToolUnavailableError(ToolError, ConnectionError):
+    """The server that the tool lives on cannot be reached, or was lost in mid-call; the message says which. It may go better later."""
 
 
 class UnknownToolError(ToolError, LookupError):

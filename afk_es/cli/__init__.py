@@ -52,6 +52,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "import": ("afk_es.cli.importing", "Read transcripts of other systems, an exported run or a golden into a log."),
     "export": ("afk_es.cli.exporting", "Write a run as a page, a report, a picture, a test, a golden, a log or a trajectory."),
     "fork": ("afk_es.cli.fork", "Try a change: a run that shares another's beginning."),
+    "mcp-config": ("afk_es.cli.mcp_config", "List the MCP servers of a config file, and their tools."),
     "doctor": ("afk_es.cli.doctor", "Check interpreter, libraries, log, terminal and clock."),
     "spec": ("afk_es.cli.spec", "Print this command line as JSON."),
     "verify": ("afk_es.cli.verify", "Check the hash chain and the story of one run, or of all."),
@@ -76,7 +77,7 @@ class LazyGroup(click.Group):
         """The command of that name, or None."""
         if cmd_name not in self.table:
             return None
-        command: click.Command = getattr(import_module(self.table[cmd_name][0]), cmd_name)
+        command: click.Command = getattr(import_module(self.table[cmd_name][0]), cmd_name.replace("-", "_"))
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from afk_es.errors import ToolArgumentsError, ToolError, ToolTimeoutError, UnknownToolError
+from afk_es.errors import ToolArgumentsError, ToolError, ToolTimeoutError, ToolUnavailableError, UnknownToolError
 from afk_es.handlers.binding import Binding, Report
 from afk_es.machine import Draft, RunState
 from afk_es.machine.effects import ExecuteTool
@@ -135,6 +135,6 @@ def _classification(error: BaseException) -> str:
     """A tool that says in its own words what is wrong means it; anything else may go better the next time."""
     if isinstance(error, ToolArgumentsError):
         return "non_fatal"
-    if isinstance(error, ToolError) and not isinstance(error, ToolTimeoutError):
+    if isinstance(error, ToolError) and not isinstance(error, (ToolTimeoutError, ToolUnavailableError)):
         return "terminal"
     return "retryable"

@@ -23,7 +23,8 @@ IMPORTERS = {
     **dict.fromkeys(
         (
             "afk_es/__init__.py", "afk_es/debugger/__init__.py", "afk_es/debugger/exchange/__init__.py", "afk_es/evals/__init__.py",
-            "afk_es/evals/reports/__init__.py", "afk_es/serving/__init__.py", "afk_es/testing/__init__.py", "afk_es/testing/log_contract/__init__.py",
+            "afk_es/evals/reports/__init__.py", "afk_es/mcp/__init__.py", "afk_es/serving/__init__.py", "afk_es/testing/__init__.py",
+            "afk_es/testing/log_contract/__init__.py",
         ),
         "the homes of its own lazy names",
     ),

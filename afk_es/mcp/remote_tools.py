@@ -1,0 +1,194 @@
+"""Makes tools of what a server lists. Names, descriptions and schemas are somebody else's: bounded, cleaned and checked before they are used.
+
+A description still is a text that the model reads. That it is clean does not make it true, or well meant.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import mcp_types
+from pydantic import BaseModel, create_model, model_validator
+from pydantic_core import PydanticCustomError
+
+from afk_es.errors import ConfigurationError
+from afk_es.machine.values import digest, digest_json, plain
+from afk_es.mcp.results import cleaned
+from afk_es.mcp.schemas import Checker, SchemaRefusedError, taken
+from afk_es.tools import Tool, ToolContext, tool
+
+IDEMPOTENCY_KEY = "afk_es/idempotency_key"
+"""In the `_meta` of a call: the key under which it happens once. In the `_meta` of a tool, with the value true: the server keeps to that."""
+
+MAX_NAME = 64
+MAX_DESCRIPTION_CHARS = 4_000
+_ILLEGAL = re.compile(r"[^a-zA-Z0-9_-]")
+_ANY_SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
+
+Call = Callable[["RemoteTool", dict[str, Any], ToolContext], Awaitable[Any]]
+"""Has the server run a tool."""
+
+
+@dataclass(frozen=True)
+class RemoteTool:
+    """A tool as a server listed it.
+
+    Attributes:
+        name: what the server calls it.
+        local: what the model calls it.
+        listed: all that the server says of it, as plain JSON.
+        output: what results are held against; None where the tool has no output schema.
+    """
+
+    name: str
+    local: str
+    listed: dict[str, Any] = field(repr=False)
+    output: Checker | None = field(repr=False)
+
+    def differences(self, listed: dict[str, Any]) -> list[str]:
+        """What the server says now that it did not say then, of all that a call depends on."""
+        return [_WORDS[key] for key in _WORDS if self.listed.get(key) != listed.get(key)]
+
+
+_WORDS = {"inputSchema": "the schema of its arguments", "outputSchema": "the schema of its results"}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a server lists at one moment.
+
+    Attributes:
+        tools: those that can be used.
+        left_out: those that cannot, by the server's name for them, and why.
+        listed: all of them, as plain JSON, by that name.
+    """
+
+    tools: tuple[Tool[..., Any], ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    listed: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+
+
+def local_name(name: str, prefix: str) -> str:
+    """What the model calls a tool: legal for every chat API. One that is too long ends in a digest of the whole."""
+    legal = _ILLEGAL.sub("_", f"{prefix}{name}")
+    if len(legal) <= MAX_NAME:
+        return legal
+    return f"{legal[: MAX_NAME - 9]}_{digest(f'{prefix}{name}'.encode(errors='replace'))[:8]}"
+
+
+class Catalogue:
+    """Makes the listings of one server, and the same tool again of what has not changed.
+
+    Args:
+        server: its name.
+        prefix: before each of its tools' names.
+        wanted: the names, the server's, of those to offer; None for all.
+        trusted: whether what it says of its tools' behaviour is believed.
+        timeout_s: of a call.
+        call: has the server run a tool.
+    """
+
+    def __init__(self, server: str, prefix: str, wanted: frozenset[str] | None, trusted: bool, timeout_s: float, call: Call) -> None:
+        self._server = server
+        self._prefix = prefix
+        self._wanted = wanted
+        self._trusted = trusted
+        self._timeout_s = timeout_s
+        self._call = call
+        self._made: dict[str, tuple[str, Tool[..., Any]]] = {}
+        self._last = Listing()
+
+    def listing(self, tools: Iterable[mcp_types.Tool]) -> Listing:
+        """What there is now; the same object as long as nothing has changed."""
+        listed = {each.name: plain(each.model_dump(mode="json", by_alias=True, exclude_none=True)) for each in tools}
+        if listed == self._last.listed and listed:
+            return self._last
+        left_out: dict[str, str] = {}
+        by_local: dict[str, list[str]] = defaultdict(list)
+        for name in listed:
+            if self._wanted is None or name in self._wanted:
+                by_local[local_name(name, self._prefix)].append(name)
+        offered: list[Tool[..., Any]] = []
+        for local, names in by_local.items():
+            if len(names) > 1:
+                left_out |= dict.fromkeys(names, f"{', '.join(sorted(map(repr, names)))} would all be called {local!r}")
+                continue
+            try:
+                offered.append(self._tool(names[0], local, listed[names[0]]))
+            except SchemaRefusedError as error:
+                left_out[names[0]] = str(error)
+        for name in (self._wanted or frozenset()) - listed.keys():
+            left_out[name] = "the server has no such tool"
+        self._last = Listing(tuple(offered), left_out, listed)
+        return self._last
+
+    def _tool(self, name: str, local: str, listed: dict[str, Any]) -> Tool[..., Any]:
+        key = digest_json(listed)
+        known = self._made.get(name)
+        if known is None or known[0] != key:
+            known = self._made[name] = (key, self._made_of(name, local, listed))
+        return known[1]
+
+    def _made_of(self, name: str, local: str, listed: dict[str, Any]) -> Tool[..., Any]:
+        parameters = _schema(listed.get("inputSchema"), "the schema of its arguments", of_object=True)
+        results = listed.get("outputSchema")
+        output = None if results is None else Checker(_schema(results, "the schema of its results", of_object=False))
+        remote = RemoteTool(name, local, listed, output)
+        call = self._call
+
+        async def called(args: dict[str, Any], ctx: ToolContext) -> Any:
+            return await call(remote, args, ctx)
+
+        try:
+            made = tool(
+                name=local,
+                description=_description(listed),
+                timeout=self._timeout_s,
+                args_schema=parameters,
+                **(self._hints(listed) if self._trusted else {}),
+            )(called)
+        except (ConfigurationError, ValueError, RecursionError) as error:
+            raise SchemaRefusedError(f"the schema of its arguments cannot be used: {cleaned(str(error), 300)}") from None
+        signature = replace(made.signature, args_model=_wholly_checked(made.args_model, Checker(parameters)))
+        return replace(made, signature=signature, server=self._server)
+
+    def _hints(self, listed: dict[str, Any]) -> dict[str, Any]:
+        said = listed.get("annotations", {})
+        read_only = said.get("readOnlyHint") is True
+        # A server that keeps to the key does nothing twice under one, which is all that recovery asks of a tool.
+        keyed = listed.get("_meta", {}).get(IDEMPOTENCY_KEY) is True
+        return {
+            "read_only": read_only,
+            "idempotent": said.get("idempotentHint") is True or keyed,
+            "destructive": None if read_only else said.get("destructiveHint"),
+            "open_world": said.get("openWorldHint"),
+        }
+
+
+def _schema(schema: Any, what: str, *, of_object: bool) -> dict[str, Any]:
+    try:
+        return taken(schema, of_object=of_object)
+    except SchemaRefusedError as error:
+        raise SchemaRefusedError(f"{what} is refused: {error}") from None
+
+
+def _description(listed: dict[str, Any]) -> str:
+    title = listed.get("title") or listed.get("annotations", {}).get("title") or ""
+    return cleaned(listed.get("description") or title, MAX_DESCRIPTION_CHARS).strip()
+
+
+def _wholly_checked(model: type[BaseModel], checker: Checker) -> type[BaseModel]:
+    """The arguments' model, which checks all that their schema says, so that a policy and a person only see calls that can be made."""
+
+    def check(arguments: Any) -> Any:
+        problems = checker.problems(arguments.root)
+        if problems:
+            raise PydanticCustomError("schema", "{problems}", {"problems": "\n- ".join(problems)})
+        return arguments
+
+    checks: dict[str, Any] = {"whole": model_validator(mode="after")(check)}
+    return create_model(model.__name__, __base__=model, __validators__=checks)
