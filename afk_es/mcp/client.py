@@ -342,8 +342,8 @@ class MCPClient:
             if isinstance(connection.error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
                 return _NotTaken(reason_of(connection.error))
             return self._unknown(connection, remote)
-        if message == "Session terminated":
-            # HTTP 404: the server was started anew and does not know this session.
+        if error.error.code == mcp_types.INVALID_REQUEST and message == "Session terminated":
+            # What the SDK makes of HTTP 404: the server was started anew and does not know this session.
             connection.give_up()
             return _NotTaken("it does not know this session any more")
         if error.error.code == mcp_types.HEADER_MISMATCH:

@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 
 import httpx2
 from mcp.client import Transport
-from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server import Server
 from mcp.server.mcpserver import MCPServer as SDKServer
 
 from afk_es.errors import ConfigurationError
+from afk_es.mcp.subprocesses import spoken_to
 
 _IDLE_S = 300.0
 """Seconds that an HTTP answer may be silent. The deadline of a call is its own; this is for streams that nobody waits for."""
@@ -139,10 +140,9 @@ class Command:
 
     def opened(self, max_bytes: int) -> Transport:
         """The subprocess begins when this is entered, and has ended when it is left."""
-        parameters = StdioServerParameters(
-            command=self.command, args=list(self.args), env=dict(self.env) or None, cwd=self.cwd, encoding_error_handler="replace"
-        )
-        return stdio_client(parameters)
+        parameters = StdioServerParameters(command=self.command, args=list(self.args), env=dict(self.env) or None, cwd=self.cwd)
+        transport: Transport = spoken_to(parameters, max_bytes)
+        return transport
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,11 @@ async def gone_when_called(server: Server, wire: Wire, message: Message) -> None
     await refuse(wire, message, -32602, "Unknown tool: echo")
 
 
+async def session_ended(server: Server, wire: Wire, message: Message) -> None:
+    """A tool's own failure, in the words that the SDK has for a session that is over."""
+    await refuse(wire, message, -32000, "Session terminated")
+
+
 async def changes_without_end(server: Server, wire: Wire, message: Message) -> None:
     """Says two thousand times that its tools have changed, and answers."""
     for _ in range(2_000):
@@ -220,6 +225,12 @@ async def loud(server: Server, wire: Wire, message: Message) -> None:
     await answer(wire, message, said("done"))
 
 
+async def loud_at_start(server: Server, wire: Wire, message: Message) -> None:
+    """Writes four megabytes to stderr before it says who it is."""
+    await asyncio.to_thread(_shout)
+    await server.honest(wire, message)
+
+
 def _shout() -> None:
     for _ in range(64):
         os.write(2, b"\x1b[31mrubbish\x07 " * 4_096)
@@ -281,12 +292,13 @@ LIES: Mapping[str, Mapping[str, Lie]] = {
     "pages without end": {"tools/list": pages_without_end},
     "one page for ever": {"tools/list": one_page_for_ever},
     "ten thousand tools": {"tools/list": listed(*(tool(f"tool_{n}") for n in range(10_000)))},
-    "a description of eight megabytes": {"tools/list": listed(ECHO, tool("long", description="x" * (8 * MIB)))},
+    "a description of four megabytes": {"tools/list": listed(ECHO, tool("long", description="x" * (4 * MIB)))},
     "one name twice": {"tools/list": listed(ECHO, tool("other"), ECHO)},
     "names that meet": {"tools/list": listed(ECHO, tool("a.b"), tool("a/b"), tool("a b"))},
     "illegal names": {
-        "tools/list": listed(ECHO, *(tool(name) for name in ("", " ", "rm -rf /", "../../etc", "\x1b[2J", "ä" * 90, "x" * 500, "\ud800")))
+        "tools/list": listed(ECHO, *(tool(name) for name in ("", " ", "rm -rf /", "../../etc", "\x1b[2J", "ä" * 90, "x" * 500)))
     },
+    "half a character in a name": {"tools/list": listed(ECHO, tool("\ud800"))},
     "orders in the description": {"tools/list": listed(tool(description=ORDERS, title=ORDERS))},
     "orders in the schema": {
         "tools/list": listed(tool(inputSchema={**OBJECT, "properties": {"text": {"type": "string", "description": ORDERS}}}))
@@ -305,10 +317,11 @@ LIES: Mapping[str, Mapping[str, Lie]] = {
     "schema that is nothing but itself": {
         "tools/list": listed(ECHO, tool("bad", inputSchema={"type": "object", "allOf": [{"$ref": "#"}]}))
     },
-    "schema that is deep": {"tools/list": listed(ECHO, tool("bad", inputSchema=nested(400)))},
+    "schema that is deep": {"tools/list": listed(ECHO, tool("bad", inputSchema=nested(90)))},
+    "schema deeper than can be read": {"tools/list": listed(ECHO, tool("bad", inputSchema=nested(400)))},
     "schema that is large": {
         "tools/list": listed(
-            ECHO, tool("bad", inputSchema={"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(100_000)}})
+            ECHO, tool("bad", inputSchema={"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(20_000)}})
         )
     },
     "expression that takes years": {
@@ -321,6 +334,7 @@ LIES: Mapping[str, Mapping[str, Lie]] = {
     "hints of wrong types": {"tools/list": listed(ECHO, tool("bad", annotations={"readOnlyHint": "yes"}))},
     "other schema when called": {"tools/list": other_schema_when_called, "tools/call": other_schema_when_called},
     "gone when called": {"tools/call": gone_when_called},
+    "says that the session has ended": {"tools/call": session_ended},
     "changes without end": {"tools/call": changes_without_end},
     # calling
     "silent at call": {"tools/call": silent},
@@ -375,7 +389,7 @@ LIES: Mapping[str, Mapping[str, Lie]] = {
         "tools/list": result({"tools": [ECHO], "resultType": "complete", "ttlMs": 0, "cacheScope": "private"}),
         "tools/call": asks_without_end,
     },
-    "loud": {"*": banner, "tools/call": loud},
+    "loud": {"initialize": loud_at_start, "tools/call": loud},
     "loud at call": {"tools/call": loud},
     "stays on": {},
     "stays on, silent": {"tools/call": silent},

@@ -63,6 +63,15 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Idles:
+    """The run goes on without any tool of the server."""
+
+    def problems(self, trial: Trial) -> list[str]:
+        """What is otherwise."""
+        return [] if trial.result is not None and trial.result.final_text == "no tool" else [f"not without: {trial.result} {trial.error}"]
+
+
+@dataclass(frozen=True)
 class Row:
     """A lie, and what a run must come to.
 
@@ -75,7 +84,7 @@ class Row:
     """
 
     lie: str
-    must: Refused | Fails | Answers
+    must: Refused | Fails | Answers | Idles
     over: tuple[Transport, ...] = ("http", "stdio")
     within_s: float = 3.0
     text: str = "hi"
@@ -116,28 +125,31 @@ LISTING = (
     Row("pages without end", Refused()),
     Row("one page for ever", Refused()),
     Row("ten thousand tools", Refused()),
-    Row("a description of eight megabytes", Answers(("hi",))),
+    Row("a description of four megabytes", Answers(("hi",))),
     Row("one name twice", Answers(("hi",)), offers=("echo", "other")),
     Row("names that meet", Answers(("hi",))),
     Row("illegal names", Answers(("hi",))),
+    Row("half a character in a name", Refused()),
     Row("orders in the description", Answers(("hi",)), offers=ECHO),
     Row("orders in the schema", Answers(("hi",)), offers=ECHO),
-    Row("schema is a word", Answers(("hi",)), offers=ECHO),
-    Row("no schema", Answers(("hi",)), offers=ECHO),
-    Row("schema of a list", Answers(("hi",)), offers=ECHO),
+    Row("schema is a word", Refused(("inputSchema",))),
+    Row("no schema", Refused(("inputSchema",))),
+    Row("schema of a list", Refused(("inputSchema",))),
     Row("schema is no schema", Answers(("hi",)), offers=ECHO),
     Row("schema elsewhere", Answers(("hi",)), offers=ECHO),
     Row("schema in a file", Answers(("hi",)), offers=ECHO),
     Row("schema of itself", Answers(("hi",)), offers=ECHO),
     Row("schema that is nothing but itself", Answers(("hi",))),
     Row("schema that is deep", Answers(("hi",)), offers=ECHO),
+    Row("schema deeper than can be read", Refused()),
     Row("schema that is large", Answers(("hi",)), offers=ECHO),
-    Row("expression that takes years", Fails(), text=LONG),
+    Row("expression that takes years", Fails(("match",), ("non_fatal",), 0), text=LONG),
     Row("expression in the names", Answers(("hi",))),
     Row("hints", Answers(("hi",)), offers=ECHO),
-    Row("hints of wrong types", Answers(("hi",)), offers=ECHO),
+    Row("hints of wrong types", Answers(("hi",))),
     Row("other schema when called", Answers(("done",))),
     Row("gone when called", Fails(("Unknown tool",))),
+    Row("says that the session has ended", Fails(("Session terminated",))),
     Row("changes without end", Answers(("done",))),
 )
 
@@ -161,19 +173,19 @@ CALLING = (
     Row("content of no kind", Fails()),
     Row("no content", Fails()),
     Row("result is a word", Fails()),
-    Row("error that is none", Fails()),
+    Row("error that is none", Answers(("it went well",))),
     Row("fails with orders", Fails(("Ignore all previous",))),
     Row("orders in the result", Answers(("Ignore all previous",))),
     Row("controls in the result", Answers(("a",))),
     Row("half a character", Fails()),
-    Row("no number", Fails()),
-    Row("a number of 400 digits", Fails()),
-    Row("other than its schema", Fails(("schema",))),
-    Row("nothing of its schema", Fails(("schema",))),
+    Row("no number", Answers()),
+    Row("a number of 400 digits", Answers(("10000",))),
+    Row("other than its schema", Fails(("said it would be", "integer"))),
+    Row("nothing of its schema", Fails(("said it would be",))),
     Row("output schema that takes years", Fails()),
     Row("a picture and a link", Answers()),
-    Row("progress without end", Answers(("done",))),
-    Row("elicits", Answers(("decline",))),
+    Row("progress without end", Answers(("done",)), options={"timeout_s": 5.0}),
+    Row("elicits", Answers(("refused",))),
     Row("samples", Answers(("refused",))),
     Row("wants roots", Answers(("refused",))),
     Row("asks what is unknown", Answers(("refused",))),
@@ -200,4 +212,4 @@ OF_HTTP = (
     Row("sent in a circle", Refused(), WEB),
 )
 
-ROWS: tuple[Row, ...] = (*CONNECTING, *LISTING, *CALLING, *OF_HTTP, Row("has no tools", Refused()))
+ROWS: tuple[Row, ...] = (*CONNECTING, *LISTING, *CALLING, *OF_HTTP, Row("has no tools", Idles()))
