@@ -1,6 +1,6 @@
-"""MCP, by its official SDK: the tools of other servers. Needs the extra `mcp`.
+"""Tools, of ours and of others, and agents by the Model Context Protocol, through the official SDK: ours is the mapping to and from runs, and nothing of the protocol.
 
-Nothing of it is loaded before it is used.
+A name is loaded when it is first used: whoever imports this loads no SDK.
 """
 
 from importlib import import_module
@@ -9,29 +9,41 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from afk_es.mcp.client import MCPClient
     from afk_es.mcp.config_files import read_config
+    from afk_es.mcp.results import IDEMPOTENCY_KEY
+    from afk_es.mcp.server import MCPServer
 
 _HOMES = {
+    "IDEMPOTENCY_KEY": "afk_es.mcp.results",
     "MCPClient": "afk_es.mcp.client",
+    "MCPServer": "afk_es.mcp.server",
     "read_config": "afk_es.mcp.config_files",
 }
 
-__all__ = [
-    "MCPClient",
-    "read_config",
-]
+_LIBRARIES = frozenset({"httpx2", "jsonschema", "mcp", "mcp_types", "referencing", "starlette", "uvicorn"})
+"""What the extra brings."""
 
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module 'afk_es.mcp' has no attribute {name!r}")
     try:
-        return getattr(import_module(home), name)
+        value = getattr(import_module(home), name)
     except ModuleNotFoundError as error:
-        if error.name is not None and error.name.partition(".")[0] == "afk_es":
+        if error.name is None or error.name.partition(".")[0] not in _LIBRARIES:
             raise
-        raise ImportError(f'{name} needs {error.name!r}, which the extra brings: pip install "afk-es[mcp]"') from error
+        raise ImportError(f'afk_es.mcp.{name} needs {error.name}, which is not installed: pip install "afk-es[mcp]"') from None
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+__all__ = [
+    "IDEMPOTENCY_KEY",
+    "MCPClient",
+    "MCPServer",
+    "read_config",
+]

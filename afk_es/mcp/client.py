@@ -22,8 +22,9 @@ from afk_es.clock import Clock, SystemClock
 from afk_es.errors import ConfigurationError, ToolError, ToolUnavailableError
 from afk_es.mcp.connection import Connection, reason_of
 from afk_es.mcp.progress import Progress
-from afk_es.mcp.remote_tools import IDEMPOTENCY_KEY, Catalogue, Listing, RemoteTool
-from afk_es.mcp.results import cleaned, output_of
+from afk_es.mcp.remote_results import cleaned, output_of
+from afk_es.mcp.remote_tools import Catalogue, Listing, RemoteTool
+from afk_es.mcp.results import IDEMPOTENCY_KEY
 from afk_es.mcp.targets import target_of
 from afk_es.tools import Tool, ToolContext
 from afk_es.tools.decorator import require_name

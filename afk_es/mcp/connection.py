@@ -25,7 +25,7 @@ from mcp_types import Implementation, ToolListChangedNotification
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from afk_es.errors import ToolUnavailableError, text_of
-from afk_es.mcp.results import cleaned
+from afk_es.mcp.remote_results import cleaned
 from afk_es.mcp.targets import Target
 
 _LOG = logging.getLogger("afk_es.mcp")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from afk_es.clock import Clock
-from afk_es.mcp.results import cleaned
+from afk_es.mcp.remote_results import cleaned
 from afk_es.tools import ToolContext
 
 _PAUSE_S = 0.05

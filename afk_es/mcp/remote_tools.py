@@ -17,12 +17,10 @@ from pydantic_core import PydanticCustomError
 
 from afk_es.errors import ConfigurationError
 from afk_es.machine.values import digest, digest_json, plain
-from afk_es.mcp.results import cleaned
+from afk_es.mcp.remote_results import cleaned
+from afk_es.mcp.results import IDEMPOTENCY_KEY
 from afk_es.mcp.schemas import Checker, SchemaRefusedError, taken
 from afk_es.tools import Tool, ToolContext, tool
-
-IDEMPOTENCY_KEY = "afk_es/idempotency_key"
-"""In the `_meta` of a call: the key under which it happens once. In the `_meta` of a tool, with the value true: the server keeps to that."""
 
 MAX_NAME = 64
 MAX_DESCRIPTION_CHARS = 4_000

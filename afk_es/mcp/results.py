@@ -1,89 +1,76 @@
-"""What a server answered to a call, as the output of a tool or as its failure. It is data of somebody else's, and nothing here acts on it."""
+"""What a run came to, as the result of the call that it is. Failures are results as well: they are for the model behind the client to read."""
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from typing import Any, Final
 
-from mcp_types import CallToolResult, ContentBlock, EmbeddedResource, TextContent, TextResourceContents
+from mcp_types import CallToolResult, TextContent
 
-from afk_es.errors import ToolError
-from afk_es.machine.values import canonical_json, clean_text, plain
-from afk_es.mcp.schemas import Checker
+from afk_es.core import AgentResult
+from afk_es.machine.values import canonical_json
 
-MAX_ERROR_CHARS = 4_000
-"""Of a failure's text. It is for a model to put its call right, and not a place for data."""
+RUN_ID: Final = "afk_es/run_id"
+"""In `_meta` of a result: the run that the call is, for `afk-es show RUN`."""
 
-# What could move a cursor or hide a line in a terminal; tabs and line ends are text.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+IDEMPOTENCY_KEY: Final = "afk_es/idempotency_key"
+"""In `_meta` of a call: the caller's name for it, of 1 to 256 characters. The same call under the same key is done once."""
 
+RETRY_AFTER_S: Final = "afk_es/retry_after_s"
+"""In `_meta` of a result that refuses a call: seconds after which it would be let in."""
 
-def cleaned(text: str, max_chars: int) -> str:
-    """The text without characters that show as nothing or move others, and no longer than that."""
-    text = _CONTROL.sub("", clean_text(text).replace("\r\n", "\n"))
-    return text if len(text) <= max_chars else f"{text[: max_chars - 3]}..."
+LONGEST_KEY: Final = 256
 
 
-def output_of(result: CallToolResult, tool: str, server: str, checker: Checker | None, max_bytes: int) -> Any:
-    """The output as JSON: what is structured where there is some, else the text, else the blocks as a list.
+def failure(text: str, **meta: Any) -> CallToolResult:
+    """A call that did not do what it was for, with what its caller should know."""
+    return CallToolResult(content=[TextContent(text=text)], is_error=True, **_with(meta))
+
+
+def result_of_tool(result: AgentResult, **meta: Any) -> CallToolResult:
+    """What the tool gave. What went on in the background has two records, and the later one is the result."""
+    if result.state not in ("completed", "degraded") or not result.tool_executions:
+        return failure(_reason(result), **meta)
+    record = result.tool_executions[-1]
+    if not record.success:
+        return failure(record.error or f"{record.tool_name} failed and did not say why", **meta)
+    return _success(record.output, **meta)
+
+
+def result_of_agent(result: AgentResult, *, structured: bool, **meta: Any) -> CallToolResult:
+    """What the agent answered.
 
     Args:
-        checker: of the tool's output schema; None where it has none.
-        max_bytes: of the output as JSON.
-
-    Raises:
-        ToolError: the server says that the call failed, or the result is too large, or is not what the tool's schema says.
+        structured: whether it has promised data of an output type, without which a client takes no success.
     """
-    if result.is_error:
-        said = cleaned(_text(result.content), MAX_ERROR_CHARS).strip()
-        raise ToolError(said or f"{tool} failed, and server {server!r} did not say why")
-    output = plain(_output(result))
-    size = len(canonical_json(output))
-    if size > max_bytes:
-        raise ToolError(
-            f"the result of {tool} has {size} bytes, and max_result_bytes of server {server!r} is {max_bytes}; the call was made, and its "
-            "result is lost: ask for less"
-        )
-    if checker is not None:
-        _check(result, checker, tool, server)
-    return output
+    if result.state not in ("completed", "degraded"):
+        return failure(_reason(result), **meta)
+    if not structured:
+        return CallToolResult(content=[TextContent(text=result.final_text)], **_with(meta))
+    if result.final_structured is None:
+        return failure(result.final_text or _reason(result), **meta)
+    data = result.final_structured
+    return _success(data if isinstance(data, dict) else data.model_dump(mode="json"), **meta)
 
 
-def _check(result: CallToolResult, checker: Checker, tool: str, server: str) -> None:
-    if "structured_content" not in result.model_fields_set:
-        problems = ["there is no structured content"]
-    else:
-        problems = checker.problems(plain(result.structured_content))
-    if problems:
-        raise ToolError(
-            f"the result of {tool} is not what server {server!r} said it would be; the call was made, and its result is not used:\n"
-            + "\n".join(f"- {problem}" for problem in problems)
-        )
+def _success(output: Any, **meta: Any) -> CallToolResult:
+    """The output as text, and where it is data as such too: before 2026-07-28 that is an object, so what is none stands in one."""
+    if output is None:
+        return CallToolResult(content=[], **_with(meta))
+    if isinstance(output, str):
+        return CallToolResult(content=[TextContent(text=output)], **_with(meta))
+    data = output if isinstance(output, dict) else {"result": output}
+    return CallToolResult(content=[TextContent(text=canonical_json(output).decode())], structured_content=data, **_with(meta))
 
 
-def _output(result: CallToolResult) -> Any:
-    beyond_text = [block for block in result.content if _text_of(block) is None]
-    if "structured_content" in result.model_fields_set and result.structured_content is not None:
-        if not beyond_text:
-            return result.structured_content
-        # The texts are the structured content again, as the protocol asks of servers.
-        return {"structured_content": result.structured_content, "content": [_block(block) for block in beyond_text]}
-    if not beyond_text:
-        return _text(result.content)
-    return [_block(block) for block in result.content]
+def _reason(result: AgentResult) -> str:
+    match result.state:
+        case "cancelled":
+            return "the call was cancelled"
+        case "interrupted":
+            return f"the call was laid down before its end: {result.error or 'no reason was given'}"
+        case _:
+            return result.error or result.final_text or f"the run is {result.state}"
 
 
-def _text(content: list[ContentBlock]) -> str:
-    return "\n".join(text for block in content if (text := _text_of(block)) is not None)
-
-
-def _text_of(block: ContentBlock) -> str | None:
-    """A block's text; that of a resource counts where it has no more than that to say."""
-    return block.text if isinstance(block, TextContent) else None
-
-
-def _block(block: ContentBlock) -> dict[str, Any]:
-    if isinstance(block, EmbeddedResource) and isinstance(block.resource, TextResourceContents):
-        return {"type": "resource", "uri": str(block.resource.uri), "text": block.resource.text}
-    found: dict[str, Any] = block.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"meta", "annotations"})
-    return found
+def _with(meta: dict[str, Any]) -> dict[str, Any]:
+    return {"_meta": meta} if meta else {}

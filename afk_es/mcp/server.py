@@ -1,0 +1,280 @@
+"""`MCPServer`: tools and agents for MCP clients, in this process, over stdin and stdout, or over HTTP. Each call is a run in the log."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+import anyio
+from mcp.server import NotificationOptions, Server, ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult
+from mcp.server.models import InitializationOptions
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    CallToolRequestParams,
+    CallToolResult,
+    InputRequiredResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+)
+
+from afk_es.agents import Agent, PolicyEngine
+from afk_es.clock import RandomIds
+from afk_es.core import Runner, RunnerConfig
+from afk_es.errors import AfkError, ConfigurationError, ToolArgumentsError
+from afk_es.log import EventLog
+from afk_es.mcp.listing import Served, served_agent, served_tool
+from afk_es.mcp.owners import Owners
+from afk_es.mcp.results import IDEMPOTENCY_KEY, LONGEST_KEY, RETRY_AFTER_S, failure
+from afk_es.mcp.served_call import DOOR, Key, ServedCall
+from afk_es.serving import LOCAL, Limited, Principal, RateLimiter, run_id_of
+from afk_es.tools import Tool, ToolRegistry, tool
+from afk_es.tools.registry import unknown_tool
+
+_LOGGER = logging.getLogger(__name__)
+
+_OPEN_KEPT: Final = 1_000
+"""Calls without a key that wait for people, which the same call goes on with."""
+
+
+class Place:
+    """A connection, or an HTTP application: what lasts as long as the SDK's lifespan."""
+
+
+class MCPServer(Server[Place]):
+    """Serves tools and agents by MCP.
+
+    It is the SDK's low-level `Server`, so whatever drives one drives this: `mcp.Client(server)` in tests, `serve_stdio`, `http_app`.
+
+    Args:
+        tools: tools, or functions to make them of; or a `ToolRegistry`.
+        agents: each is a tool of its name that takes a task.
+        name: the server's name, as clients see it; default "afk_es".
+        instructions: how to use the server, for the model behind the client; default None.
+        log: where calls are recorded, as of `Runner`; default the log of the user.
+        runner: runs the calls as it is, with its own log and policies; not together with `log` or `policy_engine`.
+        policy_engine: asked before each call; default None, all is allowed. What it has a person asked about is asked at the client where
+            that shows forms, and may be answered from elsewhere in any case: `afk-es approve`.
+        rate_limit: calls of each client; default None, as many as it likes.
+        timeout_s: seconds for tools that have no timeout of their own; default 300, None for none.
+        linger_s: seconds for which a call with a key goes on when its connection is lost; default 30.
+        drain_s: seconds that such calls are given when the server ends, before they are laid down; default 5.
+        ask_clients: whether the person at the client may answer what a call asks; default True. Where False only whoever has the log may,
+            so that nobody approves a call of their own.
+        page_size: tools of one page of `tools/list`; default 100.
+
+    A call whose `_meta` has `afk_es/idempotency_key` (`IDEMPOTENCY_KEY`) is done once: the same call with the same key joins the first, goes on
+    with it, or has its recorded result, after a crash of this process too. Other calls are new each time.
+
+    Raises:
+        ConfigurationError: nothing to serve, two of one name, or arguments that do not go together.
+    """
+
+    def __init__(
+        self,
+        tools: Iterable[Callable[..., Any]] | ToolRegistry = (),
+        *,
+        agents: Iterable[Agent] = (),
+        name: str = "afk_es",
+        instructions: str | None = None,
+        log: str | os.PathLike[str] | EventLog | None = None,
+        runner: Runner | None = None,
+        policy_engine: PolicyEngine | None = None,
+        rate_limit: Limited | None = None,
+        timeout_s: float | None = 300.0,
+        linger_s: float = 30.0,
+        drain_s: float = 5.0,
+        ask_clients: bool = True,
+        page_size: int = 100,
+    ) -> None:
+        if runner is not None and (log is not None or policy_engine is not None):
+            raise ConfigurationError(
+                "runner= has a log and policies of its own; leave log= and policy_engine= out, or make the Runner with them"
+            )
+        if page_size < 1:
+            raise ConfigurationError(f"page_size is at least 1, not {page_size}")
+        self._bus = InMemorySubscriptionBus()
+        super().__init__(
+            name,
+            version=_version(),
+            instructions=instructions,
+            lifespan=_lifespan,
+            get_tool_input_schema=self._input_schema,
+            on_list_tools=self._list_tools,
+            on_call_tool=self._call_tool,
+            on_subscriptions_listen=ListenHandler(self._bus),
+        )
+        self.middleware.append(self._watch)
+        self.runner: Runner = runner or Runner(log=log, policy_engine=policy_engine, config=RunnerConfig(interaction_mode="external"))
+        self._owners = Owners(self.runner, linger_s, drain_s)
+        self._limiter = RateLimiter(rate_limit) if rate_limit is not None else None
+        self._timeout_s = timeout_s
+        self._ask_clients = ask_clients
+        self._page_size = page_size
+        self._ids = RandomIds()
+        self._open: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._served: dict[str, Served] = {}
+        for each in tools:
+            self._add(self._of_tool(each))
+        for agent in agents:
+            self._add(served_agent(agent))
+        if not self._served:
+            raise ConfigurationError("there is nothing to serve: pass tools or agents")
+
+    # ------------------------------------------------------------------------------------------------------------------- what it serves
+
+    def names(self) -> tuple[str, ...]:
+        """The names of what it serves, in the order in which clients see them."""
+        return tuple(self._served)
+
+    def _of_tool(self, function: Callable[..., Any]) -> Served:
+        if not callable(function):
+            raise ConfigurationError(f"{function!r:.80} is no tool; write the function itself, with or without @tool")
+        made: Tool[..., Any] = function if isinstance(function, Tool) else tool(function)
+        return served_tool(made, self._timeout_s)
+
+    def _add(self, served: Served) -> None:
+        if served.listed.name in self._served:
+            raise ConfigurationError(f"two of what is served are named {served.listed.name!r}; rename one")
+        self._served[served.listed.name] = served
+
+    def _input_schema(self, name: str) -> dict[str, Any] | None:
+        served = self._served.get(name)
+        return served.listed.input_schema if served is not None else None
+
+    def create_initialization_options(
+        self,
+        notification_options: NotificationOptions | None = None,
+        experimental_capabilities: dict[str, dict[str, Any]] | None = None,
+        extensions: dict[str, dict[str, Any]] | None = None,
+    ) -> InitializationOptions:
+        """As the SDK's, and saying that the list of tools may change."""
+        options = notification_options or NotificationOptions(tools_changed=True)
+        return super().create_initialization_options(options, experimental_capabilities, extensions)
+
+    # ------------------------------------------------------------------------------------------------------------------ what clients ask
+
+    async def _list_tools(self, ctx: ServerRequestContext[Place], params: PaginatedRequestParams | None) -> ListToolsResult:
+        cursor = params.cursor if params is not None else None
+        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
+            raise MCPError(INVALID_PARAMS, "no such cursor; list from the beginning")
+        first = int(cursor or 0)
+        listed = [served.listed for served in self._served.values()]
+        last = first + self._page_size
+        return ListToolsResult(tools=listed[first:last], next_cursor=str(last) if last < len(listed) else None)
+
+    async def _call_tool(self, ctx: ServerRequestContext[Place], params: CallToolRequestParams) -> CallToolResult | InputRequiredResult:
+        served = self._served.get(params.name)
+        if served is None:
+            raise MCPError(INVALID_PARAMS, unknown_tool(params.name, self._served))
+        principal = self._principal(ctx)
+        if self._limiter is not None and (wait_s := self._limiter.admitted(principal.name)) is not None:
+            return failure(f"too many calls; the next is let in after {wait_s:.1f} s", **{RETRY_AFTER_S: round(wait_s, 3)})
+        try:
+            message = served.message(params.arguments or {})
+        except ToolArgumentsError as error:
+            return failure(str(error))
+        key = self._key(params, principal, message)
+        try:
+            return await self._called(ctx, params, served, principal, message, key)
+        except MCPError:
+            raise
+        except AfkError as error:
+            # Where the log is, and which server of ours is down, is no business of a client's.
+            _LOGGER.error("a call of %s failed: %s", params.name, error)
+            raise MCPError(INTERNAL_ERROR, f"{params.name} cannot be run now; the server's own log says why") from error
+
+    async def _called(
+        self,
+        ctx: ServerRequestContext[Place],
+        params: CallToolRequestParams,
+        served: Served,
+        principal: Principal,
+        message: str,
+        key: Key,
+    ) -> CallToolResult | InputRequiredResult:
+        run_id = run_id_of(DOOR, principal.name, f"{self.name}\n{key.text}")
+        call = ServedCall(
+            self.runner,
+            self._owners,
+            ctx,
+            params,
+            served,
+            principal=principal,
+            message=message,
+            key=key,
+            run_id=run_id,
+            asks=self._ask_clients,
+        )
+        with self._owners.waiting(_identity(ctx), ctx.lifespan_context, run_id, named=key.given) as waiting:
+            result = await call.result(waiting)
+        if not key.given:
+            self._keep_open(principal, message, key, open_=call.waits_for_people)
+        return result
+
+    def _key(self, params: CallToolRequestParams, principal: Principal, message: str) -> Key:
+        """The name of the call: the caller's; or that under which the same call waits for a person; or a new one."""
+        given = (params.meta or {}).get(IDEMPOTENCY_KEY)
+        if given is not None:
+            if not isinstance(given, str) or not 0 < len(given) <= LONGEST_KEY:
+                raise MCPError(INVALID_PARAMS, f"{IDEMPOTENCY_KEY} is a text of 1 to {LONGEST_KEY} characters")
+            return Key(given, given=True)
+        if params.request_state is not None:
+            if not 0 < len(params.request_state) <= LONGEST_KEY:
+                raise MCPError(INVALID_PARAMS, "requestState is none of this server's")
+            return Key(params.request_state, given=False)
+        waits = self._open.get((principal.name, message))
+        return Key(waits or self._ids.new("call"), given=False)
+
+    def _keep_open(self, principal: Principal, message: str, key: Key, *, open_: bool) -> None:
+        """Remember a call without a key that waits for a person, so that whoever makes it again once that has answered goes on with it."""
+        named = (principal.name, message)
+        if not open_:
+            self._open.pop(named, None)
+            return
+        self._open[named] = key.text
+        if len(self._open) > _OPEN_KEPT:
+            self._open.popitem(last=False)
+
+    def _principal(self, ctx: ServerRequestContext[Place]) -> Principal:
+        return LOCAL
+
+    async def _watch(self, ctx: ServerRequestContext[Place], call_next: CallNext) -> HandlerResult:
+        """Notices which calls are unwanted: what the SDK does with such a request looks like a lost connection."""
+        if ctx.method == "notifications/cancelled" and isinstance(request_id := (ctx.params or {}).get("requestId"), (str, int)):
+            self._owners.unwanted(_identity(ctx, request_id))
+        return await call_next(ctx)
+
+
+@asynccontextmanager
+async def _lifespan(server: Server[Place]) -> AsyncIterator[Place]:
+    assert isinstance(server, MCPServer)
+    place = Place()
+    async with server.runner:
+        try:
+            yield place
+        finally:
+            # Whoever ends us, in whatever haste: the runs are ours to see to first, which takes no longer than `drain_s`.
+            with anyio.CancelScope(shield=True):
+                await server._owners.close(place)
+
+
+def _identity(ctx: ServerRequestContext[Place], request_id: str | int | None = None) -> tuple[object, ...]:
+    """Names a request among all that are under way. A client may name them by numbers that others use as well."""
+    session = ctx.request.headers.get("mcp-session-id") if ctx.request is not None else None
+    return ctx.lifespan_context, session, str(ctx.request_id if request_id is None else request_id)
+
+
+def _version() -> str:
+    try:
+        return version("afk-es")
+    except PackageNotFoundError:
+        return ""
