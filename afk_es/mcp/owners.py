@@ -54,12 +54,13 @@ class Owners:
         self._waits: Counter[str] = Counter()
         self._lingering: dict[str, asyncio.Task[None]] = {}
         self._tasks: dict[asyncio.Task[Any], object] = {}
-        self._hurried = asyncio.Event()
+        self.begin()
 
-    @property
-    def idle(self) -> bool:
-        """Whether nobody waits for anything."""
-        return not self._waits
+    def begin(self) -> None:
+        """Whoever serves begins to, in an event loop that may be another than before."""
+        self._hurried = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
 
     @contextlib.contextmanager
     def waiting(self, identity: Hashable, place: object, run_id: str, *, named: bool) -> Iterator[Waiting]:
@@ -73,6 +74,7 @@ class Owners:
         request = Waiting(identity, place, run_id, named=named)
         self._waiting[identity] = request
         self._waits[run_id] += 1
+        self._quiet.clear()
         if (lingering := self._lingering.pop(run_id, None)) is not None:
             lingering.cancel()
         left = False
@@ -85,6 +87,8 @@ class Owners:
             self._waits[run_id] -= 1
             if not self._waits[run_id]:
                 del self._waits[run_id]
+            if not self._waits:
+                self._quiet.set()
             if left and run_id not in self._waits:
                 self._lingering[run_id] = self._in_background(self._see_to(request), request.place)
             else:
@@ -100,6 +104,15 @@ class Owners:
         if (request := self._waiting.get(identity)) is not None:
             request.unwanted = True
             request.decided.set()
+
+    async def quiet(self, timeout_s: float) -> None:
+        """Return when nobody waits for anything, after so many seconds, or when it is to go fast."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._quiet, self._hurried)]
+        try:
+            await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
 
     def hurry(self) -> None:
         """Wait for nothing any more when the server ends."""

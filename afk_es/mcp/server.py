@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
@@ -14,7 +15,8 @@ import anyio
 from mcp.server import NotificationOptions, Server, ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.models import InitializationOptions
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
+from mcp.server.session import ServerSession
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
@@ -23,19 +25,23 @@ from mcp_types import (
     CallToolResult,
     InputRequiredResult,
     ListToolsResult,
+    NotificationParams,
     PaginatedRequestParams,
 )
+from starlette.types import ASGIApp
 
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import RandomIds
 from afk_es.core import Runner, RunnerConfig
-from afk_es.errors import AfkError, ConfigurationError, ToolArgumentsError
+from afk_es.errors import AfkError, ConfigurationError, ToolArgumentsError, UnknownToolError
 from afk_es.log import EventLog
+from afk_es.mcp.http import application, caller_of
 from afk_es.mcp.listing import Served, served_agent, served_tool
 from afk_es.mcp.owners import Owners
 from afk_es.mcp.results import IDEMPOTENCY_KEY, LONGEST_KEY, RETRY_AFTER_S, failure
 from afk_es.mcp.served_call import DOOR, Key, ServedCall
-from afk_es.serving import LOCAL, Limited, Principal, RateLimiter, run_id_of
+from afk_es.mcp.stdio import serve_stdio
+from afk_es.serving import LOCAL, Authenticator, HttpServer, Limited, Principal, RateLimiter, run_id_of
 from afk_es.tools import Tool, ToolRegistry, tool
 from afk_es.tools.registry import unknown_tool
 
@@ -45,14 +51,27 @@ _OPEN_KEPT: Final = 1_000
 """Calls without a key that wait for people, which the same call goes on with."""
 
 
+_NOTIFIED: Final = 1_000
+"""Connections of the older protocol that are told when the list of tools changes; beyond it the oldest is not."""
+
+
 class Place:
-    """A connection, or an HTTP application: what lasts as long as the SDK's lifespan."""
+    """A connection, or an HTTP application: what lasts as long as the SDK's lifespan.
+
+    Attributes:
+        loop: where it is served.
+        sessions: the connections of the older protocol that have come by it, to be told of changes.
+    """
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.sessions: deque[ServerSession] = deque(maxlen=_NOTIFIED)
 
 
 class MCPServer(Server[Place]):
     """Serves tools and agents by MCP.
 
-    It is the SDK's low-level `Server`, so whatever drives one drives this: `mcp.Client(server)` in tests, `serve_stdio`, `http_app`.
+    It is the SDK's low-level `Server`, so whatever drives one drives this: `mcp.Client(server)` in tests, `serve_stdio`, `serve_http`, `http_app`.
 
     Args:
         tools: tools, or functions to make them of; or a `ToolRegistry`.
@@ -64,6 +83,8 @@ class MCPServer(Server[Place]):
         policy_engine: asked before each call; default None, all is allowed. What it has a person asked about is asked at the client where
             that shows forms, and may be answered from elsewhere in any case: `afk-es approve`.
         rate_limit: calls of each client; default None, as many as it likes.
+        authenticator: who may call over HTTP, such as `afk_es.serving.ApiKeys`; default None, everybody who reaches it, which is this machine.
+            Whose call it is stands in the run's context as `user_id`, and nobody has another's result.
         timeout_s: seconds for tools that have no timeout of their own; default 300, None for none.
         linger_s: seconds for which a call with a key goes on when its connection is lost; default 30.
         drain_s: seconds that such calls are given when the server ends, before they are laid down; default 5.
@@ -75,7 +96,7 @@ class MCPServer(Server[Place]):
     with it, or has its recorded result, after a crash of this process too. Other calls are new each time.
 
     Raises:
-        ConfigurationError: nothing to serve, two of one name, or arguments that do not go together.
+        ConfigurationError: two of one name, or arguments that do not go together.
     """
 
     def __init__(
@@ -89,6 +110,7 @@ class MCPServer(Server[Place]):
         runner: Runner | None = None,
         policy_engine: PolicyEngine | None = None,
         rate_limit: Limited | None = None,
+        authenticator: Authenticator | None = None,
         timeout_s: float | None = 300.0,
         linger_s: float = 30.0,
         drain_s: float = 5.0,
@@ -113,10 +135,16 @@ class MCPServer(Server[Place]):
             on_subscriptions_listen=ListenHandler(self._bus),
         )
         self.middleware.append(self._watch)
+        self.add_notification_handler("notifications/initialized", NotificationParams, self._connected)
         self.runner: Runner = runner or Runner(log=log, policy_engine=policy_engine, config=RunnerConfig(interaction_mode="external"))
         self._owners = Owners(self.runner, linger_s, drain_s)
         self._limiter = RateLimiter(rate_limit) if rate_limit is not None else None
+        self._authenticator = authenticator
         self._timeout_s = timeout_s
+        self._drain_s = drain_s
+        self._stopping = False
+        self._places: set[Place] = set()
+        self._telling: set[asyncio.Task[None]] = set()
         self._ask_clients = ask_clients
         self._page_size = page_size
         self._ids = RandomIds()
@@ -126,14 +154,37 @@ class MCPServer(Server[Place]):
             self._add(self._of_tool(each))
         for agent in agents:
             self._add(served_agent(agent))
-        if not self._served:
-            raise ConfigurationError("there is nothing to serve: pass tools or agents")
 
     # ------------------------------------------------------------------------------------------------------------------- what it serves
 
     def names(self) -> tuple[str, ...]:
         """The names of what it serves, in the order in which clients see them."""
         return tuple(self._served)
+
+    def add_tool(self, function: Callable[..., Any]) -> None:
+        """Serve one more tool, or function to make one of. Clients are told that the list has changed.
+
+        Raises:
+            ConfigurationError: it is none, or there is one of its name.
+        """
+        self._add(self._of_tool(function))
+        self._tell_of_change()
+
+    def add_agent(self, agent: Agent) -> None:
+        """Serve one more agent. As `add_tool`."""
+        self._add(served_agent(agent))
+        self._tell_of_change()
+
+    def remove_tool(self, name: str) -> None:
+        """Serve a tool, or an agent, no longer. Calls of it that are under way go on. Clients are told that the list has changed.
+
+        Raises:
+            UnknownToolError: there is none of that name.
+        """
+        if name not in self._served:
+            raise UnknownToolError(unknown_tool(name, self._served))
+        del self._served[name]
+        self._tell_of_change()
 
     def _of_tool(self, function: Callable[..., Any]) -> Served:
         if not callable(function):
@@ -145,6 +196,24 @@ class MCPServer(Server[Place]):
         if served.listed.name in self._served:
             raise ConfigurationError(f"two of what is served are named {served.listed.name!r}; rename one")
         self._served[served.listed.name] = served
+
+    def _tell_of_change(self) -> None:
+        for place in self._places:
+            place.loop.call_soon_threadsafe(self._tell, place)
+
+    def _tell(self, place: Place) -> None:
+        task = asyncio.create_task(self._told(place))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _told(self, place: Place) -> None:
+        if place is next(iter(self._places), None):
+            await self._bus.publish(ToolsListChanged())
+        for session in tuple(place.sessions):
+            await session.send_tool_list_changed()
+
+    async def _connected(self, ctx: ServerRequestContext[Place], params: NotificationParams | None) -> None:
+        ctx.lifespan_context.sessions.append(ctx.session)
 
     def _input_schema(self, name: str) -> dict[str, Any] | None:
         served = self._served.get(name)
@@ -175,6 +244,8 @@ class MCPServer(Server[Place]):
         served = self._served.get(params.name)
         if served is None:
             raise MCPError(INVALID_PARAMS, unknown_tool(params.name, self._served))
+        if self._stopping:
+            raise MCPError(INTERNAL_ERROR, "the server is about to end; call the next one")
         principal = self._principal(ctx)
         if self._limiter is not None and (wait_s := self._limiter.admitted(principal.name)) is not None:
             return failure(f"too many calls; the next is let in after {wait_s:.1f} s", **{RETRY_AFTER_S: round(wait_s, 3)})
@@ -245,7 +316,67 @@ class MCPServer(Server[Place]):
             self._open.popitem(last=False)
 
     def _principal(self, ctx: ServerRequestContext[Place]) -> Principal:
-        return LOCAL
+        caller = caller_of(ctx)
+        if caller is None and self._authenticator is not None and ctx.request is not None:
+            # The application was mounted without the guard that it comes with.
+            raise MCPError(INTERNAL_ERROR, "this server serves nobody whom it does not know")
+        return caller or LOCAL
+
+    # ----------------------------------------------------------------------------------------------------------------------- transports
+
+    def serve_stdio_sync(self) -> None:
+        """`serve_stdio`, for a program that does nothing else."""
+        asyncio.run(self.serve_stdio())
+
+    async def serve_stdio(self) -> None:
+        """Serve whoever started this process, over its stdin and stdout, until the input ends or SIGTERM or SIGINT comes.
+
+        Calls under way have `drain_s` when a signal comes; a second one ends them at once. Over stdio nobody is asked for a token: whoever can
+        start the process can do all that it does.
+        """
+
+        async def serve(read: Any, write: Any) -> None:
+            await self.run(read, write, self.create_initialization_options())
+
+        async def stop() -> None:
+            self._stopping = True
+            await self._owners.quiet(self._drain_s)
+
+        try:
+            await serve_stdio(serve, stop, self._owners.hurry)
+        finally:
+            self._stopping = False
+
+    def http_app(self, *, allow_hosts: Sequence[str] = (), allow_origins: Sequence[str] = (), max_sessions: int = 10_000) -> ASGIApp:
+        """The server as an ASGI application, at `/mcp`, behind the authenticator; each can be started once.
+
+        Args:
+            allow_hosts: names by which clients call it beside those of loopback (their `Host` header), without a port; ("*",) for any.
+            allow_origins: web pages that may call it; default none. There are no CORS headers in any case.
+            max_sessions: clients of the protocol before 2026-07-28 at once; default 10,000.
+        """
+        return application(self, self._authenticator, hosts=allow_hosts, origins=allow_origins, max_sessions=max_sessions)
+
+    def http_server(
+        self, host: str = "127.0.0.1", port: int = 0, *, allow_hosts: Sequence[str] = (), allow_origins: Sequence[str] = ()
+    ) -> HttpServer:
+        """The server over HTTP, to be entered: `async with server.http_server() as served: served.url + "/mcp"`.
+
+        Args:
+            host: default "127.0.0.1". Another than loopback needs an authenticator.
+            port: default 0, any that is free.
+            allow_hosts, allow_origins: as of `http_app`.
+
+        Raises:
+            ConfigurationError: an address that cannot be listened at.
+        """
+        app = self.http_app(allow_hosts=(host, *allow_hosts), allow_origins=allow_origins)
+        return HttpServer(app, host, port, allow_hosts=allow_hosts, authenticated=self._authenticator is not None, drain_s=self._drain_s)
+
+    async def serve_http(self, host: str = "127.0.0.1", port: int = 8000, **options: Any) -> None:
+        """Serve over HTTP until SIGTERM or SIGINT comes; arguments as of `http_server`. Calls under way have `drain_s` then."""
+        async with self.http_server(host, port, **options) as served:
+            await served.until_stopped()
 
     async def _watch(self, ctx: ServerRequestContext[Place], call_next: CallNext) -> HandlerResult:
         """Notices which calls are unwanted: what the SDK does with such a request looks like a lost connection."""
@@ -259,9 +390,13 @@ async def _lifespan(server: Server[Place]) -> AsyncIterator[Place]:
     assert isinstance(server, MCPServer)
     place = Place()
     async with server.runner:
+        if not server._places:
+            server._owners.begin()
+        server._places.add(place)
         try:
             yield place
         finally:
+            server._places.discard(place)
             # Whoever ends us, in whatever haste: the runs are ours to see to first, which takes no longer than `drain_s`.
             with anyio.CancelScope(shield=True):
                 await server._owners.close(place)
