@@ -56,6 +56,7 @@ class ModelHandler:
             tools=spec.tools,
             response_format=spec.output_schema,
             idempotency_key=effect.idempotency_key,
+            attempt=effect.attempt,
             metadata={"run_id": state.run_id, "thread_id": state.thread_id},
             **spec.parameters,
         )

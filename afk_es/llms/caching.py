@@ -14,7 +14,7 @@ from afk_es.llms.request import LLMRequest
 from afk_es.llms.response import LLMResponse
 from afk_es.machine.values import Messages, Usage, canonical_json, digest
 
-_NOT_THE_QUESTION = frozenset({"messages", "tools", "timeout_s", "idempotency_key", "metadata"})
+_NOT_THE_QUESTION = frozenset({"messages", "tools", "timeout_s", "idempotency_key", "attempt", "metadata"})
 """What may differ between two requests that ask the same; the first two are digested in a form of their own."""
 
 

@@ -73,6 +73,7 @@ class LLMRequest(BaseModel):
         reasoning_max_tokens: most tokens of thinking; alone, it turns thinking on. Goes before the effort where the model takes both.
         timeout_s: seconds until the call is given up; None takes the adapter's default.
         idempotency_key: the same for every attempt at the same question.
+        attempt: which attempt at it this is, over all processes; above 1 it may have been asked before. Not part of the question.
         metadata: for the provider's logs; not part of the question.
         extra: parameters for the provider that have no field here, passed on as they are.
     """
@@ -93,5 +94,6 @@ class LLMRequest(BaseModel):
     reasoning_max_tokens: int | None = Field(default=None, gt=0)
     timeout_s: float | None = Field(default=None, gt=0)
     idempotency_key: str | None = None
+    attempt: int = Field(default=1, ge=1)
     metadata: dict[str, Any] = {}
     extra: dict[str, Any] = {}
