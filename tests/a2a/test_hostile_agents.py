@@ -16,7 +16,7 @@ from tests.a2a.hostile.trial import broken_promises, tried
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.lie)
 async def test_a_lie_is_told_and_believed_by_nobody(row: Row, tmp_path: Path) -> None:
-    trial = await tried(row.lie, tmp_path, **row.options)
+    trial = await tried(row.lie, tmp_path, wall_s=row.wall_s, **row.options)
     problems = row.must.problems(trial) + broken_promises(trial)
     if trial.took_s > row.within_s:
         problems.append(f"it took {trial.took_s:.1f} s")

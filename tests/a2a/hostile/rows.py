@@ -53,13 +53,13 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Asks:
-    """The run waits for a person, or is told that nobody is there; nothing is answered by itself."""
+class Laid:
+    """The run's time is over before the remote agent's is, and it can be resumed."""
 
     def problems(self, trial: Trial) -> list[str]:
         """What is otherwise."""
-        asked = [event for event in trial.events if event.type == "input_requested"]
-        return [] if asked else ["nobody was asked"]
+        state = None if trial.result is None else trial.result.state
+        return [] if state == "interrupted" else [f"the run is {state}"]
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,14 @@ class Row:
 
     Attributes:
         within_s: the longest time it may take.
+        wall_s: the longest time that the run has.
         options: of the client.
     """
 
     lie: str
-    must: Fails | Answers | Asks
-    within_s: float = 4.0
+    must: Fails | Answers | Laid
+    within_s: float = 5.0
+    wall_s: float = 30.0
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -100,16 +102,17 @@ ANSWERS = (
     Row("pours", Fails(("bytes",), TERMINAL)),
     Row("401", Fails(("401",), TERMINAL, 1)),
     Row("403", Fails(("403",), TERMINAL, 1)),
-    Row("429", Fails(("429",), RETRYABLE)),
+    Row("429", Laid(), wall_s=1.0),
     Row("500", Fails(("500",), RETRYABLE)),
     Row("sent elsewhere", Fails((), TERMINAL)),
     *(Row(lie, Fails()) for lie in ("no json", "a page", "a list", "neither result nor error", "error is a word")),
     Row("error with orders", Fails(("Ignore all",))),
-    *(Row(lie, Fails()) for lie in ("result is a word", "result is empty", "result of wrong types", "a state of its own")),
-    *(Row(lie, Fails()) for lie in ("a state that is a number", "no state", "no id", "half a character", "no number", "deep")),
+    *(Row(lie, Fails()) for lie in ("result is a word", "result is empty", "result of wrong types")),
+    *(Row(lie, Answers(("done",))) for lie in ("a state of its own", "a state that is a number", "no state")),
+    *(Row(lie, Fails()) for lie in ("no id", "half a character", "no number", "deep")),
     Row("deep data", Fails()),
     Row("huge", Fails(("bytes",), TERMINAL)),
-    Row("many artifacts", Fails()),
+    Row("many artifacts", Fails(("bytes",), TERMINAL), options={"max_bytes": 500_000}),
     Row("raw bytes", Answers()),
     Row("a file elsewhere", Answers()),
     Row("orders", Answers(("Ignore all",))),
@@ -132,9 +135,9 @@ TASKS = (
 STREAMED = (
     Row("streams honestly", Answers(("done",))),
     Row("streams nothing", Fails()),
-    Row("streams no end", Fails()),
-    Row("streams silence", Fails((), RETRYABLE)),
-    Row("streams and dies", Fails()),
+    Row("streams no end", Answers(("done",))),
+    Row("streams silence", Answers(("done",)), options={"task_timeout_s": 3.0}),
+    Row("streams and dies", Answers(("done",))),
     Row("streams for ever", Fails()),
     Row("streams pieces for ever", Fails()),
     Row("streams of another task", Fails()),

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.support.wire import Answer, Journal, Message, Wire, answer, head, nothing, on_http, refuse
+from tests.support.wire import Answer, Journal, Message, Wire, answer, head, nothing, on_http
 
 CARD = "/.well-known/agent-card.json"
 
@@ -70,7 +70,8 @@ class Server:
             done = task("CANCELED" if method == "CancelTask" else "COMPLETED", "done")
             await reply(wire, request, {"task": done} if method == "SendMessage" else done)
         else:
-            await refuse(wire, request, -32601, f"no method {method}")
+            error = {"code": -32601, "message": f"no method {method}"}
+            await page(wire, json.dumps({"jsonrpc": "2.0", "id": request["id"], "error": error}).encode())
 
     async def fetched(self, wire: Answer, method: str, path: str) -> None:
         """The card, or something that is not there."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from afk_es.a2a import A2AClient
-from afk_es.agents import Agent
+from afk_es.agents import Agent, FailSafeConfig
 from afk_es.core import AgentResult, Runner
 from afk_es.errors import AfkError
 from afk_es.llms import LLMRequest, LLMResponse, ToolCall
@@ -67,8 +67,13 @@ class Trial:
         return [event.data for event in self.events if event.type == "llm_failed"]
 
 
-async def tried(lie: str, directory: Path, **options: Any) -> Trial:
-    """Run the agent to its end."""
+async def tried(lie: str, directory: Path, *, wall_s: float = 30.0, **options: Any) -> Trial:
+    """Run the agent to its end.
+
+    Args:
+        wall_s: how long the run may take.
+        options: of the client.
+    """
     trial = Trial()
     log = MemoryEventLog()
     journal = Journal(directory / "told.jsonl")
@@ -83,9 +88,9 @@ async def tried(lie: str, directory: Path, **options: Any) -> Trial:
         return LLMResponse(tool_calls=(ToolCall(id="c", tool_name="transfer_to_far", arguments={"task": "Do it"}),))
 
     async with server.served() as url:
-        client = A2AClient(url, token=SECRET, **{"timeout_s": 0.5, **options})
+        client = A2AClient(url, token=SECRET, **{"timeout_s": 0.5, "task_timeout_s": 0.5, **options})
         far = client.agent(name="far", description="An agent elsewhere.")
-        boss = Agent(name="boss", model=ScriptedModel(answered), subagents=[far])
+        boss = Agent(name="boss", model=ScriptedModel(answered), subagents=[far], fail_safe=FailSafeConfig(max_wall_time_s=wall_s))
         began = time.monotonic()
         try:
             async with Runner(log=log) as runner:
@@ -95,8 +100,11 @@ async def tried(lie: str, directory: Path, **options: Any) -> Trial:
         trial.took_s = time.monotonic() - began
         await client.aclose()
         trial.told = journal.entries()
-    left = [task for task in asyncio.all_tasks() - tasks if task is not asyncio.current_task()]
-    assert left == []
+    for _ in range(8):
+        # The SDK leaves generators to the event loop to close.
+        await asyncio.sleep(0)
+    left = [task for task in asyncio.all_tasks() - tasks if task is not asyncio.current_task() and not task.done()]
+    assert left == [], left
     trial.grew_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     for record in reversed(await log.runs()):
         trial.events += await log.read(record.run_id)

@@ -53,7 +53,9 @@ async def test_tools_are_listed_and_called(serving: Serving, era: str) -> None:
             ("shop_find", {"order": "A", "limit": "many"}),
         )
     assert result.state == "completed"
-    said = [record.output if record.success else record.error for record in sorted(result.tool_executions, key=lambda each: each.tool_call_id)]
+    said = [
+        record.output if record.success else record.error for record in sorted(result.tool_executions, key=lambda each: each.tool_call_id)
+    ]
     assert said[:2] == [{"result": "A-17: 80 of 10"}, {"result": "counted"}]
     assert "there is no order B" in str(said[2])
     assert "limit: Input should be a valid integer" in str(said[3])

@@ -278,7 +278,7 @@ LIES: Mapping[str, Mapping[str, Lie]] = {
     "deep at initialize": {"initialize": deep},
     "no result at initialize": {"initialize": result(None)},
     "of no known version": {"initialize": result({"protocolVersion": "1999-01-01", "capabilities": {"tools": {}}, **IDENTITY})},
-    "has no tools": {"initialize": result({"protocolVersion": "2025-11-25", "capabilities": {}, **IDENTITY})},
+    "has no tools": {"initialize": result({"protocolVersion": "2025-11-25", "capabilities": {}, **IDENTITY}), "tools/list": listed()},
     "banner": {"*": banner},
     # listing
     "silent at list": {"tools/list": silent},
@@ -310,7 +310,9 @@ LIES: Mapping[str, Mapping[str, Lie]] = {
     "schema elsewhere": {
         "tools/list": listed(ECHO, tool("bad", inputSchema={"type": "object", "properties": {"a": {"$ref": "http://HOST/schema"}}}))
     },
-    "schema in a file": {"tools/list": listed(ECHO, tool("bad", inputSchema={"$ref": "file:///etc/passwd"}))},
+    "schema in a file": {
+        "tools/list": listed(ECHO, tool("bad", inputSchema={"type": "object", "allOf": [{"$ref": "file:///etc/passwd"}]}))
+    },
     "schema of itself": {
         "tools/list": listed(tool(inputSchema={"type": "object", "properties": {"text": {"type": "string"}, "in": {"$ref": "#"}}}))
     },
