@@ -23,7 +23,7 @@ from mcp.client.stdio import FORCE_KILL_TIMEOUT, PROCESS_TERMINATION_TIMEOUT, St
 from mcp.shared.message import SessionMessage
 
 from afk_es.errors import ToolUnavailableError
-from afk_es.mcp.results import cleaned
+from afk_es.mcp.remote_results import cleaned
 
 _LOG = logging.getLogger("afk_es.mcp")
 

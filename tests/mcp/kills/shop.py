@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from afk_es.agents import Agent
+from afk_es.agents import Agent, FailSafeConfig
 from afk_es.core import Runner, RunnerConfig
 from afk_es.llms import LLMRequest, LLMResponse, ToolCall
 from afk_es.mcp import MCPClient, MCPServer
@@ -43,7 +43,8 @@ def shop(directory: Path, log: GatedLog, gate: Gate) -> MCPServer:
         """Put."""
         return await effect("put", item, ctx)
 
-    return MCPServer([pay, put], name="shop", runner=Runner(log=log))
+    config = RunnerConfig(interaction_mode="external")
+    return MCPServer([pay, put], name="shop", runner=Runner(log=log, config=config))
 
 
 async def serve(say: Said, job: dict[str, Any]) -> None:
@@ -55,8 +56,8 @@ async def serve(say: Said, job: dict[str, Any]) -> None:
     if job.get("over") == "stdio":
         await server.serve_stdio()
         return
-    async with server.http(port=job.get("port", 0)) as served:
-        say("url", served.url)
+    async with server.http_server(port=job.get("port", 0)) as served:
+        say("url", f"{served.url}/mcp")
         await asyncio.Event().wait()
 
 
@@ -64,14 +65,18 @@ async def call(say: Said, job: dict[str, Any]) -> None:
     """Be the clerk: begin the run, or go on with it."""
     directory = Path(job["directory"])
     gate = Gate(job.get("stop", ""), directory / "go", say)
-    agent = clerk(client_of(directory, job), job["tool"])
+    agent = clerk(client_of(directory, job), job["tool"], again=job.get("again", False))
     config = RunnerConfig(in_doubt=job.get("in_doubt", "report"))
-    async with Runner(log=GatedLog(directory / "clerk.db", gate), config=config) as runner:
-        say("begun")
-        if job.get("resumes"):
-            result = await runner.resume(agent, run_id="run")
-        else:
-            result = await runner.run(agent, user_message="Go", run_id="run")
+    log = GatedLog(directory / "clerk.db", gate)
+    try:
+        async with Runner(log=log, config=config) as runner:
+            say("begun")
+            if job.get("resumes"):
+                result = await runner.resume(agent, run_id="run")
+            else:
+                result = await runner.run(agent, user_message="Go", run_id="run")
+    finally:
+        await log.close()
     say("result", json.dumps([result.state, result.final_text]))
 
 
@@ -85,8 +90,8 @@ def client_of(directory: Path, job: dict[str, Any]) -> MCPClient:
     return MCPClient(command, env={"PYTHONPATH": str(ROOT)}, **options)
 
 
-def clerk(server: MCPClient, name: str) -> Agent:
-    """Calls one tool once, and says what it was told."""
+def clerk(server: MCPClient, name: str, *, again: bool) -> Agent:
+    """Calls one tool once, and says what it was told; `again`: a call that fails is made again, where its tool allows that."""
 
     def answered(request: LLMRequest) -> LLMResponse:
         if request.messages[-1].role == "tool":
@@ -94,7 +99,8 @@ def clerk(server: MCPClient, name: str) -> Agent:
         offered = next(each.name for each in request.tools if each.name.endswith(name))
         return LLMResponse(tool_calls=(ToolCall(id="c", tool_name=offered, arguments={"item": "tea"}),))
 
-    return Agent(name="clerk", model=ScriptedModel(answered), mcp_servers=[server])
+    limits = FailSafeConfig(tool_failure_policy="retry_then_continue" if again else "continue_with_error")
+    return Agent(name="clerk", model=ScriptedModel(answered), mcp_servers=[server], fail_safe=limits)
 
 
 if __name__ == "__main__":
