@@ -163,3 +163,9 @@ def test_the_property_test_finds_the_planted_bug_and_passes_without_it(tmp_path:
     passed = tested(own)
     assert passed.returncode == 0, passed.stdout + passed.stderr
     assert "4 passed" in passed.stdout
+
+
+def test_who_may_call_is_shown_as_it_is(tmp_path: Path) -> None:
+    section = SECTIONS["Security"].partition("### Who may call")[2]
+    code, shown = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", section, re.DOTALL).groups()  # type: ignore[union-attr]
+    assert run(code, tmp_path) == shown

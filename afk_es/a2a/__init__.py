@@ -11,13 +11,23 @@ if TYPE_CHECKING:
     from afk_es.a2a.client.client import A2AClient
     from afk_es.a2a.client.failures import RemoteTaskError
     from afk_es.a2a.client.tasks import RemoteArtifact, RemoteCard, RemoteFile, RemoteSkill, RemoteState, RemoteTask, RemoteUpdate
+    from afk_es.a2a.server.cards import ServedAgent
+    from afk_es.a2a.server.server import A2AServer
+    from afk_es.serving import ApiKeys, JWTs, Limited, Principal
 
 _CLIENT = "afk_es.a2a.client.client"
 _FAILURES = "afk_es.a2a.client.failures"
 _TASKS = "afk_es.a2a.client.tasks"
+_SERVER = "afk_es.a2a.server.server"
+_SERVING = "afk_es.serving"
 
 _HOMES = {
     "A2AClient": _CLIENT,
+    "A2AServer": _SERVER,
+    "ApiKeys": _SERVING,
+    "JWTs": _SERVING,
+    "Limited": _SERVING,
+    "Principal": _SERVING,
     "RemoteArtifact": _TASKS,
     "RemoteCard": _TASKS,
     "RemoteFile": _TASKS,
@@ -26,10 +36,16 @@ _HOMES = {
     "RemoteTask": _TASKS,
     "RemoteTaskError": _FAILURES,
     "RemoteUpdate": _TASKS,
+    "ServedAgent": "afk_es.a2a.server.cards",
 }
 
 __all__ = [
     "A2AClient",
+    "A2AServer",
+    "ApiKeys",
+    "JWTs",
+    "Limited",
+    "Principal",
     "RemoteArtifact",
     "RemoteCard",
     "RemoteFile",
@@ -38,6 +54,7 @@ __all__ = [
     "RemoteTask",
     "RemoteTaskError",
     "RemoteUpdate",
+    "ServedAgent",
 ]
 
 

@@ -290,6 +290,10 @@ class Agent(BaseModel):
         """What the instructions say of the skills; None without any."""
         return None if self._skills is None else self._skills.instructions()
 
+    def skill_headings(self) -> tuple[tuple[str, str], ...]:
+        """The name and description of each skill."""
+        return () if self._skills is None else tuple((name, description) for name, description in self._skills.skills)
+
     def offered_tools(self) -> tuple[Tool[..., Any], ...]:
         """The tools that the model is offered: `tools`, and the four of the skills where there are skills."""
         return (*self.tools, *self._skill_tools)

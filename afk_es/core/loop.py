@@ -106,6 +106,7 @@ class Loop:
         self._letters: deque[Letter] = deque()
         self.last_letter: int = state.last_letter
         self._wake = asyncio.Event()
+        self._emitted = (0, 0)
         self._broken: BaseException | None = None
         # Time of day may jump; a stretch reads it once and goes on by the monotonic clock.
         self._began_at = clock.now()
@@ -140,9 +141,11 @@ class Loop:
         seq = self.state.call.intent_seq
         if self._room is not None:
             await self._room()
-        self._publish(
-            AgentRunEvent("text_delta", state.run_id, state.thread_id, seq, self.now(), state.status, state.step, "", {"delta": text})
-        )
+        call, offset = self._emitted
+        offset = offset if call == seq else 0
+        self._emitted = (seq, offset + len(text))
+        data = {"delta": text, "offset": offset}
+        self._publish(AgentRunEvent("text_delta", state.run_id, state.thread_id, seq, self.now(), state.status, state.step, "", data))
 
     def report(self, seq: int, message: str, data: dict[str, Any]) -> None:
         """Let it be seen how far a tool is; it is not stored. What comes after the stretch, or after the tool's end, is let go."""

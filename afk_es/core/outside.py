@@ -142,11 +142,15 @@ class AttachedRun:
 
     # ------------------------------------------------------------------------------------------------------------------------- answering
 
-    async def approve(self, request_id: str | None = None, *, reason: str | None = None, wait_s: float = 0.0) -> Receipt:
+    async def approve(
+        self, request_id: str | None = None, *, reason: str | None = None, wait_s: float = 0.0, reference: str | None = None
+    ) -> Receipt:
         """Say yes to an approval request: to this very call, with the arguments it has now.
 
         Args:
             request_id: which; None where only one is pending.
+            reference: the name that whoever answers has for the answer, recorded with it, so that it is known when it comes again; default
+                None. It must be a name that says nothing in confidence.
 
         Raises:
             UsageError: no such request is pending, or several are and it is not said which; nothing was written.
@@ -155,32 +159,36 @@ class AttachedRun:
             request = await self._request(log, request_id)
             if isinstance(request, InputRequest):
                 raise UsageError(f"{_named(request)} asks for words, and not for a yes: answer it")
-            return await self._say(log, request.run_id, self._approval(request, "granted", reason), wait_s)
+            return await self._say(log, request.run_id, _referred(self._approval(request, "granted", reason), reference), wait_s)
 
-    async def deny(self, request_id: str | None = None, *, reason: str | None = None, wait_s: float = 0.0) -> Receipt:
+    async def deny(
+        self, request_id: str | None = None, *, reason: str | None = None, wait_s: float = 0.0, reference: str | None = None
+    ) -> Receipt:
         """Say no to a request of either kind; the model is told the reason. Arguments and errors as for `approve`."""
-        return await self._refuse(request_id, "denied", reason, wait_s)
+        return await self._refuse(request_id, "denied", reason, wait_s, reference)
 
     async def defer(self, request_id: str | None = None, *, reason: str | None = None, wait_s: float = 0.0) -> Receipt:
         """Put a request of either kind off: it stays open, without a term, and the run is laid down. Arguments and errors as for `approve`."""
         return await self._refuse(request_id, "deferred", reason, wait_s)
 
-    async def answer(self, value: str, request_id: str | None = None, *, wait_s: float = 0.0) -> Receipt:
+    async def answer(self, value: str, request_id: str | None = None, *, wait_s: float = 0.0, reference: str | None = None) -> Receipt:
         """Give the words that an input request asks for. Arguments and errors as for `approve`."""
         async with self._session as log:
             request = await self._request(log, request_id)
             if isinstance(request, ApprovalRequest):
                 raise UsageError(f"{_named(request)} asks for a yes or no, and not for words: approve or deny it")
             decision = _decision(InputDecision, outcome="answered", by=self._by, value=value)
-            return await self._say(log, request.run_id, input_draft(request, decision), wait_s)
+            return await self._say(log, request.run_id, _referred(input_draft(request, decision), reference), wait_s)
 
-    async def _refuse(self, request_id: str | None, outcome: str, reason: str | None, wait_s: float) -> Receipt:
+    async def _refuse(
+        self, request_id: str | None, outcome: str, reason: str | None, wait_s: float, reference: str | None = None
+    ) -> Receipt:
         async with self._session as log:
             request = await self._request(log, request_id)
             if isinstance(request, ApprovalRequest):
-                return await self._say(log, request.run_id, self._approval(request, outcome, reason), wait_s)
+                return await self._say(log, request.run_id, _referred(self._approval(request, outcome, reason), reference), wait_s)
             decision = _decision(InputDecision, outcome=outcome, by=self._by, reason=reason)
-            return await self._say(log, request.run_id, input_draft(request, decision), wait_s)
+            return await self._say(log, request.run_id, _referred(input_draft(request, decision), reference), wait_s)
 
     def _approval(self, request: ApprovalRequest, outcome: str, reason: str | None) -> Draft:
         return approval_draft(request, _decision(ApprovalDecision, outcome=outcome, by=self._by, reason=reason))
@@ -370,6 +378,12 @@ def _checked_reason(reason: object) -> str | None:
     if reason is not None and not isinstance(reason, str):
         raise ConfigurationError(f"a reason is a str or None, not {type(reason).__name__}")
     return clean_text(reason) if reason is not None else None
+
+
+def _referred(draft: Draft, reference: str | None) -> Draft:
+    if reference is None:
+        return draft
+    return Draft(draft.type, {**draft.data, "reference": clean_text(reference)}, draft.message)
 
 
 def _named(request: ApprovalRequest | InputRequest) -> str:

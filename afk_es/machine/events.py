@@ -229,6 +229,8 @@ class CircuitOpened(TypedDict):
 
 class TextDelta(TypedDict):
     delta: str
+    offset: NotRequired[int]
+    """Characters of the call's text before this piece, so that who watches knows whether it has seen them."""
 
 
 class ToolProgress(TypedDict):
@@ -360,6 +362,8 @@ class ApprovalResolved(TypedDict):
     """A person's name, or `fallback` where nobody answered."""
     reason: str | None
     letter: NotRequired[int]
+    reference: NotRequired[str]
+    """The name that whoever answered has for the answer, such as a message's id, by which it is known when it comes again."""
 
 
 class InputRequested(TypedDict):
@@ -385,6 +389,8 @@ class InputResolved(TypedDict):
     by: str
     reason: NotRequired[str | None]
     letter: NotRequired[int]
+    reference: NotRequired[str]
+    """As of an `approval_resolved`."""
 
 
 class SubagentStarted(TypedDict):

@@ -405,6 +405,9 @@ async def _lifespan(server: Server[Place]) -> AsyncIterator[Place]:
 def _identity(ctx: ServerRequestContext[Place], request_id: str | int | None = None) -> tuple[object, ...]:
     """Names a request among all that are under way. A client may name them by numbers that others use as well."""
     session = ctx.request.headers.get("mcp-session-id") if ctx.request is not None else None
+    if ctx.request is not None and session is None:
+        # By the stateless protocol every client counts from 1, and none can name a request later.
+        return ctx.lifespan_context, object()
     return ctx.lifespan_context, session, str(ctx.request_id if request_id is None else request_id)
 
 

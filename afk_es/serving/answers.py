@@ -8,8 +8,8 @@ from starlette.types import Send
 
 
 async def answer(send: Send, status: int, body: dict[str, str], *headers: tuple[bytes, bytes]) -> None:
-    """Send all of it, and close the connection: what the client still sends is not read."""
+    """Send all of it."""
     encoded = json.dumps(body).encode()
-    own = [(b"content-type", b"application/json"), (b"content-length", str(len(encoded)).encode()), (b"connection", b"close")]
+    own = [(b"content-type", b"application/json"), (b"content-length", str(len(encoded)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": encoded})

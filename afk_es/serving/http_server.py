@@ -10,14 +10,16 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from afk_es.errors import ConfigurationError, UsageError
+from afk_es.serving.answers import answer
 from afk_es.serving.intake import checked_intake
-from afk_es.serving.listening import address_of, bound, hosts_of
+from afk_es.serving.listening import address_of, bound, hosts_of, origins_of
+from afk_es.serving.news import either, ended_with
 from afk_es.serving.punctual import PunctualProtocol
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
@@ -41,6 +43,8 @@ class HttpServer:
         port: default 0, any that is free; see `url`.
         allow_hosts: more names by which clients call this server (their `Host` header), without a port, such as that of the proxy before it;
             `("*",)` for any. The address itself is one, and on loopback "localhost".
+        allow_origins: pages of other sites that may call it, such as "https://app.example"; default none. There are no CORS headers in any case, so
+            a browser shows them no answers unless the application sends some.
         authenticated: whether the application lets only those in whom it knows, as `guarded` sees to. Without it, only loopback is listened at.
         open_to_anyone: listen elsewhere all the same; default False.
         drain_s: seconds that requests in flight have when the server stops; default 10. What is left then is cut.
@@ -60,6 +64,7 @@ class HttpServer:
         port: int = 0,
         *,
         allow_hosts: Sequence[str] = (),
+        allow_origins: Sequence[str] = (),
         authenticated: bool = False,
         open_to_anyone: bool = False,
         drain_s: float = DRAIN_S,
@@ -79,7 +84,13 @@ class HttpServer:
             )
         hosts = hosts_of(self._address, allow_hosts)
         self._stopping = asyncio.Event()
-        self._app = checked_intake(self._leaving(app), hosts=hosts, max_body_bytes=max_body_bytes, body_timeout_s=body_timeout_s)
+        self._app = checked_intake(
+            ended_with(app, self._stopping),
+            hosts=hosts,
+            origins=origins_of(allow_origins),
+            max_body_bytes=max_body_bytes,
+            body_timeout_s=body_timeout_s,
+        )
         self._drain_s, self._max_connections = drain_s, max_connections
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -96,6 +107,11 @@ class HttpServer:
         host = f"[{self._address}]" if self._address.version == 6 else str(self._address)
         return f"http://{host}:{self._port}"
 
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set when the server begins to stop: what an application answers for long can end early then."""
+        return self._stopping
+
     async def __aenter__(self) -> Self:
         """Listen, then start the application.
 
@@ -111,7 +127,7 @@ class HttpServer:
         self._server = _Server(self._app, self._drain_s, self._max_connections)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listening]), name="afk_es.serving")
         try:
-            await _either(self._serving, self._server.up)
+            await either(self._serving, self._server.up)
         except asyncio.CancelledError:
             self._serving.cancel()
             await asyncio.wait({self._serving})
@@ -135,7 +151,7 @@ class HttpServer:
         if self._serving is None:
             raise UsageError("this server is not entered: async with HttpServer(...) as served")
         with self._signals():
-            await _either(self._serving, self._stopping)
+            await either(self._serving, self._stopping)
             await self.stop()
 
     async def stop(self) -> None:
@@ -178,22 +194,6 @@ class HttpServer:
             self._server.hurry.set()
         self._stopping.set()
 
-    def _leaving(self, app: ASGIApp) -> ASGIApp:
-        """The application, whose streams of news find their client gone when the server stops: they do no work, and would hold it up."""
-
-        async def leaving(scope: Scope, receive: Receive, send: Send) -> None:
-            async def received() -> Message:
-                message = asyncio.ensure_future(receive())
-                try:
-                    await _either(message, self._stopping)
-                    return message.result() if message.done() else {"type": "http.disconnect"}
-                finally:
-                    message.cancel()
-
-            await app(scope, received if scope["type"] == "http" and scope["method"] == "GET" else receive, send)
-
-        return leaving
-
 
 class _Server(uvicorn.Server):
     """Uvicorn's server without its signals, its exits of the process and its polling at the end."""
@@ -202,14 +202,27 @@ class _Server(uvicorn.Server):
         self.up = asyncio.Event()
         self.hurry = asyncio.Event()
         self._drain_s = drain_s
+        self._cutting = False
         self._failure: BaseException | None = None
 
         async def telling(scope: Scope, receive: Receive, send: Send) -> None:
+            begun = False
+
+            async def sent(message: Message) -> None:
+                nonlocal begun
+                begun = True
+                await send(message)
+
             try:
-                await app(scope, receive, send)
+                await app(scope, receive, sent)
             except BaseException as error:
                 if scope["type"] == "lifespan":
                     self._failure = error
+                elif self._cutting and isinstance(error, asyncio.CancelledError):
+                    # It was us. An answer that has begun is left as it is, so that the client sees that it is not whole.
+                    if not begun:
+                        await answer(send, 503, {"error": "the server stops"}, (b"connection", b"close"))
+                    return
                 raise
 
         super().__init__(
@@ -238,12 +251,16 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_s):
-                while self._in_flight() and not self.hurry.is_set():  # noqa: ASYNC110 - nothing tells when a connection ends
+                asked: set[object] = set()
+                while self._in_flight() and not self.hurry.is_set():
+                    # Some may have been accepted at the very end.
+                    for connection in self.server_state.connections - asked:
+                        asked.add(connection)
+                        connection.shutdown()
                     await asyncio.sleep(_LOOK_S)
+        self._cutting = True
         for task in (left := set(self.server_state.tasks)):
             task.cancel()
         if left:
@@ -255,12 +272,3 @@ class _Server(uvicorn.Server):
     def _in_flight(self) -> bool:
         """Whether a request is being answered, or an answer is still on its way to a client that reads slowly."""
         return bool(self.server_state.tasks or self.server_state.connections)
-
-
-async def _either(task: asyncio.Future[Any], event: asyncio.Event) -> None:
-    """Wait for one of them."""
-    happened = asyncio.ensure_future(event.wait())
-    try:
-        await asyncio.wait({task, happened}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        happened.cancel()

@@ -17,11 +17,16 @@ from afk_es.serving.answers import answer
 
 EVERY_HOST = "*"
 
+_LENGTH_DIGITS = 18
+"""Of a declared length. Python refuses to read thousands."""
 
-def checked_intake(app: ASGIApp, *, hosts: Collection[str], max_body_bytes: int, body_timeout_s: float) -> ASGIApp:
+
+def checked_intake(
+    app: ASGIApp, *, hosts: Collection[str], origins: Collection[str] = (), max_body_bytes: int, body_timeout_s: float
+) -> ASGIApp:
     """The application, for requests that name one of these hosts and whose body comes whole, in time and in bounds.
 
-    Refused are another `Host` (421), an `Origin` that is not this server itself (403), a body that is too long (413) or too slow (408), and everything
+    Refused are another `Host` (421), an `Origin` that is neither this server itself nor one of these origins (403), a body that is too long (413) or too slow (408), and everything
     that is not plain HTTP. There are no CORS headers: no page of another site reads an answer.
     """
 
@@ -36,15 +41,15 @@ def checked_intake(app: ASGIApp, *, hosts: Collection[str], max_body_bytes: int,
         if len(named) != 1 or not (EVERY_HOST in hosts or _name(named[0]) in hosts):
             await answer(send, 421, {"error": "this server is not known by that name"})
             return
-        origins = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"origin"]
-        if any(_site(origin) != named[0] for origin in origins):
+        from_pages = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"origin"]
+        if any(origin not in origins and _site(origin) != named[0] for origin in from_pages):
             await answer(send, 403, {"error": "pages of other sites are not served"})
             return
         try:
             async with asyncio.timeout(body_timeout_s):
                 body = await _body(scope, receive, max_body_bytes)
         except TimeoutError:
-            await answer(send, 408, {"error": "the request took too long to come"})
+            await answer(send, 408, {"error": "the request took too long to come"}, (b"connection", b"close"))
             return
         if body is None:
             await answer(send, 413, {"error": f"a request has at most {max_body_bytes} bytes"})
@@ -57,7 +62,7 @@ def checked_intake(app: ASGIApp, *, hosts: Collection[str], max_body_bytes: int,
 async def _body(scope: Scope, receive: Receive, max_body_bytes: int) -> list[Message] | None:
     """All that the application would have received up to the end of the body; None where that is too long."""
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    if not declared.isdigit() or int(declared) > max_body_bytes:
+    if not declared.isdigit() or len(declared) > _LENGTH_DIGITS or int(declared) > max_body_bytes:
         return None
     chunks: list[bytes] = []
     size = 0

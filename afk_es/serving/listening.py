@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Sequence
 from typing import Final
@@ -15,6 +16,8 @@ from afk_es.serving.intake import EVERY_HOST
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+_ORIGIN: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/@\s]+")
 
 _BACKLOG: Final = 2048
 
@@ -57,13 +60,27 @@ def hosts_of(address: Address, allow_hosts: Sequence[str]) -> frozenset[str]:
     return own | {name.lower() for name in allow_hosts}
 
 
+def origins_of(allow_origins: Sequence[str]) -> frozenset[str]:
+    """The origins of other sites whose pages may call.
+
+    Raises:
+        ConfigurationError: something else than a scheme, a host and perhaps a port.
+    """
+    if isinstance(allow_origins, str):
+        raise ConfigurationError(f"allow_origins is a sequence of origins, such as ({allow_origins!r},)")
+    if wrong := [origin for origin in allow_origins if not _ORIGIN.fullmatch(origin)]:
+        raise ConfigurationError(f"allow_origins names sites as browsers do, such as 'https://app.example', not {wrong[0]!r}")
+    return frozenset(origin.lower() for origin in allow_origins)
+
+
 def bound(address: Address, port: int) -> socket.socket:
     """A socket that listens there.
 
     Raises:
         ConfigurationError: the port is taken, or cannot be had.
     """
-    listening = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    # Of a socket that names its protocol asyncio switches off the waiting for more to send, which costs 40 ms an answer.
+    listening = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":
             # A port that a server of this machine has just left is free; elsewhere this would take it from one that runs.

@@ -51,6 +51,9 @@ class FetchedKeys:
 
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
         self._client = jwt.PyJWKClient(_checked_url(url), cache_jwk_set=False, timeout=FETCH_TIMEOUT_S)
+        parts = urlsplit(url)
+        # Without what may be a password.
+        self._site = f"{parts.scheme}://{parts.hostname}"
         self._clock = clock or SystemClock()
         self._set: jwt.PyJWKSet | None = None
         self._fetched_at = self._tried_at = -math.inf
@@ -80,7 +83,7 @@ class FetchedKeys:
         try:
             self._set = await asyncio.to_thread(self._client.get_jwk_set, True)
         except (jwt.PyJWTError, OSError, ValueError) as error:
-            _LOGGER.warning("the signing keys at %s cannot be had: %s", self._client.uri, type(error).__name__)
+            _LOGGER.warning("the signing keys of %s cannot be had: %s", self._site, type(error).__name__)
         else:
             self._fetched_at = self._clock.monotonic()
 

@@ -16,6 +16,7 @@ import click
 from afk_es.cli import main
 
 LEFT_OUT: Mapping[str, str] = {
+    "a2a serve": "serves until it is ended; what it tells is what its clients sent, as tests/a2a/server holds",
     "demo": "makes its own log of scripted runs, and kills itself",
     "explore": "reads no log; what it has found is told through `visible`, as test_telling.py and test_explore.py hold",
     "debug --web": "serves until it is ended; see test_loopback.py",

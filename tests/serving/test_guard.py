@@ -57,7 +57,7 @@ async def test_the_bearer_is_known_to_the_application_and_the_token_is_not(clien
     assert "host" in told["headers"]
 
 
-REFUSED = [
+REFUSED: list[list[tuple[str, str]]] = [
     [],
     [("Authorization", "Bearer wrong-0123456789abcdef")],
     [("Authorization", "Bearer ")],
@@ -69,13 +69,17 @@ REFUSED = [
     [("X-API-Key", f"Bearer {KEY}")],
     [("Authorization", f"Bearer {KEY}"), ("X-API-Key", KEY)],
     [("Authorization", f"Bearer {KEY}"), ("Authorization", f"Bearer {KEY}")],
-    [("Authorization", b"Bearer \xff\xfe\xfd")],
+    [("Authorization", "Bearer ÿþý")],
     [("Authorization", "Bearer " + "x" * 20_000)],
 ]
 
 
 async def test_all_others_are_told_the_same(client: httpx.AsyncClient) -> None:
-    answers = [await client.get(path, headers=headers) for headers in REFUSED for path in ("/", "/absent", "/Card", "/card/")]
+    answers = [
+        await client.get(path, headers=httpx.Headers(headers, encoding="latin-1"))
+        for headers in REFUSED
+        for path in ("/", "/absent", "/Card", "/card/")
+    ]
     assert {(answer.status_code, answer.text, tuple(answer.headers.multi_items())) for answer in answers} == {
         (
             401,
@@ -83,7 +87,6 @@ async def test_all_others_are_told_the_same(client: httpx.AsyncClient) -> None:
             (
                 ("content-type", "application/json"),
                 ("content-length", "25"),
-                ("connection", "close"),
                 ("www-authenticate", 'Bearer realm="shop"'),
             ),
         )

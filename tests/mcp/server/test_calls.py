@@ -6,15 +6,12 @@ Method: the SDK's own client, in this process.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from mcp.shared.exceptions import MCPError
 
-from afk_es.errors import ConfigurationError, ToolError
 from afk_es.mcp import MCPServer
-from afk_es.tools import Tool, ToolContext, ToolRegistry, tool
-from tests.mcp.server.served import ERAS, Era, client_of, named, runs_of, text_of
+from afk_es.tools import tool
+from tests.mcp.server.served import ERAS, Era, client_of, runs_of, text_of
 
 pytestmark = pytest.mark.parametrize("era", ERAS)
 

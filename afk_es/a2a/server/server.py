@@ -1,0 +1,204 @@
+"""`A2AServer`: agents that other programs can ask over the A2A protocol. It puts the parts together, and starts and ends them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from a2a.types.a2a_pb2 import AgentCard
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from afk_es.a2a.server.application import MayUse, application, prefix_of
+from afk_es.a2a.server.cards import ServedAgent, card_of, offers_of
+from afk_es.a2a.server.desk import Desk
+from afk_es.a2a.server.notification_book import NotificationBook
+from afk_es.a2a.server.notifier import Notifier
+from afk_es.a2a.server.recovery import lay_down, take_up
+from afk_es.a2a.server.requests import Requests
+from afk_es.agents import Agent
+from afk_es.core import Runner, RunnerConfig
+from afk_es.errors import ConfigurationError, UsageError
+from afk_es.log import EventLog
+from afk_es.serving import Authenticator, HttpServer, Limited, RateLimiter
+
+ANSWERS_AWAITED_S = 86_400.0
+"""How long a task of a server's own Runner waits for a client's answer: a day. After that the answer is no."""
+
+
+class A2AServer:
+    """Serves agents over A2A 1.0, as JSON-RPC and as REST.
+
+    Args:
+        agents: an agent, or several, each an `Agent` or a `ServedAgent`. A single one answers at the root, several each under /NAME.
+        log: where their runs are kept, as for `Runner`; default: the user's log. Not together with `runner`.
+        runner: runs them, with its own log and settings. Default: one in "external" mode, in which a task that needs an approval or an input waits for its client, for
+            a day at most.
+        authenticator: who tells callers by their tokens, such as `ApiKeys` or `JWTs`. Default None: everybody is the same local user.
+        rate_limit: how often each caller may call; default None, as often as it likes.
+        may_use: whether a caller may use an agent, by name; for those who may not there is no such agent, save its public card. Default: everybody may.
+        url: where clients reach the server from outside, without a slash at the end; it stands in the cards. Default: where `serve` listens.
+        push: whether clients may ask to be called back; default True.
+        push_to_private: whether also at addresses of this machine or of private networks; default False.
+        push_file: where callbacks are kept; default: beside a log that is a file, and in memory otherwise.
+        allow_agent_change: go on with tasks that another version of an agent began; default False.
+
+    Enter it (`async with`) around the use of `http_app()` in a server of your own that has no lifespan; `serve` and a lifespan do it themselves. As it starts,
+    it goes on with the tasks that a server before it left; as it ends, it lays down those that are under way, for the next.
+
+    Raises:
+        ConfigurationError: arguments that do not go together.
+    """
+
+    def __init__(
+        self,
+        agents: Agent | ServedAgent | Sequence[Agent | ServedAgent],
+        *,
+        log: str | os.PathLike[str] | EventLog | None = None,
+        runner: Runner | None = None,
+        authenticator: Authenticator | None = None,
+        rate_limit: Limited | None = None,
+        may_use: MayUse | None = None,
+        url: str | None = None,
+        push: bool = True,
+        push_to_private: bool = False,
+        push_file: str | os.PathLike[str] | None = None,
+        allow_agent_change: bool = False,
+    ) -> None:
+        if runner is not None and log is not None:
+            raise ConfigurationError("a runner has its own log: give one of runner and log")
+        self._offers = offers_of(agents)
+        self.runner: Runner = runner if runner is not None else Runner(log=log, config=_waiting_for_clients())
+        self._authenticator, self._may_use = authenticator, may_use
+        self._limiter = RateLimiter(rate_limit) if rate_limit is not None else None
+        self._url = url.rstrip("/") if url is not None else None
+        self._desks = {name: Desk(self.runner, offer, allow_agent_change=allow_agent_change) for name, offer in self._offers.items()}
+        book = NotificationBook(Path(push_file) if push_file is not None else _beside(self.runner.log))
+        self._notifier = Notifier(book, allow_private=push_to_private) if push else None
+        self._taking_up: asyncio.Task[None] | None = None
+        self._entered = 0
+
+    async def __aenter__(self) -> Self:
+        """Open the log, and go on with what was left. It may be entered more than once."""
+        self._entered += 1
+        if self._entered > 1:
+            return self
+        await self.runner.__aenter__()
+        try:
+            if self._notifier is not None:
+                await self._notifier.start(self._desks)
+        except BaseException:
+            self._entered -= 1
+            await self.runner.__aexit__(None, None, None)
+            raise
+        self._taking_up = asyncio.create_task(take_up(self.runner, self._desks), name="afk_es a2a recovery")
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Lay down what is under way, and let go of the log."""
+        self._entered -= 1
+        if self._entered:
+            return
+        try:
+            if self._taking_up is not None:
+                self._taking_up.cancel()
+                with suppress(asyncio.CancelledError):
+                    await self._taking_up
+            await lay_down(self.runner, self._desks)
+            if self._notifier is not None:
+                await self._notifier.stop()
+        finally:
+            await self.runner.__aexit__(None, None, None)
+
+    # ---------------------------------------------------------------------------------------------------------------------------- serving
+
+    def http_app(self) -> ASGIApp:
+        """The ASGI application, for a server of your own; its lifespan enters this server. Behind a proxy, `url` says where that is.
+
+        Raises:
+            ConfigurationError: the server has no `url`, and so no agent could say in its card where it is.
+        """
+        if self._url is None:
+            raise ConfigurationError("where clients reach it has to be known: A2AServer(..., url='https://...'), or use serve()")
+        return self._application()
+
+    @asynccontextmanager
+    async def serve(
+        self, host: str = "127.0.0.1", port: int = 0, *, allow_hosts: Sequence[str] = (), open_to_anyone: bool = False
+    ) -> AsyncIterator[HttpServer]:
+        """Listen while the context is entered: `async with server.serve() as served: ... served.url ... await served.until_stopped()`.
+
+        Args:
+            host, port, allow_hosts, open_to_anyone: as for `afk_es.serving.HttpServer`.
+        """
+        # The cards are asked for after it listens, and the port is known by then.
+        given, self._url = self._url, self._url or "http://127.0.0.1"
+        served = HttpServer(
+            self._application(),
+            host,
+            port,
+            allow_hosts=allow_hosts,
+            authenticated=self._authenticator is not None,
+            open_to_anyone=open_to_anyone,
+        )
+        try:
+            async with served:
+                self._url = given or served.url
+                yield served
+        finally:
+            self._url = given
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its agents."""
+        return tuple(self._offers)
+
+    def card(self, name: str | None = None) -> AgentCard:
+        """The public card of an agent; of the only one where no name is given.
+
+        Raises:
+            UsageError: there is no such agent, or several and it is not said which.
+        """
+        return self._card(self._named(name))
+
+    def _named(self, name: str | None) -> str:
+        if name is None and len(self._offers) == 1:
+            return next(iter(self._offers))
+        if name not in self._offers:
+            raise UsageError(f"say whose card: {', '.join(self._offers)}")
+        return name
+
+    def _card(self, name: str, *, extended: bool = False) -> AgentCard:
+        url = f"{self._url or ''}{prefix_of(name, self._offers)}"
+        return card_of(
+            self._offers[name], url, authenticated=self._authenticator is not None, push=self._notifier is not None, extended=extended
+        )
+
+    def _application(self) -> ASGIApp:
+        handlers = {name: Requests(desk, self._notifier, self._extended(name)) for name, desk in self._desks.items()}
+        return application(
+            handlers, self._card, authenticator=self._authenticator, limiter=self._limiter, may_use=self._may_use, lifespan=self._lifespan
+        )
+
+    def _extended(self, name: str) -> Callable[[], AgentCard] | None:
+        return (lambda: self._card(name, extended=True)) if self._authenticator is not None else None
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        async with self:
+            yield
+
+
+def _beside(log: EventLog) -> Path | None:
+    """The file of callbacks of a log that is a file."""
+    place = Path(log.location)
+    return place.with_name(f"{place.name}-push.db") if place.is_absolute() else None
+
+
+def _waiting_for_clients() -> RunnerConfig:
+    return RunnerConfig(interaction_mode="external", approval_timeout_s=ANSWERS_AWAITED_S, input_timeout_s=ANSWERS_AWAITED_S)
