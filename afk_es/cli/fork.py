@@ -190,5 +190,10 @@ async def _meant(log: EventLog, name: Name, agent: Agent | None, wanted: Wanted)
 def _read_only(spec: RunSpec, agent: Agent | None) -> list[str]:
     """The tools that change nothing, by the word of the log and of the agent that is to run."""
     recorded = {tool.name: tool.read_only for tool in spec.tools}
-    offered = {tool.name: tool.read_only for tool in agent.offered_tools()} if agent is not None else recorded
+    if agent is None:
+        return [name for name, read_only in recorded.items() if read_only]
+    # Of its servers' tools the log tells: nobody is asked before it is known what is to be tried.
+    servers = {server.name for server in agent.mcp_servers}
+    offered = {tool.name: tool.read_only for tool in spec.tools if tool.server in servers}
+    offered |= {tool.name: tool.read_only for tool in agent.offered_tools()}
     return [name for name, read_only in offered.items() if read_only and recorded.get(name, True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
 from typing import Any
@@ -86,7 +86,8 @@ class Replaying:
     child: ChildRun | None = None
 
 
-Bind = Callable[[Agent], Awaitable[Binding]]
+Bind = Callable[[Agent, RunSpec, Mapping[str, RunSpec]], Awaitable[Binding]]
+"""Binds an agent: as it was recorded, and its subagents as they were, by name, as far as they ran."""
 Drive = Callable[[Binding, RunState, Messages, Draft, list[AgentRunEvent], Replaying], Awaitable[Stretch]]
 """Claims a run and lets its loop go on."""
 
@@ -96,7 +97,7 @@ class Replays:
     """Replays runs of one log.
 
     Args:
-        bind: binds an agent to the objects that run it.
+        bind: binds an agent to the objects that run it; servers are not asked.
         placed: gives a binding the place in a family that a recorded state has.
         drive: as the Runner drives its runs.
     """
@@ -126,7 +127,7 @@ class Replays:
         await self._read(events, 0, tapes)
         first = events[0]
         spec = spec_of(first)
-        binding = await self.bind(agent)
+        binding = await self.bind(agent, spec, {(known := spec_of(tape.events[0])).agent_name: known for tape in tapes.values()})
         if isinstance(agent, RecordedAgent):
             binding = await self._recorded_team(binding, agent.spec, [tapes[run_id]], tapes)
         history = await self.memory.read(self.log, first.data.get("history", []))
@@ -168,7 +169,7 @@ class Replays:
         tools: dict[str, Tool[..., Any]] = {}
         for name, theirs in below.items():
             agent = recorded_agent(spec_of(theirs[0].events[0]))
-            team[name] = await self._recorded_team(await self.bind(agent), agent.spec, theirs, tapes)
+            team[name] = await self._recorded_team(await self.bind(agent, agent.spec, {}), agent.spec, theirs, tapes)
             tools[TRANSFER + name] = transfer_tool(agent)
         return with_fields(binding, spec=spec, data=plain(msgspec.to_builtins(spec)), subagents=team, tools=tools)
 

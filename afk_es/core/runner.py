@@ -30,7 +30,8 @@ from afk_es.core.outside import AttachedRun, Receipt, not_found
 from afk_es.core.pending import pending_requests
 from afk_es.core.places import Places
 from afk_es.core.recorded_agents import RecordedAgent, recorded_binding
-from afk_es.core.replays import Replayed, Replaying, Replays
+from afk_es.core.recorded_servers import recorded_offers, recorded_teams
+from afk_es.core.replays import Replayed, Replaying, Replays, spec_of
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of, whole_result
 from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.servers import Offered, Servers, servers_of
@@ -47,7 +48,7 @@ from afk_es.interaction import ApprovalRequest, InputRequest, InteractionProvide
 from afk_es.llms import ChatModel, UserMessage
 from afk_es.llms.content import content_of
 from afk_es.log import EventLog
-from afk_es.machine import AgentRunEvent, Draft, RunState, fold, initial_state
+from afk_es.machine import AgentRunEvent, Draft, RunSpec, RunState, fold, initial_state
 from afk_es.machine.values import Messages, clean_text, digest, plain
 from afk_es.redaction import Redaction
 
@@ -417,7 +418,7 @@ class Runner:
 
         async with self._session as log:
             own = (self._ids.new("run"), thread_id or self._ids.new("thread"))
-            replays = Replays(log, self._clock, self._memory, self._bound, self._children.placed, drive)
+            replays = Replays(log, self._clock, self._memory, self._bound_as_recorded, self._children.placed, drive)
             return await replays.replay(agent, run_id, own, redaction)
 
     # ---------------------------------------------------------------------------------------------------------------------- threads
@@ -687,7 +688,7 @@ class Runner:
                 raise not_found(log, run_id)
             first = events[0]
             forked = begun_as_fork(events)
-            binding = await self._binding_to_resume(agent, forked, child)
+            binding = await self._binding_to_resume(agent, forked, child, first)
             if thread_id is not None and thread_id != first.thread_id:
                 raise UsageError(f"run {run_id} belongs to thread {first.thread_id!r}, not to {thread_id!r}")
             history = await self._memory.read(log, first.data.get("history", []))
@@ -737,12 +738,12 @@ class Runner:
                 binding, state, history, Draft("run_started", data), notable, feed, child=child, root=root, reuse=reuse
             )
 
-    async def _binding_to_resume(self, agent: Agent, forked: AgentRunEvent | None, child: ChildRun | None) -> Binding:
+    async def _binding_to_resume(self, agent: Agent, forked: AgentRunEvent | None, child: ChildRun | None, first: AgentRunEvent) -> Binding:
         if child is not None:
             return child.binding
         if forked is not None:
             return await self._forks(self._session.log).bound(agent, choices_of(forked))
-        return await self._runnable(agent)
+        return await self._runnable(agent, spec_of(first))
 
     async def _drive(
         self,
@@ -855,19 +856,19 @@ class Runner:
                 feed.close()
             await self._session.leave()
 
-    async def _runnable(self, agent: Agent) -> Binding:
-        """The binding of an agent that is to run, or to go on with a run that is no fork."""
+    async def _runnable(self, agent: Agent, recorded: RunSpec | None = None) -> Binding:
+        """The binding of an agent that is to run, or to go on with a run that is no fork and has it as `recorded`."""
         if isinstance(agent, RecordedAgent):
             raise UsageError("a recorded agent has no code of its own tools, so it can only fork: call fork, or pass the agent itself")
-        return await self._bound(agent)
+        return await self._bound(agent, recorded)
 
-    async def _bound(self, agent: Agent) -> Binding:
+    async def _bound(self, agent: Agent, recorded: RunSpec | None = None) -> Binding:
         known = self._bindings.get(id(agent))
         if known is not None and not known.offered:
             return known
         if not _is_agent(agent):
             raise ConfigurationError(f"agent is an Agent, not {type(agent).__name__}")
-        offered = await self._servers.offered(agent)
+        offered = await self._servers.offered(agent, recorded)
         if known is not None and known.offered == offered:
             return known
         binding = await self._new_binding(agent, offered)
@@ -876,6 +877,13 @@ class Runner:
         # The binding holds the agent, so its id stays taken for as long as the entry is here.
         self._bindings[id(agent)] = binding
         return binding
+
+    async def _bound_as_recorded(self, agent: Agent, recorded: RunSpec, others: Mapping[str, RunSpec]) -> Binding:
+        """The binding for a replay, which asks no server."""
+        if not _is_agent(agent) or next(servers_of(agent), None) is None:
+            return await self._bound(agent)
+        binding = await self._new_binding(agent, recorded_offers(agent, recorded, others))
+        return recorded_teams(binding, recorded, others)
 
     async def _new_binding(self, agent: Agent, offered: Offered) -> Binding:
         if isinstance(agent, RecordedAgent):

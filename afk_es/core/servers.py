@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from afk_es.agents import Agent
+from afk_es.machine.spec import RunSpec
 from afk_es.tools import Tool, ToolServer
 
 Offered = Mapping[int, tuple[Tool[..., Any], ...]]
@@ -19,6 +20,11 @@ def servers_of(agent: Agent) -> Iterator[ToolServer]:
     yield from agent.mcp_servers
     for each in agent.subagents:
         yield from servers_of(each)
+
+
+def recorded_of(server: ToolServer, spec: RunSpec) -> tuple[Tool[..., Any], ...]:
+    """The tools of a server of an agent as a log has them."""
+    return server.recorded(tool for tool in spec.tools if tool.server == server.name)
 
 
 class Servers:
@@ -34,17 +40,28 @@ class Servers:
         self._stack = AsyncExitStack()
         self._turn: asyncio.Lock | None = None
 
-    async def offered(self, agent: Agent) -> Offered:
+    async def offered(self, agent: Agent, recorded: RunSpec | None = None) -> Offered:
         """What the servers of an agent, and of its subagents, have now. To be called while the Runner is in use.
+
+        Args:
+            recorded: the agent as a run that goes on has it: a server of its that it can do without, and that has nothing to offer now,
+                has what it had, since a call may come when it is back.
 
         Raises:
             ToolError: a server cannot be reached.
         """
-        found: dict[int, tuple[Tool[..., Any], ...]] = {}
-        for server in servers_of(agent):
-            if id(server) not in found:
-                await self._enter(server)
-                found[id(server)] = await server.tools()
+        servers = {id(server): server for server in servers_of(agent)}
+        for server in servers.values():
+            await self._enter(server)
+        # All at once: each may be a subprocess that takes its time to start.
+        answers = await asyncio.gather(*(server.tools() for server in servers.values()), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        found = dict(zip(servers, [answer for answer in answers if not isinstance(answer, BaseException)], strict=True))
+        if recorded is not None:
+            for server in agent.mcp_servers:
+                found[id(server)] = found[id(server)] or recorded_of(server, recorded)
         return found
 
     async def _enter(self, server: ToolServer) -> None:

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from afk_es.clock import Clock, SystemClock
 from afk_es.errors import ConfigurationError, ToolError, ToolUnavailableError
+from afk_es.machine.spec import ToolSpec
 from afk_es.mcp.connection import Connection, reason_of
 from afk_es.mcp.progress import Progress
 from afk_es.mcp.remote_results import cleaned, output_of
@@ -181,6 +182,10 @@ class MCPClient:
             _LOG.warning("going on without the tools of server %r: %s", self._name, error)
             return ()
 
+    def recorded(self, tools: Iterable[ToolSpec]) -> tuple[Tool[..., Any], ...]:
+        """Its tools as a log has them, without connecting. A call of one connects then."""
+        return tuple(self._catalogue.recorded(spec) for spec in tools)
+
     async def listing(self) -> Listing:
         """The tools that it has now, and those that are left out, with the reasons.
 
@@ -281,9 +286,9 @@ class MCPClient:
         """
         use = self._use()
         for again in (True, False):
-            connection = await self._current(use, remote)
+            connection, name = await self._current(use, remote)
             try:
-                result = await self._asked(connection, remote, args, ctx)
+                result = await self._asked(connection, remote, name, args, ctx)
             except _NotTaken as error:
                 if again:
                     continue
@@ -295,8 +300,8 @@ class MCPClient:
             return await asyncio.to_thread(output_of, result, remote.local, self._name, remote.output, self._max_result_bytes)
         raise AssertionError("unreachable")
 
-    async def _current(self, use: _Use, remote: RemoteTool) -> Connection:
-        """A connection on which the tool is what the run was told it is."""
+    async def _current(self, use: _Use, remote: RemoteTool) -> tuple[Connection, str]:
+        """A connection on which the tool is what the run was told it is, and the server's name for it."""
         connection = use.connection
         if connection is None or connection.lost or use.changed or self._aged(use, connection):
             async with use.turn:
@@ -304,24 +309,24 @@ class MCPClient:
                 if use.listing is None or use.changed or self._aged(use, connection):
                     await self._list(use, connection)
         assert use.listing is not None
-        now = use.listing.listed.get(remote.name)
+        name, now = use.listing.named(remote)
         if now is None:
-            raise ToolError(f"server {self._name!r} no longer has the tool {remote.name!r}, so it was not called")
+            raise ToolError(f"server {self._name!r} no longer has the tool {name!r}, so it was not called")
         if differences := remote.differences(now):
             raise ToolError(
-                f"tool {remote.name!r} of server {self._name!r} has changed since this run was told of it, so it was not called: "
+                f"tool {name!r} of server {self._name!r} has changed since this run was told of it, so it was not called: "
                 + "; ".join(differences)
             )
-        return connection
+        return connection, name
 
     def _aged(self, use: _Use, connection: Connection) -> bool:
         return not connection.notifies and self._clock.monotonic() - use.listed_at >= self._list_max_age_s
 
     async def _asked(
-        self, connection: Connection, remote: RemoteTool, args: dict[str, Any], ctx: ToolContext
+        self, connection: Connection, remote: RemoteTool, name: str, args: dict[str, Any], ctx: ToolContext
     ) -> mcp_types.CallToolResult | mcp_types.InputRequiredResult:
         meta: Any = {IDEMPOTENCY_KEY: ctx.idempotency_key} if ctx.idempotency_key else None
-        request = mcp_types.CallToolRequest(params=mcp_types.CallToolRequestParams(name=remote.name, arguments=args, _meta=meta))
+        request = mcp_types.CallToolRequest(params=mcp_types.CallToolRequestParams(name=name, arguments=args, _meta=meta))
         try:
             # Not the SDK's call_tool: it would hold the result against the schema without a bound, and answer what servers ask.
             return await connection.client.session.send_request(request, _CALLED, progress_callback=Progress(ctx, self._clock))

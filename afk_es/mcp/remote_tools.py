@@ -16,6 +16,7 @@ from pydantic import BaseModel, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from afk_es.errors import ConfigurationError
+from afk_es.machine.spec import ToolSpec
 from afk_es.machine.values import digest, digest_json, plain
 from afk_es.mcp.remote_results import cleaned
 from afk_es.mcp.results import IDEMPOTENCY_KEY
@@ -33,26 +34,41 @@ Call = Callable[["RemoteTool", dict[str, Any], ToolContext], Awaitable[Any]]
 
 @dataclass(frozen=True)
 class RemoteTool:
-    """A tool as a server listed it.
+    """A tool as a run was told of it.
 
     Attributes:
-        name: what the server calls it.
+        name: what the server calls it; None where only a log is known.
         local: what the model calls it.
-        listed: all that the server says of it, as plain JSON.
+        listed: what the server said of it, as plain JSON, or what a log has of that.
         output: what results are held against; None where the tool has no output schema.
     """
 
-    name: str
+    name: str | None
     local: str
     listed: dict[str, Any] = field(repr=False)
     output: Checker | None = field(repr=False)
 
     def differences(self, listed: dict[str, Any]) -> list[str]:
         """What the server says now that it did not say then, of all that a call depends on."""
-        return [_WORDS[key] for key in _WORDS if self.listed.get(key) != listed.get(key)]
+        found = _apart(_whole(self.listed["inputSchema"]), _whole(listed.get("inputSchema", {})))
+        # No log has the schema of results.
+        if self.name is not None and self.listed.get("outputSchema") != listed.get("outputSchema"):
+            found.append("the schema of its results is another")
+        return found
 
 
-_WORDS = {"inputSchema": "the schema of its arguments", "outputSchema": "the schema of its results"}
+def _whole(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema as a log has it."""
+    return {**_ANY_SCHEMA, **schema}
+
+
+def _apart(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    was, has = before["properties"], now["properties"]
+    found = [f"argument {name!r} is gone" for name in was if name not in has]
+    found += [f"argument {name!r} is new" for name in has if name not in was]
+    found += [f"argument {name!r} is another" for name in was if name in has and was[name] != has[name]]
+    others = sorted(key for key in before.keys() | now.keys() if key != "properties" and before.get(key) != now.get(key))
+    return [*found, *(f"{key!r} of its arguments is another" for key in others)]
 
 
 @dataclass(frozen=True)
@@ -63,11 +79,18 @@ class Listing:
         tools: those that can be used.
         left_out: those that cannot, by the server's name for them, and why.
         listed: all of them, as plain JSON, by that name.
+        names: that name of those that can be used, by what the model calls them.
     """
 
     tools: tuple[Tool[..., Any], ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
     listed: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+    names: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def named(self, remote: RemoteTool) -> tuple[str, dict[str, Any] | None]:
+        """The server's name for a tool, and what it says of it now; None where it has none of that name."""
+        name = remote.name if remote.name is not None else self.names.get(remote.local, remote.local)
+        return name, self.listed.get(name)
 
 
 def local_name(name: str, prefix: str) -> str:
@@ -110,18 +133,18 @@ class Catalogue:
         for name in listed:
             if self._wanted is None or name in self._wanted:
                 by_local[local_name(name, self._prefix)].append(name)
-        offered: list[Tool[..., Any]] = []
+        offered: dict[str, Tool[..., Any]] = {}
         for local, names in by_local.items():
             if len(names) > 1:
                 left_out |= dict.fromkeys(names, f"{', '.join(sorted(map(repr, names)))} would all be called {local!r}")
                 continue
             try:
-                offered.append(self._tool(names[0], local, listed[names[0]]))
+                offered[names[0]] = self._tool(names[0], local, listed[names[0]])
             except SchemaRefusedError as error:
                 left_out[names[0]] = str(error)
         for name in (self._wanted or frozenset()) - listed.keys():
             left_out[name] = "the server has no such tool"
-        self._last = Listing(tuple(offered), left_out, listed)
+        self._last = Listing(tuple(offered.values()), left_out, listed, {tool.name: name for name, tool in offered.items()})
         return self._last
 
     def _tool(self, name: str, local: str, listed: dict[str, Any]) -> Tool[..., Any]:
@@ -135,20 +158,40 @@ class Catalogue:
         parameters = _schema(listed.get("inputSchema"), "the schema of its arguments", of_object=True)
         results = listed.get("outputSchema")
         output = None if results is None else Checker(_schema(results, "the schema of its results", of_object=False))
-        remote = RemoteTool(name, local, listed, output)
+        hints = self._hints(listed) if self._trusted else {}
+        return self._calling(RemoteTool(name, local, listed, output), parameters, _description(listed), self._timeout_s, hints)
+
+    def recorded(self, spec: ToolSpec) -> Tool[..., Any]:
+        """A tool as a log has it.
+
+        Raises:
+            ConfigurationError: the log has a schema that cannot be used.
+        """
+        hints = {
+            "read_only": spec.read_only,
+            "idempotent": spec.idempotent,
+            "destructive": spec.destructive,
+            "open_world": spec.open_world,
+            "raise_on_error": spec.raise_on_error,
+        }
+        remote = RemoteTool(None, spec.name, {"inputSchema": spec.parameters}, None)
+        try:
+            parameters = taken(spec.parameters, of_object=True)
+            return self._calling(remote, parameters, spec.description, spec.timeout_s, hints)
+        except SchemaRefusedError as error:
+            raise ConfigurationError(f"tool {spec.name!r} of server {self._server!r}, as the log has it, cannot be used: {error}") from None
+
+    def _calling(
+        self, remote: RemoteTool, parameters: dict[str, Any], description: str, timeout_s: float | None, hints: dict[str, Any]
+    ) -> Tool[..., Any]:
         call = self._call
 
         async def called(args: dict[str, Any], ctx: ToolContext) -> Any:
             return await call(remote, args, ctx)
 
+        making = tool(name=remote.local, description=description, timeout=timeout_s, args_schema=parameters, **hints)
         try:
-            made = tool(
-                name=local,
-                description=_description(listed),
-                timeout=self._timeout_s,
-                args_schema=parameters,
-                **(self._hints(listed) if self._trusted else {}),
-            )(called)
+            made = making(called)
         except (ConfigurationError, ValueError, RecursionError) as error:
             raise SchemaRefusedError(f"the schema of its arguments cannot be used: {cleaned(str(error), 300)}") from None
         signature = replace(made.signature, args_model=_wholly_checked(made.args_model, Checker(parameters)))

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         script_json,
     )
     from afk_es.testing.simulation.observing import ObservedRun, Observer
+    from afk_es.testing.simulation.without_servers import without_servers
     from afk_es.testing.simulation.world import Simulation, StuckError, plain_fact
     from afk_es.testing.survival import Breach, Promise, Survival, comparable, log_problems
 
@@ -201,6 +202,7 @@ _HOMES = {
     "stays_below": _INVARIANTS,
     "told": _TELLING,
     "valid_arguments": _ARGUMENTS,
+    "without_servers": "afk_es.testing.simulation.without_servers",
     "write_counterexample": _ARTEFACT,
 }
 
@@ -320,5 +322,6 @@ __all__ = [
     "stays_below",
     "told",
     "valid_arguments",
+    "without_servers",
     "write_counterexample",
 ]

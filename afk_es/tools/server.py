@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
+from afk_es.machine.spec import ToolSpec
 from afk_es.tools.definition import Tool
 
 
@@ -38,5 +40,12 @@ class ToolServer(Protocol):
 
         Raises:
             ToolError: it cannot be asked; the message names it and the way out. A server that an agent can do without answers () instead.
+        """
+        ...
+
+    def recorded(self, tools: Iterable[ToolSpec]) -> tuple[Tool[..., Any], ...]:
+        """Its tools as a log has them, without asking it: for replays, which call none, and for a run that goes on while it is away.
+
+        Their `spec()` is the recorded one. A call of one asks the server then.
         """
         ...

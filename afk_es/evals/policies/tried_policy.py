@@ -145,7 +145,8 @@ class TriedPolicy:
             with suppress(Exception):  # Validators of the user's model run here, and may raise anything.
                 return tool.json_arguments(tool.validate(recorded))
         given = _decoded(recorded)
-        return given if spec is None else _filled(given, spec.parameters, spec.parameters, _DEEPEST)
+        # A server's tool gets what was sent and no more: its defaults are the server's affair.
+        return given if spec is None or spec.server is not None else _filled(given, spec.parameters, spec.parameters, _DEEPEST)
 
     def read_only(self, name: str, spec: ToolSpec | None) -> bool | None:
         """Whether the tool says that it only reads; None for what is no tool."""

@@ -21,6 +21,7 @@ from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import SeededIds
 from afk_es.core import AgentResult, AgentRunEvent, RunnerConfig
 from afk_es.core.history import ThreadMemory
+from afk_es.core.servers import servers_of
 from afk_es.errors import UsageError
 from afk_es.llms import UserMessage
 from afk_es.log.memory import MemoryEventLog
@@ -95,6 +96,12 @@ class Simulation:
         self.agents: tuple[Agent, ...] = (agent,) if isinstance(agent, Agent) else tuple(agent)
         if not self.agents:
             raise UsageError("a simulation needs an agent")
+        for each in self.agents:
+            if next(servers_of(each), None) is not None:
+                raise UsageError(
+                    f"agent {each.name!r} has servers, and a simulation connects to nobody: give it "
+                    "asyncio.run(afk_es.testing.without_servers(agent))"
+                )
         config = config if config is not None else RunnerConfig(interaction_mode="interactive")
         self.config: RunnerConfig = config.model_copy(update={"background_tool_poll_interval_s": _SELDOM_S})
         self.log: MemoryEventLog = MemoryEventLog(ids=SeededIds())
