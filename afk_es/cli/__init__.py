@@ -54,6 +54,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "fork": ("afk_es.cli.fork", "Try a change: a run that shares another's beginning."),
     "mcp-config": ("afk_es.cli.mcp_config", "List the MCP servers of a config file, and their tools."),
     "a2a": ("afk_es.cli.a2a", "Serve agents by the A2A protocol."),
+    "mcp": ("afk_es.cli.mcp", "Serve tools and agents by the Model Context Protocol."),
     "doctor": ("afk_es.cli.doctor", "Check interpreter, libraries, log, terminal and clock."),
     "spec": ("afk_es.cli.spec", "Print this command line as JSON."),
     "verify": ("afk_es.cli.verify", "Check the hash chain and the story of one run, or of all."),

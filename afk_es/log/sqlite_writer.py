@@ -219,23 +219,25 @@ class Writer:
 
     async def _write(self, group: list[_Waiting]) -> None:
         placed: list[_Placed] = []
+        behind: list[_Waiting] = []
         try:
-            placed = await self._place(group)
+            placed, behind = await self._place(group)
             if placed:
                 await self._commit(placed)
-            return
         except sqlite3.IntegrityError as error:
             self._forget_all(group)
             if len(placed) == 1:
-                _fail(group, await self._conflict(placed[0].waiting.batch, error))
-                return
+                _fail([placed[0].waiting], await self._conflict(placed[0].waiting.batch, error))
+            else:
+                # Somebody else wrote to one of these runs. Alone, behind a fresh head, each gets what it deserves.
+                for item in placed:
+                    await self._write([item.waiting])
         except sqlite3.Error as error:
             self._forget_all(group)
             _fail(group, in_our_words(error, self._path))
             return
-        # Somebody else wrote to one of these runs. Alone, behind a fresh head, each gets what it deserves.
-        for item in placed:
-            await self._write([item.waiting])
+        if behind:
+            await self._write(behind)
 
     def _forget_all(self, group: Iterable[_Waiting]) -> None:
         for waiting in group:
@@ -251,16 +253,25 @@ class Writer:
         found.__cause__ = error
         return found
 
-    async def _place(self, group: list[_Waiting]) -> list[_Placed]:
-        """Give each batch its place behind its run's head; those that have none are told so."""
+    async def _place(self, group: list[_Waiting]) -> tuple[list[_Placed], list[_Waiting]]:
+        """Give each batch its place behind its run's head; those that have none are told so.
+
+        Returns:
+            Those that have a place; and those that another of this group is in the way of. They are told when that is in the file, and not
+            before: whoever is refused looks who was faster, and must find them.
+        """
         tails = await self._known_tails(group)
-        placed = []
+        placed: list[_Placed] = []
+        behind: list[_Waiting] = []
         for waiting in group:
             batch = waiting.batch
             key, head = tails.get(batch.run_id, (None, None))
             fork = await self._fork_of(batch) if batch.base is not None else None
             base = fork.head if fork is not None else None
             error = refusal(batch, head, base)
+            if error is not None and any(item.waiting.batch.run_id == batch.run_id for item in placed):
+                behind.append(waiting)
+                continue
             if error is not None and batch.run_id in self._tails:
                 self._tails.pop(batch.run_id)
                 key, head = (await self._load([batch.run_id])).get(batch.run_id, (None, None))
@@ -271,7 +282,7 @@ class Writer:
             hashes, new_head = chained(batch, head if base is None else base)
             tails[batch.run_id] = (key, new_head)
             placed.append(_Placed(waiting, key, hashes, new_head, fork))
-        return placed
+        return placed, behind
 
     async def _fork_of(self, batch: Batch) -> _Fork | None:
         """Where the fork that this batch begins leaves the other run; None where it begins none, or the file has no such event."""

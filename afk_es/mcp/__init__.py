@@ -30,9 +30,10 @@ def __getattr__(name: str) -> Any:
     try:
         value = getattr(import_module(home), name)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _LIBRARIES:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _LIBRARIES:
             raise
-        raise ImportError(f'afk_es.mcp.{name} needs {error.name}, which is not installed: pip install "afk-es[mcp]"') from None
+        raise ImportError(f'afk_es.mcp.{name} needs {missing}, which is not installed: pip install "afk-es[mcp]"') from None
     globals()[name] = value
     return value
 

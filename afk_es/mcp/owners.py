@@ -50,7 +50,7 @@ class Owners:
         self._runner = runner
         self._linger_s = linger_s
         self._drain_s = drain_s
-        self._waiting: dict[Hashable, Waiting] = {}
+        self._requests: set[Waiting] = set()
         self._waits: Counter[str] = Counter()
         self._lingering: dict[str, asyncio.Task[None]] = {}
         self._tasks: dict[asyncio.Task[Any], object] = {}
@@ -72,7 +72,7 @@ class Owners:
             named: whether the caller can come again and ask for it.
         """
         request = Waiting(identity, place, run_id, named=named)
-        self._waiting[identity] = request
+        self._requests.add(request)
         self._waits[run_id] += 1
         self._quiet.clear()
         if (lingering := self._lingering.pop(run_id, None)) is not None:
@@ -92,7 +92,7 @@ class Owners:
             if left and run_id not in self._waits:
                 self._lingering[run_id] = self._in_background(self._see_to(request), request.place)
             else:
-                self._forget(request)
+                self._requests.discard(request)
 
     async def started(self, request: Waiting, starting: Coroutine[Any, Any, AttachedRun]) -> AttachedRun:
         """The run, begun whole: a request that is cancelled meanwhile leaves it to us and not to nobody."""
@@ -101,9 +101,10 @@ class Owners:
 
     def unwanted(self, identity: Hashable) -> None:
         """The caller has said that it does not want the result any more."""
-        if (request := self._waiting.get(identity)) is not None:
-            request.unwanted = True
-            request.decided.set()
+        for request in self._requests:
+            if request.identity == identity:
+                request.unwanted = True
+                request.decided.set()
 
     async def quiet(self, timeout_s: float) -> None:
         """Return when nobody waits for anything, after so many seconds, or when it is to go fast."""
@@ -120,7 +121,7 @@ class Owners:
 
     async def close(self, place: object) -> None:
         """The connection or application has ended: see to the runs of its requests, and wait for that."""
-        for request in self._waiting.values():
+        for request in self._requests:
             if request.place is place:
                 request.decided.set()
         if tasks := [task for task, of in self._tasks.items() if of is place]:
@@ -133,7 +134,7 @@ class Owners:
                     async with asyncio.timeout(self._linger_s):
                         await request.decided.wait()
         finally:
-            self._forget(request)
+            self._requests.discard(request)
         closing = request.named and request.decided.is_set() and not request.unwanted
         # From here on nobody stops us: whoever comes now finds what we have made of the run.
         self._lingering.pop(request.run_id, None)
@@ -163,10 +164,6 @@ class Owners:
             await ended
         finally:
             hurried.cancel()
-
-    def _forget(self, request: Waiting) -> None:
-        if self._waiting.get(request.identity) is request:
-            del self._waiting[request.identity]
 
     def _in_background(self, work: Coroutine[Any, Any, Any], place: object) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)

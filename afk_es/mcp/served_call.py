@@ -114,7 +114,7 @@ class ServedCall:
             if not result.pending:
                 return self._served.result(result, **self._meta())
             if not self._asks:
-                return self._failed(self._how_to_answer(result))
+                return self._waits(result)
             asked = await self._ask(result, answers)
             answers = {}
             if asked is not None:
@@ -167,7 +167,7 @@ class ServedCall:
         if any([await self._say(request, answers.get(key_of(request))) for request in result.pending]):
             return None
         if any(isinstance(answer, ElicitResult) and answer.action == "cancel" for answer in answers.values()):
-            return self._failed(self._how_to_answer(result))
+            return self._waits(result)
         forms = {key_of(request): form_of(request) for request in result.pending}
         if self._ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
             # The state is the call's key: whoever makes one up names a call of their own, since run ids are derived from who calls.
@@ -178,7 +178,7 @@ class ServedCall:
         for request in result.pending:
             answer = await self._elicited(request, forms[key_of(request)])
             said = await self._say(request, answer) or said
-        return None if said else self._failed(self._how_to_answer(result))
+        return None if said else self._waits(result)
 
     async def _elicited(self, request: ApprovalRequest | InputRequest, form: ElicitRequestFormParams) -> ElicitResult | None:
         """The person's answer, as long as the question's term lasts."""
@@ -202,6 +202,10 @@ class ServedCall:
         except UsageError:
             # Somebody else has answered meanwhile, or the term is over. Either way the run can go on.
             return True
+
+    def _waits(self, result: AgentResult) -> CallToolResult:
+        """The call waits for somebody elsewhere. The key is told in any case, as a program may come again with it that has given none."""
+        return failure(self._how_to_answer(result), **{**self._meta(), IDEMPOTENCY_KEY: self._key.text})
 
     def _how_to_answer(self, result: AgentResult) -> str:
         log = f" --db {shlex.quote(str(self._runner.log.location))}" if self._principal == LOCAL else ""

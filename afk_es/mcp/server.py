@@ -371,7 +371,15 @@ class MCPServer(Server[Place]):
             ConfigurationError: an address that cannot be listened at.
         """
         app = self.http_app(allow_hosts=(host, *allow_hosts), allow_origins=allow_origins)
-        return HttpServer(app, host, port, allow_hosts=allow_hosts, authenticated=self._authenticator is not None, drain_s=self._drain_s)
+        return HttpServer(
+            app,
+            host,
+            port,
+            allow_hosts=allow_hosts,
+            allow_origins=allow_origins,
+            authenticated=self._authenticator is not None,
+            drain_s=self._drain_s,
+        )
 
     async def serve_http(self, host: str = "127.0.0.1", port: int = 8000, **options: Any) -> None:
         """Serve over HTTP until SIGTERM or SIGINT comes; arguments as of `http_server`. Calls under way have `drain_s` then."""

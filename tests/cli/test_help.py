@@ -12,7 +12,7 @@ import pytest
 from afk_es.cli import VERBS
 from tests.cli.conftest import ROOT, Afk
 
-HEAVY = {"litellm", "textual", "hypothesis", "rich"}
+HEAVY = {"litellm", "textual", "hypothesis", "rich", "mcp", "a2a", "starlette", "uvicorn", "jwt"}
 
 
 def _modules_after(*args: str, log: Path) -> set[str]:

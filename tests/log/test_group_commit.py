@@ -6,7 +6,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from afk_es.errors import InvalidEventError
 from afk_es.log.batch import encode_batch
 from afk_es.log.codec import Codec
 from afk_es.log.sqlite import SqliteEventLog
@@ -79,6 +81,23 @@ async def test_two_batches_of_one_run_may_be_in_one_group(tmp_path: Path) -> Non
     await writer.close()
     assert statements.count("COMMIT") == 1
     assert statements.count("INSERT INTO events") == 9
+
+
+async def test_whoever_is_refused_because_another_was_faster_is_told_when_that_one_is_in_the_file(tmp_path: Path) -> None:
+    """In one group as well: so who looks who was faster finds them."""
+    writer, statements = await _traced(tmp_path / "runs.db")
+    codec = Codec()
+    committed: list[bool] = []
+
+    async def begins(thread_id: str) -> None:
+        try:
+            await writer.append(encode_batch(codec, [replace(started("run_a"), thread_id=thread_id)], 1))
+        except InvalidEventError:
+            committed.append("COMMIT" in statements)
+
+    await asyncio.gather(*(begins(f"thread_{number}") for number in range(3)))
+    await writer.close()
+    assert committed == [True, True]
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3, 5, 8, 13, 40])

@@ -20,6 +20,7 @@ LEFT_OUT: Mapping[str, str] = {
     "demo": "makes its own log of scripted runs, and kills itself",
     "explore": "reads no log; what it has found is told through `visible`, as test_telling.py and test_explore.py hold",
     "debug --web": "serves until it is ended; see test_loopback.py",
+    "mcp serve": "serves until it is ended; see tests/mcp/server/test_stdio.py and test_loopback.py",
     "telemetry --to otel": "sends over a network; what it sends is protobuf",
     "log --follow": "waits for what a live run will do; its lines are those of log",
 }

@@ -63,7 +63,9 @@ WRITING: dict[str, tuple[str, ...]] = {
     "compact": ("thread", "--max-turns", "1"),
 }
 
-OTHERS = frozenset({"a2a", "demo", "run", "eval", "golden", "resume", "policy", "fork", "import", "export", "spec", "explore", "mcp-config"})
+OTHERS = frozenset(
+    {"a2a", "demo", "eval", "explore", "export", "fork", "golden", "import", "mcp", "mcp-config", "policy", "resume", "run", "spec"}
+)
 """Verbs that read no log, or need an agent of the user's as well."""
 
 Ask = Callable[..., dict[str, Any]]

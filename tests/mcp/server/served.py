@@ -48,3 +48,9 @@ async def runs_of(log: Path) -> list[list[AgentRunEvent]]:
     """All runs of a log, the oldest first."""
     async with Runner(log=log) as runner:
         return [await runner.log.read(record.run_id) for record in reversed(await runner.log.runs())]
+
+
+async def only_run(log: Path) -> list[AgentRunEvent]:
+    """The one run of a log."""
+    (run,) = await runs_of(log)
+    return run

@@ -1,0 +1,179 @@
+"""`afk-es mcp serve`: tools and agents for MCP clients, over stdio or HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from afk_es.agents import Agent
+from afk_es.cli import output
+from afk_es.cli.agents import called, load_value
+from afk_es.cli.invocation import Invocation, common_options
+from afk_es.cli.policies import load_engine
+from afk_es.errors import ConfigurationError
+from afk_es.tools import Tool, ToolRegistry
+
+if TYPE_CHECKING:
+    from afk_es.mcp import MCPServer
+    from afk_es.serving import ApiKeys, Limited
+
+_FORM: Final = "name what to serve as MODULE:TOOLS, such as shop.support:tools or ./support.py:tools"
+
+
+@click.command("serve", short_help="Serve tools and agents over stdio or HTTP.")
+@click.argument("target", metavar="MODULE:TOOLS")
+@click.option("--http", metavar="HOST:PORT", help="Serve at http://HOST:PORT/mcp; default stdin and stdout. Port 0 takes any that is free.")
+@click.option("--stdio", is_flag=True, help="Serve stdin and stdout: the default.")
+@click.option(
+    "--token-env",
+    "token_envs",
+    metavar="[NAME=]VARIABLE",
+    multiple=True,
+    help="Over HTTP, let in only who has the token in this environment variable; NAME is who that is. May be repeated.",
+)
+@click.option("--allow-host", "allow_hosts", metavar="HOST", multiple=True, help="A name by which clients call the server over HTTP.")
+@click.option(
+    "--allow-origin", "allow_origins", metavar="ORIGIN", multiple=True, help="A web page that may call it, as https://app.example."
+)
+@click.option("--rate", metavar="CALLS/SECONDS", help="What each client may do at most; default: as much as it likes.")
+@click.option("--policy", metavar="MODULE:POLICY", help="A PolicyEngine, asked before each call.")
+@click.option("--no-ask", is_flag=True, help="Approvals come from here alone (afk-es approve), and not from the person at the client.")
+@click.option("--name", metavar="TEXT", help="The server's name, for clients; default afk_es.")
+@common_options
+@click.pass_obj
+def serve(
+    invocation: Invocation,
+    target: str,
+    http: str | None,
+    stdio: bool,
+    token_envs: tuple[str, ...],
+    allow_hosts: tuple[str, ...],
+    allow_origins: tuple[str, ...],
+    rate: str | None,
+    policy: str | None,
+    no_ask: bool,
+    name: str | None,
+) -> None:
+    """Serve what MODULE:TOOLS names to MCP clients. Each call is a run in the log of --db.
+
+    MODULE is a module, found from the current directory too, or a .py file; TOOLS a tool, an Agent, a list of these, a ToolRegistry, an
+    MCPServer, or a function that gives one of them. Over stdio the client starts this command, and ends it by closing its stdin. A call that
+    waits for approval is asked about at the client where that shows forms; `afk-es approvals` lists it in any case.
+    """
+    if stdio and http is not None:
+        raise ConfigurationError("--stdio and --http are two ways; take one")
+    if http is None and (token_envs or allow_hosts or allow_origins):
+        raise ConfigurationError(
+            "--token-env, --allow-host and --allow-origin are for --http: over stdio whoever starts this is the client"
+        )
+    address = _address(http) if http is not None else None
+    options: dict[str, Any] = {
+        "authenticator": _keys(token_envs) if token_envs else None,
+        "rate_limit": _limit(rate) if rate is not None else None,
+        "name": name,
+    }
+    own = {key: value for key, value in options.items() if value is not None}
+    if no_ask:
+        own["ask_clients"] = False
+    if invocation.db is not None:
+        own["log"] = invocation.db
+    _require_sdk()
+    from afk_es.mcp.stdio import stdout_kept
+
+    # Over stdio a module that prints when it is imported would speak to the client.
+    with nullcontext() if address is not None else stdout_kept():
+        if policy is not None:
+            own["policy_engine"] = load_engine(policy)
+        server = load_server(target, own)
+    if address is None:
+        asyncio.run(server.serve_stdio())
+    else:
+        asyncio.run(_serve_http(server, *address, allow_hosts, allow_origins))
+
+
+def _require_sdk() -> None:
+    try:
+        import afk_es.mcp.server  # noqa: F401 - whether it can be had
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        raise ConfigurationError(f'this verb needs {missing}, which is not installed: pip install "afk-es[mcp]"') from error
+
+
+async def _serve_http(server: MCPServer, host: str, port: int, allow_hosts: tuple[str, ...], allow_origins: tuple[str, ...]) -> None:
+    async with server.http_server(host, port, allow_hosts=allow_hosts, allow_origins=allow_origins) as served:
+        output.note(f"serving {', '.join(server.names()) or 'nothing'} at {served.url}/mcp; Ctrl-C ends it", "strong")
+        await served.until_stopped()
+
+
+def load_server(target: str, options: dict[str, Any]) -> MCPServer:
+    """The server that `MODULE:TOOLS` names, or one that is made of what it names.
+
+    Args:
+        options: of the server that is made.
+
+    Raises:
+        ConfigurationError: there is nothing that can be served, or it is a server already and has its options.
+    """
+    from afk_es.mcp import MCPServer
+
+    value = load_value(target, "tools", _FORM)
+    if not isinstance(value, (Tool, Agent, MCPServer)) and callable(value):
+        value = called(value, target)
+    if isinstance(value, MCPServer):
+        if options:
+            raise ConfigurationError(f"{target} is an MCPServer, which has its log and options where it is made: say them there")
+        return value
+    tools, agents = _sorted(value, target)
+    return MCPServer(tools, agents=agents, **options)
+
+
+def _sorted(value: object, target: str) -> tuple[list[Any], list[Agent]]:
+    """What is to be served, tools and agents apart."""
+    if isinstance(value, (Tool, Agent)):
+        value = [value]
+    if isinstance(value, (str, bytes, dict)) or not isinstance(value, (ToolRegistry, Iterable)):
+        raise ConfigurationError(f"{target} is a {type(value).__name__}, not tools, agents, or an MCPServer; {_FORM}")
+    items = list(value)
+    agents = [each for each in items if isinstance(each, Agent)]
+    tools = [each for each in items if not isinstance(each, Agent)]
+    if not items:
+        raise ConfigurationError(f"{target} is empty: there is nothing to serve")
+    return tools, agents
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+        raise ConfigurationError(f"--http is HOST:PORT, such as 127.0.0.1:8000, not {text!r}")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _keys(named: tuple[str, ...]) -> ApiKeys:
+    """The tokens, from the environment: on the command line anybody on this machine could read them."""
+    from afk_es.serving import ApiKeys
+
+    keys: dict[str, Any] = {}
+    for each in named:
+        name, equals, variable = each.rpartition("=")
+        token = os.environ.get(variable, "")
+        if not token:
+            raise ConfigurationError(f"the environment variable {variable!r} of --token-env is not set")
+        if token in keys:
+            raise ConfigurationError(f"the token in {variable!r} is another caller's as well; give each a token of its own")
+        keys[token] = name if equals else variable
+    return ApiKeys(keys)
+
+
+def _limit(text: str) -> Limited:
+    from afk_es.serving import Limited
+
+    calls, slash, seconds = text.partition("/")
+    try:
+        return Limited(int(calls), float(seconds) if slash else 60.0)
+    except ValueError as error:
+        raise ConfigurationError(f"--rate is CALLS/SECONDS, such as 100/60, not {text!r}") from error

@@ -1,0 +1,198 @@
+"""Goal: over HTTP the server is reached from where it should be, by whom it knows, and nobody has what is another's.
+
+Method: real sockets on loopback; the SDK's client in both eras, and raw requests where a client would not send them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+
+from afk_es.errors import ConfigurationError
+from afk_es.mcp import MCPServer
+from afk_es.serving import ApiKeys, HttpServer, Limited
+from afk_es.tools import ToolContext, tool
+from tests.mcp.server.served import ERAS, Era, named, runs_of, text_of
+from tests.mcp.server.test_once import Counted
+from tests.mcp.server.test_waiting import end_of
+
+both_eras = pytest.mark.parametrize("era", ERAS)
+
+KEYS = {"alice-" + "a" * 20: "alice", "bob-" + "b" * 20: "bob"}
+ALICE, BOB = KEYS
+
+
+@tool
+def who(ctx: ToolContext) -> str:
+    """Say who calls."""
+    return f"{ctx.user_id} as {ctx.run_id}"
+
+
+@asynccontextmanager
+async def caller(served: HttpServer, era: Era, token: str | None = None, **callbacks: Any) -> AsyncIterator[Client]:
+    """The SDK's client, with a token."""
+    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+    async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
+        transport = streamable_http_client(f"{served.url}/mcp", http_client=http)
+        async with Client(transport, mode=era, **callbacks) as client:
+            yield client
+
+
+@both_eras
+async def test_a_client_calls_and_hears_how_far_it_is(era: Era, log: Path) -> None:
+    told: list[object] = []
+
+    @tool
+    async def count(ctx: ToolContext) -> str:
+        """Count."""
+        while not told:
+            ctx.report_progress(1, 2, "half of it")
+            await asyncio.sleep(0)
+        return "done"
+
+    async def progress(*progress: object) -> None:
+        told.append(progress)
+
+    async with MCPServer([count], log=log).http_server() as served, Client(f"{served.url}/mcp", mode=era) as client:
+        assert text_of(await client.call_tool("count", progress_callback=progress)) == "done"
+    assert told == [(1, 2, "half of it")]
+
+
+@both_eras
+async def test_each_caller_is_known_and_has_calls_and_limits_of_its_own(era: Era, log: Path) -> None:
+    server = MCPServer([who], log=log, authenticator=ApiKeys(KEYS), rate_limit=Limited(2, per_s=3600))
+    async with server.http_server() as served, caller(served, era, ALICE) as alice, caller(served, era, BOB) as bob:
+        first = text_of(await alice.call_tool("who", meta=named("k")))
+        again = text_of(await alice.call_tool("who", meta=named("k")))
+        other = text_of(await bob.call_tool("who", meta=named("k")))
+        refused = await alice.call_tool("who", meta=named("k"))
+    assert first == again
+    assert first.startswith("alice as mcp-")
+    assert other.startswith("bob as mcp-")
+    assert other.split()[-1] != first.split()[-1]
+    assert "too many calls" in text_of(refused)
+    assert [events[0].data["context"]["user_id"] for events in await runs_of(log)] == ["alice", "bob"]
+
+
+async def post(served: HttpServer, headers: dict[str, str], body: object = None) -> httpx2.Response:
+    """One raw request of the newer protocol."""
+    envelope = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    request = body if body is not None else {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": envelope}}
+    said = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/list"}
+    async with httpx2.AsyncClient() as http:
+        return await http.post(f"{served.url}/mcp", json=request, headers={**said, **headers})
+
+
+async def test_whoever_is_not_known_is_told_nothing_about_why(log: Path) -> None:
+    server = MCPServer([who], log=log, authenticator=ApiKeys(KEYS))
+    async with server.http_server() as served:
+        answers = [
+            await post(served, headers)
+            for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {ALICE}"}, {"X-API-Key": ALICE[:-1]})
+        ]
+        known = await post(served, {"Authorization": f"Bearer {ALICE}"})
+    assert {(answer.status_code, answer.content, answer.headers["www-authenticate"]) for answer in answers} == {
+        (401, b'{"error": "unauthorized"}', 'Bearer realm="mcp"')
+    }
+    assert known.status_code == 200
+
+
+async def test_a_page_of_somebody_s_cannot_call_through_a_browser(log: Path) -> None:
+    async with MCPServer([who], log=log).http_server() as served:
+        assert (await post(served, {})).status_code == 200
+        foreign = await post(served, {"Origin": "https://evil.example"})
+        rebound = await post(served, {"Host": "evil.example"})
+    assert foreign.status_code == 403
+    assert rebound.status_code in (400, 403, 421)
+    assert not any(name.startswith("access-control") for answer in (foreign, rebound) for name in answer.headers)
+
+
+async def test_a_page_that_is_allowed_can_call_and_gets_no_more_than_that(log: Path) -> None:
+    server = MCPServer([who], log=log)
+    async with server.http_server(allow_origins=["https://app.example"]) as served:
+        answer = await post(served, {"Origin": "https://app.example"})
+    assert answer.status_code == 200
+    assert not any(name.startswith("access-control") for name in answer.headers)
+
+
+async def test_a_session_of_another_s_looks_absent(log: Path) -> None:
+    """Sessions are of the older protocol: their ids are all that a client shows beside its token."""
+    start = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+    }
+    ask = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+    old = {"MCP-Protocol-Version": "2025-11-25"}
+    server = MCPServer([who], log=log, authenticator=ApiKeys(KEYS))
+    async with server.http_server() as served:
+        opened = await post(served, {**old, "Authorization": f"Bearer {ALICE}"}, start)
+        session = {**old, "Mcp-Session-Id": opened.headers["mcp-session-id"]}
+        foreign = await post(served, {**session, "Authorization": f"Bearer {BOB}"}, ask)
+        absent = await post(served, {**session, "Mcp-Session-Id": "0" * 32, "Authorization": f"Bearer {BOB}"}, ask)
+        own = await post(served, {**session, "Authorization": f"Bearer {ALICE}"}, ask)
+    assert (foreign.status_code, foreign.content) == (absent.status_code, absent.content) == (404, absent.content)
+    assert own.status_code == 200
+
+
+def test_an_address_that_others_reach_needs_an_authenticator(log: Path) -> None:
+    with pytest.raises(ConfigurationError, match="can be reached from elsewhere"):
+        MCPServer([who], log=log).http_server("192.0.2.1")
+    MCPServer([who], log=log, authenticator=ApiKeys(KEYS)).http_server("192.0.2.1")
+
+
+async def test_the_application_without_its_guard_serves_nobody(log: Path) -> None:
+    """Whoever takes the SDK's application of a server that has an authenticator has no guard before it."""
+    server = MCPServer([who], log=log, authenticator=ApiKeys(KEYS))
+    async with HttpServer(server.streamable_http_app()) as served, Client(f"{served.url}/mcp") as client:
+        with pytest.raises(MCPError, match="serves nobody whom it does not know"):
+            await client.call_tool("who")
+
+
+async def test_a_connection_that_is_cut_leaves_the_named_call_to_whoever_comes_again(log: Path) -> None:
+    counted = Counted(waits=True)
+    async with MCPServer([counted.tool], log=log).http_server() as served:
+        async with Client(f"{served.url}/mcp") as first:
+            lost = asyncio.create_task(first.call_tool("pay", {"order": "A1"}, meta=named("k")))
+            await counted.begun.wait()
+            lost.cancel()
+            await asyncio.wait([lost])
+        async with Client(f"{served.url}/mcp") as second:
+            again = asyncio.create_task(second.call_tool("pay", {"order": "A1"}, meta=named("k")))
+            counted.go.set()
+            assert text_of(await again) == "A1 paid, number 1"
+
+
+@both_eras
+async def test_and_a_call_that_nobody_has_named_is_cancelled(era: Era, log: Path) -> None:
+    counted = Counted(waits=True)
+    server = MCPServer([counted.tool], log=log)
+    async with server.http_server() as served, Client(f"{served.url}/mcp", mode=era) as client:
+        lost = asyncio.create_task(client.call_tool("pay", {"order": "A1"}))
+        await counted.begun.wait()
+        lost.cancel()
+        await asyncio.wait([lost])
+        assert (await end_of(server)).type == "run_cancelled"
+
+
+async def test_a_body_that_is_no_request_is_an_answer_and_no_end(log: Path) -> None:
+    async with MCPServer([who], log=log).http_server() as served:
+        for body in ([], 7, {"jsonrpc": "2.0"}, {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": 7}}):
+            answer = await post(served, {}, body)
+            assert 400 <= answer.status_code < 500, (body, answer.content)
+            assert "error" in json.loads(answer.content)
+        assert (await post(served, {})).status_code == 200
