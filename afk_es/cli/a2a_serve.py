@@ -80,8 +80,8 @@ def serve(
 
 async def _serve(server: A2AServer, host: str, port: int, allow_hosts: tuple[str, ...]) -> None:
     async with server.serve(host, port, allow_hosts=allow_hosts) as served:
-        output.note(f"serving {', '.join(server.names)} at {served.url}; Ctrl-C ends it", "strong")
-        await served.until_stopped()
+        told = f"serving {', '.join(server.names)} at {served.url}; Ctrl-C ends it"
+        await served.until_stopped(lambda: output.note(told, "strong"))
 
 
 def load_server(targets: tuple[str, ...], options: dict[str, Any]) -> A2AServer:

@@ -66,6 +66,11 @@ LIBRARIES: tuple[Library, ...] = (
     Library("textual-serve", "1.1", None, "the app in a browser"),
     Library("hypothesis", "6.150", "testing", "property tests of agents"),
     Library("jsonschema", "4.21", "testing", "arguments by their schema"),
+    Library("mcp", "2.2", "mcp", "MCP servers and clients"),
+    Library("a2a-sdk", "1.1", "a2a", "A2A servers and clients"),
+    Library("pyjwt", "2.10", "mcp", "signed tokens of callers"),
+    Library("starlette", "0.50", "mcp", "MCP and A2A over HTTP"),
+    Library("uvicorn", "0.38", "mcp", "MCP and A2A over HTTP"),
     Library("opentelemetry-sdk", "1.38", "otel", "telemetry to OpenTelemetry"),
     Library("opentelemetry-exporter-otlp-proto-http", "1.38", "otel", "telemetry over OTLP"),
 )

@@ -13,6 +13,7 @@ import click
 from afk_es.agents import Agent
 from afk_es.cli import output
 from afk_es.cli.agents import called, load_value
+from afk_es.cli.callers import api_keys, rate_limit
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.policies import load_engine
 from afk_es.errors import ConfigurationError
@@ -20,7 +21,6 @@ from afk_es.tools import Tool, ToolRegistry
 
 if TYPE_CHECKING:
     from afk_es.mcp import MCPServer
-    from afk_es.serving import ApiKeys, Limited
 
 _FORM: Final = "name what to serve as MODULE:TOOLS, such as shop.support:tools or ./support.py:tools"
 
@@ -73,8 +73,8 @@ def serve(
         )
     address = _address(http) if http is not None else None
     options: dict[str, Any] = {
-        "authenticator": _keys(token_envs) if token_envs else None,
-        "rate_limit": _limit(rate) if rate is not None else None,
+        "authenticator": api_keys(token_envs) if token_envs else None,
+        "rate_limit": rate_limit(rate) if rate is not None else None,
         "name": name,
     }
     own = {key: value for key, value in options.items() if value is not None}
@@ -106,8 +106,8 @@ def _require_sdk() -> None:
 
 async def _serve_http(server: MCPServer, host: str, port: int, allow_hosts: tuple[str, ...], allow_origins: tuple[str, ...]) -> None:
     async with server.http_server(host, port, allow_hosts=allow_hosts, allow_origins=allow_origins) as served:
-        output.note(f"serving {', '.join(server.names()) or 'nothing'} at {served.url}/mcp; Ctrl-C ends it", "strong")
-        await served.until_stopped()
+        told = f"serving {', '.join(server.names()) or 'nothing'} at {served.url}/mcp; Ctrl-C ends it"
+        await served.until_stopped(lambda: output.note(told, "strong"))
 
 
 def load_server(target: str, options: dict[str, Any]) -> MCPServer:
@@ -151,29 +151,3 @@ def _address(text: str) -> tuple[str, int]:
     if not colon or not host or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
         raise ConfigurationError(f"--http is HOST:PORT, such as 127.0.0.1:8000, not {text!r}")
     return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _keys(named: tuple[str, ...]) -> ApiKeys:
-    """The tokens, from the environment: on the command line anybody on this machine could read them."""
-    from afk_es.serving import ApiKeys
-
-    keys: dict[str, Any] = {}
-    for each in named:
-        name, equals, variable = each.rpartition("=")
-        token = os.environ.get(variable, "")
-        if not token:
-            raise ConfigurationError(f"the environment variable {variable!r} of --token-env is not set")
-        if token in keys:
-            raise ConfigurationError(f"the token in {variable!r} is another caller's as well; give each a token of its own")
-        keys[token] = name if equals else variable
-    return ApiKeys(keys)
-
-
-def _limit(text: str) -> Limited:
-    from afk_es.serving import Limited
-
-    calls, slash, seconds = text.partition("/")
-    try:
-        return Limited(int(calls), float(seconds) if slash else 60.0)
-    except ValueError as error:
-        raise ConfigurationError(f"--rate is CALLS/SECONDS, such as 100/60, not {text!r}") from error

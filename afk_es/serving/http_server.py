@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Self
@@ -143,14 +143,19 @@ class HttpServer:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.stop()
 
-    async def until_stopped(self) -> None:
+    async def until_stopped(self, ready: Callable[[], object] | None = None) -> None:
         """Serve until SIGINT or SIGTERM comes, or until `stop` is called elsewhere; then stop. A second signal cuts the requests in flight at once.
 
         The signals are taken in the main thread only, and given back in the end.
+
+        Args:
+            ready: called once the signals are taken, to tell whoever may send one that the server is there; default None.
         """
         if self._serving is None:
             raise UsageError("this server is not entered: async with HttpServer(...) as served")
         with self._signals():
+            if ready is not None:
+                ready()
             await either(self._serving, self._stopping)
             await self.stop()
 

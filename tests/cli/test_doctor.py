@@ -6,6 +6,7 @@ import datetime as dt
 import importlib.metadata
 import json
 import os
+import re
 import sqlite3
 import sys
 import tomllib
@@ -176,11 +177,15 @@ def test_the_bug_of_an_old_sqlite_is_a_note() -> None:
 def test_the_libraries_are_those_of_pyproject() -> None:
     """A library that is added there, or raised, is added here."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = {name: project["optional-dependencies"][name] for name in ("testing", "otel")}
-    wanted = {(line, None) for line in project["dependencies"]} | {(line, extra) for extra, lines in extras.items() for line in lines}
-    listed = {(f"{each.name}>={each.least}", each.extra) for each in LIBRARIES}
-    for line, extra in wanted:
-        assert (line.partition(",")[0], extra) in listed, line
+    bringing: dict[str, set[str | None]] = {line: {None} for line in project["dependencies"]}
+    for extra in ("testing", "mcp", "a2a", "otel"):
+        for line in project["optional-dependencies"][extra]:
+            bringing.setdefault(line, set()).add(extra)
+    listed = {f"{each.name}>={each.least}": each.extra for each in LIBRARIES}
+    assert len(listed) == len(LIBRARIES)
+    for line, extras in bringing.items():
+        # One that several extras bring is listed with one of them.
+        assert listed[re.sub(r"\[.*?\]", "", line.partition(",")[0])] in extras, line
 
 
 def test_no_library_is_imported_to_be_asked_for_its_version(afk: Afk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -453,8 +453,7 @@ from afk_es.serving import HttpServer
 
 async def main():
     async with HttpServer(Starlette()) as served:
-        asyncio.get_running_loop().call_soon(lambda: print(served.url, flush=True))
-        await served.until_stopped()
+        await served.until_stopped(lambda: print(served.url, flush=True))
     print("in order", flush=True)
 
 asyncio.run(main())
