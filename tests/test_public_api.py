@@ -27,11 +27,16 @@ IMPORT_MAP = {
     "afk_es.evals": "run_suite EvalCase EvalBudget",
     "afk_es.evals.models": "EvalCase EvalBudget",
     "afk_es.testing": "ScriptedModel EventLogContract check_event_log",
+    "afk_es.a2a": "A2AClient A2AServer",
 }
 """The rows of contract.md that this release has."""
 
 EXPORTS = {
     "afk_es": "Agent FailSafeConfig PolicyEngine PolicyRule Runner tool",
+    "afk_es.a2a": """
+        A2AClient A2AServer ApiKeys JWTs Limited Principal RemoteArtifact RemoteCard RemoteFile RemoteSkill RemoteState RemoteTask RemoteTaskError
+        RemoteUpdate ServedAgent
+    """,
     "afk_es.agents": """
         Agent DelegationNode DelegationPlan FailSafeConfig PolicyDecision PolicyEngine PolicyEvent PolicyRule PolicyRuleCondition RouterInput
     """,
@@ -79,7 +84,7 @@ EXPORTS = {
         BuiltModel ChatModel Failure Image LLMBuilder LLMCancelledError LLMCapabilityError LLMCircuitOpenError LLMConfigurationError LLMError
         LLMInvalidResponseError LLMMiddleware LLMRequest LLMResponse LLMRetryableError LLMTimeoutError Link LinkedChatModel Message Messages ModelPrices
         MultipartMessage PricedChatModel StreamPart StreamingChatModel Text TextDelta ToolCall ToolCallDelta ToolSpec Usage
-        UserMessage chat_messages chat_tools classify image_from_file
+        UserMessage WithdrawableChatModel chat_messages chat_tools classify image_from_file
     """,
 }
 

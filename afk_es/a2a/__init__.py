@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _CLIENT = "afk_es.a2a.client.client"
 _FAILURES = "afk_es.a2a.client.failures"
+_SERVER = "afk_es.a2a.server.server"
+_SERVING = "afk_es.serving"
 _TASKS = "afk_es.a2a.client.tasks"
 _SERVER = "afk_es.a2a.server.server"
 _SERVING = "afk_es.serving"

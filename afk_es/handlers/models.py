@@ -31,7 +31,7 @@ class ModelHandler:
         model = self._binding.models[effect.model_index]
         began = self._binding.clock.monotonic()
         try:
-            response = await self._response(model, self._request(effect, state))
+            response = await self._response(model, request_of(effect, state))
             if not isinstance(response, LLMResponse):
                 raise LLMInvalidResponseError(f"{type(model).__name__}.chat returned a {type(response).__name__}; return an LLMResponse")
             data = _completed(response, state)
@@ -46,20 +46,6 @@ class ModelHandler:
             return self._failed(effect, error, began)
         data["latency_ms"] = self._latency_ms(began)
         return Draft("llm_completed", data)
-
-    def _request(self, effect: CallModel, state: RunState) -> LLMRequest:
-        spec = state.spec
-        system = Message("system", effect.instructions) if effect.instructions else None
-        return LLMRequest(
-            model=effect.model,
-            messages=effect.messages.led_by(system),
-            tools=spec.tools,
-            response_format=spec.output_schema,
-            idempotency_key=effect.idempotency_key,
-            attempt=effect.attempt,
-            metadata={"run_id": state.run_id, "thread_id": state.thread_id},
-            **spec.parameters,
-        )
 
     async def _response(self, model: ChatModel, request: LLMRequest) -> LLMResponse:
         if self._emit is None or not isinstance(model, StreamingChatModel):
@@ -97,6 +83,22 @@ class ModelHandler:
 
     def _latency_ms(self, began: float) -> float:
         return round((self._binding.clock.monotonic() - began) * 1000, 3)
+
+
+def request_of(effect: CallModel, state: RunState) -> LLMRequest:
+    """What a model is asked."""
+    spec = state.spec
+    system = Message("system", effect.instructions) if effect.instructions else None
+    return LLMRequest(
+        model=effect.model,
+        messages=effect.messages.led_by(system),
+        tools=spec.tools,
+        response_format=spec.output_schema,
+        idempotency_key=effect.idempotency_key,
+        attempt=effect.attempt,
+        metadata={"run_id": state.run_id, "thread_id": state.thread_id},
+        **spec.parameters,
+    )
 
 
 def _completed(response: LLMResponse, state: RunState) -> dict[str, Any]:

@@ -18,7 +18,15 @@ from afk_es.llms.built import BuiltModel
 from afk_es.llms.chat import chat_messages, chat_tools
 from afk_es.llms.content import UserMessage, image_from_file
 from afk_es.llms.failure import Failure, classify
-from afk_es.llms.port import ChatModel, Link, LinkedChatModel, LLMMiddleware, PricedChatModel, StreamingChatModel
+from afk_es.llms.port import (
+    ChatModel,
+    Link,
+    LinkedChatModel,
+    LLMMiddleware,
+    PricedChatModel,
+    StreamingChatModel,
+    WithdrawableChatModel,
+)
 from afk_es.llms.prices import ModelPrices
 from afk_es.llms.request import LLMRequest
 from afk_es.llms.response import LLMResponse, StreamPart, TextDelta, ToolCallDelta
@@ -34,6 +42,7 @@ __all__ = [
     "PricedChatModel",
     "StreamingChatModel",
     "LinkedChatModel",
+    "WithdrawableChatModel",
     "Link",
     "ModelPrices",
     "LLMRequest",

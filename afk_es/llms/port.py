@@ -1,7 +1,7 @@
 """The model port: what the loop needs of a model, and nothing about who it is or how it is reached.
 
-Any object with `provider_id` and `chat` is a model. One that can stream adds `chat_stream`, one that knows prices adds `prices`, and one
-that is made of several adds `links`; whoever drives it looks whether they are there. Nobody closes a model but its maker: it may be at work for somebody else as well.
+Any object with `provider_id` and `chat` is a model. One that can stream adds `chat_stream`, one that knows prices adds `prices`, one
+that is made of several adds `links`, and one whose work goes on without its asker adds `withdraw`; whoever drives it looks whether they are there. Nobody closes a model but its maker: it may be at work for somebody else as well.
 """
 
 from __future__ import annotations
@@ -53,6 +53,19 @@ class PricedChatModel(ChatModel, Protocol):
 
     def prices(self, model: str) -> bool | None:
         """Whether answers of this model will carry their cost; None where only the answers will tell. May block: call it in a thread."""
+        ...
+
+
+@runtime_checkable
+class WithdrawableChatModel(ChatModel, Protocol):
+    """A model that goes on working after its asker has hung up, and can be told to stop."""
+
+    async def withdraw(self, request: LLMRequest) -> None:
+        """Stop working on this request; nobody wants its answer any more, now or later.
+
+        A Runner calls it, once and without minding a failure, after it has cut a call because the run was cancelled or has used up its time.
+        It does not where the run was laid down, by an interrupt or with its process: the call is made again when the run is resumed.
+        """
         ...
 
 

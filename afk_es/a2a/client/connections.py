@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -203,6 +204,7 @@ class Connections:
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._transport = transport
+        self._checking: ssl.SSLContext | None = None
         self._held: dict[asyncio.AbstractEventLoop, _Held] = {}
 
     async def client(self) -> httpx.AsyncClient:
@@ -212,10 +214,10 @@ class Connections:
         if held is None:
             for gone in [other for other in self._held if other.is_closed()]:
                 del self._held[gone]
-            client = self._made()
-            end = self._until_the_end(loop, client)
-            self._held[loop] = held = _Held(client, end)
-            await anext(end)
+            client = await self._made()
+            held = self._held.setdefault(loop, _Held(client, self._until_the_end(loop, client)))
+            if held.client is client:
+                await anext(held.end)
         return held.client
 
     async def aclose(self) -> None:
@@ -224,8 +226,8 @@ class Connections:
         if held is not None:
             await held.end.aclose()
 
-    def _made(self) -> httpx.AsyncClient:
-        inner = self._transport or httpx.AsyncHTTPTransport()
+    async def _made(self) -> httpx.AsyncClient:
+        inner = self._transport or httpx.AsyncHTTPTransport(verify=await self._certificates())
         guarded = Guarded(inner, self._origins, self._max_bytes, self._timeout_s, owned=self._transport is None)
         return httpx.AsyncClient(
             transport=guarded,
@@ -235,6 +237,14 @@ class Connections:
             follow_redirects=False,
             trust_env=False,
         )
+
+    async def _certificates(self) -> ssl.SSLContext | bool:
+        """What servers are checked by; it takes a while to load, and is the same for all loops. Where all are plain http, there is nothing to check."""
+        if not any(origin.startswith("https:") for origin in self._origins):
+            return False
+        if self._checking is None:
+            self._checking = await asyncio.to_thread(httpx.create_ssl_context)
+        return self._checking
 
     async def _until_the_end(self, loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
         try:

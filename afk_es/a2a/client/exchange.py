@@ -23,7 +23,7 @@ from afk_es.llms.failure import classify
 
 T = TypeVar("T")
 
-FIRST_PAUSE_S = 0.5
+FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
 PAUSE_GROWTH = 1.6
 """How often a task is asked for that cannot be watched."""
@@ -73,6 +73,7 @@ class Exchange:
         self._max_bytes = max_bytes
         self._clock = clock
         self._doubt = doubt
+        self._cuts = _cuts()
 
     # ------------------------------------------------------------------------------------------------------------- with a message
 
@@ -259,7 +260,10 @@ class Exchange:
 
         Raises:
             LLMTimeoutError: all time is used up.
+            CancelledError: this task was cancelled, and something in between has swallowed it, as the SDK's server does in memory.
         """
+        if _cuts() > self._cuts:
+            raise asyncio.CancelledError
         now = asyncio.get_running_loop().time()
         if self._deadline is not None and now >= self._deadline:
             raise LLMTimeoutError(f"the task at {self._agent} has not ended in time")
@@ -274,6 +278,11 @@ class Exchange:
         deadline = self._deadline
         remaining = deadline - asyncio.get_running_loop().time() if deadline is not None else 86_400.0
         return ClientCallContext(timeout=max(remaining, 0.0) + self._timeout_s)
+
+
+def _cuts() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
 
 
 def _last(unfolding: Unfolding, text: str = "") -> RemoteUpdate:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import httpx
-from a2a.client.errors import A2AClientTimeoutError, AgentCardResolutionError
+from a2a.client.errors import A2AClientTimeoutError
 from a2a.utils.errors import (
     A2AError,
     ContentTypeNotSupportedError,
@@ -126,8 +126,6 @@ def _by_transport(error: BaseException, agent: str) -> LLMError | None:
             return LLMConfigurationError(f"{agent}: {error}")
         case httpx.HTTPStatusError():
             return _by_status(error.response, agent)
-        case AgentCardResolutionError() if error.status_code is not None:
-            return _status_error(error.status_code, None, f"{agent} gives no card (HTTP {error.status_code})")
         case httpx.TimeoutException():
             return LLMTimeoutError(f"{agent} did not answer in time ({type(error).__name__})")
         case httpx.UnsupportedProtocol() | httpx.LocalProtocolError() | httpx.InvalidURL():
@@ -146,12 +144,9 @@ def _by_status(response: httpx.Response, agent: str) -> LLMError:
         return LLMConfigurationError(f"{agent} redirects elsewhere (HTTP {status}), and redirects are not followed", status_code=status)
     if status in (401, 403):
         return LLMConfigurationError(f"{agent} does not let us in (HTTP {status}): check the token or API key", status_code=status)
-    return _status_error(status, retry_after_s(response.headers), f"{agent} answered HTTP {status}")
-
-
-def _status_error(status: int, wait_s: float | None, message: str) -> LLMError:
-    if retryable_status(status):
-        return LLMRetryableError(message, status_code=status, retry_after_s=wait_s)
+    message = f"{agent} answered HTTP {status} at {response.request.url.path:.200}"
+    if retryable_status(status) and status != 501:
+        return LLMRetryableError(message, status_code=status, retry_after_s=retry_after_s(response.headers))
     if status in (404, 405, 501):
         return UnsupportedByAgentError(message, status_code=status)
     return LLMConfigurationError(message, status_code=status)

@@ -30,7 +30,8 @@ AskedAgain = Literal["look", "send", "never"]
 
 USAGE = "afk_es/usage"
 COST = "afk_es/cost_usd"
-"""Keys of a task's metadata under which an agent may say what its work has cost."""
+STATE = "afk_es/state"
+"""Keys of a task's metadata under which an agent may say what its work has cost, and that it did a part of it only; ours does."""
 
 MAX_FILE_BYTES = 256 * 1024
 """Of all files of an answer together that go into the log; larger ones are told of and left out."""
@@ -120,11 +121,15 @@ class RemoteModel:
         turn = turn_of(request)
         exchange = await self._remote.exchange(_WITHDRAWAL_S)
         task_id = self._under_way.pop(request.idempotency_key or "", None)
-        if task_id is None:
-            found = await exchange.found(self._message(request, turn, _message_id(request, 1)))
-            task_id = found.id if found is not None and not found.ended else None
         if task_id is not None:
             await exchange.cancelled(task_id)
+            return
+        for number in range(request.attempt, 0, -1):
+            found = await exchange.found(self._message(request, turn, _message_id(request, number)))
+            if found is not None and found.id is not None:
+                if not found.ended:
+                    await exchange.cancelled(found.id)
+                return
 
     # ------------------------------------------------------------------------------------------------------------------ the inside
 
@@ -230,15 +235,13 @@ def response_of(task: RemoteTask, request: LLMRequest, said_by: str) -> LLMRespo
     """
     match task.state:
         case "completed":
-            structured = _structured(task)
-            text = task.text or ("" if task.data is None else json.dumps(task.data, ensure_ascii=False))
             return LLMResponse(
-                text="\n".join([text, *map(_mention, task.files)]).strip("\n") if task.files else text,
+                text=_text(task),
                 finish_reason="stop",
                 usage=_usage(task),
                 cost_usd=_cost(task),
                 model=said_by[:200] or None,
-                structured_response=structured,
+                structured_response=_structured(task),
             )
         case "input-required" | "auth-required" if task.id is not None:
             call = call_of(question_of(task), f"remote_{(request.idempotency_key or '')[:12]}")
@@ -255,6 +258,14 @@ def response_of(task: RemoteTask, request: LLMRequest, said_by: str) -> LLMRespo
 
 def _because(task: RemoteTask) -> str:
     return f": {told(task.message)}" if task.message else ""
+
+
+def _text(task: RemoteTask) -> str:
+    """The answer's text: without any, its JSON; and what else there is to know of it."""
+    said = [task.text or ("" if task.data is None else json.dumps(task.data, ensure_ascii=False)), *map(_mention, task.files)]
+    if task.metadata.get(STATE) == "degraded" and task.message not in said:
+        said.append(task.message)
+    return "\n".join(line for line in said if line)
 
 
 def _structured(task: RemoteTask) -> Any:

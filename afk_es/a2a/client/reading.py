@@ -43,13 +43,12 @@ def task_of(task: pb.Task) -> RemoteTask:
         raise LLMInvalidResponseError("the remote agent told of a task without an id")
     artifacts = tuple(_artifact(artifact) for artifact in task.artifacts)
     message = _text(task.status.message.parts, "\n")
-    written = "\n\n".join(artifact.text for artifact in artifacts if artifact.text)
     data = [value for artifact in artifacts for value in artifact.data] or _data(task.status.message.parts)
     return RemoteTask(
         id=task.id,
         context_id=task.context_id or None,
         state=_STATES.get(task.status.state, "unknown"),
-        text=written or message,
+        text=_written(task) or message,
         message=message,
         artifacts=artifacts,
         data=_single(data),
@@ -151,8 +150,7 @@ class Unfolding:
         """
         self._check(task.id)
         self._task = task
-        written = "\n\n".join(text for text in (_text(artifact.parts, "") for artifact in task.artifacts) if text)
-        return self._update(self._rest(written))
+        return self._update(self._rest(_written(task)))
 
     def _check(self, task_id: str | None) -> None:
         if not task_id:
@@ -175,29 +173,27 @@ class Unfolding:
         self._taken += news.ByteSize()
         if self._taken > self._max_bytes:
             raise LLMCapabilityError(f"the remote agent's results have more than {self._max_bytes:,} bytes")
-        text = _text(news.artifact.parts, "")
         for at, artifact in enumerate(task.artifacts):
             if artifact.artifact_id == news.artifact.artifact_id:
-                if news.append:
-                    artifact.parts.extend(news.artifact.parts)
-                else:
+                if not news.append:
+                    # Taken back and said anew, as an agent does that wrote it in pieces and now has it whole.
                     task.artifacts[at].CopyFrom(news.artifact)
-                break
-        else:
-            if text and self._shown:
-                text = f"\n\n{text}"
-            task.artifacts.append(news.artifact)
+                    return self._rest(_written(task))
+                artifact.parts.extend(news.artifact.parts)
+                return self._showing(_text(news.artifact.parts, ""))
+        task.artifacts.append(news.artifact)
+        text = _text(news.artifact.parts, "")
+        return self._showing(f"\n\n{text}" if text and self._shown else text)
+
+    def _showing(self, text: str) -> str:
         if text:
             self._shown.append(text)
         return text
 
     def _rest(self, written: str) -> str:
-        """What of the answer was not shown yet. An agent that takes back what it has written shows it whole in the end alone."""
+        """What of the answer was not shown yet; nothing where it is another one by now, which only the whole task tells."""
         shown = "".join(self._shown)
-        rest = written[len(shown) :] if written.startswith(shown) else ""
-        if rest:
-            self._shown.append(rest)
-        return rest
+        return self._showing(written[len(shown) :] if written.startswith(shown) else "")
 
     def _update(self, text: str) -> RemoteUpdate:
         if self._answer is not None:
@@ -235,6 +231,10 @@ def _artifact(artifact: pb.Artifact) -> RemoteArtifact:
     )
 
 
+def _written(task: pb.Task) -> str:
+    return "\n\n".join(text for text in (_text(artifact.parts, "") for artifact in task.artifacts) if text)
+
+
 def _text(parts: Iterable[pb.Part], between: str) -> str:
     return clean_text(between.join(part.text for part in parts if part.WhichOneof("content") == "text"))
 
@@ -262,7 +262,10 @@ def _single(values: Iterable[Any]) -> Any:
 
 
 def _plain(value: ProtobufMessage) -> Any:
-    return _whole_numbers(plain(MessageToDict(value)))
+    try:
+        return _whole_numbers(plain(MessageToDict(value)))
+    except (ValueError, RecursionError) as error:
+        raise LLMInvalidResponseError(f"the remote agent sent data that is no JSON: {error}") from error
 
 
 def _object(value: ProtobufMessage) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes, c
 from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
 from a2a.types import a2a_pb2 as pb
 from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from afk_es.a2a import A2AClient
 
@@ -46,6 +47,7 @@ class Remote(AgentExecutor):
         messages: ids of the messages that it worked on, in order; each is an effect on the world.
         heard: their texts.
         contexts: their contexts.
+        tasks: their tasks.
         cancelled: ids of tasks that it was told to cancel.
     """
 
@@ -54,6 +56,7 @@ class Remote(AgentExecutor):
         self.messages: list[str] = []
         self.heard: list[str] = []
         self.contexts: list[str] = []
+        self.tasks: list[str] = []
         self.cancelled: list[str] = []
 
     async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
@@ -62,6 +65,7 @@ class Remote(AgentExecutor):
         self.messages.append(context.message.message_id)
         self.heard.append(context.get_user_input())
         self.contexts.append(context.context_id or "")
+        self.tasks.append(context.task_id or "")
         updater = TaskUpdater(event_queue, context.task_id or "", context.context_id or "")
         if context.current_task is None:
             await event_queue.enqueue_event(new_task_from_user_message(context.message))
@@ -134,9 +138,44 @@ def bound() -> Iterator[tuple[socket.socket, str]]:
 @contextlib.contextmanager
 def over_http(executor: AgentExecutor, *, streaming: bool = True, binding: str = "JSONRPC") -> Iterator[str]:
     """The SDK's server over HTTP, in a thread with an event loop of its own; its address."""
+    path = "/rest" if binding == "HTTP+JSON" else "/"
+    with served(lambda url: app_of(executor, card(f"{url}{path}", streaming=streaming, binding=binding))) as url:
+        yield url
+
+
+class Many:
+    """One agent per name, each at the first part of the path and begun when it is first asked: as many worlds as there are trials.
+
+    Attributes:
+        agents: by name.
+    """
+
+    def __init__(self, act: Act = echo, *, streaming: bool = True) -> None:
+        self.agents: dict[str, Remote] = {}
+        self.url = ""
+        self._act = act
+        self._streaming = streaming
+        self._apps: dict[str, Starlette] = {}
+
+    def at(self, url: str) -> Many:
+        """The application that is served there."""
+        self.url = url
+        return self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass it on."""
+        _, name, *rest = scope["path"].split("/")
+        if name not in self._apps:
+            self.agents[name] = Remote(self._act)
+            self._apps[name] = app_of(self.agents[name], card(f"{self.url}/{name}/", streaming=self._streaming))
+        await self._apps[name]({**scope, "path": f"/{'/'.join(rest)}"}, receive, send)
+
+
+@contextlib.contextmanager
+def served(app_at: Callable[[str], ASGIApp]) -> Iterator[str]:
+    """An application over HTTP, in a thread with an event loop of its own; its address."""
     with bound() as (listening, url):
-        path = "/rest" if binding == "HTTP+JSON" else "/"
-        app = app_of(executor, card(f"{url}{path}", streaming=streaming, binding=binding))
+        app = app_at(url)
         config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none", access_log=False, timeout_graceful_shutdown=1)
         server = _Signalling(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="a2a-server", daemon=True)
