@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,11 +41,12 @@ class Target(Protocol):
         """What the server is called where nobody said."""
         ...
 
-    def opened(self, max_bytes: int) -> Any:
+    def opened(self, max_bytes: int, refused: Callable[[int], None]) -> Any:
         """What the SDK's Client connects to, once.
 
         Args:
             max_bytes: of one answer, as far as the way of transport can bound it.
+            refused: told of an HTTP status that is an error's; the SDK says that there was one, and not which.
         """
         ...
 
@@ -70,8 +71,10 @@ class Address:
         return urlsplit(self.url).hostname or "server"
 
     @asynccontextmanager
-    async def _streams(self, max_bytes: int) -> AsyncIterator[Any]:
+    async def _streams(self, max_bytes: int, refused: Callable[[int], None]) -> AsyncIterator[Any]:
         async def bounded(response: httpx2.Response) -> None:
+            if response.status_code >= 400:
+                refused(response.status_code)
             _bound(response, max_bytes)
 
         # A compressed answer of a few bytes may be gigabytes, so none is asked for and none is read.
@@ -84,9 +87,9 @@ class Address:
         ):
             yield streams
 
-    def opened(self, max_bytes: int) -> Transport:
+    def opened(self, max_bytes: int, refused: Callable[[int], None]) -> Transport:
         """An HTTP client of its own, with the headers."""
-        return self._streams(max_bytes)
+        return self._streams(max_bytes, refused)
 
 
 def _bound(response: httpx2.Response, max_bytes: int) -> None:
@@ -138,7 +141,7 @@ class Command:
         """The command's file."""
         return Path(self.command).stem
 
-    def opened(self, max_bytes: int) -> Transport:
+    def opened(self, max_bytes: int, refused: Callable[[int], None]) -> Transport:
         """The subprocess begins when this is entered, and has ended when it is left."""
         parameters = StdioServerParameters(command=self.command, args=list(self.args), env=dict(self.env) or None, cwd=self.cwd)
         transport: Transport = spoken_to(parameters, max_bytes)
@@ -161,7 +164,7 @@ class InProcess:
         """Its name for itself."""
         return self.server.name
 
-    def opened(self, max_bytes: int) -> Server[Any] | SDKServer:
+    def opened(self, max_bytes: int, refused: Callable[[int], None]) -> Server[Any] | SDKServer:
         """Itself."""
         return self.server
 

@@ -130,6 +130,12 @@ async def other_schema_when_called(server: Server, wire: Wire, message: Message)
     await answer(wire, message, said("done"))
 
 
+async def no_schema_when_called(server: Server, wire: Wire, message: Message) -> None:
+    """Takes nonsense from the second listing on, and does not say that it has changed; for a client that looks each time."""
+    odd = {"type": "object", "properties": {"text": 7}, "required": "text"}
+    await answer(wire, message, {"tools": [tool(inputSchema=OBJECT if server.times["tools/list"] == 1 else odd)]})
+
+
 async def gone_when_called(server: Server, wire: Wire, message: Message) -> None:
     """Has the tool no more."""
     await refuse(wire, message, -32602, "Unknown tool: echo")
@@ -303,6 +309,9 @@ LIES: Mapping[str, Mapping[str, Lie]] = {
     "orders in the schema": {
         "tools/list": listed(tool(inputSchema={**OBJECT, "properties": {"text": {"type": "string", "description": ORDERS}}}))
     },
+    "a name that is not seen": {
+        "tools/list": listed(ECHO, tool("bad", inputSchema={"type": "object", "properties": {"a\u202eb": {"type": "string"}}}))
+    },
     "schema is a word": {"tools/list": listed(ECHO, tool("bad", inputSchema="object"))},
     "no schema": {"tools/list": listed(ECHO, {"name": "bad"})},
     "schema of a list": {"tools/list": listed(ECHO, tool("bad", inputSchema={"type": "array"}))},
@@ -323,7 +332,7 @@ LIES: Mapping[str, Mapping[str, Lie]] = {
     "schema deeper than can be read": {"tools/list": listed(ECHO, tool("bad", inputSchema=nested(400)))},
     "schema that is large": {
         "tools/list": listed(
-            ECHO, tool("bad", inputSchema={"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(20_000)}})
+            ECHO, tool("bad", inputSchema={"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(5_000)}})
         )
     },
     "expression that takes years": {
@@ -335,6 +344,10 @@ LIES: Mapping[str, Mapping[str, Lie]] = {
     "hints": {"tools/list": listed(tool(annotations={"readOnlyHint": True, "idempotentHint": True, "destructiveHint": False}))},
     "hints of wrong types": {"tools/list": listed(ECHO, tool("bad", annotations={"readOnlyHint": "yes"}))},
     "other schema when called": {"tools/list": other_schema_when_called, "tools/call": other_schema_when_called},
+    "no schema when called": {
+        "initialize": result({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, **IDENTITY}),
+        "tools/list": no_schema_when_called,
+    },
     "gone when called": {"tools/call": gone_when_called},
     "says that the session has ended": {"tools/call": session_ended},
     "changes without end": {"tools/call": changes_without_end},
