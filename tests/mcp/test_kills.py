@@ -129,11 +129,9 @@ def test_two_shops_on_one_log_and_the_one_that_has_the_call_dies(scene: Scene) -
     first = scene.shop(stop="after run_started")
     clerk = scene.clerk("pay", trusted=True)
     first.hear("at")
-    second = Scene(scene._zygote, scene.directory, "http")
-    second._lives = 10
-    second.shop()
+    scene.at_another_shop(scene.another_shop())
     kill(clerk)
-    joined = second.clerk("pay", trusted=True, resumes=True)
+    joined = scene.clerk("pay", trusted=True, resumes=True)
     joined.hear("begun")
     kill(first)
     ended = told(joined)

@@ -149,7 +149,7 @@ LISTING = (
     Row("hints", Answers(("hi",)), offers=ECHO),
     Row("hints of wrong types", Answers(("hi",))),
     Row("other schema when called", Answers(("done",))),
-    Row("no schema when called", Fails(("changed",), calls=0), options={"list_max_age_s": 0.0}),
+    Row("no schema when called", Fails(("inputSchema",), calls=0), options={"list_max_age_s": 0.0}),
     Row("gone when called", Fails(("Unknown tool",))),
     Row("says that the session has ended", Fails(("Session terminated",))),
     Row("changes without end", Answers(("done",))),

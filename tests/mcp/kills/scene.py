@@ -51,6 +51,16 @@ class Scene:
         self._url = life.hear("url")[1]
         return life
 
+    def another_shop(self) -> Life:
+        """One more, on the same log, at an address of its own."""
+        life = self._start(SHOP, "shop")
+        life.hear("url")
+        return life
+
+    def at_another_shop(self, life: Life) -> None:
+        """Clerks that start from now on go there."""
+        self._url = life.hear("url")[1]
+
     def clerk(self, tool: str, **job: Any) -> Life:
         """Start the clerk; see `shop.call` for what it can be told."""
         return self._start(CLERK, "clerk", tool=tool, over=self.over, url=self._url, **job)

@@ -72,9 +72,9 @@ async def call(say: Said, job: dict[str, Any]) -> None:
         async with Runner(log=log, config=config) as runner:
             say("begun")
             if job.get("resumes"):
-                result = await runner.resume(agent, run_id="run")
+                result = await runner.resume(agent, run_id=job.get("run", "run"))
             else:
-                result = await runner.run(agent, user_message="Go", run_id="run")
+                result = await runner.run(agent, user_message="Go", run_id=job.get("run", "run"))
     finally:
         await log.close()
     say("result", json.dumps([result.state, result.final_text]))
