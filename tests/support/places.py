@@ -35,15 +35,23 @@ class Gate:
 
 
 class GatedLog(SqliteEventLog):
-    """A log whose appends are places: "before tool_started", "after tool_started", and so on."""
+    """A log whose appends are places: "before tool_started", "after tool_started", and "after llm_called far" in the run of a subagent."""
 
     def __init__(self, path: Path, gate: Gate) -> None:
         super().__init__(path, durability="normal")
         self._gate = gate
+        self._far: set[str] = set()
 
     async def append(self, events: Sequence[AgentRunEvent], *, epoch: int) -> None:
-        for event in events:
-            await self._gate.at(f"before {event.type}")
+        places = [f"{event.type}{self._of(event)}" for event in events]
+        for place in places:
+            await self._gate.at(f"before {place}")
         await super().append(events, epoch=epoch)
-        for event in events:
-            await self._gate.at(f"after {event.type}")
+        for place in places:
+            await self._gate.at(f"after {place}")
+
+    def _of(self, event: AgentRunEvent) -> str:
+        """A run with another's as its parent is "far"."""
+        if event.type == "run_started" and "parent" in event.data:
+            self._far.add(event.run_id)
+        return " far" if event.run_id in self._far else ""

@@ -43,14 +43,24 @@ class Life:
 
     def hear(self, *words: str) -> tuple[str, str]:
         """The first line that begins with one of these words, when it is there."""
-        until = time.monotonic() + PATIENCE_S
+        return self.hear_within(PATIENCE_S, *words)
+
+    def hear_within(self, seconds: float, *words: str) -> tuple[str, str]:
+        """As `hear`.
+
+        Raises:
+            TimeoutError: it has not said that by then.
+        """
+        until = time.monotonic() + seconds
         while True:
             running = self.running()
             for word, text in self.said():
                 if word in words:
                     return word, text
-            if not running or time.monotonic() > until:
-                raise AssertionError(f"{self._heard.name}: none of {words} in {self.said()}; it runs: {running}")
+            if not running:
+                raise AssertionError(f"{self._heard.name}: it ended, and none of {words} is in {self.said()}")
+            if time.monotonic() > until:
+                raise TimeoutError(f"{self._heard.name}: none of {words} is in {self.said()}")
             time.sleep(0.002)
 
     async def heard(self, *words: str) -> tuple[str, str]:

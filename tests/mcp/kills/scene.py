@@ -19,9 +19,6 @@ from afk_es.testing import log_problems
 from tests.crash.journal import Journal
 from tests.support.zygote import Life, Zygote
 
-SHOP = "tests.mcp.kills.shop:serve"
-CLERK = "tests.mcp.kills.shop:call"
-
 
 class Told(NamedTuple):
     """How the clerk's run ended, and what the clerk was told of the call."""
@@ -35,10 +32,12 @@ class Scene:
 
     Args:
         over: how the clerk reaches the shop: "http" or "stdio".
+        module: has `serve`, which is the shop, and `call`, which is the clerk.
     """
 
-    def __init__(self, zygote: Zygote, directory: Path, over: str) -> None:
+    def __init__(self, zygote: Zygote, directory: Path, over: str, module: str = "tests.mcp.kills.shop") -> None:
         self._zygote = zygote
+        self._shop, self._clerk = f"{module}:serve", f"{module}:call"
         self.directory = directory
         self.over = over
         self._lives = 0
@@ -47,13 +46,13 @@ class Scene:
     def shop(self, stop: str = "") -> Life:
         """Start the shop, over HTTP and at the same address as before; `stop`: where it waits to be killed."""
         port = int(self._url.rpartition(":")[2].partition("/")[0]) if self._url else 0
-        life = self._start(SHOP, "shop", stop=stop, port=port)
+        life = self._start(self._shop, "shop", stop=stop, port=port)
         self._url = life.hear("url")[1]
         return life
 
     def another_shop(self) -> Life:
         """One more, on the same log, at an address of its own."""
-        life = self._start(SHOP, "shop")
+        life = self._start(self._shop, "shop")
         life.hear("url")
         return life
 
@@ -63,7 +62,7 @@ class Scene:
 
     def clerk(self, tool: str, **job: Any) -> Life:
         """Start the clerk; see `shop.call` for what it can be told."""
-        return self._start(CLERK, "clerk", tool=tool, over=self.over, url=self._url, **job)
+        return self._start(self._clerk, "clerk", tool=tool, over=self.over, url=self._url, **job)
 
     def _start(self, function: str, name: str, **job: Any) -> Life:
         self._lives += 1
