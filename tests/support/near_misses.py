@@ -78,9 +78,9 @@ def _mistaken(value: Any, chance: random.Random) -> Any:
         case "renamed" if isinstance(holder, dict):
             holder[str(last).upper()] = holder.pop(last)
         case "more" if isinstance(holder, dict):
-            holder[f"{last}_"] = chance.choice(ODD)
+            holder[f"{last}_"] = copy.deepcopy(chance.choice(ODD))
         case _:
-            holder[last] = chance.choice(ODD)
+            holder[last] = copy.deepcopy(chance.choice(ODD))
     return value
 
 
