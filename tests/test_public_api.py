@@ -55,6 +55,9 @@ EXPORTS = {
         ToolDeferredHandle ToolRegistry ToolResult ToolServer failure_text filesystem_tools middleware posthook prehook registry_middleware run_command tool
         unknown_tool
     """,
+    "afk_es.serving": """
+        ApiKeys Authenticator HttpServer JWTs LOCAL Limited Principal RateLimiter guarded owned principal_of run_id_of served_context
+    """,
     "afk_es.redaction": "MARK MOST_VALUES Redaction SECRET_NAMES SHORTEST_VALUE redacted",
     "afk_es.debugger.plain": "COMMANDS Command Console Reply completions execute help_lines",
     "afk_es.debugger.exchange": "FORMS ImportReport Imported export_run export_text import_files",

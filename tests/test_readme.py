@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -169,3 +170,48 @@ def test_who_may_call_is_shown_as_it_is(tmp_path: Path) -> None:
     section = SECTIONS["Security"].partition("### Who may call")[2]
     code, shown = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", section, re.DOTALL).groups()  # type: ignore[union-attr]
     assert run(code, tmp_path) == shown
+
+
+def test_an_agent_is_served_as_it_is_shown(tmp_path: Path) -> None:
+    section = SECTIONS["A2A"].partition("### Serve an agent")[2]
+    code, shown = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", section, re.DOTALL).groups()  # type: ignore[union-attr]
+    assert run(code, tmp_path) == shown
+
+
+SERVED = SECTIONS["MCP"].partition("### Serve your tools")[2].partition("\n### ")[0]
+
+
+def test_tools_are_served_as_it_is_shown(tmp_path: Path) -> None:
+    code, shown = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", SERVED, re.DOTALL).groups()  # type: ignore[union-attr]
+    assert run(code, tmp_path) == shown
+
+
+@pytest.mark.parametrize("way", ["stdio", "http"])
+def test_a_command_that_serves_tools_does(way: str, tmp_path: Path) -> None:
+    """Over stdio a client starts it, and ends it; over HTTP it says where it is, and a signal ends it."""
+    (code,) = re.findall(r"```python\n(.*?)```", SERVED, re.DOTALL)
+    (tmp_path / "desk.py").write_text(code, encoding="utf-8")
+    lines = [line.removeprefix("$ ") for line in SERVED.splitlines() if line.startswith("$ ")]
+    (words,) = (shlex.split(line)[1:] for line in lines if ("--http" in line) == (way == "http"))
+    command = [sys.executable, "-m", "afk_es.cli", *(word.replace("127.0.0.1:8000", "127.0.0.1:0") for word in words)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "ALICE_TOKEN": "a-token-of-alice-s"}
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    asks = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}) + "\n"
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            if way == "http":
+                assert process.stderr.readline().startswith("serving find_order, refund, clerk at http://127.0.0.1:")
+                process.terminate()
+            else:
+                process.stdin.write(asks)
+                process.stdin.flush()
+                assert json.loads(process.stdout.readline())["result"]["serverInfo"]["name"] == "afk_es"
+                process.stdin.close()
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()

@@ -108,6 +108,9 @@ def _tool_line(event: AgentStreamEvent) -> str:
     match event.type:
         case "tool_started":
             return f"{event.tool_name} ..."
+        case "tool_progress":
+            so_far = f"{event.progress:g}" + (f"/{event.total:g}" if event.total is not None else "")
+            return f"{event.tool_name} {so_far}{': ' if event.message else ''}{event.message}"
         case "tool_completed" if event.tool_success:
             return f"{event.tool_name} -> {compact_json(event.tool_output)}"
         case "tool_completed":

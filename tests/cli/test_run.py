@@ -24,6 +24,26 @@ def test_the_answer_is_all_of_stdout_and_stderr_says_how_to_look_at_the_run(afk:
     assert "afk-es show run_" in result.stderr
 
 
+def test_a_tool_that_reports_its_progress_is_seen_to_go_on(afk: Afk, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "from afk_es import Agent, tool\n"
+        "from afk_es.llms import LLMResponse, ToolCall\n"
+        "from afk_es.testing import ScriptedModel\n"
+        "from afk_es.tools import ToolContext\n"
+        "@tool\n"
+        "def work(ctx: ToolContext) -> str:\n"
+        "    'Work.'\n"
+        "    ctx.report_progress(1)\n"
+        "    ctx.report_progress(2, 4, 'half of it')\n"
+        "    return 'done'\n"
+        "agent = Agent(model=ScriptedModel([LLMResponse(tool_calls=(ToolCall('c1', 'work', {}),)), 'ok']), tools=[work])\n"
+    )
+    result = afk("run", f"{tmp_path}/slow.py:agent", "go")
+    assert result.exit_code == 0
+    told = [line.strip() for line in result.stderr.splitlines() if line.strip().startswith("work")]
+    assert told == ["work ...", "work 1", "work 2/4: half of it", "work -> done"]
+
+
 @pytest.mark.parametrize("target", ["make", "agent"])
 def test_the_attribute_may_be_an_agent_or_a_function_that_gives_one(target: str, afk: Afk, agents: str) -> None:
     assert afk("run", f"{agents}:{target}", "x").exit_code == 0

@@ -27,13 +27,13 @@ from afk_es.serving import ApiKeys, JWTs, Limited, run_id_of, served_context
 from afk_es.serving import Principal as Caller
 from afk_es.testing import ScriptedModel
 from afk_es.tools import tool
-from tests.serving.test_jwts import NOW
+from tests.serving.test_jwts import LONG_S, NOW
 
 ALICE, BOB, CAROL = "alice-0123456789abcdef", "bob-0123456789abcdef", "carol-0123456789abcdef"
 KEYS = ApiKeys({ALICE: "alice", BOB: "bob", CAROL: "carol"})
 SECRET = "a secret that is shared with the issuer alone"
 TOKENS = JWTs(key=SECRET, algorithms=("HS256",), audience="doors", issuer="https://issuer.example")
-CLAIMS: dict[str, Any] = {"sub": "alice", "aud": "doors", "iss": "https://issuer.example", "exp": NOW + 3600}
+CLAIMS: dict[str, Any] = {"sub": "alice", "aud": "doors", "iss": "https://issuer.example", "exp": NOW + LONG_S}
 
 Answer = tuple[int, tuple[tuple[str, str], ...], str]
 
@@ -112,7 +112,7 @@ REFUSED: dict[str, dict[str, str]] = {
     "another audience": bearer(token(aud="windows")),
     "another issuer": bearer(token(iss="https://evil.example")),
     "expired": bearer(token(exp=NOW - 60)),
-    "not yet valid": bearer(token(nbf=NOW + 600)),
+    "not yet valid": bearer(token(nbf=NOW + LONG_S)),
     "no algorithm": bearer(jwt.encode(CLAIMS, "", algorithm="none")),
     "nobody": bearer(token(sub="")),
     "twice": bearer(token()) | {"X-API-Key": token()},

@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from afk_es.errors import ConfigurationError, UsageError
 from afk_es.serving import ApiKeys, HttpServer, JWTs, Principal, guarded, punctual
+from afk_es.serving.listening import address_of, bound
 from tests.serving.test_jwts import RSA, signed
 from tests.serving.test_signing_keys import published
 
@@ -43,6 +44,7 @@ class Shop:
                 Route("/news", self.news),
                 Route("/news", self.news, methods=["POST"]),
                 Route("/keys", self.keys),
+                Route("/who", self.who),
                 Route("/broken", self.broken),
             ],
             lifespan=self.lifespan,
@@ -78,6 +80,10 @@ class Shop:
 
     async def keys(self, request: Request) -> Response:
         return JSONResponse({"keys": [published(RSA, "one")]})
+
+    async def who(self, request: Request) -> Response:
+        assert request.client is not None
+        return PlainTextResponse(f"{request.client.host} by {request.url.scheme}")
 
     async def broken(self, request: Request) -> Response:
         raise RuntimeError("the application is broken")
@@ -136,6 +142,9 @@ async def test_it_listens_at_the_loopback_of_ipv6(shop: Shop) -> None:
     async with served_already(served):
         assert served.url.startswith("http://[::1]:")
         assert (await get(served.url)).text == "hello "
+    with bound(address_of("::1"), 0) as listening:
+        # Otherwise "::" would listen at all addresses of IPv4 as well.
+        assert listening.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
 
 
 @asynccontextmanager
@@ -267,6 +276,12 @@ async def test_hosts_origins_and_bodies_are_looked_at_before_the_application(sho
         assert (await post(served.url, content=b"x" * 10)).status_code == 200
 
 
+async def test_where_a_request_comes_from_is_not_what_it_says(shop: Shop) -> None:
+    async with HttpServer(shop.app) as served:
+        said = {"X-Forwarded-For": "10.1.2.3", "X-Forwarded-Proto": "https", "Forwarded": "for=10.1.2.3;proto=https"}
+        assert (await get(f"{served.url}/who", headers=said)).text == "127.0.0.1 by http"
+
+
 async def test_pages_that_the_user_names_may_call(shop: Shop) -> None:
     async with HttpServer(shop.app, allow_origins=["https://App.example"]) as served:
         assert (await get(served.url, headers={"Origin": "https://app.example"})).status_code == 200
@@ -389,20 +404,28 @@ async def test_being_cancelled_while_it_stops_cuts_at_once(shop: Shop) -> None:
         await answering
 
 
+MUCH = 50_000_000
+"""More than all buffers hold."""
+
+
 async def test_a_client_that_does_not_read_does_not_hold_it_up(shop: Shop) -> None:
     async def much(request: Request) -> Response:
         shop.asked.set()
-        return PlainTextResponse("x" * 50_000_000)
+        return PlainTextResponse("x" * MUCH)
 
     async with HttpServer(Starlette(routes=[Route("/", much)]), drain_s=0.05) as served:
-        _reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]), limit=1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]), limit=1)
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await shop.asked.wait()
+    async with asyncio.timeout(20):
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await reader.readexactly(MUCH)
     writer.close()
 
 
 async def test_streams_of_news_end_when_it_stops_and_answers_are_finished_first(shop: Shop) -> None:
     """A GET does no work: its stream would hold the server up for nothing. The stream of a POST is somebody's answer."""
+    before = asyncio.all_tasks()
     async with HttpServer(shop.app, drain_s=1000) as served, httpx.AsyncClient() as client:
         async with client.stream("GET", f"{served.url}/news") as news, client.stream("POST", f"{served.url}/news") as answer:
             await shop.asked.wait()
@@ -411,6 +434,8 @@ async def test_streams_of_news_end_when_it_stops_and_answers_are_finished_first(
             shop.go.set()
             assert [line async for line in answer.aiter_lines() if line] == ["data: first", "data: last"]
         await stopping
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
 
 
 async def test_until_stopped_is_ended_by_stop(shop: Shop) -> None:

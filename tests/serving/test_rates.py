@@ -85,3 +85,9 @@ def test_a_limit_that_is_none_is_refused(calls: int, per_s: float) -> None:
 def test_a_limiter_that_keeps_nobody_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="at least one client"):
         RateLimiter(Limited(1), clients=0)
+
+
+def test_who_is_known_already_needs_no_room() -> None:
+    limits, _clock = limiter(Limited(2, per_s=10), clients=1)
+    assert [limits.admitted("alice") for _ in range(3)] == [None, None, 5.0]
+    assert limits.admitted("bob") == 10.0

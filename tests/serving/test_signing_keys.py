@@ -119,6 +119,14 @@ async def test_many_at_once_wait_for_one_answer(issuer: Issuer) -> None:
     assert issuer.asked == 1
 
 
+async def test_who_gives_up_waiting_takes_nothing_from_those_who_wait(issuer: Issuer) -> None:
+    first, second = [asyncio.create_task(issuer.knows("one")) for _ in range(2)]
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second
+    assert issuer.asked == 1
+
+
 async def test_an_issuer_that_is_down_for_a_while_shuts_nobody_out(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
     assert await issuer.knows("one")
     issuer.keys = None

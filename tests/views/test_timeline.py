@@ -63,6 +63,7 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
     "llm_failed": [{"error": _HOSTILE, "error_type": "E", "classification": "retryable", "model": "m", "attempt": 1}],
     "circuit_open": [{"model": _HOSTILE, "model_index": 0, "failures": 5, "cooldown_s": 30.0}],
     "text_delta": [{"delta": _HOSTILE}],
+    "tool_progress": [{**_CALL, "progress": 1.0, "total": None}],
     "output_validated": [{"output": {"x": _HOSTILE}}],
     "output_rejected": [{"error": _HOSTILE}],
     "tool_batch_started": [{"tool_call_count": 1, "tool_names": [_HOSTILE], "tool_call_ids": ["c1"]}],

@@ -32,6 +32,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from afk_es.interaction.port import ApprovalRequest, InputRequest
 from afk_es.machine import AgentRunEvent
 from afk_es.machine.events import TERMINAL, PartData
+from afk_es.machine.values import canonical_json
 
 METADATA = "afk_es/"
 """How the keys of ours in a task's, message's or artifact's metadata begin."""
@@ -289,7 +290,7 @@ def left(events: Sequence[AgentRunEvent]) -> bool:
 def approval_question(tool_name: str, arguments: Any, reason: str | None) -> str:
     """The words in which a client is asked for a yes or no."""
     why = f" Reason: {reason}." if reason else ""
-    return f"May {tool_name} be called with {arguments}?{why} Answer yes or no."
+    return f"May {tool_name} be called with {canonical_json(arguments).decode()}?{why} Answer yes or no."
 
 
 def request_data(request: ApprovalRequest | InputRequest) -> dict[str, Any]:

@@ -77,7 +77,7 @@ async def test_a_yes_lets_the_call_run(binding: str) -> None:
     async with asker(shop.server(), binding) as client:
         task = await asked(client)
         words = task.status.message.parts[0].text
-        assert words == "May pay be called with {'item': 'tea'}? Reason: it costs money. Answer yes or no."
+        assert words == 'May pay be called with {"item":"tea"}? Reason: it costs money. Answer yes or no.'
         assert question_of(task) | {"request_id": ""} == {
             "request_id": "",
             "kind": "approval",

@@ -83,6 +83,7 @@ TOOL_EDITS: dict[str, tuple[Any, tuple[str, str]]] = {
     "open_world": (True, ("params", "tools.look.open_world")),
     "timeout_s": (9.0, ("params", "tools.look.timeout_s")),
     "raise_on_error": (True, ("params", "tools.look.raise_on_error")),
+    "server": ("files", ("params", "tools.look.server")),
     "subagent": ("clerk", ("params", "tools.look.subagent")),
     "subagent_digest": ("abc", ("params", "tools.look.subagent_digest")),
 }

@@ -6,9 +6,10 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from afk_es.mcp import MCPServer
-from afk_es.tools import tool
+from afk_es.tools import Tool, tool
 
 print("a module that prints when it is imported")
 
@@ -42,7 +43,7 @@ def _worked(what: str, order: str) -> str:
     return f"{what} {order} is done"
 
 
-tools = [add, pay, look_up]
+tools: list[Tool[..., Any]] = [add, pay, look_up]
 
 
 def server() -> MCPServer:

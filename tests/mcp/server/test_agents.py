@@ -38,12 +38,12 @@ def clerk(*answers: Any, heard: Callable[[], bool] = lambda: True, **fields: Any
 async def test_a_task_is_a_run_of_the_agent_and_its_answer_the_result(era: Era, log: Path) -> None:
     told: list[tuple[float, float | None, str | None]] = []
 
-    async def progress(done: float, total: float | None, message: str | None) -> None:
-        told.append((done, total, message))
+    async def heard(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
 
     agent = clerk("It is lost.", heard=lambda: any("half of it" in (message or "") for _done, _total, message in told))
     async with client_of(MCPServer(agents=[agent], log=log), era) as client:
-        result = await client.call_tool("clerk", {"task": "Where is A1?"}, progress_callback=progress)
+        result = await client.call_tool("clerk", {"task": "Where is A1?"}, progress_callback=heard)
     assert (text_of(result), result.structured_content, result.is_error) == ("It is lost.", None, False)
     events = await only_run(log)
     assert (events[0].data["agent_name"], events[0].data["user_message"]) == ("clerk", "Where is A1?")

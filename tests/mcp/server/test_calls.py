@@ -169,11 +169,11 @@ async def test_progress_only_grows(era: Era) -> None:
         for done in (3, 2, 4):
             ctx.report_progress(done, 4, f"{done} done")
 
-    async def progress(done: float, total: float | None, message: str | None) -> None:
-        told.append((done, total, message))
+    async def heard(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
 
     async with client_of(MCPServer([count], log=":memory:"), era) as client:
-        await client.call_tool("count", progress_callback=progress)
+        await client.call_tool("count", progress_callback=heard)
     assert told == [(1, 4, "1 done"), (3, 4, "3 done"), (4, 4, "4 done")]
 
 

@@ -60,11 +60,11 @@ async def test_a_client_calls_and_hears_how_far_it_is(era: Era, log: Path) -> No
             await asyncio.sleep(0)
         return "done"
 
-    async def progress(*progress: object) -> None:
-        told.append(progress)
+    async def heard(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
 
     async with MCPServer([count], log=log).http_server() as served, Client(f"{served.url}/mcp", mode=era) as client:
-        assert text_of(await client.call_tool("count", progress_callback=progress)) == "done"
+        assert text_of(await client.call_tool("count", progress_callback=heard)) == "done"
     assert told == [(1, 2, "half of it")]
 
 
@@ -191,7 +191,8 @@ async def test_and_a_call_that_nobody_has_named_is_cancelled(era: Era, log: Path
 
 async def test_a_body_that_is_no_request_is_an_answer_and_no_end(log: Path) -> None:
     async with MCPServer([who], log=log).http_server() as served:
-        for body in ([], 7, {"jsonrpc": "2.0"}, {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": 7}}):
+        bodies: list[Any] = [[], 7, {"jsonrpc": "2.0"}, {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": 7}}]
+        for body in bodies:
             answer = await post(served, {}, body)
             assert 400 <= answer.status_code < 500, (body, answer.content)
             assert "error" in json.loads(answer.content)
