@@ -81,7 +81,7 @@ EXPORTS = {
         AGENT BrokenPromiseError ContractReport DIMENSIONS Dimension EventLogContract Finding Meddle NewLog Promise StoreSubject begin
         check_event_log control event forked started turn warning
     """,
-    "afk_es.mcp": "IDEMPOTENCY_KEY MCPServer",
+    "afk_es.mcp": "IDEMPOTENCY_KEY MCPClient MCPServer read_config",
     "afk_es.telemetry": "ConsoleSink Delivery Exported JsonSink Redaction SINKS TelemetrySink export_run sink_of",
     "afk_es.llms": """
         BuiltModel ChatModel Failure Image LLMBuilder LLMCancelledError LLMCapabilityError LLMCircuitOpenError LLMConfigurationError LLMError

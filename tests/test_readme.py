@@ -215,3 +215,21 @@ def test_a_command_that_serves_tools_does(way: str, tmp_path: Path) -> None:
             assert process.wait(timeout=60) == 0
         finally:
             process.kill()
+
+
+CLIENTS = SECTIONS["MCP"].partition("### Tools of other servers")[2].partition("\n### ")[0]
+
+
+def test_tools_of_other_servers_are_called_as_it_is_shown(tmp_path: Path) -> None:
+    code, shown = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", CLIENTS, re.DOTALL).groups()  # type: ignore[union-attr]
+    assert run(code, tmp_path) == shown
+
+
+def test_a_config_file_is_listed_as_it_is_shown(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```console\n(.*?)```", CLIENTS, re.DOTALL)
+    _cat, config, command, *shown = text.splitlines()
+    (tmp_path / "mcp.json").write_text(config, encoding="utf-8")
+    line = [sys.executable, "-m", "afk_es.cli", *shlex.split(command.removeprefix("$ "))[1:]]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.splitlines()) == (0, shown)

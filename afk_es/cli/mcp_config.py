@@ -17,8 +17,6 @@ from afk_es.views import visible
 if TYPE_CHECKING:
     from afk_es.mcp.config_files import ServerEntry
 
-_SCHEMA = "afk_es.mcp_config/1"
-
 
 @click.command("mcp-config", short_help="List the MCP servers of a config file, and their tools.")
 @click.argument("file", metavar="FILE")
@@ -48,10 +46,10 @@ def mcp_config(invocation: Invocation, file: str, connect: bool, server: tuple[s
         asyncio.run(_ask_all(entries, found, Path(file).parent, timeout))
     match invocation.format:
         case "json":
-            output.write_json({"schema": _SCHEMA, "file": file, "servers": found})
+            output.write_json({"schema": "afk_es.mcp_config/1", "file": file, "servers": found})
         case "jsonl":
             for each in found:
-                output.write_json_line({"schema": _SCHEMA, **each})
+                output.write_json_line({"schema": "afk_es.mcp_server/1", **each})
         case "text":
             _write_text(found, connect)
     if any("error" in each for each in found):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Protocol
@@ -171,16 +171,24 @@ class Stretch:
             raise
 
 
-async def begun(starting: Coroutine[Any, Any, Stretch]) -> Stretch:
-    """The stretch, begun whole or not at all: a start that is cancelled halfway would leave a run behind that nobody drives."""
+async def begun(starting: Coroutine[Any, Any, Stretch], waits: Callable[[asyncio.Task[Any]], bool] | None = None) -> Stretch:
+    """The stretch, begun whole or not at all: a start that is cancelled halfway would leave a run behind that nobody drives.
+
+    Args:
+        waits: whether the task only waits for servers yet and has written nothing, so that it may be cancelled; None: it never does.
+    """
     task = asyncio.create_task(starting)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
+        if waits is not None and waits(task):
+            task.cancel()
         while not task.done():
             # Cancelled again: that is still one cancellation of one run, and not one of its start.
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
+        if task.cancelled():
+            raise
         stretch = await task
         stretch.ask("cancel", "the task that started the run was cancelled")
         await stretch.result()

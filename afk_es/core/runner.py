@@ -185,7 +185,7 @@ class Runner:
             ToolError: a server of the agent's cannot be reached; nothing was written.
             LogError: the log cannot be used; what was appended is safe, and the run can be resumed.
         """
-        return await (await begun(self._start(agent, user_message, context, thread_id, None, run_id=run_id))).result_or_cancel()
+        return await (await self._begun(self._start(agent, user_message, context, thread_id, None, run_id=run_id))).result_or_cancel()
 
     async def run_handle(
         self,
@@ -204,7 +204,9 @@ class Runner:
                 down, and is nothing to a later `resume`.
         """
         feed = EventFeed()
-        return AgentRunHandle(await begun(self._start(agent, user_message, context, thread_id, feed, run_id=run_id, guard=guard)), feed)
+        return AgentRunHandle(
+            await self._begun(self._start(agent, user_message, context, thread_id, feed, run_id=run_id, guard=guard)), feed
+        )
 
     async def run_stream(
         self,
@@ -218,7 +220,7 @@ class Runner:
         """Start a run that streams: text as the model writes it, where the model can. Iterating the handle drives it."""
         feed = StreamFeed()
         return AgentStreamHandle(
-            await begun(self._start(agent, user_message, context, thread_id, feed, run_id=run_id, streamed=True)), feed
+            await self._begun(self._start(agent, user_message, context, thread_id, feed, run_id=run_id, streamed=True)), feed
         )
 
     async def run_once(
@@ -261,10 +263,10 @@ class Runner:
                 try:
                     if not first:
                         starting = self._start(agent, user_message, context, thread_id, EventFeed(), run_id=run_id, streamed=streamed)
-                        await begun(starting)
+                        await self._begun(starting)
                     else:
                         _check_same_request(first[0], agent, user_message, thread_id)
-                        await begun(self._resume(agent, run_id, None, allow_agent_change, None))
+                        await self._begun(self._resume(agent, run_id, None, allow_agent_change, None))
                 except RunExistsError:
                     if first:
                         raise
@@ -292,14 +294,14 @@ class Runner:
             RunOwnedError: a live process drives it.
             AgentMismatchError: the agent differs; the message names what.
         """
-        return await (await begun(self._resume(agent, run_id, thread_id, allow_agent_change, None))).result_or_cancel()
+        return await (await self._begun(self._resume(agent, run_id, thread_id, allow_agent_change, None))).result_or_cancel()
 
     async def resume_handle(
         self, agent: Agent, *, run_id: str, thread_id: str | None = None, allow_agent_change: bool = False
     ) -> AgentRunHandle:
         """As `resume`, in the background of this event loop. The handle of a run that had ended has its result at once."""
         feed = EventFeed()
-        return AgentRunHandle(await begun(self._resume(agent, run_id, thread_id, allow_agent_change, feed)), feed)
+        return AgentRunHandle(await self._begun(self._resume(agent, run_id, thread_id, allow_agent_change, feed)), feed)
 
     # ---------------------------------------------------------------------------------------------------------------------- forking
 
@@ -337,7 +339,7 @@ class Runner:
             RunNotFoundError: no such run in this log.
             UsageError: a position or an edit that does not fit the run; nothing was written.
         """
-        return await (await begun(self._fork(agent, run_id, at, edits, tools, models, thread_id, None))).result_or_cancel()
+        return await (await self._begun(self._fork(agent, run_id, at, edits, tools, models, thread_id, None))).result_or_cancel()
 
     async def fork_handle(
         self,
@@ -352,7 +354,7 @@ class Runner:
     ) -> AgentRunHandle:
         """As `fork`, in the background of this event loop. The handle has the fork's own events, and not those that it shares."""
         feed = EventFeed()
-        return AgentRunHandle(await begun(self._fork(agent, run_id, at, edits, tools, models, thread_id, feed)), feed)
+        return AgentRunHandle(await self._begun(self._fork(agent, run_id, at, edits, tools, models, thread_id, feed)), feed)
 
     async def plan_fork(
         self,
@@ -587,6 +589,9 @@ class Runner:
         finally:
             # A log that the caller made and left open would keep its thread, and the program, from ending.
             await self._session.end()
+
+    async def _begun(self, starting: Coroutine[Any, Any, Stretch]) -> Stretch:
+        return await begun(starting, self._servers.waits)
 
     async def _start(
         self,

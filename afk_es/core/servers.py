@@ -39,6 +39,11 @@ class Servers:
         self._entered: dict[int, ToolServer] = {}
         self._stack = AsyncExitStack()
         self._turn: asyncio.Lock | None = None
+        self._asking: set[asyncio.Task[Any]] = set()
+
+    def waits(self, task: asyncio.Task[Any]) -> bool:
+        """Whether the task is asking servers now."""
+        return task in self._asking
 
     async def offered(self, agent: Agent, recorded: RunSpec | None = None) -> Offered:
         """What the servers of an agent, and of its subagents, have now. To be called while the Runner is in use.
@@ -51,10 +56,16 @@ class Servers:
             ToolError: a server cannot be reached.
         """
         servers = {id(server): server for server in servers_of(agent)}
-        for server in servers.values():
-            await self._enter(server)
-        # All at once: each may be a subprocess that takes its time to start.
-        answers = await asyncio.gather(*(server.tools() for server in servers.values()), return_exceptions=True)
+        asking = asyncio.current_task()
+        assert asking is not None
+        self._asking.add(asking)
+        try:
+            for server in servers.values():
+                await self._enter(server)
+            # All at once: each may be a subprocess that takes its time to start.
+            answers = await asyncio.gather(*(server.tools() for server in servers.values()), return_exceptions=True)
+        finally:
+            self._asking.discard(asking)
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer

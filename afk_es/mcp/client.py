@@ -45,6 +45,9 @@ _ENVELOPE_BYTES = 64 * 1024
 _WIRE_FACTOR = 8
 """A byte of a result is up to six as JSON within JSON, and many servers send a result twice: structured, and as text."""
 
+_FORGOTTEN = (mcp_types.INVALID_REQUEST, -32001)
+"""How the SDKs say that there is no such session, beside HTTP's 404: Python's, and TypeScript's."""
+
 _CALLED: TypeAdapter[mcp_types.CallToolResult | mcp_types.InputRequiredResult] = TypeAdapter(
     mcp_types.CallToolResult | mcp_types.InputRequiredResult
 )
@@ -89,8 +92,8 @@ class MCPClient:
         timeout_s: seconds that a call may take, connecting included; default 60.
         connect_timeout_s: seconds for connecting once, and for asking what tools there are; default 30.
         max_result_bytes: of a call's result as JSON; a larger one is a failure of the call. Default 1 MB.
-        list_max_age_s: a server that does not tell when its tools change is asked whether they have, before a call, where that was not
-            asked for this many seconds; default 60.
+        list_max_age_s: seconds after which it is asked again, before a call, whether its tools have changed; default 60. When a run starts
+            the server is asked, unless it has promised to tell and was asked within this time. What it tells is heeded at once.
         protocol: "auto" (default), "legacy" for a server that does not take the question which protocol it speaks, or a version.
         clock: what pauses go by; default the system's.
 
@@ -195,7 +198,7 @@ class MCPClient:
         use = self._use()
         async with use.turn:
             connection = await self._connected(use)
-            if use.listing is None or use.changed or not connection.notifies:
+            if use.listing is None or use.changed or not connection.notifies or self._aged(use):
                 await self._list(use, connection)
             assert use.listing is not None
             return use.listing
@@ -303,10 +306,10 @@ class MCPClient:
     async def _current(self, use: _Use, remote: RemoteTool) -> tuple[Connection, str]:
         """A connection on which the tool is what the run was told it is, and the server's name for it."""
         connection = use.connection
-        if connection is None or connection.lost or use.changed or self._aged(use, connection):
+        if connection is None or connection.lost or use.changed or self._aged(use):
             async with use.turn:
                 connection = await self._connected(use)
-                if use.listing is None or use.changed or self._aged(use, connection):
+                if use.listing is None or use.changed or self._aged(use):
                     await self._list(use, connection)
         assert use.listing is not None
         name, now = use.listing.named(remote)
@@ -319,8 +322,9 @@ class MCPClient:
             )
         return connection, name
 
-    def _aged(self, use: _Use, connection: Connection) -> bool:
-        return not connection.notifies and self._clock.monotonic() - use.listed_at >= self._list_max_age_s
+    def _aged(self, use: _Use) -> bool:
+        # Of one that promises to tell as well: the promise often is the SDK's, which tells when the server's author does.
+        return self._clock.monotonic() - use.listed_at >= self._list_max_age_s
 
     async def _asked(
         self, connection: Connection, remote: RemoteTool, name: str, args: dict[str, Any], ctx: ToolContext
@@ -349,10 +353,8 @@ class MCPClient:
             if isinstance(connection.error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
                 return _NotTaken(reason_of(connection.error))
             return self._unknown(connection, remote)
-        if error.error.code == mcp_types.INVALID_REQUEST and message == "Session terminated":
-            # What the SDK makes of HTTP 404: the server was started anew and does not know this session.
-            connection.give_up()
-            return _NotTaken("it does not know this session any more")
+        if connection.forgotten and error.error.code in _FORGOTTEN:
+            return _NotTaken(message)
         if error.error.code == mcp_types.HEADER_MISMATCH:
             return ToolError(f"server {self._name!r} refused the call of {remote.local}, whose schema has changed: {message}")
         return ToolError(f"server {self._name!r} refused the call of {remote.local}: {message}")

@@ -26,7 +26,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from afk_es.errors import ToolUnavailableError, text_of
 from afk_es.mcp.remote_results import cleaned
-from afk_es.mcp.targets import Target
+from afk_es.mcp.targets import RefusedError, Target
 
 _LOG = logging.getLogger("afk_es.mcp")
 
@@ -60,6 +60,8 @@ class Connection:
         self._stop = asyncio.Event()
         self._late = False
         self._status: int | None = None
+        self.forgotten = False
+        """Whether the server has said that it does not know this session any more, and so has not begun with what it was asked."""
         self.notifies = False
         """Whether the server has promised to tell when its tools change."""
 
@@ -89,7 +91,7 @@ class Connection:
     @property
     def lost(self) -> bool:
         """Whether it is over."""
-        return self._owner is None or self._owner.done() or self._stop.is_set()
+        return self._owner is None or self._owner.done() or self._stop.is_set() or self.forgotten
 
     @property
     def error(self) -> BaseException | None:
@@ -104,7 +106,7 @@ class Connection:
     @property
     def hopeless(self) -> bool:
         """Whether trying again at once would be in vain."""
-        return self._late or isinstance(self.error, (FileNotFoundError, PermissionError, NotADirectoryError))
+        return self._late or isinstance(self.error, (FileNotFoundError, PermissionError, NotADirectoryError, RefusedError))
 
     @property
     def client(self) -> Client:
@@ -112,8 +114,10 @@ class Connection:
         assert self._ready is not None
         return self._ready.result()
 
-    def _refused(self, status: int) -> None:
+    def _refused(self, status: int, in_session: bool) -> None:
         self._status = status
+        if status == 404 and in_session:
+            self._forget()
 
     def explained(self, text: str) -> str:
         """What the SDK says, and of an HTTP error which."""
@@ -124,9 +128,8 @@ class Connection:
         if self._owner is not None:
             await asyncio.wait({self._owner}, timeout=timeout_s)
 
-    def give_up(self) -> None:
-        """Have it ended, and do not wait."""
-        self._stop.set()
+    def _forget(self) -> None:
+        self.forgotten = True
 
     async def close(self) -> None:
         """End it, and wait until all that belongs to it has ended."""

@@ -6,7 +6,7 @@ A description still is a text that the model reads. That it is clean does not ma
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -128,13 +128,15 @@ class Catalogue:
 
     def listing(self, tools: Iterable[mcp_types.Tool]) -> Listing:
         """What there is now; the same object as long as nothing has changed."""
-        listed = {each.name: plain(each.model_dump(mode="json", by_alias=True, exclude_none=True)) for each in tools}
-        if listed == self._last.listed and listed:
+        found = list(tools)
+        listed = {each.name: plain(each.model_dump(mode="json", by_alias=True, exclude_none=True)) for each in found}
+        times = Counter(each.name for each in found)
+        left_out = {name: "the server lists it more than once" for name, number in times.items() if number > 1}
+        if listed == self._last.listed and listed and not left_out:
             return self._last
-        left_out: dict[str, str] = {}
         by_local: dict[str, list[str]] = defaultdict(list)
         for name in listed:
-            if self._wanted is None or name in self._wanted:
+            if name not in left_out and (self._wanted is None or name in self._wanted):
                 by_local[local_name(name, self._prefix)].append(name)
         offered: dict[str, Tool[..., Any]] = {}
         for local, names in by_local.items():

@@ -43,7 +43,7 @@ def test_help_of_a_group_loads_none_of_its_verbs(log: Path) -> None:
 @pytest.mark.parametrize("verb", list(VERBS))
 def test_every_verb_of_the_table_is_a_command_with_that_line_of_help(verb: str, afk: Afk) -> None:
     module, line = VERBS[verb]
-    assert getattr(import_module(module), verb).short_help == line
+    assert getattr(import_module(module), verb.replace("-", "_")).short_help == line
     assert line in " ".join(afk("--help").stdout.split())
     result = afk(verb, "--help")
     assert result.exit_code == 0

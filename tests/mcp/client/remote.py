@@ -5,7 +5,6 @@ As a process, over stdin and stdout: python -m tests.mcp.client.remote [EFFECTS]
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -40,7 +39,7 @@ def shop(effects: Path | None = None) -> MCPServer:
     @server.tool(annotations=ToolAnnotations(destructive_hint=True))
     def pay(order: str, ctx: Context) -> dict[str, str]:
         """Pay an order back."""
-        key = (ctx.request_context.meta or {}).get("afk_es/idempotency_key", "")
+        key = str((ctx.request_context.meta or {}).get("afk_es/idempotency_key", ""))
         if effects is not None:
             with effects.open("a") as file:
                 file.write(f"{order} {key}\n")
@@ -96,13 +95,6 @@ def agent_of(*servers: MCPClient, script: list[Any], **options: Any) -> Agent:
 async def called(client: MCPClient, *calls: tuple[str, dict[str, Any]]) -> AgentResult:
     """The run of an agent that makes these calls, all at once."""
     return await Runner(log=":memory:").run(agent_of(client, script=[asks(*calls), "done"]), user_message="go")
-
-
-async def until(condition: Any) -> None:
-    """Wait for what another task, or process, will have done."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 if __name__ == "__main__":
