@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from afk_es.serving import Authenticator, Principal, guarded, principal_of
 
 if TYPE_CHECKING:
-    from afk_es.mcp.server import MCPServer, Place
+    from afk_es.mcp.places import Place
+    from afk_es.mcp.server import MCPServer
 
 PATH: Final = "/mcp"
 

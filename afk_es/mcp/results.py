@@ -18,8 +18,6 @@ IDEMPOTENCY_KEY: Final = "afk_es/idempotency_key"
 RETRY_AFTER_S: Final = "afk_es/retry_after_s"
 """In `_meta` of a result that refuses a call: seconds after which it would be let in."""
 
-LONGEST_KEY: Final = 256
-
 
 def failure(text: str, **meta: Any) -> CallToolResult:
     """A call that did not do what it was for, with what its caller should know."""

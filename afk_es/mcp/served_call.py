@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from dataclasses import dataclass
 from typing import Any, Final
 
 from mcp.server import ServerRequestContext
@@ -27,6 +26,7 @@ from afk_es.core import AgentResult, AgentRunEvent, AttachedRun, Runner
 from afk_es.errors import AgentMismatchError, RunExistsError, UsageError
 from afk_es.interaction import ApprovalRequest, InputRequest
 from afk_es.mcp.elicitation import can_be_asked, form_of, key_of, say
+from afk_es.mcp.keys import Key
 from afk_es.mcp.listing import Served
 from afk_es.mcp.owners import Owners, Waiting
 from afk_es.mcp.results import IDEMPOTENCY_KEY, RUN_ID, failure
@@ -38,19 +38,6 @@ _ROUNDS: Final = 32
 """How often a call may stop for a person, or change its process, before it is said to be at its end."""
 
 _BY_CHARACTERS: Final = 180
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """The name of a call.
-
-    Attributes:
-        text: the caller's, or one that we made.
-        given: whether the caller can know it, and come again with it.
-    """
-
-    text: str
-    given: bool
 
 
 class ServedCall:

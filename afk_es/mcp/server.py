@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final
+from typing import Any
 
 import anyio
 from mcp.server import NotificationOptions, Server, ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.models import InitializationOptions
-from mcp.server.session import ServerSession
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
+from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
-    INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
     InputRequiredResult,
@@ -31,41 +28,22 @@ from mcp_types import (
 from starlette.types import ASGIApp
 
 from afk_es.agents import Agent, PolicyEngine
-from afk_es.clock import RandomIds
 from afk_es.core import Runner, RunnerConfig
-from afk_es.errors import AfkError, ConfigurationError, ToolArgumentsError, UnknownToolError
+from afk_es.errors import AfkError, ConfigurationError, ToolArgumentsError
 from afk_es.log import EventLog
+from afk_es.mcp.catalog import Catalog
 from afk_es.mcp.http import application, caller_of
-from afk_es.mcp.listing import Served, served_agent, served_tool
+from afk_es.mcp.keys import Key, Keys
+from afk_es.mcp.listing import Served
 from afk_es.mcp.owners import Owners
-from afk_es.mcp.results import IDEMPOTENCY_KEY, LONGEST_KEY, RETRY_AFTER_S, failure
-from afk_es.mcp.served_call import DOOR, Key, ServedCall
+from afk_es.mcp.places import Place, Places
+from afk_es.mcp.results import RETRY_AFTER_S, failure
+from afk_es.mcp.served_call import DOOR, ServedCall
 from afk_es.mcp.stdio import serve_stdio
 from afk_es.serving import LOCAL, Authenticator, HttpServer, Limited, Principal, RateLimiter, run_id_of
-from afk_es.tools import Tool, ToolRegistry, tool
-from afk_es.tools.registry import unknown_tool
+from afk_es.tools import ToolRegistry
 
 _LOGGER = logging.getLogger(__name__)
-
-_OPEN_KEPT: Final = 1_000
-"""Calls without a key that wait for people, which the same call goes on with."""
-
-
-_NOTIFIED: Final = 1_000
-"""Connections of the older protocol that are told when the list of tools changes; beyond it the oldest is not."""
-
-
-class Place:
-    """A connection, or an HTTP application: what lasts as long as the SDK's lifespan.
-
-    Attributes:
-        loop: where it is served.
-        sessions: the connections of the older protocol that have come by it, to be told of changes.
-    """
-
-    def __init__(self) -> None:
-        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        self.sessions: deque[ServerSession] = deque(maxlen=_NOTIFIED)
 
 
 class MCPServer(Server[Place]):
@@ -121,18 +99,17 @@ class MCPServer(Server[Place]):
             raise ConfigurationError(
                 "runner= has a log and policies of its own; leave log= and policy_engine= out, or make the Runner with them"
             )
-        if page_size < 1:
-            raise ConfigurationError(f"page_size is at least 1, not {page_size}")
-        self._bus = InMemorySubscriptionBus()
+        self._catalog = Catalog(tools, agents, timeout_s=timeout_s, page_size=page_size)
+        self._places = Places()
         super().__init__(
             name,
             version=_version(),
             instructions=instructions,
             lifespan=_lifespan,
-            get_tool_input_schema=self._input_schema,
+            get_tool_input_schema=self._catalog.input_schema,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
-            on_subscriptions_listen=ListenHandler(self._bus),
+            on_subscriptions_listen=ListenHandler(self._places.bus),
         )
         self.middleware.append(self._watch)
         self.add_notification_handler("notifications/initialized", NotificationParams, self._connected)
@@ -140,26 +117,16 @@ class MCPServer(Server[Place]):
         self._owners = Owners(self.runner, linger_s, drain_s)
         self._limiter = RateLimiter(rate_limit) if rate_limit is not None else None
         self._authenticator = authenticator
-        self._timeout_s = timeout_s
         self._drain_s = drain_s
         self._stopping = False
-        self._places: set[Place] = set()
-        self._telling: set[asyncio.Task[None]] = set()
         self._ask_clients = ask_clients
-        self._page_size = page_size
-        self._ids = RandomIds()
-        self._open: OrderedDict[tuple[str, str], str] = OrderedDict()
-        self._served: dict[str, Served] = {}
-        for each in tools:
-            self._add(self._of_tool(each))
-        for agent in agents:
-            self._add(served_agent(agent))
+        self._keys = Keys()
 
     # ------------------------------------------------------------------------------------------------------------------- what it serves
 
     def names(self) -> tuple[str, ...]:
         """The names of what it serves, in the order in which clients see them."""
-        return tuple(self._served)
+        return self._catalog.names()
 
     def add_tool(self, function: Callable[..., Any]) -> None:
         """Serve one more tool, or function to make one of. Clients are told that the list has changed.
@@ -167,13 +134,13 @@ class MCPServer(Server[Place]):
         Raises:
             ConfigurationError: it is none, or there is one of its name.
         """
-        self._add(self._of_tool(function))
-        self._tell_of_change()
+        self._catalog.add_tool(function)
+        self._places.tell_of_change()
 
     def add_agent(self, agent: Agent) -> None:
         """Serve one more agent. As `add_tool`."""
-        self._add(served_agent(agent))
-        self._tell_of_change()
+        self._catalog.add_agent(agent)
+        self._places.tell_of_change()
 
     def remove_tool(self, name: str) -> None:
         """Serve a tool, or an agent, no longer. Calls of it that are under way go on. Clients are told that the list has changed.
@@ -181,43 +148,8 @@ class MCPServer(Server[Place]):
         Raises:
             UnknownToolError: there is none of that name.
         """
-        if name not in self._served:
-            raise UnknownToolError(unknown_tool(name, self._served))
-        del self._served[name]
-        self._tell_of_change()
-
-    def _of_tool(self, function: Callable[..., Any]) -> Served:
-        if not callable(function):
-            raise ConfigurationError(f"{function!r:.80} is no tool; write the function itself, with or without @tool")
-        made: Tool[..., Any] = function if isinstance(function, Tool) else tool(function)
-        return served_tool(made, self._timeout_s)
-
-    def _add(self, served: Served) -> None:
-        if served.listed.name in self._served:
-            raise ConfigurationError(f"two of what is served are named {served.listed.name!r}; rename one")
-        self._served[served.listed.name] = served
-
-    def _tell_of_change(self) -> None:
-        for place in self._places:
-            place.loop.call_soon_threadsafe(self._tell, place)
-
-    def _tell(self, place: Place) -> None:
-        task = asyncio.create_task(self._told(place))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
-
-    async def _told(self, place: Place) -> None:
-        if place is next(iter(self._places), None):
-            await self._bus.publish(ToolsListChanged())
-        for session in tuple(place.sessions):
-            await session.send_tool_list_changed()
-
-    async def _connected(self, ctx: ServerRequestContext[Place], params: NotificationParams | None) -> None:
-        ctx.lifespan_context.sessions.append(ctx.session)
-
-    def _input_schema(self, name: str) -> dict[str, Any] | None:
-        served = self._served.get(name)
-        return served.listed.input_schema if served is not None else None
+        self._catalog.remove(name)
+        self._places.tell_of_change()
 
     def create_initialization_options(
         self,
@@ -232,18 +164,13 @@ class MCPServer(Server[Place]):
     # ------------------------------------------------------------------------------------------------------------------ what clients ask
 
     async def _list_tools(self, ctx: ServerRequestContext[Place], params: PaginatedRequestParams | None) -> ListToolsResult:
-        cursor = params.cursor if params is not None else None
-        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
-            raise MCPError(INVALID_PARAMS, "no such cursor; list from the beginning")
-        first = int(cursor or 0)
-        listed = [served.listed for served in self._served.values()]
-        last = first + self._page_size
-        return ListToolsResult(tools=listed[first:last], next_cursor=str(last) if last < len(listed) else None)
+        return self._catalog.page(params.cursor if params is not None else None)
+
+    async def _connected(self, ctx: ServerRequestContext[Place], params: NotificationParams | None) -> None:
+        ctx.lifespan_context.connected(ctx.session)
 
     async def _call_tool(self, ctx: ServerRequestContext[Place], params: CallToolRequestParams) -> CallToolResult | InputRequiredResult:
-        served = self._served.get(params.name)
-        if served is None:
-            raise MCPError(INVALID_PARAMS, unknown_tool(params.name, self._served))
+        served = self._catalog.find(params.name)
         if self._stopping:
             raise MCPError(INTERNAL_ERROR, "the server is about to end; call the next one")
         principal = self._principal(ctx)
@@ -253,7 +180,7 @@ class MCPServer(Server[Place]):
             message = served.message(params.arguments or {})
         except ToolArgumentsError as error:
             return failure(str(error))
-        key = self._key(params, principal, message)
+        key = self._keys.key(params, principal, message)
         try:
             return await self._called(ctx, params, served, principal, message, key)
         except MCPError:
@@ -285,35 +212,10 @@ class MCPServer(Server[Place]):
             run_id=run_id,
             asks=self._ask_clients,
         )
-        with self._owners.waiting(_identity(ctx), ctx.lifespan_context, run_id, named=key.given) as waiting:
+        with self._owners.waiting(_identity(ctx), ctx.lifespan_context, run_id, named=key.known) as waiting:
             result = await call.result(waiting)
-        if not key.given:
-            self._keep_open(principal, message, key, open_=call.waits_for_people)
+        self._keys.note(key, params, principal, message, waits=call.waits_for_people)
         return result
-
-    def _key(self, params: CallToolRequestParams, principal: Principal, message: str) -> Key:
-        """The name of the call: the caller's; or that under which the same call waits for a person; or a new one."""
-        given = (params.meta or {}).get(IDEMPOTENCY_KEY)
-        if given is not None:
-            if not isinstance(given, str) or not 0 < len(given) <= LONGEST_KEY:
-                raise MCPError(INVALID_PARAMS, f"{IDEMPOTENCY_KEY} is a text of 1 to {LONGEST_KEY} characters")
-            return Key(given, given=True)
-        if params.request_state is not None:
-            if not 0 < len(params.request_state) <= LONGEST_KEY:
-                raise MCPError(INVALID_PARAMS, "requestState is none of this server's")
-            return Key(params.request_state, given=False)
-        waits = self._open.get((principal.name, message))
-        return Key(waits or self._ids.new("call"), given=False)
-
-    def _keep_open(self, principal: Principal, message: str, key: Key, *, open_: bool) -> None:
-        """Remember a call without a key that waits for a person, so that whoever makes it again once that has answered goes on with it."""
-        named = (principal.name, message)
-        if not open_:
-            self._open.pop(named, None)
-            return
-        self._open[named] = key.text
-        if len(self._open) > _OPEN_KEPT:
-            self._open.popitem(last=False)
 
     def _principal(self, ctx: ServerRequestContext[Place]) -> Principal:
         caller = caller_of(ctx)
@@ -396,15 +298,14 @@ class MCPServer(Server[Place]):
 @asynccontextmanager
 async def _lifespan(server: Server[Place]) -> AsyncIterator[Place]:
     assert isinstance(server, MCPServer)
-    place = Place()
     async with server.runner:
-        if not server._places:
+        place, alone = server._places.open()
+        if alone:
             server._owners.begin()
-        server._places.add(place)
         try:
             yield place
         finally:
-            server._places.discard(place)
+            server._places.close(place)
             # Whoever ends us, in whatever haste: the runs are ours to see to first, which takes no longer than `drain_s`.
             with anyio.CancelScope(shield=True):
                 await server._owners.close(place)

@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import Any, Final
 
 import anyio
-from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.server.stdio import stdio_server
 
 LONGEST_LINE: Final = 4 * 1024 * 1024
@@ -23,8 +22,6 @@ LONGEST_LINE: Final = 4 * 1024 * 1024
 
 _TOO_LONG: Final = "a message of more than 4 MiB\n"
 """Stands for a line that is: no JSON, so that its sender is told."""
-
-Streams = tuple[ObjectReceiveStream[Any], ObjectSendStream[Any]]
 
 
 async def serve_stdio(serve: Callable[[Any, Any], Awaitable[None]], stop: Callable[[], Awaitable[None]], hurry: Callable[[], None]) -> None:
@@ -51,7 +48,6 @@ async def serve_stdio(serve: Callable[[Any, Any], Awaitable[None]], stop: Callab
                 hurry()
             signalled.set()
 
-        # The first cast is mypy's: the SDK takes any file of anyio's, and reads it line by line.
         async with stdio_server(stdin=lines) as (read, write), anyio.create_task_group() as tasks:
             with redirect_stdout(sys.stderr), _signals(loop, on_signal):
                 tasks.start_soon(ended_by_signal)

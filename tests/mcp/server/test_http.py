@@ -22,8 +22,9 @@ from afk_es.errors import ConfigurationError
 from afk_es.mcp import MCPServer
 from afk_es.serving import ApiKeys, HttpServer, Limited
 from afk_es.tools import ToolContext, tool
-from tests.mcp.server.served import ERAS, Era, named, runs_of, text_of
+from tests.mcp.server.served import ERAS, Era, asking_for, named, only_run, runs_of, text_of
 from tests.mcp.server.test_once import Counted
+from tests.mcp.server.test_questions import Person
 from tests.mcp.server.test_waiting import end_of
 
 both_eras = pytest.mark.parametrize("era", ERAS)
@@ -66,6 +67,17 @@ async def test_a_client_calls_and_hears_how_far_it_is(era: Era, log: Path) -> No
     async with MCPServer([count], log=log).http_server() as served, Client(f"{served.url}/mcp", mode=era) as client:
         assert text_of(await client.call_tool("count", progress_callback=heard)) == "done"
     assert told == [(1, 2, "half of it")]
+
+
+@both_eras
+async def test_a_person_at_the_client_is_asked(era: Era, log: Path) -> None:
+    person = Person(decision="approve")
+    server = MCPServer([who], log=log, policy_engine=asking_for("who"), authenticator=ApiKeys(KEYS))
+    async with server.http_server() as served, caller(served, era, ALICE, elicitation_callback=person) as client:
+        assert text_of(await client.call_tool("who")).startswith("alice as mcp-")
+    assert person.shown[0].message.startswith("Let who run?")
+    (resolved,) = [event.data for event in await only_run(log) if event.type == "approval_resolved"]
+    assert resolved["by"] == "alice (MCP client)"
 
 
 @both_eras

@@ -142,6 +142,16 @@ async def test_and_what_comes_after_that_is_a_new_call(log: Path) -> None:
     assert len(await runs_of(log)) == 2
 
 
+async def test_the_same_task_of_two_agents_is_two_calls(log: Path) -> None:
+    shop = Shop()
+    asks = LLMResponse(tool_calls=(ToolCall("c1", "refund", {"order": "A1"}),))
+    agents = [Agent(name=name, model=ScriptedModel([asks, "done"]), tools=[shop.refund]) for name in ("clerk", "desk")]
+    async with client_of(MCPServer(agents=agents, log=log, policy_engine=asking_for("refund")), "auto") as client:
+        told = [text_of(await client.call_tool(agent.name, {"task": "refund A1"})) for agent in agents]
+    assert [text.split()[0] for text in told] == ["clerk", "desk"]
+    assert len(await runs_of(log)) == 2
+
+
 async def test_another_server_goes_on_by_the_key_that_we_have_made(log: Path) -> None:
     shop = Shop()
     async with client_of(shop.server(log), "auto") as client:
