@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -14,6 +15,7 @@ from afk_es.log.codec import Codec
 from afk_es.log.sqlite import SqliteEventLog
 from afk_es.log.sqlite_file import open_writer
 from afk_es.log.sqlite_writer import EVENTS_IN_A_GROUP, EVENTS_IN_A_STATEMENT, Writer
+from afk_es.machine import AgentRunEvent
 from afk_es.testing.log_contract import begin, started, turn
 
 
@@ -140,3 +142,47 @@ async def _seqs(path: Path, names: list[str]) -> dict[str, int | None]:
     finally:
         await log.close()
     return {name: head.seq if head is not None else None for name, head in heads.items()}
+
+
+def _begun(thread_id: str) -> AgentRunEvent:
+    return msgspec.structs.replace(started("run_a"), thread_id=thread_id)
+
+
+async def test_an_append_is_refused_by_what_is_in_the_file_and_not_by_what_waits_beside_it(tmp_path: Path) -> None:
+    """Whoever is refused finds the run that is in its way, wherever it looks: it may have to join it."""
+    log = SqliteEventLog(tmp_path / "runs.db")
+    await log.open()
+    try:
+
+        async def begin_in(thread_id: str) -> tuple[str, str | None]:
+            try:
+                await log.append([_begun(thread_id)], epoch=1)
+            except InvalidEventError as error:
+                head = await log.head("run_a")
+                return str(error), head.thread_id if head is not None else None
+            return "", thread_id
+
+        results = await asyncio.gather(*(begin_in(f"thread_{number}") for number in range(5)))
+    finally:
+        await log.close()
+    assert [found for _error, found in results] == ["thread_0"] * 5
+    assert [error for error, _found in results if error] == [
+        f"run run_a belongs to thread thread_0, not to thread_{number}" for number in range(1, 5)
+    ]
+
+
+async def test_appends_that_wait_together_are_refused_by_what_another_process_wrote(tmp_path: Path) -> None:
+    logs = [SqliteEventLog(tmp_path / "runs.db") for _ in range(2)]
+    for log in logs:
+        await log.open()
+    try:
+        await logs[0].append([_begun("theirs")], epoch=1)
+        # The second store has not seen it: the first of these has a place until it is written, and the others none because of it.
+        refused = await asyncio.gather(
+            *(logs[1].append([_begun(f"ours_{number}")], epoch=1) for number in range(3)), return_exceptions=True
+        )
+        await begin(logs[1], "run_b")
+    finally:
+        for log in logs:
+            await log.close()
+    assert [str(error) for error in refused] == [f"run run_a belongs to thread theirs, not to ours_{number}" for number in range(3)]

@@ -7,7 +7,6 @@ and whether somebody else has a context of that name cannot be told.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -20,7 +19,7 @@ from afk_es.a2a.server.cards import ServedAgent
 from afk_es.a2a.server.messages import Said
 from afk_es.a2a.server.tasks import ASKED, FINAL, TaskFold, asked_of, folded, left
 from afk_es.core import AttachedRun, Runner
-from afk_es.errors import RunExistsError, RunNotFoundError, RunOwnedError, UsageError
+from afk_es.errors import ConfigurationError, RunExistsError, RunNotFoundError, RunOwnedError, UsageError
 from afk_es.interaction.port import ApprovalRequest, InputRequest
 from afk_es.log import Letter
 from afk_es.machine import AgentRunEvent
@@ -28,10 +27,18 @@ from afk_es.serving import Principal, owned, run_id_of, served_context
 
 DOOR = "a2a"
 
-_LOGGER = logging.getLogger("afk_es.a2a")
+ANSWERS = frozenset({"approval_resolved", "input_resolved"})
+
+_LONGEST_SPEAKER = 200
+"""As `afk_es.interaction` has it."""
 
 _CANCELLING_S = 10.0
 """How long a client that cancels waits for the end of a run that a process drives."""
+
+
+def speaker(principal: Principal) -> str:
+    """The name under which the log has what a caller says to a run: no caller can be taken for an operator, or for a part of the program."""
+    return f"{DOOR}:{principal.name}"[:_LONGEST_SPEAKER]
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -115,7 +122,7 @@ class Desk:
             run = await self.runner.run_once(
                 self.offer.agent,
                 run_id=run_id,
-                by=principal.name,
+                by=speaker(principal),
                 user_message=said.content,
                 context=served_context(DOOR, principal, {ASKED: asked}),
                 thread_id=thread_id,
@@ -144,7 +151,7 @@ class Desk:
         events = await self.events(principal, run_id)
         self._check_same(events[0], said)
         await self.go_on(events)
-        return Taken(await self.runner.attach(run_id=run_id, by=principal.name))
+        return Taken(await self.runner.attach(run_id=run_id, by=speaker(principal)))
 
     def _check_same(self, first: AgentRunEvent, said: Said) -> None:
         context_id = asked_of(first).get("context_id", first.thread_id)
@@ -155,7 +162,7 @@ class Desk:
         """A message to a task that there is."""
         events = await self.events(principal, said.task_id)
         fold = folded(events)
-        run = await self.runner.attach(run_id=said.task_id, by=principal.name)
+        run = await self.runner.attach(run_id=said.task_id, by=speaker(principal))
         if said.context_id not in ("", fold.context_id):
             raise InvalidParamsError("message.context_id is not that of the task that message.task_id names")
         if said.message_id == asked_of(events[0]).get("message_id"):
@@ -185,7 +192,7 @@ class Desk:
     async def _settle(self, principal: Principal, said: Said, decision: Decision) -> None:
         request, reference = decision.request, said.message_id
         # By the run that asks: ids of requests repeat among a task's subagents.
-        run = await self.runner.attach(run_id=request.run_id, by=principal.name)
+        run = await self.runner.attach(run_id=request.run_id, by=speaker(principal))
         try:
             match decision.outcome:
                 case "granted":
@@ -194,6 +201,8 @@ class Desk:
                     await run.deny(request.request_id, reason=decision.text, reference=reference)
                 case "answered":
                     await run.answer(decision.text or "", request.request_id, reference=reference)
+        except ConfigurationError as error:
+            raise InvalidParamsError("the answer is too long") from error
         except UsageError as error:
             if await self._letter(said) is None:
                 raise UnsupportedOperationError("the question was answered meanwhile, by somebody else") from error
@@ -247,14 +256,16 @@ class Desk:
             return
 
     async def answered_meanwhile(self, events: list[AgentRunEvent]) -> bool:
-        """Whether a client has answered the question of a task that is laid down, and nobody has taken the answer in: its server was killed in between."""
+        """Whether the question of a task that is laid down was answered, and nobody has taken the answer in: its server was killed in between, or somebody else
+        answered (`afk-es approve`).
+        """
         if not folded(events).laid_down:
             return False
         for run_id in await self._family(events[0].run_id):
             seen = events if run_id == events[0].run_id else await self.runner.log.read(run_id)
             last = max((event.data.get("letter", 0) for event in seen), default=0)
             letters = await self.runner.log.letters(after=last, run_ids=[run_id])
-            if any("reference" in letter.draft.data for letter in letters):
+            if any(letter.draft.type in ANSWERS for letter in letters):
                 return True
         return False
 
@@ -267,7 +278,7 @@ class Desk:
         fold = folded(await self.events(principal, task_id))
         if fold.state in FINAL:
             raise TaskNotCancelableError
-        run = await self.runner.attach(run_id=task_id, by=principal.name)
+        run = await self.runner.attach(run_id=task_id, by=speaker(principal))
         try:
             await run.cancel("the client cancelled it", wait_s=_CANCELLING_S)
         except RunNotFoundError as error:

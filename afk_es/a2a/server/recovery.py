@@ -1,4 +1,6 @@
-"""Takes up the tasks that a server left as it was killed or stopped. It knows of them by the log alone."""
+"""Goes on with tasks that no client asks to go on with: those that a server left as it was killed or stopped, and those whose question somebody else answered
+(`afk-es approve`). It knows of them by the log alone.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 
-from afk_es.a2a.server.desk import Desk
+from afk_es.a2a.server.desk import ANSWERS, Desk
 from afk_es.a2a.server.tasks import SERVER_STOPS, left
 from afk_es.core import Runner
-from afk_es.errors import AfkError
+from afk_es.errors import AfkError, LogError
 from afk_es.log import RunRecord
 
 _LOGGER = logging.getLogger("afk_es.a2a")
@@ -24,6 +26,23 @@ _PAGE = 500
 _LAYING_DOWN_S = 5.0
 
 
+async def keep_going(runner: Runner, desks: Mapping[str, Desk]) -> None:
+    """Take up what was left, and then what is answered; until cancelled."""
+    seen = await runner.log.posted()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(take_up(runner, desks), name="afk_es a2a taking up")
+        while True:
+            await asyncio.sleep(runner.config.background_tool_poll_interval_s)
+            try:
+                for letter in await runner.log.letters(after=seen):
+                    seen = letter.position
+                    if letter.draft.type in ANSWERS:
+                        await _answered(runner, desks, letter.run_id)
+            except LogError as error:
+                # It may be readable at the next look.
+                _LOGGER.warning("what was answered could not be read: %s", error)
+
+
 async def take_up(runner: Runner, desks: Mapping[str, Desk]) -> None:
     """Go on with every task of these agents that nobody works on and that waits for nobody, the oldest first, so many at once."""
     places = asyncio.Semaphore(MOST_AT_ONCE)
@@ -31,7 +50,7 @@ async def take_up(runner: Runner, desks: Mapping[str, Desk]) -> None:
     async with asyncio.TaskGroup() as group:
         for record in reversed(records):
             await places.acquire()
-            going_on = group.create_task(_go_on(desks[record.agent_name], record.run_id), name=f"{record.run_id}:taken up")
+            going_on = group.create_task(_to_its_end(desks[record.agent_name], record.run_id), name=f"{record.run_id}:taken up")
             going_on.add_done_callback(lambda _done: places.release())
 
 
@@ -62,17 +81,35 @@ async def _is_task(desks: Mapping[str, Desk], record: RunRecord) -> bool:
     return bool([event async for event in desks[record.agent_name].first_events([record.run_id])])
 
 
-async def _go_on(desk: Desk, run_id: str) -> None:
-    try:
-        if not [event async for event in desk.first_events([run_id])]:
-            return
-        events = await desk.runner.log.read(run_id)
-        answered = await desk.answered_meanwhile(events)
-        if not (answered or left(events)):
-            return
-        await desk.go_on(events, asked=answered)
+async def _answered(runner: Runner, desks: Mapping[str, Desk], run_id: str) -> None:
+    """A question of this run, or of a subagent's, was answered: go on with the task, unless whoever answered does."""
+    first = await runner.log.read(run_id, limit=1)
+    parent = first[0].data.get("parent") if first else None
+    if parent is not None:
+        run_id = parent.get("root", parent["run_id"])
+        first = await runner.log.read(run_id, limit=1)
+    desk = desks.get(first[0].data["agent_name"]) if first else None
+    if desk is not None:
+        await _go_on(desk, run_id)
+
+
+async def _to_its_end(desk: Desk, run_id: str) -> None:
+    if await _go_on(desk, run_id):
         run = await desk.runner.attach(run_id=run_id, by=SERVER_STOPS)
         async for _event in run.events:
             pass
+
+
+async def _go_on(desk: Desk, run_id: str) -> bool:
+    """Go on with a run, if it is a task that should; whether it was one."""
+    try:
+        if not [event async for event in desk.first_events([run_id])]:
+            return False
+        events = await desk.runner.log.read(run_id)
+        answered = await desk.answered_meanwhile(events)
+        if answered or left(events):
+            await desk.go_on(events, asked=answered)
+            return True
     except AfkError as error:
         _LOGGER.warning("task %s was left as it is: %s", run_id, error)
+    return False

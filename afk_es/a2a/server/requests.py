@@ -36,7 +36,7 @@ from a2a.utils.errors import (
 from a2a.utils.task import apply_history_length, validate_history_length, validate_page_size
 
 from afk_es.a2a.server.callers import caller
-from afk_es.a2a.server.desk import Desk, Taken
+from afk_es.a2a.server.desk import Desk, Taken, speaker
 from afk_es.a2a.server.failures import told, told_in_stream
 from afk_es.a2a.server.following import settled, updates
 from afk_es.a2a.server.listing import TaskList
@@ -130,7 +130,7 @@ class Requests(RequestHandler):
         if state in FINAL:
             raise UnsupportedOperationError(f"the task has ended ({TaskState.Name(state)})")
         await self._desk.go_on(events)
-        run = await self._desk.runner.attach(run_id=params.id, by=principal.name)
+        run = await self._desk.runner.attach(run_id=params.id, by=speaker(principal))
         async with aclosing(updates(self._desk, run)) as told_of:
             async for event in told_of:
                 yield event

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from a2a.types.a2a_pb2 import AgentCard
 from starlette.applications import Starlette
@@ -19,16 +20,20 @@ from afk_es.a2a.server.cards import ServedAgent, card_of, offers_of
 from afk_es.a2a.server.desk import Desk
 from afk_es.a2a.server.notification_book import NotificationBook
 from afk_es.a2a.server.notifier import Notifier
-from afk_es.a2a.server.recovery import lay_down, take_up
+from afk_es.a2a.server.recovery import keep_going, lay_down
 from afk_es.a2a.server.requests import Requests
 from afk_es.agents import Agent
 from afk_es.core import Runner, RunnerConfig
 from afk_es.errors import ConfigurationError, UsageError
 from afk_es.log import EventLog
 from afk_es.serving import Authenticator, HttpServer, Limited, RateLimiter
+from afk_es.serving.http_server import MAX_BODY_BYTES
 
 ANSWERS_AWAITED_S = 86_400.0
 """How long a task of a server's own Runner waits for a client's answer: a day. After that the answer is no."""
+
+_NOWHERE_YET = "http://127.0.0.1"
+"""What stands in a card until the server listens, which nobody can have asked by then."""
 
 
 class A2AServer:
@@ -81,6 +86,7 @@ class A2AServer:
         book = NotificationBook(Path(push_file) if push_file is not None else _beside(self.runner.log))
         self._notifier = Notifier(book, allow_private=push_to_private) if push else None
         self._taking_up: asyncio.Task[None] | None = None
+        self._served: HttpServer | None = None
         self._entered = 0
 
     async def __aenter__(self) -> Self:
@@ -96,7 +102,7 @@ class A2AServer:
             self._entered -= 1
             await self.runner.__aexit__(None, None, None)
             raise
-        self._taking_up = asyncio.create_task(take_up(self.runner, self._desks), name="afk_es a2a recovery")
+        self._taking_up = asyncio.create_task(keep_going(self.runner, self._desks), name="afk_es a2a recovery")
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -129,29 +135,35 @@ class A2AServer:
 
     @asynccontextmanager
     async def serve(
-        self, host: str = "127.0.0.1", port: int = 0, *, allow_hosts: Sequence[str] = (), open_to_anyone: bool = False
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        allow_hosts: Sequence[str] = (),
+        open_to_anyone: bool = False,
+        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> AsyncIterator[HttpServer]:
         """Listen while the context is entered: `async with server.serve() as served: ... served.url ... await served.until_stopped()`.
 
         Args:
-            host, port, allow_hosts, open_to_anyone: as for `afk_es.serving.HttpServer`.
+            host, port, allow_hosts, open_to_anyone, max_body_bytes: as for `afk_es.serving.HttpServer`. The host of this server's `url` is allowed too.
         """
-        # The cards are asked for after it listens, and the port is known by then.
-        given, self._url = self._url, self._url or "http://127.0.0.1"
+        own = urlsplit(self._url).hostname if self._url is not None else None
         served = HttpServer(
             self._application(),
             host,
             port,
-            allow_hosts=allow_hosts,
+            allow_hosts=(*allow_hosts, own) if own else allow_hosts,
             authenticated=self._authenticator is not None,
             open_to_anyone=open_to_anyone,
+            max_body_bytes=max_body_bytes,
         )
+        self._served = served
         try:
             async with served:
-                self._url = given or served.url
                 yield served
         finally:
-            self._url = given
+            self._served = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -174,7 +186,8 @@ class A2AServer:
         return name
 
     def _card(self, name: str, *, extended: bool = False) -> AgentCard:
-        url = f"{self._url or ''}{prefix_of(name, self._offers)}"
+        listens = self._served.url if self._served is not None and self._entered else _NOWHERE_YET
+        url = f"{self._url or listens}{prefix_of(name, self._offers)}"
         return card_of(
             self._offers[name], url, authenticated=self._authenticator is not None, push=self._notifier is not None, extended=extended
         )

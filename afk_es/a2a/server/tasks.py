@@ -8,7 +8,7 @@ takes its steps, or is paused             working
 is laid down, and waits for somebody      input-required: the question is the status' message; without one, any message goes on with it
 is laid down because its server stopped   working: it goes on when a server takes it up
 completed, degraded                       completed; what a degraded one has not done is in the status' message, and in the metadata
-failed                                    failed, or rejected where a policy did not let the model be asked at all
+failed, or its time is used up            failed, or rejected where a policy did not let the model be asked at all
 cancelled                                 canceled
 ========================================  =============================================================================================
 
@@ -86,6 +86,7 @@ class TaskFold:
         self._missing: Sequence[str] = ()
         self._ending = ""
         self._origin: str | None = None
+        self._limit = ""
         self._usage: dict[str, int] = {}
         self._cost_usd: float | None = None
 
@@ -104,7 +105,7 @@ class TaskFold:
     # ------------------------------------------------------------------------------------------------------------------------- the events
 
     def _started(self, event: AgentRunEvent, data: dict[str, Any]) -> None:
-        self.laid_down, self._origin, self._said = False, None, None
+        self.laid_down, self._origin, self._said, self._limit = False, None, None, ""
         if data["resumed"]:
             self.state = TaskState.TASK_STATE_WORKING
             return
@@ -160,9 +161,16 @@ class TaskFold:
     def _controlled(self, event: AgentRunEvent, data: dict[str, Any]) -> None:
         self._origin = data["origin"] if data["action"] == "interrupt" else self._origin
 
+    def _limited(self, event: AgentRunEvent, data: dict[str, Any]) -> None:
+        self._limit = data["limit"]
+
     def _interrupted(self, event: AgentRunEvent, data: dict[str, Any]) -> None:
         self.open_call = 0
         self._ending = data["reason"]
+        if self._limit == "max_wall_time_s":
+            # Nothing that a client says gives it more time; whoever runs the agent can, and then it goes on after all.
+            self.state, self._ending = TaskState.TASK_STATE_FAILED, data["reason"].partition("; to go on")[0]
+            return
         self.laid_down = self._origin not in LAID_DOWN_BY
         self.state = TaskState.TASK_STATE_INPUT_REQUIRED if self.laid_down else TaskState.TASK_STATE_WORKING
 
@@ -261,6 +269,7 @@ _TAKEN = {
     "approval_resolved": TaskFold._resolved,
     "input_resolved": TaskFold._resolved,
     "control_requested": TaskFold._controlled,
+    "limit_reached": TaskFold._limited,
     "run_interrupted": TaskFold._interrupted,
     "run_completed": TaskFold._completed,
     "run_failed": TaskFold._failed,
@@ -284,7 +293,7 @@ def asked_of(first_event: AgentRunEvent) -> Mapping[str, Any]:
 
 def left(events: Sequence[AgentRunEvent]) -> bool:
     """Whether the run is one that a server has to go on with, unless a process drives it: it has no end, or was laid down as a server stopped."""
-    return events[-1].type not in TERMINAL or (events[-1].type == "run_interrupted" and not folded(events).laid_down)
+    return events[-1].type not in TERMINAL or folded(events).state not in SETTLED
 
 
 def approval_question(tool_name: str, arguments: Any, reason: str | None) -> str:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from a2a.client.errors import A2AClientError
 from a2a.types.a2a_pb2 import ListTasksRequest, Task
+from a2a.utils.errors import UnsupportedOperationError
 
 from afk_es.a2a.server.tasks import SETTLED
 from tests.a2a.server.asking import COMPLETED, INPUT_REQUIRED, Asker, answer_of, asker_at
@@ -38,7 +39,8 @@ async def settled(client: Asker, task_id: str) -> Task:
     """The task once it has ended or waits, as somebody sees it who only looks."""
     async with asyncio.timeout(20):
         while (task := await client.get(task_id)).status.state not in SETTLED:
-            with suppress(StopAsyncIteration):
+            # It may end between the two requests.
+            with suppress(UnsupportedOperationError):
                 async for _event in client.subscribe(task_id):
                     pass
     return task

@@ -255,6 +255,20 @@ async def test_a_limit_is_told() -> None:
     assert (task.status.state, task.status.message.parts[0].text) == (FAILED, "max_steps reached: 2 of 2 used")
 
 
+async def test_a_task_whose_time_is_used_up_has_failed() -> None:
+    """Nothing that its client could say would give it more."""
+
+    async def slow(_request: LLMRequest) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    agent = clerk(model=ScriptedModel(slow), fail_safe=FailSafeConfig(max_wall_time_s=0.05))
+    async with asker(served(agent)) as client:
+        task = await client.send("hello")
+        assert (task.status.state, task.status.message.parts[0].text) == (FAILED, "max_wall_time_s reached: 0.05 s of 0.05 used")
+        assert await client.send("hello") == task
+
+
 async def test_a_task_that_policy_forbids_is_rejected() -> None:
     rule = PolicyRule(action="deny", subjects=("llm",), condition=lambda event: event.event_type == "llm_before_execute", reason="closed")
     agent = clerk(policy_engine=PolicyEngine(rules=[rule]))

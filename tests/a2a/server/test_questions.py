@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from google.protobuf.struct_pb2 import Value
 
 from afk_es.a2a import A2AServer
 from afk_es.agents import Agent, PolicyEngine, PolicyRule
+from afk_es.core import Runner, RunnerConfig
 from afk_es.llms import LLMRequest, LLMResponse, ToolCall
 from afk_es.testing import ScriptedModel
 from afk_es.tools import Tool, tool
@@ -24,6 +27,7 @@ class Shop:
 
     def __init__(self, action: str = "request_approval", payload: dict[str, Any] | None = None, script: list[Any] | None = None) -> None:
         self.paid: list[str] = []
+        self.has_paid = threading.Event()
         rule = PolicyRule(
             rule_id="ask",
             action=action,
@@ -43,6 +47,7 @@ class Shop:
         def pay(item: str) -> str:
             """Pay."""
             self.paid.append(item)
+            self.has_paid.set()
             return f"paid {item}"
 
         return pay
@@ -202,6 +207,21 @@ async def test_a_task_waits_over_a_restart(tmp_path: Path) -> None:
     assert (done.status.state, shop.paid) == (COMPLETED, ["tea"])
 
 
+@pytest.mark.parametrize("child", [False, True], ids=["its own", "a subagent's"])
+async def test_a_question_that_an_operator_answers_lets_the_task_go_on_by_itself(child: bool) -> None:
+    shop = Shop()
+    boss = Agent(name="boss", model=ScriptedModel(delegating), subagents=[shop.agent])
+    config = RunnerConfig(interaction_mode="external", background_tool_poll_interval_s=0.01)
+    server = A2AServer(boss if child else shop.agent, runner=Runner(log=":memory:", config=config), url=URL)
+    async with asker(server) as client:
+        task = await asked(client)
+        (request,) = await server.runner.pending_requests(run_id=task.id)
+        await server.runner.approve(run_id=request.run_id, by="olga")
+        assert await asyncio.to_thread(shop.has_paid.wait, 10)
+        assert (await client.send("buy tea")).status.state == COMPLETED
+    assert shop.paid == ["tea"]
+
+
 async def test_a_subagents_question_is_the_tasks() -> None:
     shop = Shop()
     boss = Agent(name="boss", model=ScriptedModel(delegating), subagents=[shop.agent])
@@ -227,8 +247,13 @@ async def test_a_question_that_an_operator_answered_is_not_the_clients_any_more(
     async with asker(server) as client:
         task = await asked(client)
         await server.runner.deny(run_id=task.id, by="olga", reason="not today")
-        done = await client.send("yes", "m2", task_id=task.id)
-        assert (done.status.state, shop.paid) == (COMPLETED, [])
+        # It goes on by itself. A client that answers at this moment has lost; one that waits is told.
+        done = await client.send("buy tea")
+        while done.status.state != COMPLETED:
+            done = await client.send("buy tea")
+        assert shop.paid == []
+        with pytest.raises(UnsupportedOperationError):
+            await client.send("yes", "m2", task_id=task.id)
         # What the operator said is in the log, and no message of this client's.
         assert [message.message_id for message in done.history if message.role == Role.ROLE_USER] == ["m1"]
 
@@ -239,11 +264,8 @@ async def test_a_task_that_was_laid_down_goes_on_with_any_message(tmp_path: Path
     async def model(request: LLMRequest) -> str:
         if not held:
             held.append(True)
-            await server.runner.log.posted()
             run = await server.runner.attach(run_id=request.metadata["run_id"], by="olga")
             await run.interrupt("lunch")
-            import asyncio
-
             await asyncio.Event().wait()
         return "done"
 
