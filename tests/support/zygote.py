@@ -69,8 +69,11 @@ class Life:
 
     def running(self) -> bool:
         """Whether it is there, or stands still."""
+        process = Path(f"/proc/{self.pid}")
         try:
-            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+            dead = (process / "stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+            # Its first thread may be dead, and another still hold its sockets and locks.
+            return not dead or len(os.listdir(process / "task")) > 1
         except (FileNotFoundError, ProcessLookupError):
             return False
 

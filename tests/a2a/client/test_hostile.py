@@ -341,6 +341,17 @@ async def test_a_function_that_gives_no_secret_sends_nothing(secret: Any) -> Non
     assert agent.requests == []
 
 
+async def test_a_function_that_raises_is_told_by_its_class_alone() -> None:
+    def broken() -> str:
+        raise KeyError("hunter2")
+
+    agent = Wire()
+    with pytest.raises(LLMConfigurationError, match="raised KeyError") as told:
+        await agent.client(token=broken, allow_cleartext=True).send("go")
+    assert "hunter2" not in str(told.value)
+    assert agent.requests == []
+
+
 async def test_a_secret_goes_in_clear_to_this_machine_alone() -> None:
     for url in ("http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "https://agent.test"):
         assert repr(A2AClient(url, token="x")).startswith("A2AClient(")

@@ -126,7 +126,7 @@ def piece(text: str, *, task_id: str = "task-1", append: bool = True) -> dict[st
 
 
 STREAMING = {"capabilities": {"streaming": True}}
-HUGE = "x" * (24 * MIB)
+HUGE = "x" * (10 * MIB)
 
 LIES: Mapping[str, Mapping[str, Lie]] = {
     "honest": {},

@@ -74,7 +74,7 @@ class Row:
 
     lie: str
     must: Fails | Answers | Laid
-    within_s: float = 5.0
+    within_s: float = 10.0
     wall_s: float = 30.0
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -111,7 +111,7 @@ ANSWERS = (
     *(Row(lie, Answers(("done",))) for lie in ("a state of its own", "a state that is a number", "no state")),
     *(Row(lie, Fails()) for lie in ("no id", "half a character", "no number", "deep")),
     Row("deep data", Fails()),
-    Row("huge", Fails(("bytes",), TERMINAL)),
+    Row("huge", Fails(("bytes",), TERMINAL), options={"timeout_s": 10.0, "task_timeout_s": 10.0}),
     Row("many artifacts", Fails(("bytes",), TERMINAL), options={"max_bytes": 500_000}),
     Row("raw bytes", Answers()),
     Row("a file elsewhere", Answers()),

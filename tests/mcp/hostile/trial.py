@@ -98,7 +98,7 @@ def model(trial: Trial, text: str) -> ScriptedModel:
 async def hostile(lie: str, transport: Transport, directory: Path, **options: Any) -> AsyncIterator[tuple[MCPClient, Journal]]:
     """A client of the server that tells this lie, and what that server is told."""
     journal = Journal(directory / "told.jsonl")
-    options = {"name": "far", "timeout_s": 0.5, "connect_timeout_s": 0.5, **options}
+    options = {"name": "far", "timeout_s": 10.0, "connect_timeout_s": 10.0, **options}
     if transport == "stdio":
         command = [sys.executable, "-S", "-m", "tests.mcp.hostile", lie, str(journal.path)]
         yield MCPClient(command, env={"PYTHONPATH": str(ROOT)}, **options), journal
