@@ -86,7 +86,6 @@ TOOL_EDITS: dict[str, tuple[Any, tuple[str, str]]] = {
     "server": ("files", ("params", "tools.look.server")),
     "subagent": ("clerk", ("params", "tools.look.subagent")),
     "subagent_digest": ("abc", ("params", "tools.look.subagent_digest")),
-    "server": ("shop", ("params", "tools.look.server")),
 }
 
 
