@@ -13,6 +13,7 @@ from mcp_types import CallToolResult, TextContent
 
 from afk_es.mcp import IDEMPOTENCY_KEY
 from tests.mcp.kills.scene import Scene, kill, told
+from tests.support.processes import has_ended
 from tests.support.zygote import Zygote, zygote
 
 pytestmark = pytest.mark.kill
@@ -59,6 +60,8 @@ def test_the_clerk_dies_and_its_subprocess_with_it(born: Zygote, tmp_path: Path)
     assert ended.state == "completed"
     assert len(scene.effects()) == 1
     scene.check()
+    # It has come to its end by itself.
+    assert has_ended(shop.pid)
 
 
 def test_the_shop_stands_still_for_longer_than_the_clerk_waits_and_goes_on(scene: Scene) -> None:

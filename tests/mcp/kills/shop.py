@@ -52,13 +52,18 @@ async def serve(say: Said, job: dict[str, Any]) -> None:
     directory = Path(job["directory"])
     say("pid", str(os.getpid()))
     gate = Gate(job.get("stop", ""), directory / "go", say)
-    server = shop(directory, GatedLog(directory / "shop.db", gate), gate)
-    if job.get("over") == "stdio":
-        await server.serve_stdio()
-        return
-    async with server.http_server(port=job.get("port", 0)) as served:
-        say("url", f"{served.url}/mcp")
-        await asyncio.Event().wait()
+    log = GatedLog(directory / "shop.db", gate)
+    server = shop(directory, log, gate)
+    try:
+        if job.get("over") == "stdio":
+            await server.serve_stdio()
+            return
+        async with server.http_server(port=job.get("port", 0)) as served:
+            say("url", f"{served.url}/mcp")
+            await asyncio.Event().wait()
+    finally:
+        # Whoever hands a log in closes it; its threads would keep the process.
+        await log.close()
 
 
 async def call(say: Said, job: dict[str, Any]) -> None:
