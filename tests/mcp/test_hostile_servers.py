@@ -32,7 +32,7 @@ def test_every_lie_has_a_row() -> None:
 
 @pytest.mark.parametrize("name", ["hints", "silent at call, with hints"])
 async def test_hints_of_a_server_that_nobody_trusts_make_no_call_repeatable(name: str, tmp_path: Path) -> None:
-    trial = await tried(name, "http", tmp_path)
+    trial = await tried(name, "http", tmp_path, timeout_s=1.0)
     echo = trial.tools["echo"]
     assert not echo.get("read_only", False)
     assert not echo.get("idempotent", False)
