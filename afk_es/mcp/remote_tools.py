@@ -19,7 +19,6 @@ from pydantic_core import PydanticCustomError
 from afk_es.errors import ConfigurationError
 from afk_es.machine.spec import ToolSpec
 from afk_es.machine.values import digest, digest_json, plain
-from afk_es.mcp.remote_results import cleaned
 from afk_es.mcp.results import IDEMPOTENCY_KEY
 from afk_es.mcp.schemas import Checker, SchemaRefusedError, taken
 from afk_es.mcp.wording import shown_schema, shown_words
