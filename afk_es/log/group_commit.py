@@ -198,7 +198,7 @@ class GroupCommit:
         except asyncio.CancelledError:
             # An event loop that ends cancels this task with all others. The runs that wait here are about to lay themselves down behind
             # what they have appended, so it lands all the same.
-            await self._write_to_the_end(await self._not_landed(group))
+            await self._write_to_the_end(await self._left_of(group))
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it, and the writer go on
             _fail(group, error)

@@ -11,10 +11,11 @@ from urllib.parse import unquote, urlsplit
 
 from afk_es.errors import ConfigurationError
 from afk_es.log.port import EventLog
+from afk_es.log.postgres_address import is_postgres
 
 ENVIRONMENT = "AFK_ES_LOG"
 MEMORY = ":memory:"
-_LEGAL = 'a path, "sqlite:///relative/path", "sqlite:////absolute/path", ":memory:", or an EventLog'
+_LEGAL = 'a path, "sqlite:///relative/path", "sqlite:////absolute/path", "postgresql://user@host/database?schema=name", ":memory:", or an EventLog'
 
 
 def open_log(
@@ -23,13 +24,19 @@ def open_log(
     """The store for a location, not opened yet. `~` in a path is the home directory; percent-escapes in a URL are undone.
 
     Args:
-        location: a path, `sqlite:///` and a relative path, `sqlite:////` and an absolute one, `:memory:`, or a store, which is returned.
-        durability: see `SqliteEventLog`.
-        read_only: see `SqliteEventLog`.
+        location: a path, `sqlite:///` and a relative path, `sqlite:////` and an absolute one, `postgresql://` and what belongs to it,
+            `:memory:`, or a store, which is returned.
+        durability: see `SqliteEventLog` and `PostgresEventLog`.
+        read_only: see there.
 
     Raises:
         ConfigurationError: anything else.
+        ImportError: PostgreSQL is meant, and asyncpg is not installed.
     """
+    if isinstance(location, str) and is_postgres(location):
+        from afk_es.log.postgres import PostgresEventLog
+
+        return PostgresEventLog(location, durability=durability, read_only=read_only)
     if isinstance(location, (str, os.PathLike)):
         file = file_of(location)
         if file is None:
