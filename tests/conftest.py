@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,3 +43,18 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     from tests.support.million import recorded
 
     return recorded(tmp_path_factory.mktemp("long") / "long.db", 20_000)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server, one for all workers of the session. A test has a schema of its own in it."""
+    from tests.support.postgres import ENVIRONMENT, SharedServer
+
+    # The workers of one session have the same number; a socket's path must be short, and the server's user must get there.
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(tmp_path_factory.getbasetemp())
+    name = hashlib.blake2b(session.encode(), digest_size=6).hexdigest()
+    server = SharedServer(Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp") / f"afk-pg-{name}")
+    os.environ[ENVIRONMENT] = server.url
+    yield server.url
+    del os.environ[ENVIRONMENT]
+    server.leave()

@@ -64,6 +64,7 @@ LIBRARIES: tuple[Library, ...] = (
     Library("rich", "14.2", None, "reports of evals at a terminal"),
     Library("textual", "8.2", None, "the debugger's app; `afk-es debug --plain` does without"),
     Library("textual-serve", "1.1", None, "the app in a browser"),
+    Library("asyncpg", "0.30", "postgres", "a log on PostgreSQL"),
     Library("hypothesis", "6.150", "testing", "property tests of agents"),
     Library("jsonschema", "4.21", "testing", "arguments by their schema"),
     Library("opentelemetry-sdk", "1.38", "otel", "telemetry to OpenTelemetry"),

@@ -304,7 +304,7 @@ class PostgresEventLog:
         rows = [row for segment in segments for row in segment.rows]
         sound = rows if fault is None else rows[: fault.seq - 1]
         wanted = sorted(self._codec.references(sound))
-        contents: dict[str, str] = {key: content for key, content in await self._fetch(queries.PARTS, wanted)}
+        contents: dict[str, str] = dict(await self._fetch(queries.PARTS, wanted))
         return part_fault(run_id, sound, contents) or fault
 
     async def link(self, run_id: str, seq: int) -> str | None:

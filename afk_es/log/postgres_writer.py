@@ -162,7 +162,7 @@ class _Tables:
             *events,
             ids,
         )
-        return {run_id: run for run_id, run in found}
+        return dict(found)
 
     async def restore(self) -> None:
         """See `Rows.restore`."""
