@@ -222,7 +222,7 @@ class GroupCommit:
         while True:
             await self._rows.restore()
             try:
-                return await self._not_landed([waiting for waiting in group if not waiting.done.done()])
+                return await self._not_landed([waiting for waiting in group if not _is_answered(waiting)])
             except UncertainError:
                 continue
 
@@ -338,6 +338,11 @@ class GroupCommit:
         self._parts.update(dict.fromkeys(new_parts))
         _shrink(self._tails, HEADS_KEPT)
         _shrink(self._parts, PARTS_KNOWN)
+
+
+def _is_answered(waiting: Waiting) -> bool:
+    """Whether it landed or was refused. One that nobody waits for any more lands all the same."""
+    return waiting.done.done() and not waiting.done.cancelled()
 
 
 def _shrink(remembered: OrderedDict[str, Any], bound: int) -> None:

@@ -372,10 +372,15 @@ class PostgresEventLog:
         lines = (self._reader, self._writing_line)
         return any(line is not None and line.restored_at is not None and now - line.restored_at < _GRACE_S for line in lines)
 
-    def when_written(self, run_id: str, call: Callable[[], None]) -> Callable[[], None]:
-        """See `TellingLog.when_written`."""
+    def on_letter(self, call: Callable[[str | None], None]) -> Callable[[], None]:
+        """See `TellingLog.on_letter`."""
         self._check_open()
-        return self._calls.subscribe(run_id, call)
+        return self._calls.on_letter(call)
+
+    def on_growth(self, run_id: str, call: Callable[[], None]) -> Callable[[], None]:
+        """See `TellingLog.on_growth`."""
+        self._check_open()
+        return self._calls.on_growth(run_id, call)
 
     async def _tell(self, channel: str, words: list[str]) -> None:
         await self._fetch(queries.NOTIFY, channel, words)

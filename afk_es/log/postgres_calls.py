@@ -34,6 +34,7 @@ class Calls:
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self._channel: str | None = None
+        self._letters: list[Callable[[str | None], None]] = []
         self._mine: dict[str, list[Callable[[], None]]] = {}
         self._watched: dict[str, float] = {}
         self._due: dict[str, None] = {}
@@ -43,13 +44,24 @@ class Calls:
     def connected(self, channel: str) -> None:
         """The store listens, perhaps again: what was missed meanwhile nobody knows, so everybody is called."""
         self._channel = channel
-        for calls in self._mine.values():
-            for call in calls:
-                call()
+        for letter in list(self._letters):
+            letter(None)
+        for growth in [call for calls in self._mine.values() for call in calls]:
+            growth()
         self._say(*(f"w{run_id}" for run_id in self._mine))
 
-    def subscribe(self, run_id: str, call: Callable[[], None]) -> Callable[[], None]:
-        """Call whenever the run is written to by whatever store, until what comes back is called."""
+    def on_letter(self, call: Callable[[str | None], None]) -> Callable[[], None]:
+        """See `TellingLog.on_letter`."""
+        self._letters.append(call)
+
+        def stop() -> None:
+            if call in self._letters:
+                self._letters.remove(call)
+
+        return stop
+
+    def on_growth(self, run_id: str, call: Callable[[], None]) -> Callable[[], None]:
+        """See `TellingLog.on_growth`."""
         self._mine.setdefault(run_id, []).append(call)
         self._say(f"w{run_id}")
         if self._saying_again is None:
@@ -78,9 +90,12 @@ class Calls:
                 self._watched[run_id] = asyncio.get_running_loop().time() + _BELIEVED_S
             else:
                 self._forget_the_unwatched()
-        elif kind in ("e", "l"):
-            for call in list(self._mine.get(run_id, ())):
-                call()
+        elif kind == "e":
+            for growth in list(self._mine.get(run_id, ())):
+                growth()
+        elif kind == "l":
+            for letter in list(self._letters):
+                letter(run_id)
 
     def _forget_the_unwatched(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -118,6 +133,7 @@ class Calls:
     async def close(self) -> None:
         """Say and hear nothing more."""
         self._channel = None
+        self._letters.clear()
         self._mine.clear()
         self._watched.clear()
         self._due.clear()

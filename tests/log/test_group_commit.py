@@ -9,9 +9,9 @@ import pytest
 
 from afk_es.log.batch import encode_batch
 from afk_es.log.codec import Codec
+from afk_es.log.group_commit import EVENTS_IN_A_GROUP
 from afk_es.log.sqlite import SqliteEventLog
 from afk_es.log.sqlite_file import open_writer
-from afk_es.log.group_commit import EVENTS_IN_A_GROUP
 from afk_es.log.sqlite_writer import EVENTS_IN_A_STATEMENT, Writer
 from afk_es.testing.log_contract import begin, started, turn
 

@@ -36,7 +36,7 @@ def test_memory_and_stores() -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["", "postgres://host/db", "sqlite://runs.db", "sqlite:///", "sqlite:///a.db?mode=ro", "sqlite:///a#b", 3, None, b"x"]
+    "location", ["", "mysql://host/db", "sqlite://runs.db", "sqlite:///", "sqlite:///a.db?mode=ro", "sqlite:///a#b", 3, None, b"x"]
 )
 def test_anything_else_is_told_what_is_legal(location: Any) -> None:
     with pytest.raises(ConfigurationError, match=r'a path, "sqlite:///relative/path"'):
