@@ -191,3 +191,11 @@ def keys() -> Finding:
 def environment() -> list[Finding]:
     """Everything that can be found without a log."""
     return [python(), sqlite(), *(library(each) for each in LIBRARIES), terminal(), keys()]
+
+
+def megabytes(size: int) -> str:
+    """A size for people: 0 B, 12 KB, 3.4 MB, 1.2 GB."""
+    for unit, divisor in (("GB", 1024**3), ("MB", 1024**2), ("KB", 1024)):
+        if size >= divisor:
+            return f"{size / divisor:.1f} {unit}"
+    return f"{size} B"

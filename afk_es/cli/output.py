@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from afk_es.debugger import figures
+from afk_es.log.postgres_address import without_secrets
 from afk_es.machine.events import AgentRunEvent
 from afk_es.views import TicketRecord, compact_json, visible, visible_json
 from afk_es.views import table as table
@@ -123,8 +124,8 @@ def ticket_story(record: TicketRecord) -> str:
 
 
 def command(*words: str, db: str | None = None) -> str:
-    """A command line that can be pasted, with the log that this one was called with."""
-    line = [*words, *(["--db", db] if db is not None else [])]
+    """A command line that can be pasted, with the log that this one was called with; a password in its URL has to be typed again."""
+    line = [*words, *(["--db", without_secrets(db)] if db is not None else [])]
     return f"{program()} {shlex.join(line)}"
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from afk_es.cli.invocation import Invocation
 from afk_es.errors import ConfigurationError, LogError, UsageError
 from afk_es.log import EventLog, open_log
+from afk_es.log.postgres_address import is_postgres
 from afk_es.machine import AgentRunEvent
 from afk_es.machine.values import Messages
 
@@ -54,6 +55,8 @@ def parse_name(text: str, invocation: Invocation) -> Name:
 def _file_and_run(text: str) -> tuple[str, str] | None:
     if text.startswith("@"):
         return None
+    if is_postgres(text):
+        return text, ""
     if _is_file(text):
         return text, ""
     file, colon, run = text.rpartition(":")

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from afk_es.errors import ConfigurationError
 from afk_es.log.port import EventLog
-from afk_es.log.postgres_address import is_postgres
+from afk_es.log.postgres_address import is_postgres, short_name, without_secrets
 
 ENVIRONMENT = "AFK_ES_LOG"
 MEMORY = ":memory:"
@@ -31,7 +31,7 @@ def open_log(
 
     Raises:
         ConfigurationError: anything else.
-        ImportError: PostgreSQL is meant, and asyncpg is not installed.
+        MissingExtraError: PostgreSQL is meant, and asyncpg is not installed.
     """
     if isinstance(location, str) and is_postgres(location):
         from afk_es.log.postgres import PostgresEventLog
@@ -49,6 +49,11 @@ def open_log(
     if isinstance(location, EventLog):
         return location
     raise ConfigurationError(f"{location!r} is no place for a log: it is {_LEGAL}")
+
+
+def name_of(location: str) -> str:
+    """What a log is called in what leaves this machine: the name of its file, or of its database and schema, and not where it is."""
+    return short_name(location) if is_postgres(location) else os.path.basename(location)
 
 
 def file_of(location: str | os.PathLike[str]) -> Path | None:
@@ -74,7 +79,9 @@ def _path(location: str | os.PathLike[str]) -> str:
         return text
     parts = urlsplit(text)
     if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment or len(parts.path) < 2:
-        raise ConfigurationError(f"{text!r} is no place for a log: it is {_LEGAL}; a URL has no host and no options")
+        raise ConfigurationError(
+            f"{without_secrets(text)!r} is no place for a log: it is {_LEGAL}; one of SQLite has no host and no options"
+        )
     return unquote(parts.path[1:])
 
 

@@ -24,6 +24,7 @@ from afk_es.log.port import ChainFault, Letter, RunHead, RunRecord
 from afk_es.log.postgres_address import address_of
 from afk_es.log.postgres_calls import Calls
 from afk_es.log.postgres_connection import Line
+from afk_es.log.postgres_facts import FACTS, SETTINGS, ServerFacts, server_facts
 from afk_es.log.postgres_schema import require_log
 from afk_es.log.postgres_writer import Writer
 from afk_es.log.records import letter_of, listed_run
@@ -381,6 +382,15 @@ class PostgresEventLog:
         """See `TellingLog.on_growth`."""
         self._check_open()
         return self._calls.on_growth(run_id, call)
+
+    async def server_facts(self) -> ServerFacts:
+        """What the server says of itself and of this log, for whoever looks after it.
+
+        Raises:
+            LogError: it cannot be asked.
+        """
+        ((*record,),) = await self._fetch(FACTS, SETTINGS, self._address.schema)
+        return server_facts(record)
 
     async def _tell(self, channel: str, words: list[str]) -> None:
         await self._fetch(queries.NOTIFY, channel, words)

@@ -36,22 +36,27 @@ class Address(NamedTuple):
     shown: str
 
 
+_PASSWORDS: dict[str, str] = {}
+"""Of each place that was named with a password in this process, by how it is shown, what the driver was given."""
+
+
 def is_postgres(text: str) -> bool:
     """Whether a text is meant as a log on PostgreSQL."""
     return text.partition("://")[0] in SCHEMES and "://" in text
 
 
 def without_secrets(text: str) -> str:
-    """A text for people: of a URL of ours, whatever is before an @ and whatever an option keeps secret is left out."""
-    if not is_postgres(text):
+    """A text for people, whatever it is: of a URL the password is left out, and what an option keeps secret."""
+    scheme, there, rest = text.partition("://")
+    if not there:
         return text
-    scheme, _, rest = text.partition("://")
-    hidden = re.sub(r"(?<=[?&])(password|sslpassword|passfile)=[^&]*", r"\1=...", rest)
-    return f"{scheme}://{'...@' + hidden.rpartition('@')[2] if '@' in hidden else hidden}"
+    user, at, place = rest.rpartition("@")
+    hidden = re.sub(r"(?<=[?&])(password|sslpassword|passfile)=[^&]*", r"\1=...", place)
+    return f"{scheme}://{user.partition(':')[0]}{at}{hidden}"
 
 
 def address_of(url: str, schema: str | None = None) -> Address:
-    """The place that a URL names.
+    """The place that a URL names. One as it is shown, of which this process was told the password before, is opened with that.
 
     Args:
         url: `postgresql://user:password@host:port/database?option=value`; `schema` is an option of ours, the others are libpq's.
@@ -76,9 +81,18 @@ def address_of(url: str, schema: str | None = None) -> Address:
     ours = [(key, value) for key, value in theirs if key not in _SECRETS]
     if named != SCHEMA:
         ours.append(("schema", named))
-    name = user.partition(":")[0]
+    name, secret, _ = user.partition(":")
     shown = f"postgresql://{name + '@' if name else ''}{hosts}/{quote(database)}{_query(ours)}"
-    return Address(f"postgresql://{parts.netloc}{parts.path}{_query(theirs)}", named, shown)
+    dsn = f"postgresql://{parts.netloc}{parts.path}{_query(theirs)}"
+    if secret or any(key in _SECRETS for key, _ in theirs):
+        _PASSWORDS[shown] = dsn
+    return Address(_PASSWORDS.get(shown, dsn), named, shown)
+
+
+def short_name(url: str) -> str:
+    """What a log is called where its server is nobody's business: its database and schema."""
+    address = address_of(url)
+    return f"{unquote(urlsplit(address.shown).path[1:]) or 'postgresql'}.{address.schema}"
 
 
 def _are_hosts(hosts: str) -> bool:
