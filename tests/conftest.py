@@ -58,3 +58,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield server.url
     del os.environ[ENVIRONMENT]
     server.leave()
+
+
+@pytest.fixture
+def postgres_log(postgres: str, tmp_path: Path) -> str:
+    """The URL of a log of this test's own; nothing is there yet."""
+    return f"{postgres}&schema=test_{hashlib.blake2b(str(tmp_path).encode(), digest_size=8).hexdigest()}"

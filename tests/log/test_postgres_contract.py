@@ -32,9 +32,6 @@ class TestPostgresEventLog(EventLogContract):
         # Not even a session that calls itself a replica gets past the triggers.
         await self._execute(directory, f"SET session_replication_role = replica; {_CHANGE.format(run_id=run_id, seq=seq)}")
 
-    async def discard(self, directory: Path) -> None:
-        await self._execute(directory, f"SET client_min_messages = warning; DROP SCHEMA IF EXISTS {self.schema(directory)} CASCADE")
-
     async def _execute(self, directory: Path, script: str) -> None:
         connection = await asyncpg.connect(os.environ[ENVIRONMENT])
         try:
