@@ -39,6 +39,14 @@ _GRACE_S = 5.0
 may need a moment longer to come back."""
 
 
+# A server that waits for its standbys to apply a commit as well goes on doing so.
+_SET = """
+SELECT set_config(key, value, false) FROM unnest($1::text[], $2::text[]) AS each (key, value)
+UNION ALL
+SELECT set_config('synchronous_commit', CASE WHEN $3 = 'on' AND current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply'
+  ELSE $3 END, false)"""
+
+
 class _Share(NamedTuple):
     """What one run contributes to another, or to itself: its own rows up to a seq."""
 
@@ -154,13 +162,13 @@ class PostgresEventLog:
         }
         if writing:
             # The few statements of a writer find rows by key. A plan that was made while a table was small must not read all of it later.
-            settings |= {"enable_seqscan": "off", "synchronous_commit": await self._commit(connection)}
+            settings["enable_seqscan"] = "off"
+            commit = "off" if self._durability == "normal" else "on"
         else:
             # What is committed here are calls to others, and nobody waits for those.
-            settings |= {"synchronous_commit": "off", "default_transaction_read_only": "on"}
-        await connection.execute(
-            "SELECT set_config(key, value, false) FROM unnest($1::text[], $2::text[]) AS each (key, value)", *_pairs(settings)
-        )
+            settings["default_transaction_read_only"] = "on"
+            commit = "off"
+        await connection.execute(_SET, list(settings), list(settings.values()), commit)
         if writing or self._read_only:
             await require_log(connection, self._address, writing=writing)
         if writing:
@@ -169,18 +177,11 @@ class PostgresEventLog:
         if writing or self._read_only:
             await self._listen(connection)
 
-    async def _commit(self, connection: asyncpg.Connection) -> str:
-        if self._durability == "normal":
-            return "off"
-        configured = await connection.fetchval("SELECT current_setting('synchronous_commit')")
-        return "remote_apply" if configured == "remote_apply" else "on"
-
     async def _listen(self, connection: asyncpg.Connection) -> None:
-        if await connection.fetchval("SELECT pg_is_in_recovery()"):
-            return  # A standby tells nobody anything.
         channel = await connection.fetchval(queries.CHANNEL)
-        await connection.add_listener(channel, lambda _connection, _pid, _channel, word: self._calls.heard(word))
-        self._calls.connected(channel)
+        if channel is not None:
+            await connection.add_listener(channel, lambda _connection, _pid, _channel, word: self._calls.heard(word))
+            self._calls.connected(channel)
 
     def _lock_of(self, owner: str) -> int:
         raw = hashlib.blake2b(f"afk_es owner {self._address.schema} {owner}".encode("utf-8", "replace"), digest_size=8).digest()
@@ -415,10 +416,6 @@ class PostgresEventLog:
     def _check_open(self) -> None:
         if not self._opened:
             raise LogClosedError(f"the log {self.location} is not open: call `await log.open()` first")
-
-
-def _pairs(settings: dict[str, str]) -> tuple[list[str], list[str]]:
-    return list(settings), list(settings.values())
 
 
 def _storable(text: str) -> bool:

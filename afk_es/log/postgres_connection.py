@@ -64,6 +64,9 @@ _CLASSES: dict[str, tuple[type[LogError], str]] = {
 _LOST_STATES = ("08", "57P01", "57P02", "57P03", "57P05", "53300")
 _AGAIN_STATES = ("40001", "40P01")
 
+_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""What comes of the server, the driver and the network."""
+
 
 class LostError(Exception):
     """The connection was lost, or the transaction has to be tried again: whether what was sent was done is not known."""
@@ -75,7 +78,8 @@ def is_lost(error: BaseException) -> bool:
         return (error.sqlstate or "").startswith(_LOST_STATES)
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, ValueError) and "connection is" in str(error)
-    return isinstance(error, OSError)  # A TimeoutError is one.
+    # A TimeoutError is an OSError. What the driver calls an internal error is what a session that was just ended leaves it in.
+    return isinstance(error, (OSError, asyncpg.InternalClientError))
 
 
 def in_our_words(error: BaseException, shown: str) -> LogError:
@@ -149,7 +153,7 @@ class Line:
                 return await connection.fetch(sql, *arguments, timeout=self._timeout_s)  # type: ignore[no-any-return]
             except asyncpg.IntegrityConstraintViolationError:
                 raise
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, UnicodeEncodeError, OverflowError) as error:
+            except (*_FAILURES, UnicodeEncodeError, OverflowError) as error:
                 if is_lost(error):
                     connection.terminate()
                     raise LostError from error
@@ -184,7 +188,7 @@ class Line:
                     raise LogClosedError(f"the log {self._address.shown} is closed")
                 try:
                     self._connection = await self._connected()
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                except _FAILURES as error:
                     if not is_lost(error) or loop.time() + pause > deadline:
                         raise in_our_words(error, self._address.shown) from error
                     await asyncio.sleep(pause)
@@ -235,5 +239,5 @@ class Line:
                 if last_words is not None:
                     await connection.execute(last_words, timeout=self._timeout_s)
                 await connection.close(timeout=self._timeout_s)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            except _FAILURES:
                 connection.terminate()

@@ -153,7 +153,8 @@ SELECT EXISTS (
 
 NOTIFY = "SELECT pg_notify($1, word) FROM unnest($2::text[]) AS word"
 
-CHANNEL = "SELECT 'afk_es_' || to_regclass('letters')::oid"
+# A standby tells nobody anything.
+CHANNEL = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN 'afk_es_' || to_regclass('letters')::oid END"
 
 
 def kept(text: str) -> str:

@@ -45,7 +45,9 @@ class Server:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **self._as_user())
 
     def start(self, **options: str) -> None:
-        """Start it, and return when it answers."""
+        """Start it, and return when it answers; nothing where it runs."""
+        if self._process is not None:
+            return
         words = [f"-c{key}={value}" for key, value in {**_OPTIONS, **options}.items()]
         with (self.directory / "log").open("ab") as log:
             command = [_binary("postgres"), "-D", self._data, "-k", str(self.directory), *words]
