@@ -88,7 +88,20 @@ CONTRACT_TYPES = """
     run_cancelled
 """
 
-UNWANTED = ("litellm", "textual", "hypothesis", "opentelemetry", "pytest", "rich", "aiosqlite", "openai", "httpx", "mcp", "uvicorn")
+UNWANTED = (
+    "litellm",
+    "textual",
+    "hypothesis",
+    "opentelemetry",
+    "pytest",
+    "rich",
+    "aiosqlite",
+    "asyncpg",
+    "openai",
+    "httpx",
+    "mcp",
+    "uvicorn",
+)
 """What `import afk_es` must not load: `aiosqlite` comes with the first log, the others with what needs them."""
 
 

@@ -13,8 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
-import asyncpg
-
 from afk_es.clock import Ids, RandomIds
 from afk_es.errors import ConfigurationError, CorruptLogError, LogClosedError, LogReadOnlyError, RunNotFoundError
 from afk_es.log import postgres_queries as queries
@@ -24,6 +22,7 @@ from afk_es.log.port import ChainFault, Letter, RunHead, RunRecord
 from afk_es.log.postgres_address import address_of
 from afk_es.log.postgres_calls import Calls
 from afk_es.log.postgres_connection import Line
+from afk_es.log.postgres_driver import asyncpg
 from afk_es.log.postgres_facts import FACTS, SETTINGS, ServerFacts, server_facts
 from afk_es.log.postgres_schema import require_log
 from afk_es.log.postgres_writer import Writer

@@ -20,14 +20,9 @@ from afk_es.errors import (
     LogLockedError,
     LogReadOnlyError,
     LogUnavailableError,
-    MissingExtraError,
 )
 from afk_es.log.postgres_address import Address
-
-try:
-    import asyncpg
-except ImportError as error:
-    raise MissingExtraError('a log on PostgreSQL needs asyncpg; install it with `pip install "afk-es[postgres]"`') from error
+from afk_es.log.postgres_driver import asyncpg
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0

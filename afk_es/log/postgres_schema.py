@@ -5,10 +5,9 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-import asyncpg
-
 from afk_es.errors import ConfigurationError, CorruptLogError, ForeignLogError, LogError, NewerLogError
 from afk_es.log.postgres_address import Address
+from afk_es.log.postgres_driver import asyncpg
 
 VERSION = 1
 """Of the tables. Event shapes have a version of their own, in each row."""

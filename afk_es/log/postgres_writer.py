@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import asyncpg
-
 from afk_es.errors import InvalidEventError, LogUnavailableError
 from afk_es.log import postgres_queries as queries
 from afk_es.log.batch import Base, Batch, Head
 from afk_es.log.group_commit import ClashError, GroupCommit, Placed, Tail, UncertainError
 from afk_es.log.postgres_connection import Line, LostError
+from afk_es.log.postgres_driver import asyncpg
 
 LONGEST_ID = 2_600
 """Bytes of an id: what is indexed has to fit into a third of a page."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from afk_es.errors import ConfigurationError, LogUnavailableError
@@ -63,7 +67,7 @@ def test_a_schema_has_a_name_that_needs_no_quotes(schema: str) -> None:
 def test_options_that_cannot_work_are_refused() -> None:
     for options in ({"durability": "none"}, {"reconnect_s": -1.0}, {"timeout_s": 0.0}):
         with pytest.raises(ConfigurationError, match=next(iter(options))):
-            PostgresEventLog("postgresql://h/d", **options)  # type: ignore[arg-type]  # that is what is tried
+            PostgresEventLog("postgresql://h/d", **options)
 
 
 @pytest.mark.parametrize(
@@ -110,3 +114,18 @@ async def test_what_the_driver_has_against_a_url_is_a_configuration_error() -> N
     with pytest.raises(ConfigurationError, match="sslmode") as refused:
         await open_log("postgresql://u:secret@h/d?sslmode=perhaps").open()
     assert "secret" not in str(refused.value)
+
+
+def test_without_the_driver_it_is_said_what_to_install() -> None:
+    code = (
+        "import sys\nsys.modules['asyncpg'] = None\nfrom afk_es.errors import ConfigurationError\nfrom afk_es.log import open_log\n"
+        "try:\n    open_log('postgresql://u:secret@h/d')\nexcept ImportError as error:\n"
+        "    assert isinstance(error, ConfigurationError)\n    print(error)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, env=_importing())
+    assert 'pip install "afk-es[postgres]"' in ended.stdout
+    assert "secret" not in ended.stdout
+
+
+def _importing() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}

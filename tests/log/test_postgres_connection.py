@@ -21,8 +21,10 @@ from afk_es.testing.log_contract import begin, control, forked, turn
 from afk_es.testing.log_contract.material import START
 from tests.log.test_postgres_tables import behind, opened
 from tests.support.postgres import Server
+from tests.support.waiting import until
 
 RUNS = [f"run_{number}" for number in range(40)]
+_WAITING = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass"
 _CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '%' || $1"
 
 
@@ -98,9 +100,7 @@ async def test_an_owner_whose_connection_was_cut_lives_again_before_it_is_needed
         await begin(log, "run_a")
         assert await other.alive(log.owner, "run_a")
         await operator.execute(_CUT, log.owner)
-        async with asyncio.timeout(10):
-            while not await other.alive(log.owner, "run_a"):
-                await asyncio.sleep(0.01)
+        await until(lambda: other.alive(log.owner, "run_a"))
 
 
 async def test_a_store_that_was_cut_off_itself_takes_nobody_for_dead_at_once(postgres_log: str) -> None:
@@ -120,8 +120,7 @@ async def test_a_letter_whose_fate_is_not_known_says_so_and_is_not_posted_twice(
         async with operator.transaction():
             await operator.execute("SELECT pg_advisory_xact_lock((1634102124::bigint << 32) | 'letters'::regclass::oid::bigint)")
             posting = asyncio.create_task(log.post("run_a", control("pause"), at=START))
-            while not await operator.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
-                await asyncio.sleep(0.01)
+            await until(lambda: operator.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
             await operator.execute(_CUT, log.owner)
         with pytest.raises(LogUnavailableError, match="whether it was is not known"):
             await posting
@@ -214,9 +213,8 @@ async def test_a_statement_that_is_cancelled_from_outside_was_not_run(postgres_l
         async with operator.transaction():
             await operator.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
             appending = asyncio.create_task(log.append(turn("run_a", 6), epoch=1))
-            while not await operator.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass"):
-                await asyncio.sleep(0.01)
-            await operator.execute("SELECT pg_cancel_backend(pid) FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass")
+            await until(lambda: operator.fetch(_WAITING))
+            await operator.execute(f"SELECT pg_cancel_backend(pid) FROM ({_WAITING}) AS waiting")
             with pytest.raises(LogUnavailableError, match="was cancelled"):
                 await appending
         await log.append(turn("run_a", 6), epoch=1)
@@ -230,10 +228,9 @@ async def test_a_statement_without_an_answer_counts_as_a_lost_connection(postgre
         async with operator.transaction():
             await operator.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
             appending = asyncio.create_task(log.append(turn("run_a", 6), epoch=1))
-            pids = set()
-            while len(pids) < 2:
-                pids |= {row[0] for row in await operator.fetch("SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass")}
-                await asyncio.sleep(0.01)
+            await until(lambda: operator.fetch(_WAITING))
+            first = await operator.fetchval(_WAITING)
+            await until(lambda: operator.fetch(f"{_WAITING} AND pid != {first}"))
         await appending
         await whole(log, "run_a", 9)
 

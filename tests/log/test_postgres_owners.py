@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from afk_es.testing.log_contract import begin, started, turn
+from afk_es.testing.log_contract import begin, started
 from tests.log.test_postgres_tables import behind, opened
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.kill
 
@@ -104,9 +105,11 @@ async def test_a_killed_owner_is_dead_by_the_end_of_its_connection(postgres_log:
     async with opened(postgres_log) as log:
         assert await log.alive(owner, run_id)
         driver.kill()
-        async with asyncio.timeout(5):
-            while await log.alive(owner, run_id):
-                await asyncio.sleep(0.005)
+
+        async def is_dead() -> bool:
+            return not await log.alive(owner, run_id)
+
+        await until(is_dead)
 
 
 async def test_an_owner_that_closes_is_dead_when_it_has_closed(postgres_log: str) -> None:

@@ -72,7 +72,7 @@ async def test_a_log_of_a_newer_version_is_refused(postgres_log: str) -> None:
     async with opened(postgres_log), behind(postgres_log) as connection:
         await connection.execute("INSERT INTO afk_es_log (version) VALUES (99)")
     for read_only in (False, True):
-        with pytest.raises(NewerLogError, match="version 99.*upgrade afk_es"):
+        with pytest.raises(NewerLogError, match=r"version 99.*upgrade afk_es"):
             await PostgresEventLog(postgres_log, read_only=read_only).open()
 
 

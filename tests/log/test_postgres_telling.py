@@ -12,14 +12,24 @@ from afk_es.errors import LogClosedError
 from afk_es.llms import LLMRequest, LLMResponse, ToolCall
 from afk_es.log import TellingLog
 from afk_es.log.memory import MemoryEventLog
+from afk_es.log.postgres import PostgresEventLog
 from afk_es.log.sqlite import SqliteEventLog
 from afk_es.testing import ScriptedModel
 from afk_es.testing.log_contract import begin, control, turn
 from afk_es.testing.log_contract.material import START
 from tests.log.test_postgres_tables import behind, opened
+from tests.support.waiting import until
 
 PATIENT = RunnerConfig(background_tool_poll_interval_s=1_000.0)
 """Looks at the log by itself only after the test has timed out."""
+
+
+async def knows_that_it_is_watched(log: PostgresEventLog, run_id: str) -> bool:
+    return run_id in log._calls._watched
+
+
+async def said(words: list[object]) -> bool:
+    return bool(words)
 
 
 def test_a_store_may_do_without() -> None:
@@ -35,8 +45,7 @@ async def test_growth_is_told_to_those_who_watch_the_run(postgres_log: str) -> N
         grown = asyncio.Event()
         stop = other.on_growth("run_a", grown.set)
         async with asyncio.timeout(10):
-            while "run_a" not in log._calls._watched:
-                await asyncio.sleep(0.005)
+            await until(lambda: knows_that_it_is_watched(log, "run_a"))
             await log.append(turn("run_b", 6), epoch=1)
             assert not grown.is_set()
             await log.append(turn("run_a", 6), epoch=1)
@@ -58,9 +67,7 @@ async def test_nobody_is_told_what_nobody_watches(postgres_log: str) -> None:
         await begin(log, "run_a")
         await asyncio.gather(*(begin(log, f"run_{number}") for number in range(20)))
         await log.post("run_a", control("pause"), at=START)
-        async with asyncio.timeout(10):
-            while not heard:
-                await asyncio.sleep(0.005)
+        await until(lambda: said(heard))
         assert heard == ["lrun_a"]
 
 
@@ -117,15 +124,20 @@ async def test_a_run_takes_in_a_letter_of_another_store_without_looking_for_it(p
         await asyncio.Event().wait()
         return "never"
 
-    async with opened(postgres_log) as log, opened(postgres_log) as other, asyncio.timeout(20):
-        async with Runner(log=log, config=PATIENT) as runner, Runner(log=other, config=PATIENT) as outside:
-            handle = await runner.run_handle(Agent(model=ScriptedModel(_asks_once), tools=[wait_for_it]), user_message="go")
-            await waiting.wait()
-            attached = await outside.attach(run_id=handle.run_id, by="ann")
-            await attached.cancel()
-            result = await handle.await_result()
-            assert result is not None
-            assert result.state == "cancelled"
+    async with (
+        opened(postgres_log) as log,
+        opened(postgres_log) as other,
+        asyncio.timeout(30),
+        Runner(log=log, config=PATIENT) as runner,
+        Runner(log=other, config=PATIENT) as outside,
+    ):
+        handle = await runner.run_handle(Agent(model=ScriptedModel(_asks_once), tools=[wait_for_it]), user_message="go")
+        await waiting.wait()
+        attached = await outside.attach(run_id=handle.run_id, by="ann")
+        await attached.cancel()
+        result = await handle.await_result()
+        assert result is not None
+        assert result.state == "cancelled"
 
 
 async def test_a_run_of_another_store_is_watched_live_without_looking_again_and_again(postgres_log: str) -> None:
@@ -138,19 +150,23 @@ async def test_a_run_of_another_store_is_watched_live_without_looking_again_and_
         await go_on.wait()
         return "now"
 
-    async with opened(postgres_log) as log, opened(postgres_log) as other, asyncio.timeout(30):
-        async with Runner(log=log) as runner, Runner(log=other, config=PATIENT) as outside:
-            handle = await runner.run_handle(Agent(model=ScriptedModel(_asks_once), tools=[wait_for_it]), user_message="go")
-            await waiting.wait()
-            attached = await outside.attach(run_id=handle.run_id, by="ann")
-            watching = asyncio.create_task(_types(attached))
-            while handle.run_id not in log._calls._watched:
-                await asyncio.sleep(0.005)
-            go_on.set()
-            seen = await watching
-            assert seen[-1] == "run_completed"
-            assert seen == [event.type for event in await other.read(handle.run_id)]
-            await handle.await_result()
+    async with (
+        opened(postgres_log) as log,
+        opened(postgres_log) as other,
+        asyncio.timeout(30),
+        Runner(log=log) as runner,
+        Runner(log=other, config=PATIENT) as outside,
+    ):
+        handle = await runner.run_handle(Agent(model=ScriptedModel(_asks_once), tools=[wait_for_it]), user_message="go")
+        await waiting.wait()
+        attached = await outside.attach(run_id=handle.run_id, by="ann")
+        watching = asyncio.create_task(_types(attached))
+        await until(lambda: knows_that_it_is_watched(log, handle.run_id))
+        go_on.set()
+        seen = await watching
+        assert seen[-1] == "run_completed"
+        assert seen == [event.type for event in await other.read(handle.run_id)]
+        await handle.await_result()
 
 
 async def _types(attached: AttachedRun) -> list[str]:
