@@ -141,7 +141,7 @@ class PostgresEventLog:
             prepare=prepare,
             patience_s=self._reconnect_s,
             timeout_s=self._timeout_s,
-            keep=writing,
+            keep=writing or self._read_only,
         )
         try:
             await line.open()
@@ -158,10 +158,11 @@ class PostgresEventLog:
             "tcp_keepalives_idle": "10",
             "tcp_keepalives_interval": "5",
             "tcp_keepalives_count": "3",
+            # Every statement finds its rows by an index. A plan that was made while a table was small must not read all of it later.
+            "enable_seqscan": "off",
+            "default_transaction_isolation": "read committed",
         }
         if writing:
-            # The few statements of a writer find rows by key. A plan that was made while a table was small must not read all of it later.
-            settings["enable_seqscan"] = "off"
             commit = "off" if self._durability == "normal" else "on"
         else:
             # What is committed here are calls to others, and nobody waits for those.

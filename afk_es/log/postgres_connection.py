@@ -27,6 +27,8 @@ from afk_es.log.postgres_driver import asyncpg
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
 """Between two attempts to connect: twice as long each time."""
+_CONNECTED_WITHIN_S = 10.0
+"""A host that answers nothing is given up after so many seconds, and may be asked again."""
 
 _POOLER = (
     "a prepared statement is gone, as behind a pooler in transaction mode (pgbouncer's pool_mode=transaction); a log needs sessions of its "
@@ -145,7 +147,7 @@ class Line:
             if connection is None or connection.is_closed():
                 raise LostError
             try:
-                return await connection.fetch(sql, *arguments, timeout=self._timeout_s)  # type: ignore[no-any-return]
+                return await connection.fetch(sql, *arguments)  # type: ignore[no-any-return]
             except asyncpg.IntegrityConstraintViolationError:
                 raise
             except (*_FAILURES, UnicodeEncodeError, OverflowError) as error:
@@ -194,7 +196,12 @@ class Line:
     async def _connected(self) -> asyncpg.Connection:
         try:
             settings = {"application_name": self._name[:63], "client_encoding": "UTF8"}
-            connection = await asyncpg.connect(self._address.dsn, timeout=self._timeout_s, server_settings=settings)
+            connection = await asyncpg.connect(
+                self._address.dsn,
+                timeout=min(self._timeout_s, _CONNECTED_WITHIN_S),
+                command_timeout=self._timeout_s,
+                server_settings=settings,
+            )
         except ValueError as error:
             # What the driver has against the URL, or against a variable such as PGPORT or PGSSLMODE; it names that and no secret.
             raise ConfigurationError(f"the log {self._address.shown} cannot be connected to: {error}") from None
@@ -232,7 +239,7 @@ class Line:
                 return
             try:
                 if last_words is not None:
-                    await connection.execute(last_words, timeout=self._timeout_s)
+                    await connection.execute(last_words)
                 await connection.close(timeout=self._timeout_s)
             except _FAILURES:
                 connection.terminate()
