@@ -71,8 +71,10 @@ async def _seen_dead(log: EventLog, owner: str) -> None:
 
 
 async def _killed(writer: Child) -> dict[str, int]:
-    """Let the child write, kill it, and give back the highest number that it named for each run, and for "letters"."""
+    """Let the child write events and letters, kill it, and give back the highest number that it named for each run, and for "letters"."""
     for _ in range(_ACKNOWLEDGED):
+        await writer.hear("done")
+    while not any(line[:2] == ["done", "letters"] for line in writer.heard):
         await writer.hear("done")
     writer.kill()
     return {word: int(number) for line in writer.heard if line[0] == "done" for word, number in [line[1:]]}
