@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from afk_es.clock import Ids, RandomIds
 from afk_es.errors import ConfigurationError, CorruptLogError, LogClosedError, LogReadOnlyError, RunNotFoundError
@@ -22,28 +21,17 @@ from afk_es.log.port import ChainFault, Letter, RunHead, RunRecord
 from afk_es.log.postgres_address import address_of
 from afk_es.log.postgres_calls import Calls
 from afk_es.log.postgres_connection import Line
-from afk_es.log.postgres_driver import asyncpg
 from afk_es.log.postgres_facts import FACTS, SETTINGS, ServerFacts, server_facts
-from afk_es.log.postgres_schema import require_log
+from afk_es.log.postgres_session import Durability, Sessions, owner_lock
 from afk_es.log.postgres_writer import Writer
 from afk_es.log.records import letter_of, listed_run
 from afk_es.log.verification import Segment, chain_fault, part_fault
 from afk_es.machine.events import AgentRunEvent, Draft, validate_letter
 from afk_es.machine.values import canonical_json, plain
 
-Durability = Literal["full", "normal"]
-
 _GRACE_S = 5.0
 """For so long after this store lost its own connection nobody is taken for dead: a server that restarts cuts everybody off, and the others
 may need a moment longer to come back."""
-
-
-# A server that waits for its standbys to apply a commit as well goes on doing so.
-_SET = """
-SELECT set_config(key, value, false) FROM unnest($1::text[], $2::text[]) AS each (key, value)
-UNION ALL
-SELECT set_config('synchronous_commit', CASE WHEN $3 = 'on' AND current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply'
-  ELSE $3 END, false)"""
 
 
 class _Share(NamedTuple):
@@ -91,9 +79,6 @@ class PostgresEventLog:
         if reconnect_s < 0 or timeout_s <= 0:
             raise ConfigurationError(f"reconnect_s ({reconnect_s!r}) is at least 0, and timeout_s ({timeout_s!r}) more, both in seconds")
         self._address = address_of(url, schema)
-        self._durability: Durability = durability
-        self._reconnect_s = reconnect_s
-        self._timeout_s = timeout_s
         self._read_only = read_only
         self._owner = (ids or RandomIds()).new("owner")
         self._codec = codec or Codec()
@@ -102,6 +87,7 @@ class PostgresEventLog:
         self._writing_line: Line | None = None
         self._reader: Line | None = None
         self._calls = Calls(self._tell)
+        self._sessions = Sessions(self._address, self._owner, durability, self._calls, reconnect_s, timeout_s)
         self._door = asyncio.Lock()
         self._opened = False
 
@@ -125,67 +111,11 @@ class PostgresEventLog:
             if self._opened:
                 return
             if self._read_only:
-                self._reader = await self._connected(writing=False)
+                self._reader = await self._sessions.only_reading()
             else:
-                self._writing_line = await self._connected(writing=True)
+                self._writing_line = await self._sessions.writing()
                 self._writer = Writer(self._writing_line, self.location, self._calls.written)
             self._opened = True
-
-    async def _connected(self, *, writing: bool) -> Line:
-        async def prepare(connection: asyncpg.Connection) -> None:
-            await self._prepare(connection, writing=writing)
-
-        line = Line(
-            self._address,
-            name=f"afk_es {self._owner}",
-            prepare=prepare,
-            patience_s=self._reconnect_s,
-            timeout_s=self._timeout_s,
-            keep=writing or self._read_only,
-        )
-        try:
-            await line.open()
-        except BaseException:
-            await line.close()
-            raise
-        return line
-
-    async def _prepare(self, connection: asyncpg.Connection, *, writing: bool) -> None:
-        """What each new session is told: where the log is, how durable, and that this owner lives, which the lock's end tells otherwise."""
-        settings = {
-            "search_path": self._address.schema,
-            # A host that vanishes without a word is noticed within half a minute, and its owner's lock is let go.
-            "tcp_keepalives_idle": "10",
-            "tcp_keepalives_interval": "5",
-            "tcp_keepalives_count": "3",
-            # Every statement finds its rows by an index. A plan that was made while a table was small must not read all of it later.
-            "enable_seqscan": "off",
-            "default_transaction_isolation": "read committed",
-        }
-        if writing:
-            commit = "off" if self._durability == "normal" else "on"
-        else:
-            # What is committed here are calls to others, and nobody waits for those.
-            settings["default_transaction_read_only"] = "on"
-            commit = "off"
-        await connection.execute(_SET, list(settings), list(settings.values()), commit)
-        if writing or self._read_only:
-            await require_log(connection, self._address, writing=writing)
-        if writing:
-            # Shared, because after a lost connection the server may not know yet that the old session is gone.
-            await connection.execute("SELECT pg_advisory_lock_shared($1)", self._lock_of(self._owner))
-        if writing or self._read_only:
-            await self._listen(connection)
-
-    async def _listen(self, connection: asyncpg.Connection) -> None:
-        channel = await connection.fetchval(queries.CHANNEL)
-        if channel is not None:
-            await connection.add_listener(channel, lambda _connection, _pid, _channel, word: self._calls.heard(word))
-            self._calls.connected(channel)
-
-    def _lock_of(self, owner: str) -> int:
-        raw = hashlib.blake2b(f"afk_es owner {self._address.schema} {owner}".encode("utf-8", "replace"), digest_size=8).digest()
-        return int.from_bytes(raw, "big", signed=True)
 
     async def close(self) -> None:
         """Finish what is queued, let go of the owner's lock and both connections."""
@@ -366,7 +296,7 @@ class PostgresEventLog:
         """
         if owner == self._owner:
             return run_id in self._held
-        ((lives, standby),) = await self._fetch(queries.ALIVE, self._lock_of(owner))
+        ((lives, standby),) = await self._fetch(queries.ALIVE, owner_lock(self._address, owner))
         return bool(lives or standby or self._cut_off_lately())
 
     def _cut_off_lately(self) -> bool:
@@ -410,7 +340,7 @@ class PostgresEventLog:
         async with self._door:
             self._check_open()
             if self._reader is None:
-                self._reader = await self._connected(writing=False)
+                self._reader = await self._sessions.reading()
             return self._reader
 
     def _check_open(self) -> None:

@@ -65,6 +65,10 @@ _FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClie
 """What comes of the server, the driver and the network."""
 
 
+Prepare = Callable[[asyncpg.Connection], Awaitable[None]]
+"""What a new session is told."""
+
+
 class LostError(Exception):
     """The connection was lost, or the transaction has to be tried again: whether what was sent was done is not known."""
 
@@ -112,7 +116,7 @@ class Line:
         address: Address,
         *,
         name: str,
-        prepare: Callable[[asyncpg.Connection], Awaitable[None]],
+        prepare: Prepare,
         patience_s: float,
         timeout_s: float,
         keep: bool = False,
@@ -129,10 +133,6 @@ class Line:
         self._door = asyncio.Lock()
         self._closed = False
         self.restored_at: float | None = None
-
-    async def open(self) -> None:
-        """Connect, or say at once why not."""
-        await self.ready(patience_s=0.0)
 
     async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         """Run one statement, a transaction of its own, in one round trip once it is prepared.

@@ -153,9 +153,6 @@ SELECT EXISTS (
 
 NOTIFY = "SELECT pg_notify($1, word) FROM unnest($2::text[]) AS word"
 
-# A standby tells nobody anything.
-CHANNEL = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN 'afk_es_' || to_regclass('letters')::oid END"
-
 
 def kept(text: str) -> str:
     """A text as PostgreSQL keeps it: it takes no NUL, which becomes U+0010 and 0; U+0010 is doubled."""

