@@ -131,7 +131,7 @@ class GroupCommit:
         self._parts: OrderedDict[str, None] = OrderedDict()
         self._closed = False
         # What else is written through the same connection must not fall into somebody's transaction, which may be rolled back.
-        self.turn = asyncio.Lock()
+        self.turn: asyncio.Lock = asyncio.Lock()
 
     async def append(self, batch: Batch) -> None:
         """Append a batch and wait until it is durable. It lands even if the waiting is cancelled."""

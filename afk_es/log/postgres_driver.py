@@ -4,7 +4,7 @@ from afk_es.errors import MissingExtraError
 
 try:
     import asyncpg
-except ImportError as error:
-    raise MissingExtraError('a log on PostgreSQL needs asyncpg; install it with `pip install "afk-es[postgres]"`') from error
+except ImportError:
+    raise MissingExtraError('a log on PostgreSQL needs asyncpg; install it with `pip install "afk-es[postgres]"`') from None
 
 __all__ = ["asyncpg"]

