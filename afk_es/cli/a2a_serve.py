@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--issuer", metavar="TEXT", help="Whom they must come from; default: not looked at.")
 @click.option("--algorithm", "algorithms", metavar="NAME", multiple=True, help="How they may be signed; default RS256. May be repeated.")
 @click.option("--rate", metavar="CALLS/SECONDS", help="What each client may do at most; default: as much as it likes.")
+@click.option("--push-file", metavar="FILE", help="Where callbacks of clients are kept; default beside the log's file.")
 @click.option("--no-push", is_flag=True, help="Call no clients back.")
 @common_options
 @click.pass_obj
@@ -55,6 +56,7 @@ def serve(
     issuer: str | None,
     algorithms: tuple[str, ...],
     rate: str | None,
+    push_file: str | None,
     no_push: bool,
 ) -> None:
     """Serve the agents that MODULE:AGENT names, over A2A. Each task is a run in the log of --db.
@@ -73,6 +75,7 @@ def serve(
         "url": url,
         "log": invocation.db,
         "push": False if no_push else None,
+        "push_file": push_file,
     }
     server = load_server(targets, {name: value for name, value in options.items() if value is not None})
     asyncio.run(_serve(server, host, port, allow_hosts))

@@ -10,11 +10,13 @@ import pytest
 from msgspec.structs import replace
 
 from afk_es.errors import InvalidEventError
+from afk_es.log import open_log
 from afk_es.log.batch import encode_batch
 from afk_es.log.codec import Codec
+from afk_es.log.group_commit import EVENTS_IN_A_GROUP
 from afk_es.log.sqlite import SqliteEventLog
 from afk_es.log.sqlite_file import open_writer
-from afk_es.log.sqlite_writer import EVENTS_IN_A_GROUP, EVENTS_IN_A_STATEMENT, Writer
+from afk_es.log.sqlite_writer import EVENTS_IN_A_STATEMENT, Writer
 from afk_es.machine import AgentRunEvent
 from afk_es.testing.log_contract import begin, started, turn
 
@@ -148,9 +150,19 @@ def _begun(thread_id: str) -> AgentRunEvent:
     return msgspec.structs.replace(started("run_a"), thread_id=thread_id)
 
 
-async def test_an_append_is_refused_by_what_is_in_the_file_and_not_by_what_waits_beside_it(tmp_path: Path) -> None:
+STORES = ("sqlite", "postgres")
+
+
+@pytest.fixture
+def location(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """A log of this test's own."""
+    return request.getfixturevalue("postgres_log") if store == "postgres" else str(tmp_path / "runs.db")
+
+
+@pytest.mark.parametrize("store", STORES)
+async def test_an_append_is_refused_by_what_is_stored_and_not_by_what_waits_beside_it(location: str) -> None:
     """Whoever is refused finds the run that is in its way, wherever it looks: it may have to join it."""
-    log = SqliteEventLog(tmp_path / "runs.db")
+    log = open_log(location)
     await log.open()
     try:
 
@@ -171,8 +183,9 @@ async def test_an_append_is_refused_by_what_is_in_the_file_and_not_by_what_waits
     ]
 
 
-async def test_appends_that_wait_together_are_refused_by_what_another_process_wrote(tmp_path: Path) -> None:
-    logs = [SqliteEventLog(tmp_path / "runs.db") for _ in range(2)]
+@pytest.mark.parametrize("store", STORES)
+async def test_appends_that_wait_together_are_refused_by_what_another_process_wrote(location: str) -> None:
+    logs = [open_log(location) for _ in range(2)]
     for log in logs:
         await log.open()
     try:

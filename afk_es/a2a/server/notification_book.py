@@ -1,4 +1,4 @@
-"""Which clients are to be called back about which tasks, and how far they were told: a small SQLite file beside the log.
+"""Which clients are to be called back about which tasks, and how far they were told: a small SQLite file of this machine, beside the log where that is a file.
 
 It is no part of the log: what a client gives for its own server, a token or credentials, is a secret, and the log keeps none. Whoever loses the file loses
 the callbacks, and no task.
@@ -12,6 +12,8 @@ from pathlib import Path
 import aiosqlite
 import msgspec
 from a2a.types.a2a_pb2 import TaskPushNotificationConfig
+
+from afk_es.errors import ConfigurationError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS callbacks (
@@ -49,10 +51,21 @@ class NotificationBook:
         self._connection: aiosqlite.Connection | None = None
 
     async def open(self) -> None:
-        """Make it usable."""
+        """Make it usable.
+
+        Raises:
+            ConfigurationError: the file cannot be made.
+        """
         if self._path is not None:
-            # Made before SQLite makes it, since that would let everybody read it.
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            try:
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                # Made before SQLite makes it, since that would let everybody read it.
+                os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            except OSError as error:
+                raise ConfigurationError(
+                    f"callbacks of clients cannot be kept in {self._path} ({error.strerror}): name another file with push_file (--push-file), "
+                    "or leave them out with push=False (--no-push)"
+                ) from error
         self._connection = await aiosqlite.connect(self._path or ":memory:", isolation_level=None)
         await self._connection.execute("PRAGMA busy_timeout = 5000")
         await self._connection.execute("PRAGMA trusted_schema = OFF")

@@ -88,6 +88,7 @@ async def test_agents_are_served_until_the_command_is_ended(module: Path, tmp_pa
         (["{}:clerk", "--jwks", "https://issuer.example/keys"], "needs --audience"),
         (["{}:clerk", "--jwks", "https://issuer.example/keys", "--token-env", "X"], "take one"),
         (["{}:clerk", "--rate", "often"], "CALLS/SECONDS"),
+        (["{}:clerk", "--push-file", "{}/x.db", "--db", ":memory:"], "name another file with push_file (--push-file)"),
         (["{}:clerk", "--host", "0.0.0.0"], "lets everybody in"),
         (["{}:clerk", "--host", "example.org"], "example.org"),
     ],
