@@ -230,10 +230,15 @@ class GroupCommit:
         """Those batches of a write that did not come to its end that are not in the store. What was sent is executed or rolled back."""
         self._forget_all(group)
         missing = []
+        landed: set[tuple[str, int]] = set()
         for waiting in group:
-            if not await self._rows.has(waiting.batch):
+            place = waiting.batch.run_id, waiting.batch.first_seq
+            # Two may want one place with the same event. It was given to the first.
+            if place in landed or not await self._rows.has(waiting.batch):
                 missing.append(waiting)
-            elif not waiting.done.done():
+                continue
+            landed.add(place)
+            if not waiting.done.done():
                 waiting.done.set_result(None)
         return missing
 

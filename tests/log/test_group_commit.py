@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
 from afk_es.errors import InvalidEventError
 from afk_es.log import open_log
-from afk_es.log.batch import encode_batch
+from afk_es.log.batch import Base, Batch, encode_batch
 from afk_es.log.codec import Codec
-from afk_es.log.group_commit import EVENTS_IN_A_GROUP
+from afk_es.log.group_commit import EVENTS_IN_A_GROUP, ClashError, GroupCommit, Placed, Tail, UncertainError
 from afk_es.log.sqlite import SqliteEventLog
 from afk_es.log.sqlite_file import open_writer
 from afk_es.log.sqlite_writer import EVENTS_IN_A_STATEMENT, Writer
@@ -95,13 +94,54 @@ async def test_whoever_is_refused_because_another_was_faster_is_told_when_that_o
 
     async def begins(thread_id: str) -> None:
         try:
-            await writer.append(encode_batch(codec, [replace(started("run_a"), thread_id=thread_id)], 1))
+            await writer.append(encode_batch(codec, [_begun(thread_id)], 1))
         except InvalidEventError:
             committed.append("COMMIT" in statements)
 
     await asyncio.gather(*(begins(f"thread_{number}") for number in range(3)))
     await writer.close()
     assert committed == [True, True]
+
+
+class LosesItsConnection:
+    """The `Rows` of a store whose first group is written, and nobody hears of it."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[str]] = []
+        self.heads: dict[str, Tail] = {}
+
+    async def tails(self, run_ids: list[str]) -> dict[str, Tail]:
+        return {run_id: self.heads[run_id] for run_id in run_ids if run_id in self.heads}
+
+    async def base(self, base: Base) -> None:
+        return None
+
+    async def has(self, batch: Batch) -> bool:
+        return batch.run_id in self.heads
+
+    async def write(self, placed: list[Placed], new_runs: dict[str, str], new_parts: dict[str, str]) -> dict[str, int]:
+        if any(item.waiting.batch.run_id in self.heads for item in placed):
+            raise ClashError
+        self.groups.append([item.waiting.batch.thread_id for item in placed])
+        self.heads |= {item.waiting.batch.run_id: Tail(1, item.head) for item in placed}
+        raise UncertainError
+
+    async def restore(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_of_two_that_want_one_place_the_first_has_it_when_the_connection_was_lost() -> None:
+    """Though their rows are alike: what tells them apart, their threads, stands elsewhere."""
+    rows, codec = LosesItsConnection(), Codec()
+    commit = GroupCommit(rows, "the log")
+    batches = [encode_batch(codec, [_begun(thread_id)], 1) for thread_id in ("first", "second")]
+    results = await asyncio.gather(*(commit.append(batch) for batch in batches), return_exceptions=True)
+    await commit.close()
+    assert rows.groups == [["first"]]
+    assert [str(result) for result in results] == ["None", "run run_a belongs to thread first, not to second"]
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3, 5, 8, 13, 40])
@@ -147,7 +187,7 @@ async def _seqs(path: Path, names: list[str]) -> dict[str, int | None]:
 
 
 def _begun(thread_id: str) -> AgentRunEvent:
-    return msgspec.structs.replace(started("run_a"), thread_id=thread_id)
+    return replace(started("run_a"), thread_id=thread_id)
 
 
 STORES = ("sqlite", "postgres")

@@ -27,7 +27,8 @@ ENVIRONMENT = "AFK_ES_TEST_POSTGRES"
 INSTALLATION = "AFK_ES_TEST_POSTGRES_INSTALLATION"
 """Which of the package's installations is used: "pginstall18" by default; "pginstall" is version 16."""
 
-_OPTIONS = {"listen_addresses": "", "max_connections": "200", "shared_buffers": "32MB", "autovacuum_naptime": "10s"}
+# Nothing is vacuumed: a test's tables live for seconds, and there are a thousand of them to look at.
+_OPTIONS = {"listen_addresses": "", "max_connections": "200", "shared_buffers": "32MB", "autovacuum": "off"}
 
 
 class Server:
