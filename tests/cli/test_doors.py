@@ -9,9 +9,11 @@ import pytest
 
 from afk_es.agents import Agent, PolicyEngine, PolicyRule
 from afk_es.core import Runner, RunnerConfig
+from afk_es.debugger.overview_text import overview_lines
 from afk_es.llms import LLMResponse, ToolCall
 from afk_es.testing import ScriptedModel
 from afk_es.tools import tool
+from afk_es.views import overview
 from tests.cli.conftest import Afk
 
 GOES_ON = {
@@ -47,6 +49,15 @@ def test_who_approves_is_told_who_goes_on(door: str, log: Path, afk: Afk) -> Non
 @pytest.mark.parametrize(("door", "name"), [("mcp", "MCP"), ("a2a", "A2A")])
 def test_who_asked_is_shown(door: str, name: str, log: Path, afk: Afk) -> None:
     assert f"asked for by alice, over {name}" in afk("show", parked(log, door)).stdout.splitlines()
+
+
+@pytest.mark.parametrize(("door", "who"), [("mcp", "the same call"), ("a2a", "the next server on this log")])
+async def test_where_the_process_died_it_is_said_who_goes_on(door: str, who: str, log: Path) -> None:
+    run_id = await asyncio.to_thread(parked, log, door)
+    async with Runner(log=log) as runner:
+        seen = overview(await runner.log.read(run_id))
+    lines = ["".join(text for text, _style in line) for line in overview_lines(seen, "crashed", 200)]
+    assert lines[1] == f"its process died after seq {seen.seq}; {who} goes on with it"
 
 
 def test_of_a_run_of_ones_own_nothing_of_that_is_said(log: Path, afk: Afk) -> None:

@@ -269,4 +269,6 @@ async def test_without_a_stdin_it_is_said_that_there_is_none(tmp_path: Path) -> 
     )
     _out, err = await process.communicate()
     assert process.returncode == 2
-    assert err.decode().splitlines() == ["afk-es: stdin is closed, and over stdio the client speaks there; --http HOST:PORT serves over HTTP"]
+    assert err.decode().splitlines() == [
+        "afk-es: stdin is closed, and over stdio the client speaks there; --http HOST:PORT serves over HTTP"
+    ]
