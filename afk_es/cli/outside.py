@@ -74,6 +74,6 @@ def _tell(invocation: Invocation, what: str, receipt: Receipt, goes_on: str | No
         case "taken_in":
             output.note("the run has taken it in")
         case "posted" if goes_on is not None:
-            output.note(f"it is in the log; nobody drives this run: {goes_on}")
+            output.note(f"it is in the log; nobody drives this run; {goes_on}")
         case "posted":
             output.note("it is in the log; the run's process has not taken it in yet")

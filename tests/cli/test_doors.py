@@ -17,8 +17,8 @@ from afk_es.views import overview
 from tests.cli.conftest import Afk
 
 GOES_ON = {
-    "mcp": "nobody drives this run: it came in over MCP, and goes on when its client makes the same call again",
-    "a2a": "nobody drives this run: it came in over A2A, and goes on by its server, which is `afk-es a2a serve` on this log",
+    "mcp": "nobody drives this run; it came in over MCP, and goes on when its client makes the same call again",
+    "a2a": "nobody drives this run; it came in over A2A, and goes on by its server, which is `afk-es a2a serve` on this log",
 }
 
 
