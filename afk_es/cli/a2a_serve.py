@@ -11,6 +11,7 @@ from afk_es.agents import Agent
 from afk_es.cli import output
 from afk_es.cli.agents import AGENT_FORM, called, load_value
 from afk_es.cli.callers import api_keys, rate_limit
+from afk_es.cli.extras import of_extra
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.errors import ConfigurationError
 
@@ -69,6 +70,8 @@ def serve(
         raise ConfigurationError("--token-env and --jwks are two ways to know callers; take one")
     if jwks is None and (audience is not None or issuer is not None or algorithms):
         raise ConfigurationError("--audience, --issuer and --algorithm are about the tokens of --jwks")
+    with of_extra("a2a"):
+        import afk_es.a2a.server.server  # noqa: F401 - whether it can be had
     options: dict[str, Any] = {
         "authenticator": _authenticator(token_envs, jwks, audience, issuer, algorithms),
         "rate_limit": rate_limit(rate) if rate is not None else None,
@@ -104,7 +107,7 @@ def load_server(targets: tuple[str, ...], options: dict[str, Any]) -> A2AServer:
         if not isinstance(value, Agent | ServedAgent | A2AServer) and callable(value):
             value = called(value, target)
         if not isinstance(value, Agent | ServedAgent | A2AServer):
-            raise ConfigurationError(f"{target} is a {type(value).__name__}, not an Agent, a ServedAgent or an A2AServer")
+            raise ConfigurationError(f"{target} is of the type {type(value).__name__}, not an Agent, a ServedAgent or an A2AServer")
         found.append(value)
     agents = [each for each in found if not isinstance(each, A2AServer)]
     if len(agents) == len(found):
