@@ -95,8 +95,6 @@ class ServedCall:
                 return self._failed(f"the call was begun with another {self._served.agent.name} than there is now: {error}")
             except _NobodyDrives:
                 continue
-            if result is None:
-                continue
             self.waits_for_people = bool(result.pending)
             if not result.pending:
                 return self._served.result(result, **self._meta())
