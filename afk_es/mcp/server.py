@@ -271,6 +271,9 @@ class MCPServer(Server[Place]):
             allow_hosts: names by which clients call it beside those of loopback (their `Host` header), without a port; ("*",) for any.
             allow_origins: web pages that may call it; default none. There are no CORS headers in any case.
             max_sessions: clients of the protocol before 2026-07-28 at once; default 10,000.
+
+        Raises:
+            ConfigurationError: a host with a port or a scheme, or an origin without one.
         """
         return application(self, self._authenticator, hosts=allow_hosts, origins=allow_origins, max_sessions=max_sessions)
 

@@ -17,6 +17,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from afk_es.errors import ConfigurationError
 from afk_es.mcp import MCPServer
@@ -138,6 +139,37 @@ async def test_a_page_that_is_allowed_can_call_and_gets_no_more_than_that(log: P
         answer = await post(served, {"Origin": "https://app.example"})
     assert answer.status_code == 200
     assert not any(name.startswith("access-control") for name in answer.headers)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "origin", "status"),
+    [
+        ((), "localhost:80", None, 200),
+        ((), "[::1]:80", "https://[::1]:80", 200),
+        ((), "mcp.example", None, 421),
+        (("mcp.example",), "MCP.example", "https://mcp.example", 200),
+        (("fd00::1",), "[fd00::1]:80", None, 200),
+        (("*",), "any.example", None, 200),
+        (("*",), "any.example", "https://evil.example", 403),
+    ],
+)
+async def test_the_application_checks_who_is_meant_and_whose_page_asks_wherever_it_is_mounted(
+    log: Path, allowed: tuple[str, ...], host: str, origin: str | None, status: int
+) -> None:
+    """It is served here by something that checks neither."""
+    app = MCPServer([who], log=log).http_app(allow_hosts=allowed)
+    async with HttpServer(open_to_pages(app), allow_hosts=("*",)) as served:
+        assert (await post(served, {"Host": host, **({"X-Origin": origin} if origin is not None else {})})).status_code == status
+
+
+def open_to_pages(app: ASGIApp) -> ASGIApp:
+    """The application behind a server that has let every page in: it has the `Origin` that the test says."""
+
+    async def opened(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"origin" if name == b"x-origin" else name, value) for name, value in scope.get("headers", ())]
+        await app({**scope, "headers": headers}, receive, send)
+
+    return opened
 
 
 async def test_a_session_of_another_s_looks_absent(log: Path) -> None:
