@@ -154,6 +154,12 @@ class AttachedRun:
         async with self._session as log:
             return await pending_requests(log, self.run_id)
 
+    async def driven_elsewhere(self) -> bool:
+        """Whether another process, or another Runner of this one, drives the run now."""
+        async with self._session as log:
+            state = await _state(log, self.run_id)
+            return not state.ended and state.owner != log.owner and await log.alive(state.owner, self.run_id)
+
     # ------------------------------------------------------------------------------------------------------------------------- answering
 
     async def approve(

@@ -72,6 +72,11 @@ def caller_of(ctx: ServerRequestContext[Place]) -> Principal | None:
     return user.principal if isinstance(user, _Caller) else None
 
 
+def session_of(ctx: ServerRequestContext[Place]) -> str | None:
+    """The session that the request is of, where it came over HTTP by the older protocol."""
+    return ctx.request.headers.get("mcp-session-id") if ctx.request is not None else None
+
+
 def _known_to_the_sdk(app: ASGIApp) -> ASGIApp:
     async def known(scope: Scope, receive: Receive, send: Send) -> None:
         await app({**scope, "user": _Caller(principal_of(scope))} if scope["type"] == "http" else scope, receive, send)
