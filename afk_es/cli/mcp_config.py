@@ -31,10 +31,9 @@ def mcp_config(invocation: Invocation, file: str, connect: bool, server: tuple[s
     """List the servers of FILE, JSON with "mcpServers" as Claude Desktop, Cursor and others keep it. No value of an env or a header is
     shown. Exit code 1: with --connect, one cannot be reached.
     """
-    try:
-        from afk_es.mcp.config_files import read_entries
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(f'MCP needs {error.name!r}, which the extra brings: pip install "afk-es[mcp]"') from None
+    from afk_es.mcp import MCPClient  # noqa: F401 - says what to install where that is missing
+    from afk_es.mcp.config_files import read_entries
+
     entries = read_entries(file)
     known = [entry.name for entry in entries]
     for name in server:
