@@ -130,6 +130,21 @@ async def test_a_path_into_a_secret_shows_no_part_of_it(path: str, tmp_path: Pat
     assert said.count("[redacted]") >= 2
 
 
+async def test_a_difference_within_a_secret_shows_no_part_of_it(tmp_path: Path) -> None:
+    log = tmp_path / "log.db"
+    runner = Runner(log=log)
+    for name in ("PLANTED-1", "PLANTED-2"):
+        context = {"credentials": {"user": name}, "city": name.partition("-")[2]}
+        await runner.run(Agent(model=ScriptedModel(["hello"])), context=context, run_id=name.lower().replace("planted", "run"))
+    asked = {"run": "run-1", "other_run": "run-2", "first": True}
+    said = (await Assistant(log).ask("diff", **asked))["text"]
+    written = await asyncio.to_thread(CliRunner().invoke, main, ["diff", "run-1", "run-2", "--first", "--db", str(log)])
+    for shown in (said, written.stdout):
+        assert "context.credentials.user" in shown
+        assert "context.city" in shown
+        assert "PLANTED" not in shown
+
+
 @pytest.mark.parametrize("kind", LOGS)
 async def test_a_log_that_is_wrong_is_an_error_or_a_view_and_stays_as_it_is(kind: str, stories: Stories, tmp_path: Path) -> None:
     log = tmp_path / "log.db"
