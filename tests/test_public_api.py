@@ -27,7 +27,6 @@ IMPORT_MAP = {
     "afk_es.evals": "run_suite EvalCase EvalBudget",
     "afk_es.evals.models": "EvalCase EvalBudget",
     "afk_es.testing": "ScriptedModel EventLogContract check_event_log",
-    "afk_es.a2a": "A2AClient A2AServer",
 }
 """The rows of contract.md that this release has."""
 
@@ -81,7 +80,7 @@ EXPORTS = {
         AGENT BrokenPromiseError ContractReport DIMENSIONS Dimension EventLogContract Finding Meddle NewLog Promise StoreSubject begin
         check_event_log control event forked started turn warning
     """,
-    "afk_es.mcp": "IDEMPOTENCY_KEY MCPClient MCPServer read_config",
+    "afk_es.mcp": "ApiKeys IDEMPOTENCY_KEY JWTs Limited MCPClient MCPServer Principal read_config",
     "afk_es.telemetry": "ConsoleSink Delivery Exported JsonSink Redaction SINKS TelemetrySink export_run sink_of",
     "afk_es.llms": """
         BuiltModel ChatModel Failure Image LLMBuilder LLMCancelledError LLMCapabilityError LLMCircuitOpenError LLMConfigurationError LLMError

@@ -3,9 +3,9 @@
 A name is loaded when it is first used, and needs the extra: `pip install "afk-es[a2a]"`.
 """
 
-from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+from afk_es.extras import loaded
 
 if TYPE_CHECKING:
     from afk_es.a2a.client.client import A2AClient
@@ -41,6 +41,9 @@ _HOMES = {
     "ServedAgent": "afk_es.a2a.server.cards",
 }
 
+_LIBRARIES = frozenset({"a2a", "google", "h11", "httpx", "jwt", "starlette", "uvicorn"})
+"""What the extra brings."""
+
 __all__ = [
     "A2AClient",
     "A2AServer",
@@ -61,11 +64,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if find_spec("a2a") is None:
-        raise ImportError(f'{__name__}.{name} needs the A2A SDK: pip install "afk-es[a2a]"')
-    return getattr(import_module(_HOMES[name]), name)
+    return loaded(__name__, name, _HOMES, libraries=_LIBRARIES, extras=("a2a",))
 
 
 def __dir__() -> list[str]:

@@ -11,7 +11,6 @@ from afk_es.agents import Agent
 from afk_es.cli import output
 from afk_es.cli.agents import AGENT_FORM, called, load_value
 from afk_es.cli.callers import api_keys, rate_limit
-from afk_es.cli.extras import of_extra
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.errors import ConfigurationError
 
@@ -70,8 +69,8 @@ def serve(
         raise ConfigurationError("--token-env and --jwks are two ways to know callers; take one")
     if jwks is None and (audience is not None or issuer is not None or algorithms):
         raise ConfigurationError("--audience, --issuer and --algorithm are about the tokens of --jwks")
-    with of_extra("a2a"):
-        import afk_es.a2a.server.server  # noqa: F401 - whether it can be had
+    from afk_es.a2a import A2AServer  # noqa: F401 - says what to install where that is missing, before anything of the user's is loaded
+
     options: dict[str, Any] = {
         "authenticator": _authenticator(token_envs, jwks, audience, issuer, algorithms),
         "rate_limit": rate_limit(rate) if rate is not None else None,

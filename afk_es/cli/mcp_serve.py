@@ -14,7 +14,6 @@ from afk_es.agents import Agent
 from afk_es.cli import output
 from afk_es.cli.agents import called, load_value
 from afk_es.cli.callers import api_keys, rate_limit
-from afk_es.cli.extras import of_extra
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.policies import load_engine
 from afk_es.cli.redacting import redaction_options
@@ -95,8 +94,8 @@ def serve(
         own["ask_clients"] = False
     if invocation.db is not None and not debugger:
         own["log"] = invocation.db
-    _require_sdk()
     from afk_es.cli.mcp_debugger import debugger_server
+    from afk_es.mcp import MCPServer  # noqa: F401 - says what to install where that is missing, before anything of the user's is loaded
     from afk_es.mcp.stdio import stdout_kept
 
     # Over stdio a module that prints when it is imported would speak to the client.
@@ -122,11 +121,6 @@ def _check(target: str | None, *, debugger: bool, own_tools: bool, redaction: Re
         raise ConfigurationError("--debugger serves the log alone; leave MODULE:TOOLS, --policy and --no-ask out")
     if not debugger and (redaction is None or redaction.keys):
         raise ConfigurationError("--show-secrets and --redact-key are for --debugger: what tools give goes to the client as it is")
-
-
-def _require_sdk() -> None:
-    with of_extra("mcp"):
-        import afk_es.mcp.server  # noqa: F401 - whether it can be had
 
 
 async def _serve_http(server: MCPServer, host: str, port: int, allow_hosts: tuple[str, ...], allow_origins: tuple[str, ...]) -> None:

@@ -36,10 +36,11 @@ def state(invocation: Invocation, run: str, at: str, path: str | None, redaction
 async def _state(invocation: Invocation, run: str, at: str, path: str | None, redaction: Redaction | None) -> None:
     async with recorded(invocation, run) as rec:
         seq = await place(rec, at)
-        value = await tree_at(rec, seq) if path is None else await value_at(rec, seq, path)
-        if redaction is not None:
-            # By the name of what it is, as it would be were it shown in its place.
-            value = redaction.value(value) if path is None else redaction.value({path.rpartition(".")[2]: value})[path.rpartition(".")[2]]
+        if path is not None:
+            value = await value_at(rec, seq, path, redaction)
+        else:
+            tree = await tree_at(rec, seq)
+            value = tree if redaction is None else redaction.value(tree)
         run_id = rec.run_id
     if invocation.format != "text":
         write_facts(invocation, "state", {"run_id": run_id, "at": seq, "path": path, "value": value})

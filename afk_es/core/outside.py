@@ -120,9 +120,8 @@ class AttachedRun:
         ended = False
         patience = Patience(log, self.run_id, watcher, self._interval_s)
         if after:
-            first = await log.read(self.run_id, limit=after)
-            owner = next((event.data["owner"] for event in reversed(first) if event.type == "run_started"), "")
-            ended = first[-1].type in TERMINAL
+            # Of what is left out, which may be long, only this matters; what is read sets it right where there is more.
+            owner, ended = await _standing(log, self.run_id)
         with patience:
             while True:
                 while page := await log.read(self.run_id, after=after, limit=1_000):
@@ -156,6 +155,12 @@ class AttachedRun:
         """The questions that the run, or a subagent it waits for, waits with."""
         async with self._session as log:
             return await pending_requests(log, self.run_id)
+
+    async def driven_elsewhere(self) -> bool:
+        """Whether another process, or another Runner of this one, drives the run now."""
+        async with self._session as log:
+            owner, ended = await _standing(log, self.run_id)
+            return not ended and owner != log.owner and await log.alive(owner, self.run_id)
 
     # ------------------------------------------------------------------------------------------------------------------------- answering
 
@@ -355,6 +360,13 @@ async def _state(log: EventLog, run_id: str) -> RunState:
     if not events:
         raise not_found(log, run_id)
     return await state_of(log, events)
+
+
+async def _standing(log: EventLog, run_id: str) -> tuple[str, bool]:
+    """Who has claimed a run last, and whether it has ended or was laid down since, without reading it."""
+    head = await log.head(run_id)
+    claims = await log.scan(run_id, types=("run_started",), backwards=True, limit=1)
+    return claims[0].data["owner"] if claims else "", head is not None and head.last_type in TERMINAL
 
 
 def not_found(log: EventLog, run_id: str) -> RunNotFoundError:

@@ -13,6 +13,7 @@ from afk_es.debugger.recording import Recording
 from afk_es.debugger.state_diff import state_tree
 from afk_es.debugger.values import Segment
 from afk_es.errors import UsageError
+from afk_es.redaction import Redaction
 from afk_es.views import clipped, columns, compact_json, padded
 
 LINES_SHOWN = 500
@@ -46,11 +47,13 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-async def value_at(rec: Recording, seq: int, path: str) -> Any:
+async def value_at(rec: Recording, seq: int, path: str, redaction: Redaction | None = None) -> Any:
     """The value that the state after the event at `seq` has at a path: `batch.turns[0].status`, `messages[-1].content`, `spec.limits`.
 
     Args:
         path: as in an expression; the `state.` that it begins with there may be left out.
+        redaction: what is kept back, of the value and of what an error tells; default nothing. What a secret is is known by the names above
+            it, so it is kept back before the path is followed.
 
     Raises:
         ExpressionError: it is no path.
@@ -65,10 +68,14 @@ async def value_at(rec: Recording, seq: int, path: str) -> Any:
             if not 0 <= place < count:
                 raise PathError(f"there is no message {index} at seq {seq}; there are {count}, from 0")
             [message] = await rec.messages(state, place, place + 1)
-            return _followed(msgspec.to_builtins(message), segments[2:], path)
+            return _followed(_kept(msgspec.to_builtins(message), redaction), segments[2:], path)
         case _:
             last = await rec.messages(state, max(0, len(state.messages) - 1))
-            return _followed(state_tree(state, last, whole_spec=True), segments, path)
+            return _followed(_kept(state_tree(state, last, whole_spec=True), redaction), segments, path)
+
+
+def _kept(tree: Any, redaction: Redaction | None) -> Any:
+    return tree if redaction is None else redaction.value(tree)
 
 
 def _followed(value: Any, segments: Sequence[Segment], path: str) -> Any:

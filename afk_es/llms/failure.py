@@ -88,7 +88,7 @@ def _classification(error: BaseException, status: int | None) -> Classification:
             return classification
     if status is not None:
         return "retryable" if retryable_status(status) else "terminal"
-    return "retryable" if any(_is_transport(cause) for cause in _causes(error)) else "terminal"
+    return "retryable" if any(_is_transport(cause) for cause in causes_of(error)) else "terminal"
 
 
 def retryable_status(status: int) -> bool:
@@ -136,7 +136,8 @@ def _retry_after(error: BaseException) -> float | None:
     return retry_after_s(headers) if isinstance(headers, Mapping) else None
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """The exception, what it was raised from, and so on, as far as anybody would follow that."""
     cause: BaseException | None = error
     for _ in range(_CAUSES_FOLLOWED):
         if cause is None:

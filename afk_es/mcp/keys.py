@@ -12,6 +12,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolRequestParams
 
 from afk_es.clock import RandomIds
+from afk_es.machine.values import digest
 from afk_es.mcp.results import IDEMPOTENCY_KEY
 from afk_es.serving import Principal
 
@@ -37,7 +38,9 @@ class Key:
 
 
 class Keys:
-    """The keys of a server's calls. What waits for people is remembered for as long as the server lasts."""
+    """The keys of a server's calls. What waits for people is remembered for as long as the server lasts, by caller, tool and digest: the arguments
+    themselves may be megabytes.
+    """
 
     def __init__(self) -> None:
         self._ids = RandomIds()
@@ -62,17 +65,21 @@ class Keys:
             if not 0 < len(params.request_state) <= _LONGEST:
                 raise MCPError(INVALID_PARAMS, "requestState is none of this server's")
             return Key(params.request_state, given=False, known=True)
-        waits = self._open.get((principal.name, params.name, message))
+        waits = self._open.get(_call(params, principal, message))
         return Key(waits or self._ids.new("call"), given=False, known=False)
 
     def note(self, key: Key, params: CallToolRequestParams, principal: Principal, message: str, *, waits: bool) -> None:
         """The call has come to a result, or waits for a person: then whoever makes it again goes on with it, also without knowing its name."""
         if key.given:
             return
-        call = (principal.name, params.name, message)
+        call = _call(params, principal, message)
         if not waits:
             self._open.pop(call, None)
             return
         self._open[call] = key.text
         if len(self._open) > _OPEN_KEPT:
             self._open.popitem(last=False)
+
+
+def _call(params: CallToolRequestParams, principal: Principal, message: str) -> tuple[str, str, str]:
+    return principal.name, params.name, digest(message.encode(errors="surrogatepass"))

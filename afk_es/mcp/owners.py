@@ -5,7 +5,8 @@ A run belongs to the requests that wait for it. When the last one is gone, its c
 * whose caller did not name it is cancelled: nobody could ever ask for it again;
 * whose caller did name it goes on for a while, as that caller may have lost the connection only and come again, and is cancelled after that,
   or at once where the caller said that it does not want it any more;
-* is laid down, where the server ends meanwhile, if its caller named it: the same call goes on with it in the next server.
+* is laid down, where the server ends meanwhile, if its caller named it: the same call goes on with it in the next server;
+* is left to the process that drives it, where that is another, as requests may wait for it there; unless the caller said that it does not want it.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ class Owners:
             if not self._waits:
                 self._quiet.set()
             if left and run_id not in self._waits:
-                self._lingering[run_id] = self._in_background(self._see_to(request), request.place)
+                self._lingering[run_id] = seeing = self._in_background(self._see_to(request), request.place)
+                # A task that is cancelled before it has begun comes to no end of its own.
+                seeing.add_done_callback(lambda _task: self._requests.discard(request))
             else:
                 self._requests.discard(request)
 
@@ -128,18 +131,17 @@ class Owners:
             await asyncio.wait(tasks)
 
     async def _see_to(self, request: Waiting) -> None:
-        try:
-            with contextlib.suppress(TimeoutError):
-                if request.named:
-                    async with asyncio.timeout(self._linger_s):
-                        await request.decided.wait()
-        finally:
-            self._requests.discard(request)
+        with contextlib.suppress(TimeoutError):
+            if request.named:
+                async with asyncio.timeout(self._linger_s):
+                    await request.decided.wait()
         closing = request.named and request.decided.is_set() and not request.unwanted
         # From here on nobody stops us: whoever comes now finds what we have made of the run.
         self._lingering.pop(request.run_id, None)
         with contextlib.suppress(AfkError):
             run = await self._run_of(request)
+            if not request.unwanted and await run.driven_elsewhere():
+                return
             if closing:
                 await self._lay_down(run)
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from typing import Final
 
 from mcp.server.session import ServerSession
@@ -18,12 +18,18 @@ class Place:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._sessions: deque[ServerSession] = deque(maxlen=_NOTIFIED)
+        self._sessions: OrderedDict[str | None, ServerSession] = OrderedDict()
         self._telling: set[asyncio.Task[None]] = set()
 
-    def connected(self, session: ServerSession) -> None:
-        """A client of the older protocol is there, and wants to be told."""
-        self._sessions.append(session)
+    def connected(self, session: ServerSession, session_id: str | None) -> None:
+        """A client of the older protocol is there, and wants to be told: once, however often it says so.
+
+        Args:
+            session_id: names its connection among those of an HTTP application; None where there is one only.
+        """
+        self._sessions[session_id] = session
+        if len(self._sessions) > _NOTIFIED:
+            self._sessions.popitem(last=False)
 
     def tell(self, bus: InMemorySubscriptionBus | None) -> None:
         """Tell whoever is here that the list has changed, from any thread.
@@ -41,7 +47,7 @@ class Place:
     async def _told(self, bus: InMemorySubscriptionBus | None) -> None:
         if bus is not None:
             await bus.publish(ToolsListChanged())
-        for session in tuple(self._sessions):
+        for session in tuple(self._sessions.values()):
             await session.send_tool_list_changed()
 
 

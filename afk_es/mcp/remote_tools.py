@@ -146,6 +146,8 @@ class Catalogue:
                 offered[names[0]] = self._tool(names[0], local, listed[names[0]])
             except SchemaRefusedError as error:
                 left_out[names[0]] = str(error)
+        # A server may list others every time, and what is kept of it is bounded by one list.
+        self._made = {name: made for name, made in self._made.items() if name in offered}
         for name in (self._wanted or frozenset()) - listed.keys():
             left_out[name] = "the server has no such tool"
         self._last = Listing(tuple(offered.values()), left_out, listed, {tool.name: name for name, tool in offered.items()})

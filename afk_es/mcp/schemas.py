@@ -7,6 +7,7 @@ server), and the steps of one validation are counted.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -87,15 +88,21 @@ def _check_shape(value: object) -> None:
     raise SchemaRefusedError(f"it is nested more than {MAX_DEPTH} levels deep")
 
 
+class _Steps(threading.local):
+    """What is left of a validation: one thread's, as results of parallel calls are held against the same schema in several."""
+
+    left = 0
+
+
 class Checker:
-    """Holds values against one schema.
+    """Holds values against one schema, in as many threads as there are.
 
     Args:
         schema: one that was `taken`.
     """
 
     def __init__(self, schema: dict[str, Any]) -> None:
-        self._left = 0
+        self._steps = _Steps()
         dialect = validator_for(schema, default=Draft202012Validator)
         counted = {name: self._counted(_OURS.get(name, keyword)) for name, keyword in dialect.VALIDATORS.items() if name not in _LEFT_OUT}
         without = {name: _nothing for name in _LEFT_OUT if name in dialect.VALIDATORS}
@@ -103,7 +110,7 @@ class Checker:
 
     def problems(self, value: object) -> list[str]:
         """What is wrong with the value, each with its place; none where it satisfies the schema."""
-        self._left = MAX_STEPS + len(canonical_json(value))
+        self._steps.left = MAX_STEPS + len(canonical_json(value))
         found: list[str] = []
         try:
             for error in self._validator.iter_errors(value):
@@ -123,8 +130,8 @@ class Checker:
 
     def _counted(self, keyword: Callable[..., Any]) -> Callable[..., Iterator[ValidationError]]:
         def counting(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-            self._left -= 1
-            if self._left < 0:
+            self._steps.left -= 1
+            if self._steps.left < 0:
                 raise _TooManySteps
             yield from keyword(validator, value, instance, schema) or ()
 

@@ -89,14 +89,11 @@ class ServedCall:
                 run = await self._owners.started(waiting, self._begun())
                 result = await self._ended(run)
             except RunExistsError:
-                raise MCPError(
-                    INVALID_PARAMS, f"{IDEMPOTENCY_KEY} {self._key.text!r} names another call; a key stands for one call"
-                ) from None
+                named = f"{IDEMPOTENCY_KEY} {self._key.text!r} names another call; a key stands for one call"
+                raise MCPError(INVALID_PARAMS, named if self._key.given else "requestState is of another call") from None
             except AgentMismatchError as error:
                 return self._failed(f"the call was begun with another {self._served.agent.name} than there is now: {error}")
             except _NobodyDrives:
-                continue
-            if result is None:
                 continue
             self.waits_for_people = bool(result.pending)
             if not result.pending:

@@ -33,7 +33,7 @@ from afk_es.core import Runner, RunnerConfig
 from afk_es.errors import AfkError, ConfigurationError, ToolArgumentsError
 from afk_es.log import EventLog
 from afk_es.mcp.catalog import Catalog
-from afk_es.mcp.http import application, caller_of
+from afk_es.mcp.http import application, caller_of, session_of
 from afk_es.mcp.keys import Key, Keys
 from afk_es.mcp.listing import Served
 from afk_es.mcp.owners import Owners
@@ -177,7 +177,7 @@ class MCPServer(Server[Place]):
         return self._catalog.page(params.cursor if params is not None else None)
 
     async def _connected(self, ctx: ServerRequestContext[Place], params: NotificationParams | None) -> None:
-        ctx.lifespan_context.connected(ctx.session)
+        ctx.lifespan_context.connected(ctx.session, session_of(ctx))
 
     async def _call_tool(self, ctx: ServerRequestContext[Place], params: CallToolRequestParams) -> CallToolResult | InputRequiredResult:
         served = self._catalog.find(params.name)
@@ -271,6 +271,9 @@ class MCPServer(Server[Place]):
             allow_hosts: names by which clients call it beside those of loopback (their `Host` header), without a port; ("*",) for any.
             allow_origins: web pages that may call it; default none. There are no CORS headers in any case.
             max_sessions: clients of the protocol before 2026-07-28 at once; default 10,000.
+
+        Raises:
+            ConfigurationError: a host with a port or a scheme, or an origin without one.
         """
         return application(self, self._authenticator, hosts=allow_hosts, origins=allow_origins, max_sessions=max_sessions)
 
@@ -328,7 +331,7 @@ async def _lifespan(server: Server[Place]) -> AsyncIterator[Place]:
 
 def _identity(ctx: ServerRequestContext[Place], request_id: str | int | None = None) -> tuple[object, ...]:
     """Names a request among all that are under way. A client may name them by numbers that others use as well."""
-    session = ctx.request.headers.get("mcp-session-id") if ctx.request is not None else None
+    session = session_of(ctx)
     if ctx.request is not None and session is None:
         # By the stateless protocol every client counts from 1, and none can name a request later.
         return ctx.lifespan_context, object()

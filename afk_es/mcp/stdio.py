@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import stat
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,6 +15,8 @@ from typing import Any, Final
 
 import anyio
 from mcp.server.stdio import stdio_server
+
+from afk_es.serving.signals import on_signals
 
 LONGEST_LINE: Final = 4 * 1024 * 1024
 """Bytes of a message, as over HTTP."""
@@ -43,13 +44,13 @@ async def serve_stdio(serve: Callable[[Any, Any], Awaitable[None]], stop: Callab
             if lines is not None:
                 lines.end()
 
-        def on_signal() -> None:
+        def heard() -> None:
             if signalled.is_set() or (lines is not None and lines.ended):
                 hurry()
             signalled.set()
 
         async with stdio_server(stdin=lines) as (read, write), anyio.create_task_group() as tasks:
-            with redirect_stdout(sys.stderr), _signals(loop, on_signal):
+            with redirect_stdout(sys.stderr), on_signals(heard):
                 tasks.start_soon(ended_by_signal)
                 await serve(read, write)
                 tasks.cancel_scope.cancel()
@@ -120,22 +121,3 @@ async def _lines(loop: asyncio.AbstractEventLoop, stack: ExitStack) -> _Lines | 
     transport, _protocol = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(kept), "rb", 0))
     stack.callback(transport.close)
     return _Lines(reader)
-
-
-@contextmanager
-def _signals(loop: asyncio.AbstractEventLoop, on_signal: Callable[[], None]) -> Iterator[None]:
-    """While this lasts, SIGTERM and SIGINT mean this. In another thread than the main one signals are somebody else's."""
-    before: dict[signal.Signals, Any] = {}
-    try:
-        for each in (signal.SIGTERM, signal.SIGINT):
-            handler = signal.getsignal(each)
-            try:
-                loop.add_signal_handler(each, on_signal)
-            except (ValueError, RuntimeError):
-                break
-            before[each] = handler
-        yield
-    finally:
-        for each, handler in before.items():
-            loop.remove_signal_handler(each)
-            signal.signal(each, handler)

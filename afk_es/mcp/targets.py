@@ -70,7 +70,10 @@ class Address:
     @property
     def where(self) -> str:
         """Without user, query and fragment: all three may hold secrets."""
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            return "a URL that cannot be read"
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     @property

@@ -4,8 +4,9 @@ doors of their own, above this.
 A name is loaded when it is first used, so that a door over stdin loads no HTTP server.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from afk_es.extras import loaded
 
 if TYPE_CHECKING:
     from afk_es.serving.api_keys import ApiKeys
@@ -32,24 +33,12 @@ _HOMES = {
     "served_context": "afk_es.serving.ownership",
 }
 
-_LIBRARIES = {"jwt": "PyJWT", "starlette": "Starlette", "uvicorn": "Uvicorn", "h11": "h11"}
+_LIBRARIES = frozenset({"h11", "jwt", "starlette", "uvicorn"})
 """What may be missing where neither extra is installed."""
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'afk_es.serving' has no attribute {name!r}")
-    try:
-        value = getattr(import_module(home), name)
-    except ModuleNotFoundError as error:
-        library = _LIBRARIES.get(error.name or "")
-        if library is None:
-            raise
-        told = f"afk_es.serving.{name} needs {library}, which is not installed: pip install 'afk-es[mcp]' or 'afk-es[a2a]'"
-        raise ImportError(told) from None
-    globals()[name] = value
-    return value
+    return loaded(__name__, name, _HOMES, libraries=_LIBRARIES, extras=("mcp", "a2a"))
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,6 @@ application does.
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from afk_es.serving.intake import checked_intake
 from afk_es.serving.listening import address_of, bound, hosts_of, origins_of
 from afk_es.serving.news import either, ended_with
 from afk_es.serving.punctual import PunctualProtocol
+from afk_es.serving.signals import on_signals
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 MAX_CONNECTIONS: Final = 1000
@@ -153,7 +153,7 @@ class HttpServer:
         """
         if self._serving is None:
             raise UsageError("this server is not entered: async with HttpServer(...) as served")
-        with self._signals():
+        with on_signals(self._signalled):
             if ready is not None:
                 ready()
             await either(self._serving, self._stopping)
@@ -174,25 +174,6 @@ class HttpServer:
             await asyncio.wait({self._serving})
             raise
         self._serving.result()
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        before = {}
-        try:
-            for each in (signal.SIGINT, signal.SIGTERM):
-                handler = signal.getsignal(each)
-                try:
-                    loop.add_signal_handler(each, self._signalled)
-                except (ValueError, RuntimeError):
-                    # Not the main thread: signals are somebody else's.
-                    break
-                before[each] = handler
-            yield
-        finally:
-            for each, handler in before.items():
-                loop.remove_signal_handler(each)
-                signal.signal(each, handler)
 
     def _signalled(self) -> None:
         if self._stopping.is_set() and self._server is not None:

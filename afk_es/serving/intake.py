@@ -41,13 +41,8 @@ def checked_intake(
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        named = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
-        if len(named) != 1 or not (EVERY_HOST in hosts or _name(named[0]) in hosts):
-            await answer(send, 421, {"error": "this server is not known by that name"})
-            return
-        from_pages = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"origin"]
-        if any(origin not in origins and _site(origin) != named[0] for origin in from_pages):
-            await answer(send, 403, {"error": "pages of other sites are not served"})
+        if (refused := refusal(scope, hosts, origins)) is not None:
+            await answer(send, refused[0], {"error": refused[1]})
             return
         try:
             async with asyncio.timeout(body_timeout_s):
@@ -64,6 +59,19 @@ def checked_intake(
         await app(scope, _again(body, receive), send)
 
     return intake
+
+
+def refusal(scope: Scope, hosts: Collection[str], origins: Collection[str]) -> tuple[int, str] | None:
+    """The status and the reason with which a request is refused that is meant for another server, or comes from a page of another site; None
+    where it may go on. The scheme of a page is not looked at: a proxy before this server may speak another to it.
+    """
+    named = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
+    if len(named) != 1 or not (EVERY_HOST in hosts or _name(named[0]) in hosts):
+        return 421, "this server is not known by that name"
+    from_pages = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"origin"]
+    if any(origin not in origins and _site(origin) != named[0] for origin in from_pages):
+        return 403, "pages of other sites are not served"
+    return None
 
 
 async def _body(scope: Scope, receive: Receive, max_body_bytes: int) -> list[Message] | None:

@@ -4,8 +4,9 @@ rest of the package.
 A name is loaded when it is first used, so that whoever wants a scripted model needs neither Hypothesis nor the time that it takes to load.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from afk_es.extras import loaded
 
 if TYPE_CHECKING:
     from afk_es.testing.arguments import BrokenArguments, from_json_schema, invalid_arguments, valid_arguments
@@ -208,17 +209,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'afk_es.testing' has no attribute {name!r}")
-    try:
-        value = getattr(import_module(home), name)
-    except ModuleNotFoundError as error:
-        if error.name != "hypothesis":
-            raise
-        raise ImportError(f"afk_es.testing.{name} needs Hypothesis, which is not installed: pip install 'afk-es[testing]'") from None
-    globals()[name] = value
-    return value
+    return loaded(__name__, name, _HOMES, libraries={"hypothesis"}, extras=("testing",))
 
 
 def __dir__() -> list[str]:

@@ -15,7 +15,7 @@ from afk_es.views.printable import (
     visible_json,
     without_bytes,
 )
-from afk_es.views.redaction import redacted_event, redacted_facts
+from afk_es.views.redaction import redacted_at, redacted_event, redacted_facts
 from afk_es.views.requests import RebuiltRequest, request_at
 from afk_es.views.spans import Span, SpanEvent, SpanLink, SpanReader, spans
 from afk_es.views.spending import ModelUse, usage_by_model
@@ -42,6 +42,7 @@ __all__ = [
     "Problem",
     "problems",
     "RebuiltRequest",
+    "redacted_at",
     "redacted_event",
     "redacted_facts",
     "render_line",

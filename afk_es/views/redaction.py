@@ -6,6 +6,7 @@ says nothing of anybody, so it stays: whoever reads redacted events can rely on 
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any, Literal, TypeVar, get_origin, get_type_hints
 
@@ -16,6 +17,9 @@ from afk_es.machine.events import EVENT_TYPES, AgentRunEvent
 from afk_es.redaction import Redaction
 
 F = TypeVar("F")
+
+_NAMES = re.compile(r"[^.\[\]\"]+")
+"""Of a path. A key that has such characters itself comes apart, which is as well: each part is a name."""
 
 _REFERENCES = frozenset({"usage", "parent", "history", "forked_from", "up_to"})
 """Parts of events that are counts, and positions in runs."""
@@ -40,14 +44,37 @@ def redacted_event(event: AgentRunEvent, redaction: Redaction | None) -> AgentRu
 
 
 def redacted_facts(facts: F, redaction: Redaction | None) -> F:
-    """The same facts, a Struct or a collection of them, without secrets.
+    """The same facts, a Struct or a collection of them, without secrets. What a value at a `path` was `before` and `after` is judged by the names
+    in that path, as it would be were it shown in its place.
 
     Args:
         redaction: None for whoever must see everything.
     """
     if redaction is None:
         return facts
-    return msgspec.convert(redaction.value(msgspec.to_builtins(facts)), type(facts))
+    return msgspec.convert(redaction.value(_by_their_paths(msgspec.to_builtins(facts), redaction)), type(facts))
+
+
+def _by_their_paths(facts: Any, redaction: Redaction) -> Any:
+    if isinstance(facts, (list, tuple)):
+        return [_by_their_paths(item, redaction) for item in facts]
+    if not isinstance(facts, dict):
+        return facts
+    found = {key: _by_their_paths(item, redaction) for key, item in facts.items()}
+    if isinstance(path := found.get("path"), str):
+        found |= {key: redacted_at(path, found[key], redaction) for key in ("before", "after") if key in found}
+    return found
+
+
+def redacted_at(path: str, value: Any, redaction: Redaction) -> Any:
+    """A value without secrets that is shown by its path (`context.credentials.user`, `turns[0]["api key"]`): any name in it may say what it is."""
+    names = _NAMES.findall(path)
+    for name in reversed(names):
+        value = {name: value}
+    value = redaction.value(value)
+    for _name in names:
+        (value,) = value.values()
+    return value
 
 
 @cache

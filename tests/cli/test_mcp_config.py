@@ -48,3 +48,12 @@ def test_a_server_can_be_asked_alone(servers: Path, afk: Afk) -> None:
     assert result.exit_code == 0
     assert "raw_work" in result.stdout
     assert afk("mcp-config", str(servers), "--server", "none").exit_code == 2
+
+
+def test_an_address_that_cannot_be_read_is_listed_as_that(tmp_path: Path, afk: Afk) -> None:
+    file = tmp_path / "mcp.json"
+    file.write_text(json.dumps({"mcpServers": {"odd": {"url": "http://[odd/mcp"}}}))
+    assert "a URL that cannot be read" in afk("mcp-config", str(file)).stdout
+    connected = afk("mcp-config", str(file), "--connect")
+    assert connected.exit_code == 1
+    assert "cannot be used: a target that is a text is a URL" in connected.stdout

@@ -142,6 +142,46 @@ async def test_events_after_a_seq_are_the_rest(log: Path) -> None:
             assert [event async for event in run.live(after=after) if event.type != "text_delta"] == whole[after:]
 
 
+async def test_what_is_left_out_is_not_read(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watcher that comes again after each of many stops would otherwise read a long run as often."""
+    runner = Runner(log=log)
+    async with runner:
+        run = await runner.run_once(Agent(model=ScriptedModel(["hello"])), run_id="order-17", by="test")
+        await run.await_result()
+        head = await runner.log.head("order-17")
+        assert head is not None
+        read, behind = runner.log.read, []
+
+        async def noted(run_id: str, *, after: int = 0, limit: int | None = None) -> list[AgentRunEvent]:
+            behind.append(after)
+            return await read(run_id, after=after, limit=limit)
+
+        monkeypatch.setattr(runner.log, "read", noted)
+        assert [event.type async for event in run.live(after=head.seq - 1)] == ["run_completed"]
+    assert min(behind) == head.seq - 1
+
+
+async def test_a_run_is_driven_elsewhere_where_another_runner_drives_it(log: Path) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    @tool
+    async def work() -> str:
+        """Work."""
+        begun.set()
+        await go.wait()
+        return "done"
+
+    agent = Agent(model=ScriptedModel([asks("work"), "hello"]), tools=[work])
+    async with Runner(log=log) as here, Runner(log=log) as there:
+        own = await here.run_once(agent, run_id="order-17", by="test")
+        await begun.wait()
+        joined = await there.attach(run_id="order-17", by="test")
+        assert [await run.driven_elsewhere() for run in (own, joined)] == [False, True]
+        go.set()
+        await own.await_result()
+        assert [await run.driven_elsewhere() for run in (own, joined)] == [False, False]
+
+
 async def test_live_misses_nothing_of_a_run_that_is_over_before_anybody_looks(log: Path) -> None:
     @tool
     async def work(ctx: ToolContext) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 
+import pytest
 from msgspec.structs import replace
 
 from afk_es.machine import AgentRunEvent
 from afk_es.machine.events import validate
 from afk_es.redaction import MARK, Redaction
-from afk_es.views import redacted_event, redacted_facts, run_metrics
+from afk_es.views import redacted_at, redacted_event, redacted_facts, run_metrics
 from tests.views.runs import eventful
 
 
@@ -67,3 +68,13 @@ async def test_facts_stay_facts_of_their_kind() -> None:
     secret = replace(metrics, agent_name="hunter22")
     assert redacted_facts(secret, Redaction(values=["hunter22"])) == replace(metrics, agent_name=MARK)
     assert redacted_facts(secret, None) is secret
+
+
+@pytest.mark.parametrize("path", ["password", "context.credentials.user", 'turns[0]["api key"].parts[1]', "state.context.password[0]"])
+def test_a_value_is_judged_by_every_name_in_its_path(path: str) -> None:
+    assert redacted_at(path, {"a": ["PLANTED"]}, Redaction()) == {"a": ["[redacted]"]}
+
+
+@pytest.mark.parametrize(("path", "value"), [("", "Ulm"), ("context.city", "Ulm"), ("state.usage.input_tokens", 7)])
+def test_a_path_without_a_secret_s_name_shows_its_value(path: str, value: object) -> None:
+    assert redacted_at(path, value, Redaction()) == value

@@ -5,7 +5,7 @@ The SDK raises one class for nearly everything and keeps the reason in its cause
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 from a2a.client.errors import A2AClientTimeoutError
@@ -36,13 +36,11 @@ from afk_es.errors import (
     LLMTimeoutError,
     text_of,
 )
-from afk_es.llms.failure import retry_after_s, retryable_status
+from afk_es.llms.failure import causes_of, retry_after_s, retryable_status
 from afk_es.machine.values import clean_text
 
 _LONGEST = 1000
 """Characters of what a remote agent says of its own failure that are told."""
-
-_CAUSES_FOLLOWED = 8
 
 
 class RemoteTaskError(LLMError):
@@ -91,7 +89,7 @@ def translated(error: Exception, agent: str, scrubbed: Callable[[str], str]) -> 
     """
     if isinstance(error, LLMError):
         return error
-    for cause in _causes(error):
+    for cause in causes_of(error):
         found = _by_transport(cause, agent)
         if found is not None:
             return found
@@ -150,12 +148,3 @@ def _by_status(response: httpx.Response, agent: str) -> LLMError:
     if status in (404, 405, 501):
         return UnsupportedByAgentError(message, status_code=status)
     return LLMConfigurationError(message, status_code=status)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    for _ in range(_CAUSES_FOLLOWED):
-        if cause is None:
-            return
-        yield cause
-        cause = cause.__cause__

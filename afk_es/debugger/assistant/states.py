@@ -51,7 +51,7 @@ class States:
                 shown_tree = tree if self._desk.redaction is None else self._desk.redaction.value(tree)
                 lines = tuple(squeezed(state_lines(shown_tree, WIDTH)))
             else:
-                lines = (_whole(self._under(path, await value_at(rec, seq, path))),)
+                lines = (_whole(await value_at(rec, seq, path, self._desk.redaction)),)
         shown = self._desk.page(lines, after=after_line)
         return {
             "run": harmless(rec.run_id),
@@ -59,13 +59,6 @@ class States:
             "next": self._desk.rest(shown.next, "state", run=rec.run_id, at=seq, path=path),
             "text": shown.text,
         }
-
-    def _under(self, path: str, value: Any) -> Any:
-        """What stands at a path, without secrets: judged by the name of what it is, as it would be were it shown in its place."""
-        if self._desk.redaction is None:
-            return value
-        (kept,) = self._desk.redaction.value({path.rpartition(".")[2]: value}).values()
-        return kept
 
     async def diff(
         self,

@@ -70,7 +70,7 @@ async def _event(console: Console, rest: str) -> Reply:
 
 async def _state(console: Console, rest: str) -> Reply:
     rec, seq = console.recording, console.session.seq
-    tree = await value_at(rec, seq, rest) if rest else await tree_at(rec, seq)
+    tree = await value_at(rec, seq, rest, console.redaction) if rest else await tree_at(rec, seq)
     # Without a path, what is not set is left out, as `afk-es state` does.
     facts = [(path, value) for path, value in leaves(tree, rest) if rest or not (value is None or value in _UNSET)]
     return console.written([f"{path} = {value_text(console, path, value)}" for path, value in facts])

@@ -12,13 +12,13 @@ from afk_es.debugger.matching import Condition
 from afk_es.debugger.plain.console import Console
 from afk_es.debugger.scope import STATE_FIELDS
 from afk_es.debugger.watching import evaluate
-from afk_es.views import compact_json
+from afk_es.views import compact_json, redacted_at
 
 
 def value_text(console: Console, name: str, value: Any) -> str:
-    """A value as JSON in a line, redacted by the name it stands under."""
+    """A value as JSON in a line, redacted by the names it stands under."""
     if console.redaction is not None:
-        (value,) = console.redaction.value({name: value}).values()
+        value = redacted_at(name, value, console.redaction)
     return compact_json(value)
 
 

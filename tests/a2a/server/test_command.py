@@ -103,9 +103,3 @@ def test_what_cannot_be_served_is_wrong_usage(words: list[str], told: str, modul
     answer = CliRunner().invoke(main, ["a2a", "serve", *(word.format(module) for word in words)])
     assert answer.exit_code == 2, answer.output
     assert told in answer.output
-
-
-def test_where_the_sdk_is_missing_it_is_said_how_to_get_it(module: Path) -> None:
-    code = f"import sys\nsys.modules['a2a'] = None\nfrom afk_es.cli import main\nmain(['a2a', 'serve', '{module}:clerk'])"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (2, 'afk-es: this verb needs a2a, which is not installed: pip install "afk-es[a2a]"\n')

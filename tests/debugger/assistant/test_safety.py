@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -10,11 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from afk_es.agents import Agent
+from afk_es.cli import main
+from afk_es.core import Runner
 from afk_es.debugger.assistant.pages import CONTINUED, NOTICE, QUOTE
 from afk_es.log import open_log
 from afk_es.machine.rendering import neutralised
 from afk_es.redaction import Redaction
+from afk_es.testing import ScriptedModel
 from afk_es.views import visible
 from tests.debugger.assistant.test_answers import NAMES, Assistant
 from tests.security.hostile_files import LOGS
@@ -107,6 +113,36 @@ async def test_values_and_names_of_ones_own_are_kept_back_too(stories: Stories) 
     said = "\n".join(await asked(assistant, "run_failing"))
     assert "haruka@example.jp" not in said
     assert "ch_7Qd2wB" not in (await assistant.ask("show", run="failing", at=24))["text"].partition('"charge_id"')[2][:40]
+
+
+@pytest.mark.parametrize(
+    "path", ["context.credentials", "context.credentials.user", "context.credentials.pins[1]", "context.credentials.user.x"]
+)
+async def test_a_path_into_a_secret_shows_no_part_of_it(path: str, tmp_path: Path) -> None:
+    """What it is is said by a name above it; what is no path shows what stands before, in the error."""
+    log = tmp_path / "log.db"
+    context = {"credentials": {"user": "PLANTED", "pins": ["PLANTED", "PLANTED"]}}
+    await Runner(log=log).run(Agent(model=ScriptedModel(["hello"])), context=context)
+    shown = await Assistant(log).call("state", {"path": path})
+    written = await asyncio.to_thread(CliRunner().invoke, main, ["state", "@last", "--path", path, "--db", str(log)])
+    said = f"{shown.output}{shown.error}{written.stdout}{written.stderr}"
+    assert "PLANTED" not in said
+    assert said.count("[redacted]") >= 2
+
+
+async def test_a_difference_within_a_secret_shows_no_part_of_it(tmp_path: Path) -> None:
+    log = tmp_path / "log.db"
+    runner = Runner(log=log)
+    for name in ("PLANTED-1", "PLANTED-2"):
+        context = {"credentials": {"user": name}, "city": name.partition("-")[2]}
+        await runner.run(Agent(model=ScriptedModel(["hello"])), context=context, run_id=name.lower().replace("planted", "run"))
+    asked = {"run": "run-1", "other_run": "run-2", "first": True}
+    said = (await Assistant(log).ask("diff", **asked))["text"]
+    written = await asyncio.to_thread(CliRunner().invoke, main, ["diff", "run-1", "run-2", "--first", "--db", str(log)])
+    for shown in (said, written.stdout):
+        assert "context.credentials.user" in shown
+        assert "context.city" in shown
+        assert "PLANTED" not in shown
 
 
 @pytest.mark.parametrize("kind", LOGS)

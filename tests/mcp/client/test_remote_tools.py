@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
+from weakref import ref
 
 import pytest
 from mcp.server import Server
@@ -14,7 +16,7 @@ from mcp_types import Tool as Listed
 from afk_es.core import Runner
 from afk_es.errors import ConfigurationError, ToolError
 from afk_es.mcp import MCPClient, MCPServer
-from afk_es.mcp.remote_tools import local_name
+from afk_es.mcp.remote_tools import Catalogue, local_name
 from afk_es.tools import ToolContext, ToolResult, tool
 from tests.mcp.client.remote import ERAS, agent_of, asks, called, over_http, shop
 
@@ -259,3 +261,14 @@ async def test_a_run_keeps_the_tools_that_it_was_told_of() -> None:
     assert records["shop_find"].success
     assert not records["shop_late"].success
     assert second.tool_executions[0].output == {"result": "late"}
+
+
+def test_of_a_server_that_lists_other_tools_every_time_only_the_last_list_is_kept() -> None:
+    async def call(*_anything: Any) -> None:
+        raise AssertionError
+
+    catalogue = Catalogue("raw", "raw_", None, False, 1.0, call)
+    first = ref(catalogue.listing([listed("first")]).tools[0])
+    assert [tool.name for tool in catalogue.listing([listed("second")]).tools] == ["raw_second"]
+    gc.collect()
+    assert first() is None

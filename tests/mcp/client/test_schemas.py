@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -150,3 +151,24 @@ def test_it_says_what_the_library_says(schema: dict[str, Any], value: Any) -> No
     """What is replaced for being slow means the same; items that are 1 and 1.0, or 1 and true, are told apart as JSON texts."""
     expected = Draft202012Validator(schema).is_valid(value)
     assert (not problems(schema, value)) is expected or "uniqueItems" in repr(schema)
+
+
+class Interrupted(list[int]):
+    """A list in the middle of which another thread holds a small value against the same schema."""
+
+    def __init__(self, size: int, checker: Checker) -> None:
+        super().__init__(range(size))
+        self.checker = checker
+
+    def __getitem__(self, index: Any) -> Any:
+        if index == 10:
+            other = threading.Thread(target=self.checker.problems, args=([1],))
+            other.start()
+            other.join()
+        return super().__getitem__(index)
+
+
+def test_the_steps_of_one_validation_are_no_other_thread_s() -> None:
+    """Results of parallel calls are checked in threads, and the steps that a large one may take are more than a small one's."""
+    checker = Checker(taken({"type": "array", "items": {"type": "integer"}}, of_object=False))
+    assert checker.problems(Interrupted(20_000, checker)) == []

@@ -47,7 +47,7 @@ async def test_it_has_a_version_also_where_it_is_not_installed(tmp_path: Path) -
         ("http://{own}", "{own}", 200),
         ("HTTP://{own}", "{own}", 200),
         (None, "{own}", 200),
-        ("https://{own}", "{own}", 403),
+        ("https://{own}", "{own}", 200),  # as behind a proxy that speaks TLS
         ("http://127.0.0.1:1", "{own}", 403),
         ("http://evil.example", "{own}", 403),
         ("http://evil.example", "evil.example", 421),
@@ -66,7 +66,13 @@ async def test_a_page_of_its_own_address_is_none_of_others(origin: str | None, h
 
 async def test_a_state_that_is_none_of_ours_begins_nothing(tmp_path: Path) -> None:
     """One that was tampered with would name another call, and have it made."""
-    server = MCPServer([count], log=tmp_path / "log.db", policy_engine=asking_for("count"))
+
+    @tool
+    def pay() -> None:
+        """Never called."""
+        raise AssertionError
+
+    server = MCPServer([count, pay], log=tmp_path / "log.db", policy_engine=asking_for("count"))
     async with server.http_server() as served:
         call: dict[str, Any] = {"name": "count", "arguments": {}}
         capabilities: dict[str, Any] = {"elicitation": {}}
@@ -77,6 +83,9 @@ async def test_a_state_that_is_none_of_ours_begins_nothing(tmp_path: Path) -> No
         wrong = {**call, **answers, "requestState": f"{asked['requestState']}x"}
         refused = (await _post(f"{served.url}/mcp", "tools/call", wrong, {"mcp-name": "count"}, capabilities)).json()
         assert refused["error"]["code"] == -32602
+        other = {"name": "pay", "arguments": {}, **answers, "requestState": asked["requestState"]}
+        refused = (await _post(f"{served.url}/mcp", "tools/call", other, {"mcp-name": "pay"}, capabilities)).json()
+        assert refused["error"]["message"] == "requestState is of another call"
         right = {**call, **answers, "requestState": asked["requestState"]}
         done = (await _post(f"{served.url}/mcp", "tools/call", right, {"mcp-name": "count"}, capabilities)).json()["result"]
         assert done["content"] == [{"type": "text", "text": "two"}]

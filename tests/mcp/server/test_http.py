@@ -17,6 +17,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from afk_es.errors import ConfigurationError
 from afk_es.mcp import MCPServer
@@ -140,20 +141,74 @@ async def test_a_page_that_is_allowed_can_call_and_gets_no_more_than_that(log: P
     assert not any(name.startswith("access-control") for name in answer.headers)
 
 
+@pytest.mark.parametrize(
+    ("allowed", "host", "origin", "status"),
+    [
+        ((), "localhost:80", None, 200),
+        ((), "[::1]:80", "https://[::1]:80", 200),
+        ((), "mcp.example", None, 421),
+        (("mcp.example",), "MCP.example", "https://mcp.example", 200),
+        (("fd00::1",), "[fd00::1]:80", None, 200),
+        (("*",), "any.example", None, 200),
+        (("*",), "any.example", "https://evil.example", 403),
+    ],
+)
+async def test_the_application_checks_who_is_meant_and_whose_page_asks_wherever_it_is_mounted(
+    log: Path, allowed: tuple[str, ...], host: str, origin: str | None, status: int
+) -> None:
+    """It is served here by something that checks neither."""
+    app = MCPServer([who], log=log).http_app(allow_hosts=allowed)
+    async with HttpServer(open_to_pages(app), allow_hosts=("*",)) as served:
+        assert (await post(served, {"Host": host, **({"X-Origin": origin} if origin is not None else {})})).status_code == status
+
+
+def open_to_pages(app: ASGIApp) -> ASGIApp:
+    """The application behind a server that has let every page in: it has the `Origin` that the test says."""
+
+    async def opened(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"origin" if name == b"x-origin" else name, value) for name, value in scope.get("headers", ())]
+        await app({**scope, "headers": headers}, receive, send)
+
+    return opened
+
+
+START: Any = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+}
+OLD = {"MCP-Protocol-Version": "2025-11-25"}
+
+
+async def test_a_client_is_told_once_of_a_change_however_often_it_says_that_it_is_there(log: Path) -> None:
+    """Otherwise one client could have the others forgotten, of whom so many are kept."""
+    server = MCPServer([who], log=log)
+    async with server.http_server() as served, httpx2.AsyncClient(timeout=30) as http:
+        opened = await post(served, OLD, START)
+        session = {**OLD, "Mcp-Session-Id": opened.headers["mcp-session-id"]}
+        for _ in range(3):
+            await post(served, session, {"jsonrpc": "2.0", "method": "notifications/initialized"})
+        async with http.stream("GET", f"{served.url}/mcp", headers={**session, "Accept": "text/event-stream"}) as news:
+            lines = news.aiter_lines()
+            server.remove_tool("who")
+            while "list_changed" not in await anext(lines):
+                pass
+            # All that is told of the change is on its way by the time that the server has another answer; when it ends, so does the stream.
+            await post(served, session, {"jsonrpc": "2.0", "id": 2, "method": "tools/list"})
+            ending = asyncio.create_task(served.stop())
+            more = [line async for line in lines if "list_changed" in line]
+            await ending
+    assert more == []
+
+
 async def test_a_session_of_another_s_looks_absent(log: Path) -> None:
     """Sessions are of the older protocol: their ids are all that a client shows beside its token."""
-    start = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-    }
     ask = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
-    old = {"MCP-Protocol-Version": "2025-11-25"}
     server = MCPServer([who], log=log, authenticator=ApiKeys(KEYS))
     async with server.http_server() as served:
-        opened = await post(served, {**old, "Authorization": f"Bearer {ALICE}"}, start)
-        session = {**old, "Mcp-Session-Id": opened.headers["mcp-session-id"]}
+        opened = await post(served, {**OLD, "Authorization": f"Bearer {ALICE}"}, START)
+        session = {**OLD, "Mcp-Session-Id": opened.headers["mcp-session-id"]}
         foreign = await post(served, {**session, "Authorization": f"Bearer {BOB}"}, ask)
         absent = await post(served, {**session, "Mcp-Session-Id": "0" * 32, "Authorization": f"Bearer {BOB}"}, ask)
         own = await post(served, {**session, "Authorization": f"Bearer {ALICE}"}, ask)

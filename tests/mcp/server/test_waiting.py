@@ -6,9 +6,11 @@ Method: calls that are cancelled, connections that are lost, and servers that en
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import anyio
 import pytest
@@ -17,6 +19,8 @@ from mcp.shared.exceptions import MCPError
 
 from afk_es.core import AgentRunEvent, Runner
 from afk_es.mcp import MCPServer
+from afk_es.mcp.owners import Owners
+from afk_es.mcp.places import Place
 from tests.mcp.server.served import ERAS, Era, client_of, named, only_run, text_of
 from tests.mcp.server.test_once import Counted
 
@@ -134,3 +138,59 @@ async def test_who_joins_a_run_of_another_process_that_dies_goes_on_with_it(log:
         assert (result.is_error, text_of(result)) == (True, "the call was laid down before its end: maintenance")
         counted.go.set()
         assert text_of(await client.call_tool("pay", {"order": "A1"}, meta=named("k"))) == "A1 paid, number 2"
+
+
+@pytest.mark.parametrize("leaves", ["the connection ends", "nobody comes again"])
+async def test_who_joined_a_run_of_another_process_leaves_it_to_that_one(log: Path, leaves: str) -> None:
+    """Each server is a process of its own, as over stdio, where every client starts one."""
+    counted = Counted(waits=True)
+    first = MCPServer([counted.tool], log=log)
+    other = MCPServer([counted.tool], log=log, drain_s=0, linger_s=0 if leaves == "nobody comes again" else 3600)
+    arrived = asyncio.Event()
+
+    async def seen(ctx: Any, call_next: Any) -> Any:
+        if ctx.method == "tools/call":
+            arrived.set()
+        return await call_next(ctx)
+
+    other.middleware.append(seen)
+    async with client_of(first, "auto") as client:
+        call = asyncio.create_task(client.call_tool("pay", {"order": "A1"}, meta=named("k")))
+        await counted.begun.wait()
+        async with client_of(other, "auto" if leaves == "nobody comes again" else "legacy") as joining:
+            joined = asyncio.create_task(joining.call_tool("pay", {"order": "A1"}, meta=named("k")))
+            await arrived.wait()
+            if leaves == "nobody comes again":
+                joined.cancel()
+                await asyncio.wait([joined])
+        await asyncio.wait([joined])
+        assert joined.cancelled() or isinstance(joined.exception(), MCPError)
+        counted.go.set()
+        assert text_of(await call) == "A1 paid, number 1"
+    assert [event.type for event in await only_run(log) if event.type == "control_requested"] == []
+
+
+async def test_nothing_is_kept_of_a_request_that_another_takes_over_from_at_once(log: Path) -> None:
+    """Whoever would see to the run of the first is stopped before it has begun."""
+    async with Runner(log=log) as runner:
+        owners = Owners(runner, linger_s=3600, drain_s=0)
+        places: WeakSet[Place] = WeakSet()
+        begun = asyncio.Event()
+
+        async def wait() -> None:
+            place = Place()
+            places.add(place)
+            with owners.waiting("request", place, "run", named=True):
+                await begun.wait()
+
+        first = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        first.cancel()
+        second = asyncio.create_task(wait())
+        await asyncio.wait([first])
+        begun.set()
+        await second
+        del first, second
+        await asyncio.sleep(0)
+        gc.collect()
+        assert list(places) == []
