@@ -269,3 +269,9 @@ def test_a_config_file_is_listed_as_it_is_shown(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.splitlines()) == (0, shown)
+
+
+def test_a_remote_agent_is_shown_as_it_is(tmp_path: Path) -> None:
+    section = SECTIONS["A2A"].partition("### A remote agent as a subagent")[2]
+    code, shown = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", section, re.DOTALL).groups()  # type: ignore[union-attr]
+    assert run(code, tmp_path) == shown

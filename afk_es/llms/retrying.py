@@ -30,7 +30,7 @@ class Retrying:
         failures = 0
         while True:
             try:
-                return await call_next(request)
+                return await call_next(request if not failures else request.model_copy(update={"attempt": request.attempt + failures}))
             except Exception as error:
                 failures += 1
                 failure = classify(error)

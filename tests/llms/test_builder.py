@@ -112,6 +112,7 @@ async def test_with_retry_asks_three_times_and_waits_longer_each_time() -> None:
     assert (await built.chat(_request(idempotency_key="k"))).text == "at last"
     first, second = clock.waits
     assert 0.25 <= first <= 0.5 <= second <= 1.0
+    assert [request.attempt for request in inner.requests] == [1, 2, 3]
 
 
 async def test_the_last_failure_is_raised_and_a_terminal_one_at_once() -> None:

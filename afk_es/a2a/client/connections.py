@@ -85,14 +85,21 @@ class Credentials(httpx.Auth):
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Once; a refusal is not answered by another try."""
-        found = self._secret if isinstance(self._secret, str) else self._secret()
-        secret = await found if inspect.isawaitable(found) else found
-        if not fits_a_header(secret):
-            raise RefusedError(f"the function that gives the secret for {self._header!r} must answer a text that fits a header")
+        secret = self._secret if isinstance(self._secret, str) else await self._asked_for(self._secret)
         if secret not in self._sent:
             self._sent.append(secret)
         request.headers[self._header] = f"{self._prefix}{secret}"
         yield request
+
+    async def _asked_for(self, give: Callable[[], str | Awaitable[str]]) -> str:
+        try:
+            found = give()
+            secret: object = await found if inspect.isawaitable(found) else found
+        except Exception as error:  # noqa: BLE001 - it is the user's; what it says may hold what it should not
+            raise RefusedError(f"the function that gives the secret for {self._header!r} raised {type(error).__name__}") from None
+        if not isinstance(secret, str) or not fits_a_header(secret):
+            raise RefusedError(f"the function that gives the secret for {self._header!r} must answer a text that fits a header")
+        return secret
 
     def scrubbed(self, text: str) -> str:
         """The text without any secret that was sent."""

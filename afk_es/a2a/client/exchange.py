@@ -15,7 +15,7 @@ from a2a.types import a2a_pb2 as pb
 
 from afk_es.a2a.client.failures import RemoteTaskError, UnsupportedByAgentError, translated
 from afk_es.a2a.client.reading import Unfolding, task_of
-from afk_es.a2a.client.tasks import RemoteTask, RemoteUpdate
+from afk_es.a2a.client.tasks import WAITING, RemoteTask, RemoteUpdate
 from afk_es.clock import Clock
 from afk_es.errors import LLMConfigurationError, LLMError, LLMInvalidResponseError, LLMTimeoutError
 from afk_es.llms.failure import classify
@@ -83,8 +83,10 @@ class Exchange:
             LLMError: it cannot be sent, or what comes back cannot be taken. Where the task is known, a lost connection is no failure.
         """
         request = pb.SendMessageRequest(message=message)
+        # What a task that waits answers at once may be how it stood before this message, and is believed when the agent is done with it.
+        continuing = message.task_id != ""
         # Who does not watch does not wait in the request either: how the task stands is asked for.
-        request.configuration.return_immediately = not self._streaming
+        request.configuration.return_immediately = not self._streaming and not continuing
         unfolding = Unfolding(message.task_id or None, self._max_bytes)
         known = False
         text = ""
@@ -93,7 +95,7 @@ class Exchange:
             async for each in news:
                 update = unfolding.take(each)
                 known = unfolding.task_id is not None
-                if unfolding.settled:
+                if unfolding.settled and not (continuing and update.state in WAITING):
                     text = update.text
                     break
                 yield update

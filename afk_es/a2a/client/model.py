@@ -121,6 +121,8 @@ class RemoteModel:
         turn = turn_of(request)
         exchange = await self._remote.exchange(_WITHDRAWAL_S)
         task_id = self._under_way.pop(request.idempotency_key or "", None)
+        if task_id is None and turn.answers is not None:
+            task_id = turn.answers.question.task_id
         if task_id is not None:
             await exchange.cancelled(task_id)
             return

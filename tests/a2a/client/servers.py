@@ -105,7 +105,13 @@ def card(url: str = URL, *, streaming: bool = True, binding: str = "JSONRPC", na
 def app_of(executor: AgentExecutor, shown: pb.AgentCard) -> Starlette:
     """The SDK's server."""
     handler = DefaultRequestHandler(agent_executor=executor, task_store=InMemoryTaskStore(), agent_card=shown)
-    routes = [*create_agent_card_routes(shown), *create_jsonrpc_routes(handler, "/"), *create_rest_routes(handler, path_prefix="/rest")]
+    old = create_jsonrpc_routes(handler, "/old", enable_v0_3_compat=True)
+    routes = [
+        *create_agent_card_routes(shown),
+        *create_jsonrpc_routes(handler, "/"),
+        *old,
+        *create_rest_routes(handler, path_prefix="/rest"),
+    ]
     return Starlette(routes=routes)
 
 

@@ -20,9 +20,10 @@ from afk_es.a2a.client.questions import Question, call_of
 from afk_es.agents import Agent, FailSafeConfig
 from afk_es.clock import SimulatedClock
 from afk_es.core import AgentResult, Runner, RunnerConfig
+from afk_es.errors import LLMRetryableError
 from afk_es.llms import LLMRequest, Message
 from afk_es.llms.caching import request_hash
-from afk_es.testing import CrashScenario, CrashTrial, crash_at, crash_everywhere, crash_points
+from afk_es.testing import CrashScenario, CrashTrial, ScriptedModel, crash_at, crash_everywhere, crash_points
 from tests.a2a.client import wire
 from tests.a2a.client.servers import Many, echo, said, served
 from tests.a2a.client.test_agent import asked, boss
@@ -239,3 +240,14 @@ async def test_a_connection_that_is_lost_while_looking_is_a_failure_that_may_pas
 async def test_a_request_says_which_attempt_it_is_and_an_equal_question_is_still_equal() -> None:
     first, second = (LLMRequest(model="m", messages=[Message("user", "x")], attempt=attempt) for attempt in (1, 2))
     assert request_hash(first) == request_hash(second)
+
+
+async def test_each_attempt_of_a_run_says_which_it_is_over_all_processes() -> None:
+    model = ScriptedModel([LLMRetryableError("busy"), LLMRetryableError("busy"), "at last", "and then"])
+    described = Agent(model=model, fail_safe=UNLIMITED)
+    async with Runner(log=":memory:", clock=SimulatedClock(autojump_threshold_s=0.0)) as runner:
+        await runner.run(described, user_message="x")
+        await runner.run(described, user_message="y")
+    assert [request.attempt for request in model.requests] == [1, 2, 3, 1]
+    first, second, third, other = (request.idempotency_key for request in model.requests)
+    assert first == second == third != other

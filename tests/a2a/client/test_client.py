@@ -23,8 +23,10 @@ from afk_es.errors import (
     LLMRetryableError,
     LLMTimeoutError,
 )
+from afk_es.llms import Message
 from tests.a2a.client import wire
 from tests.a2a.client.servers import URL, Plain, Remote, app_of, card, collected, in_memory, over_http, said
+from tests.a2a.client.test_agent import asked
 from tests.a2a.client.wire import Wire, event, events, piece, refusal, status, task
 
 BINDINGS = ["JSONRPC", "HTTP+JSON"]
@@ -126,6 +128,22 @@ async def test_a_task_that_asks_is_answered_by_a_message_to_it() -> None:
     assert (asked.state, asked.message, asked.settled, asked.ended) == ("input-required", "Which account?", True, False)
     done = await client.send("savings", task_id=asked.id)
     assert (done.id, done.state, done.text) == (asked.id, "completed", "paid from savings")
+
+
+async def test_how_a_task_stood_before_an_answer_is_not_taken_for_what_came_of_it() -> None:
+    """The protocol has a stream begin with the task, which may still wait for the very message that was sent."""
+    waiting, asks_again = event(task=task("INPUT_REQUIRED", message="Which?")), event(task=task("INPUT_REQUIRED", message="Sure?"))
+    for news, said_last in (
+        ([waiting, status("WORKING"), piece("paid", append=False), status("COMPLETED")], "paid"),
+        ([waiting, status("WORKING"), asks_again], "Sure?"),
+        ([waiting], "Which?"),
+    ):
+        agent = Wire(streaming=True, SendStreamingMessage=events(*news))
+        done = await agent.client().send("savings", task_id="t1")
+        assert (done.text or done.message) == said_last
+    polled = Wire(SendMessage={"task": task(text="paid")})
+    await polled.client().send("savings", task_id="t1")
+    assert "returnImmediately" not in polled.asked[0][1].get("configuration", {})
 
 
 async def test_a_task_is_cancelled_and_one_that_is_over_is_not() -> None:
@@ -357,3 +375,18 @@ async def test_rest_and_json_rpc_are_chosen_by_what_the_card_has_first() -> None
     client = A2AClient(URL, transport=httpx.ASGITransport(app_of(Remote(), both)))
     assert (await client.card()).protocol == "HTTP+JSON"
     assert (await client.send("hello")).text == "you said: hello"
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_an_agent_of_the_protocol_before_is_asked_in_its_words(streaming: bool) -> None:
+    old = card(f"{URL}/old", streaming=streaming)
+    old.supported_interfaces[0].protocol_version = "0.3"
+    remote = Remote()
+    client = A2AClient(URL, transport=httpx.ASGITransport(app_of(remote, old)), clock=quick())
+    assert (await client.card()).protocol_version == "0.3"
+    done = await client.send("hello", message_id="m-1")
+    assert (done.state, done.text, remote.messages) == ("completed", "you said: hello", ["m-1"])
+    assert await client.get(done.id or "") == done
+    # It knows no listing, so a message that may have been sent before is sent again.
+    again = await asked(client.agent(name="old").model, Message("user", "x"), attempt=2)
+    assert again.text == "you said: x"
