@@ -130,6 +130,8 @@ class Requests(RequestHandler):
         if state in FINAL:
             raise UnsupportedOperationError(f"the task has ended ({TaskState.Name(state)})")
         await self._desk.go_on(events)
+        if self._notifier is not None:
+            await self._notifier.follow(self._desk, params.id)
         run = await self._desk.runner.attach(run_id=params.id, by=speaker(principal))
         async with aclosing(updates(self._desk, run)) as told_of:
             async for event in told_of:

@@ -105,7 +105,7 @@ class A2AServer:
             self._entered -= 1
             await self.runner.__aexit__(None, None, None)
             raise
-        self._taking_up = asyncio.create_task(keep_going(self.runner, self._desks), name="afk_es a2a recovery")
+        self._taking_up = asyncio.create_task(keep_going(self.runner, self._desks, self._follow), name="afk_es a2a recovery")
         self._taking_up.add_done_callback(_told)
         return self
 
@@ -123,6 +123,10 @@ class A2AServer:
                 await self._notifier.stop()
         finally:
             await self.runner.__aexit__(None, None, None)
+
+    async def _follow(self, desk: Desk, task_id: str) -> None:
+        if self._notifier is not None:
+            await self._notifier.follow(desk, task_id)
 
     # ---------------------------------------------------------------------------------------------------------------------------- serving
 
