@@ -7,11 +7,14 @@ the callbacks, and no task.
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import aiosqlite
 import msgspec
 from a2a.types.a2a_pb2 import TaskPushNotificationConfig
+
+from afk_es.errors import ConfigurationError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS callbacks (
@@ -49,13 +52,28 @@ class NotificationBook:
         self._connection: aiosqlite.Connection | None = None
 
     async def open(self) -> None:
-        """Make it usable."""
+        """Make it usable.
+
+        Raises:
+            ConfigurationError: the file cannot be made or read, or is none of this kind.
+        """
+        try:
+            await self._open_file()
+        except (OSError, sqlite3.Error) as error:
+            await self.close()
+            raise ConfigurationError(
+                f"callbacks cannot be kept in {self._path}: {error}; name another file (push_file=), or let nobody be called back (push=False)"
+            ) from error
+
+    async def _open_file(self) -> None:
         if self._path is not None:
             # Made before SQLite makes it, since that would let everybody read it.
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         self._connection = await aiosqlite.connect(self._path or ":memory:", isolation_level=None)
         await self._connection.execute("PRAGMA busy_timeout = 5000")
         await self._connection.execute("PRAGMA trusted_schema = OFF")
+        # What is forgotten was a secret.
+        await self._connection.execute("PRAGMA secure_delete = ON")
         await self._connection.execute(_SCHEMA)
 
     async def close(self) -> None:

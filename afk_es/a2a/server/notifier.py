@@ -70,7 +70,11 @@ class Notifier:
         self._once_more: dict[tuple[str, str], Desk] = {}
 
     async def start(self, desks: dict[str, Desk]) -> None:
-        """Open the book, and go on with what the last server did not come to."""
+        """Open the book, and go on with what the last server did not come to.
+
+        Raises:
+            ConfigurationError: the book cannot be opened.
+        """
         await self._book.open()
         # No proxy of the environment's: it would resolve names for us.
         self._client = httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False, trust_env=False)
@@ -85,9 +89,11 @@ class Notifier:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._client is not None:
-            await self._client.aclose()
-        await self._book.close()
+        try:
+            if self._client is not None:
+                await self._client.aclose()
+        finally:
+            await self._book.close()
 
     # -------------------------------------------------------------------------------------------------------------------------- the wishes
 

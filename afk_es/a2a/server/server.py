@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -88,41 +88,42 @@ class A2AServer:
         self._desks = {name: Desk(self.runner, offer, allow_agent_change=allow_agent_change) for name, offer in self._offers.items()}
         book = NotificationBook(Path(push_file) if push_file is not None else _beside(self.runner.log))
         self._notifier = Notifier(book, allow_private=push_to_private) if push else None
-        self._taking_up: asyncio.Task[None] | None = None
         self._served: HttpServer | None = None
+        self._door = asyncio.Lock()
         self._entered = 0
+        self._opened = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Open the log, and go on with what was left. It may be entered more than once."""
-        self._entered += 1
-        if self._entered > 1:
-            return self
-        await self.runner.__aenter__()
-        try:
-            if self._notifier is not None:
-                await self._notifier.start(self._desks)
-        except BaseException:
-            self._entered -= 1
-            await self.runner.__aexit__(None, None, None)
-            raise
-        self._taking_up = asyncio.create_task(keep_going(self.runner, self._desks, self._follow), name="afk_es a2a recovery")
-        self._taking_up.add_done_callback(_told)
+        """Open the log, and go on with what was left. It may be entered more than once.
+
+        Raises:
+            LogError: the log cannot be opened.
+            ConfigurationError: the file of callbacks cannot.
+        """
+        async with self._door:
+            if not self._entered:
+                await self._open()
+            self._entered += 1
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Lay down what is under way, and let go of the log."""
-        self._entered -= 1
-        if self._entered:
-            return
-        try:
-            if self._taking_up is not None:
-                self._taking_up.cancel()
-                await asyncio.wait({self._taking_up})
-            await lay_down(self.runner, self._desks)
+        async with self._door:
+            self._entered -= 1
+            if not self._entered:
+                await self._opened.aclose()
+
+    async def _open(self) -> None:
+        async with AsyncExitStack() as opened:
+            await opened.enter_async_context(self.runner)
             if self._notifier is not None:
-                await self._notifier.stop()
-        finally:
-            await self.runner.__aexit__(None, None, None)
+                opened.push_async_callback(self._notifier.stop)
+                await self._notifier.start(self._desks)
+            opened.push_async_callback(lay_down, self.runner, self._desks)
+            going = asyncio.create_task(keep_going(self.runner, self._desks, self._follow), name="afk_es a2a recovery")
+            going.add_done_callback(_told)
+            opened.push_async_callback(_ended, going)
+            self._opened = opened.pop_all()
 
     async def _follow(self, desk: Desk, task_id: str) -> None:
         if self._notifier is not None:
@@ -212,6 +213,11 @@ class A2AServer:
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         async with self:
             yield
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 def _told(task: asyncio.Task[None]) -> None:
