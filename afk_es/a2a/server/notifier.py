@@ -103,7 +103,7 @@ class Notifier:
         Raises:
             InvalidParamsError: so.
         """
-        if len(config.url) > _LONGEST_URL or not await self._may_call(config.url):
+        if len(config.url) > _LONGEST_URL or not config.url.isprintable() or not await self._may_call(config.url):
             raise InvalidParamsError("the url of a push notification is an http or https address of a public host")
         for value in (config.id, config.token, config.authentication.scheme, config.authentication.credentials):
             if len(value) > _LONGEST_HEADER or not (value.isascii() and (value.isprintable())):

@@ -29,7 +29,6 @@ from a2a.types.a2a_pb2 import (
 )
 from a2a.utils.errors import (
     ContentTypeNotSupportedError,
-    ExtendedAgentCardNotConfiguredError,
     PushNotificationNotSupportedError,
     UnsupportedOperationError,
 )
@@ -187,7 +186,8 @@ class Requests(RequestHandler):
     async def on_get_extended_agent_card(self, params: GetExtendedAgentCardRequest, context: ServerCallContext) -> AgentCard:
         """The card for those who were let in."""
         if self._extended_card is None:
-            raise ExtendedAgentCardNotConfiguredError
+            # The error of a capability that the card does not claim (A2A 1.0, 3.1.11).
+            raise UnsupportedOperationError("there is no other card than the public one")
         return self._extended_card()
 
 

@@ -28,7 +28,9 @@ from afk_es.core import Runner, RunnerConfig
 from afk_es.errors import ConfigurationError, UsageError
 from afk_es.log import EventLog
 from afk_es.serving import Authenticator, HttpServer, Limited, RateLimiter
-from afk_es.serving.http_server import MAX_BODY_BYTES
+from afk_es.serving.http_server import BODY_TIMEOUT_S, MAX_BODY_BYTES
+from afk_es.serving.intake import checked_intake
+from afk_es.serving.listening import address_of, hosts_of
 
 _LOGGER = logging.getLogger("afk_es.a2a")
 
@@ -131,15 +133,21 @@ class A2AServer:
 
     # ---------------------------------------------------------------------------------------------------------------------------- serving
 
-    def http_app(self) -> ASGIApp:
+    def http_app(self, *, allow_hosts: Sequence[str] = (), max_body_bytes: int = MAX_BODY_BYTES) -> ASGIApp:
         """The ASGI application, for a server of your own; its lifespan enters this server. Behind a proxy, `url` says where that is.
+
+        Args:
+            allow_hosts: names by which clients call it (their `Host` header) beside that of `url` and those of loopback, without a port; ("*",) for any.
+            max_body_bytes: of a request; default 4 MiB.
 
         Raises:
             ConfigurationError: the server has no `url`, and so no agent could say in its card where it is.
         """
-        if self._url is None:
+        own = self._own_host()
+        if own is None:
             raise ConfigurationError("where clients reach it has to be known: A2AServer(..., url='https://...'), or use serve()")
-        return self._application()
+        hosts = hosts_of(address_of("127.0.0.1"), (own, *allow_hosts))
+        return checked_intake(self._application(), hosts=hosts, max_body_bytes=max_body_bytes, body_timeout_s=BODY_TIMEOUT_S)
 
     @asynccontextmanager
     async def serve(
@@ -156,7 +164,7 @@ class A2AServer:
         Args:
             host, port, allow_hosts, open_to_anyone, max_body_bytes: as for `afk_es.serving.HttpServer`. The host of this server's `url` is allowed too.
         """
-        own = urlsplit(self._url).hostname if self._url is not None else None
+        own = self._own_host()
         served = HttpServer(
             self._application(),
             host,
@@ -172,6 +180,9 @@ class A2AServer:
                 yield served
         finally:
             self._served = None
+
+    def _own_host(self) -> str | None:
+        return urlsplit(self._url).hostname if self._url is not None else None
 
     @property
     def names(self) -> tuple[str, ...]:

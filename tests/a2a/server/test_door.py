@@ -78,7 +78,7 @@ async def test_without_tokens_there_is_no_other_card() -> None:
     async with server, httpx.AsyncClient(transport=httpx.ASGITransport(server.http_app()), base_url=URL) as http:
         # Asked by hand: the SDK's client knows from the card that there is none.
         answer = await http.get("/extendedAgentCard", headers={"A2A-Version": "1.0"})
-    assert (answer.status_code, answer.json()["error"]["details"][0]["reason"]) == (400, "EXTENDED_AGENT_CARD_NOT_CONFIGURED")
+    assert (answer.status_code, answer.json()["error"]["details"][0]["reason"]) == (400, "UNSUPPORTED_OPERATION")
 
 
 async def test_a_key_may_come_in_either_header() -> None:
@@ -160,6 +160,27 @@ def test_a_server_is_made_of_agents_with_different_names() -> None:
         A2AServer(clerk(), log=":memory:", runner=Runner(log=":memory:"))
     with pytest.raises(ConfigurationError, match="url="):
         A2AServer(clerk(), log=":memory:").http_app()
+
+
+async def test_the_application_takes_only_requests_that_are_meant_for_it_and_are_bounded() -> None:
+    """In a server of somebody's own as in ours: a page whose name has come to stand for this machine gets no answer."""
+    server = A2AServer(clerk(), log=":memory:", url="https://agents.example:8443/desk")
+    app = server.http_app(allow_hosts=["inside.example"], max_body_bytes=1000)
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "ListTasks", "params": {}}
+
+    async def status(host: str, size: int = 0, **headers: str) -> int:
+        sent = {"host": host, "a2a-version": "1.0", **headers}
+        return (await http.post("/", json={**asked, "padding": "x" * size}, headers=sent)).status_code
+
+    async with server, httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as http:
+        assert [await status(host) for host in ("agents.example:8443", "inside.example", "localhost", "evil.example")] == [
+            200,
+            200,
+            200,
+            421,
+        ]
+        assert await status("localhost", origin="https://evil.example") == 403
+        assert await status("localhost", size=1000) == 413
 
 
 async def test_a_server_may_be_entered_more_than_once_and_again(tmp_path: Path) -> None:

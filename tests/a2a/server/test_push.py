@@ -202,6 +202,7 @@ async def test_a_task_has_so_many_callbacks_and_no_more() -> None:
         "http://",
         "http://8.8.8.8:99999/",
         "http://8.8.8.8/" + "x" * 3000,
+        "http://8.8.8.8/\nnot a line of ours",
     ],
 )
 async def test_an_address_that_is_not_public_is_refused_and_nothing_begins(url: str, tmp_path: Path) -> None:
