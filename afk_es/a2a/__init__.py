@@ -20,6 +20,8 @@ _FAILURES = "afk_es.a2a.client.failures"
 _SERVER = "afk_es.a2a.server.server"
 _SERVING = "afk_es.serving"
 _TASKS = "afk_es.a2a.client.tasks"
+_SERVER = "afk_es.a2a.server.server"
+_SERVING = "afk_es.serving"
 
 _HOMES = {
     "A2AClient": _CLIENT,

@@ -345,8 +345,9 @@ class MCPClient:
             ) from None
 
     async def _failure(self, connection: Connection, remote: RemoteTool, error: MCPError) -> Exception:
-        message = cleaned(error.error.message, 1_000)
-        if error.error.code == mcp_types.CONNECTION_CLOSED:
+        message = connection.explained(cleaned(error.error.message, 1_000))
+        # The SDK's code for this is the one that servers use for errors of their own.
+        if error.error.code == mcp_types.CONNECTION_CLOSED and message.startswith(_LOST):
             # Why it is over is known when all that belongs to it has ended.
             await connection.ended(1.0)
             if isinstance(connection.error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
@@ -363,6 +364,10 @@ class MCPClient:
         return ToolUnavailableError(
             f"the connection to server {self._name!r} was lost while {remote.local} ran{reason}: whether it did its work is not known"
         )
+
+
+_LOST = ("Connection closed", "SSE stream ")
+"""How the SDK begins what it says of a connection, or an answer, that broke off."""
 
 
 class _NotTaken(Exception):

@@ -33,6 +33,9 @@ _LOG = logging.getLogger("afk_es.mcp")
 _CLOSING_S = 15.0
 """What a connection has for closing. The SDK gives a subprocess some seconds to end by itself, and then ends it."""
 
+_ERROR_RESPONSE = "Server returned an error response"
+"""What the SDK says of every HTTP error but 404."""
+
 _LISTENING_S = 5.0
 """What a server has for taking a subscription to changes of its tools."""
 
@@ -56,6 +59,7 @@ class Connection:
         self._owner: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._late = False
+        self._status: int | None = None
         self.forgotten = False
         """Whether the server has said that it does not know this session any more, and so has not begun with what it was asked."""
         self.notifies = False
@@ -82,7 +86,7 @@ class Connection:
         await self._end()
         if self._late:
             raise ToolUnavailableError(f"no answer within {timeout_s:g} s")
-        raise ToolUnavailableError("it closed the connection" if self.error is None else reason_of(self.error))
+        raise ToolUnavailableError("it closed the connection" if self.error is None else self.explained(reason_of(self.error)))
 
     @property
     def lost(self) -> bool:
@@ -109,6 +113,15 @@ class Connection:
         """The SDK's client. Any task of this event loop may ask it."""
         assert self._ready is not None
         return self._ready.result()
+
+    def _refused(self, status: int, in_session: bool) -> None:
+        self._status = status
+        if status == 404 and in_session:
+            self._forget()
+
+    def explained(self, text: str) -> str:
+        """What the SDK says, and of an HTTP error which."""
+        return f"{text} (HTTP {self._status})" if text == _ERROR_RESPONSE and self._status is not None else text
 
     async def ended(self, timeout_s: float) -> None:
         """Wait until it is over, if that comes soon."""
@@ -137,7 +150,7 @@ class Connection:
             self._owner.exception()
 
     async def _own(self) -> None:
-        opened = self._target.opened(self._max_bytes, self._forget)
+        opened = self._target.opened(self._max_bytes, self._refused)
         client = Client(
             opened if isinstance(opened, (Server, MCPServer)) else _watched(opened, self._stop.set),
             mode=self._protocol,

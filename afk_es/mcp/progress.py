@@ -24,13 +24,16 @@ class Progress:
         self._ctx = ctx
         self._clock = clock
         self._told_at = -math.inf
+        self._ended = False
 
     async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
         """Told by the server, as often as it likes."""
         now = self._clock.monotonic()
-        if not math.isfinite(progress) or (now - self._told_at < _PAUSE_S and progress != total):
+        # The end is told at once, and once.
+        ended = progress == total and not self._ended
+        if not math.isfinite(progress) or (now - self._told_at < _PAUSE_S and not ended):
             return
-        self._told_at = now
+        self._told_at, self._ended = now, self._ended or ended
         self._ctx.report_progress(
             progress, total if total is not None and math.isfinite(total) else None, cleaned(message or "", _MAX_CHARS)
         )

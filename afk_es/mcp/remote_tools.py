@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,13 +19,12 @@ from pydantic_core import PydanticCustomError
 from afk_es.errors import ConfigurationError
 from afk_es.machine.spec import ToolSpec
 from afk_es.machine.values import digest, digest_json, plain
-from afk_es.mcp.remote_results import cleaned
 from afk_es.mcp.results import IDEMPOTENCY_KEY
 from afk_es.mcp.schemas import Checker, SchemaRefusedError, taken
+from afk_es.mcp.wording import shown_schema, shown_words
 from afk_es.tools import Tool, ToolContext, tool
 
 MAX_NAME = 64
-MAX_DESCRIPTION_CHARS = 4_000
 _ILLEGAL = re.compile(r"[^a-zA-Z0-9_-]")
 _ANY_SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
 
@@ -59,6 +59,8 @@ class RemoteTool:
 
 def _whole(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema as a log has it."""
+    with suppress(SchemaRefusedError):
+        schema = shown_schema(schema)
     return {**_ANY_SCHEMA, **schema}
 
 
@@ -161,7 +163,8 @@ class Catalogue:
         results = listed.get("outputSchema")
         output = None if results is None else Checker(_schema(results, "the schema of its results", of_object=False))
         hints = self._hints(listed) if self._trusted else {}
-        return self._calling(RemoteTool(name, local, listed, output), parameters, _description(listed), self._timeout_s, hints)
+        remote = RemoteTool(name, local, listed, output)
+        return self._calling(remote, shown_schema(parameters), _description(listed), self._timeout_s, hints)
 
     def recorded(self, spec: ToolSpec) -> Tool[..., Any]:
         """A tool as a log has it.
@@ -218,7 +221,7 @@ def _schema(schema: Any, what: str, *, of_object: bool) -> dict[str, Any]:
 
 def _description(listed: dict[str, Any]) -> str:
     title = listed.get("title") or listed.get("annotations", {}).get("title") or ""
-    return cleaned(listed.get("description") or title, MAX_DESCRIPTION_CHARS).strip()
+    return shown_words(listed.get("description") or title)
 
 
 def _checked(model: type[BaseModel], checker: Checker) -> type[BaseModel]:

@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 
 import httpx2
 from mcp.client import Transport
-from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import MCP_SESSION_ID, streamable_http_client
 from mcp.server import Server
 from mcp.server.mcpserver import MCPServer as SDKServer
 
 from afk_es.errors import ConfigurationError
+from afk_es.mcp.subprocesses import spoken_to
 
 _IDLE_S = 300.0
 """Seconds that an HTTP answer may be silent. The deadline of a call is its own; this is for streams that nobody waits for."""
@@ -29,6 +30,10 @@ _IDLE_S = 300.0
 
 class RefusedError(Exception):
     """The server does not let this client in."""
+
+
+Refused = Callable[[int, bool], None]
+"""Told of an HTTP error: its status, and whether it answers a request of a session."""
 
 
 class Target(Protocol):
@@ -44,12 +49,12 @@ class Target(Protocol):
         """What the server is called where nobody said."""
         ...
 
-    def opened(self, max_bytes: int, forgotten: Callable[[], None]) -> Any:
+    def opened(self, max_bytes: int, refused: Refused) -> Any:
         """What the SDK's Client connects to, once.
 
         Args:
             max_bytes: of one answer, as far as the way of transport can bound it.
-            forgotten: called when the server does not know the session any more.
+            refused: told of HTTP errors; the SDK says that there was one, and not which.
         """
         ...
 
@@ -74,12 +79,12 @@ class Address:
         return urlsplit(self.url).hostname or "server"
 
     @asynccontextmanager
-    async def _streams(self, max_bytes: int, forgotten: Callable[[], None]) -> AsyncIterator[Any]:
+    async def _streams(self, max_bytes: int, refused: Refused) -> AsyncIterator[Any]:
         async def looked_at(response: httpx2.Response) -> None:
             if response.status_code in (401, 403) and self.auth is None:
                 raise RefusedError(f"it answers {response.status_code}: the token is missing, wrong or worn out; give headers= or auth=")
-            if response.status_code == 404 and MCP_SESSION_ID in response.request.headers:
-                forgotten()
+            if response.status_code >= 400:
+                refused(response.status_code, MCP_SESSION_ID in response.request.headers)
             _bound(response, max_bytes)
 
         # A compressed answer of a few bytes may be gigabytes, so none is asked for and none is read.
@@ -92,9 +97,9 @@ class Address:
         ):
             yield streams
 
-    def opened(self, max_bytes: int, forgotten: Callable[[], None]) -> Transport:
+    def opened(self, max_bytes: int, refused: Refused) -> Transport:
         """An HTTP client of its own, with the headers."""
-        return self._streams(max_bytes, forgotten)
+        return self._streams(max_bytes, refused)
 
 
 def _bound(response: httpx2.Response, max_bytes: int) -> None:
@@ -146,12 +151,11 @@ class Command:
         """The command's file."""
         return Path(self.command).stem
 
-    def opened(self, max_bytes: int, forgotten: Callable[[], None]) -> Transport:
+    def opened(self, max_bytes: int, refused: Refused) -> Transport:
         """The subprocess begins when this is entered, and has ended when it is left."""
-        parameters = StdioServerParameters(
-            command=self.command, args=list(self.args), env=dict(self.env) or None, cwd=self.cwd, encoding_error_handler="replace"
-        )
-        return stdio_client(parameters)
+        parameters = StdioServerParameters(command=self.command, args=list(self.args), env=dict(self.env) or None, cwd=self.cwd)
+        transport: Transport = spoken_to(parameters, max_bytes)
+        return transport
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ class InProcess:
         """Its name for itself."""
         return self.server.name
 
-    def opened(self, max_bytes: int, forgotten: Callable[[], None]) -> Server[Any] | SDKServer:
+    def opened(self, max_bytes: int, refused: Refused) -> Server[Any] | SDKServer:
         """Itself."""
         return self.server
 

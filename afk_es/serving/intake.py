@@ -8,6 +8,8 @@ a request carries the page's name in `Host`, or in `Origin`.
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
@@ -16,6 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from afk_es.serving.answers import answer
 
 EVERY_HOST = "*"
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 _LENGTH_DIGITS = 18
 """Of a declared length. Python refuses to read thousands."""
@@ -26,8 +30,8 @@ def checked_intake(
 ) -> ASGIApp:
     """The application, for requests that name one of these hosts and whose body comes whole, in time and in bounds.
 
-    Refused are another `Host` (421), an `Origin` that is neither this server itself nor one of these origins (403), a body that is too long (413) or too slow (408), and everything
-    that is not plain HTTP. There are no CORS headers: no page of another site reads an answer.
+    Refused are another `Host` (421), an `Origin` that is neither this server itself nor one of these origins (403), a body that is too long (413) or too slow
+    (408), JSON with half a character in it (400), and everything that is not plain HTTP. There are no CORS headers: no page of another site reads an answer.
     """
 
     async def intake(scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,6 +58,9 @@ def checked_intake(
         if body is None:
             await answer(send, 413, {"error": f"a request has at most {max_body_bytes} bytes"})
             return
+        if _has_half_characters(body[0]["body"]):
+            await answer(send, 400, {"error": "the request has half a character in it, a surrogate alone, which is no text"})
+            return
         await app(scope, _again(body, receive), send)
 
     return intake
@@ -78,6 +85,20 @@ async def _body(scope: Scope, receive: Receive, max_body_bytes: int) -> list[Mes
         chunks.append(chunk)
         if not message.get("more_body", False):
             return [{"type": "http.request", "body": b"".join(chunks), "more_body": False}]
+
+
+def _has_half_characters(body: bytes) -> bool:
+    """Whether it is JSON with a text that cannot be written as UTF-8, and so neither be kept nor answered with."""
+    if _SURROGATE.search(body) is None:
+        return False
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        # It is no JSON, or none that is read: the application says so in its own way.
+        return False
+    return False
 
 
 def _again(messages: list[Message], receive: Receive) -> Receive:

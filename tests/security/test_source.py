@@ -22,8 +22,9 @@ BANNED_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"
 IMPORTERS = {
     **dict.fromkeys(
         (
-            "afk_es/__init__.py", "afk_es/a2a/__init__.py", "afk_es/debugger/__init__.py", "afk_es/debugger/exchange/__init__.py", "afk_es/evals/__init__.py",
-            "afk_es/evals/reports/__init__.py", "afk_es/mcp/__init__.py", "afk_es/serving/__init__.py", "afk_es/testing/__init__.py", "afk_es/testing/log_contract/__init__.py",
+            "afk_es/__init__.py", "afk_es/a2a/__init__.py", "afk_es/debugger/__init__.py", "afk_es/debugger/exchange/__init__.py",
+            "afk_es/evals/__init__.py", "afk_es/evals/reports/__init__.py", "afk_es/mcp/__init__.py", "afk_es/serving/__init__.py",
+            "afk_es/testing/__init__.py", "afk_es/testing/log_contract/__init__.py",
         ),
         "the homes of its own lazy names",
     ),

@@ -507,9 +507,17 @@ def test_a_process_that_is_told_to_ends_in_order(number: signal.Signals) -> None
     ("level", "paths"), [(logging.DEBUG, ("/", "/absent", "/broken", "/?token={}", "/{}")), (logging.NOTSET, ("/", "/absent", "/broken"))]
 )
 async def test_no_token_is_in_any_log_whatever_happens(
-    level: int, paths: tuple[str, ...], shop: Shop, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    level: int,
+    paths: tuple[str, ...],
+    shop: Shop,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of any logger, Uvicorn's and its access log included. Below DEBUG it tells the paths that were asked for, and still no header."""
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        # A server of another test, configured as Uvicorn does by default, keeps them from everybody else.
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     caplog.set_level(level)
     wrong = "wrong-0123456789abcdef"
     keys = ApiKeys({KEY: "alice"})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -174,7 +175,7 @@ class Exchange:
     async def cancelled(self, task_id: str) -> RemoteTask:
         """Ask for the task to be cancelled, and answer what the agent says of it then."""
         request = pb.CancelTaskRequest(id=task_id)
-        return self._told(self._same(task_id, await self._asked(self._client.cancel_task(request, context=self._short()))))
+        return self._told(self._same(task_id, await self._asked(lambda: self._client.cancel_task(request, context=self._short()))))
 
     async def found(self, message: pb.Message) -> RemoteTask | None:
         """The task that a message was for, if the agent has taken it in; None where it has not, or cannot say.
@@ -195,7 +196,7 @@ class Exchange:
         token = ""
         for _ in range(MOST_PAGES):
             request = pb.ListTasksRequest(context_id=message.context_id, page_size=PAGE_SIZE, page_token=token)
-            page = await self._asked(self._client.list_tasks(request, context=self._short()))
+            page = await self._asked(partial(self._client.list_tasks, request, context=self._short()))
             for task in page.tasks:
                 if _has(task, message.message_id):
                     return self._told(task)
@@ -208,7 +209,7 @@ class Exchange:
         request = pb.GetTaskRequest(id=task_id)
         if not history:
             request.history_length = 0
-        return self._same(task_id, await self._asked(self._client.get_task(request, context=self._short())))
+        return self._same(task_id, await self._asked(lambda: self._client.get_task(request, context=self._short())))
 
     def _same(self, task_id: str, task: pb.Task) -> pb.Task:
         if task.id != task_id:
@@ -217,11 +218,11 @@ class Exchange:
 
     # ------------------------------------------------------------------------------------------------------------------ the inside
 
-    async def _asked(self, asking: Awaitable[T]) -> T:
-        """The answer to one request."""
+    async def _asked(self, asking: Callable[[], Awaitable[T]]) -> T:
+        """The answer to one request, which is not made where all time is used up."""
         try:
             async with asyncio.timeout_at(self._by(self._timeout_s)):
-                return await asking
+                return await asking()
         except TimeoutError as error:
             raise LLMTimeoutError(f"{self._agent} did not answer in time") from error
         except Exception as error:  # the SDK has no class for what it raises over a body that is no A2A

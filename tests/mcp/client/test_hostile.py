@@ -24,7 +24,7 @@ FAILING = {
     "other id": "raw_work did not finish within 0.5 s",
     "never": "raw_work did not finish within 0.5 s",
     "wrong types": "is no result of a call; whether it did its work is not known",
-    "dies": "was lost while raw_work ran: whether it did its work is not known",
+    "dies": "whether it did its work is not known",
 }
 
 

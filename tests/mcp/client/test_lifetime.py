@@ -119,7 +119,7 @@ async def test_a_server_that_does_not_answer_is_waited_for_no_longer_than_said(n
 
 
 async def test_one_that_ends_at_once_is_tried_again_and_then_given_up(notes: Path) -> None:
-    with pytest.raises(ToolUnavailableError, match=r"cannot be reached: .*Connection closed"):
+    with pytest.raises(ToolUnavailableError, match=r"cannot be reached: it ended with exit code 1"):
         await called(raw("ends at once", notes), ("raw_work", {}))
     assert len(pids(notes)) == 3
 
@@ -138,7 +138,7 @@ async def test_a_server_that_dies_in_a_call_is_told_and_started_again_for_the_ne
     assert [record.success for record in result.tool_executions] == [False, True]
     (failure,) = failed
     assert failure.data["classification"] == "retryable"
-    assert "was lost while raw_work ran: whether it did its work is not known" in failure.data["error"]
+    assert "whether it did its work is not known" in failure.data["error"]
     assert len(pids(notes)) == 2
 
 

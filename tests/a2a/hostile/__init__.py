@@ -1,0 +1,1 @@
+"""A2A servers that lie, on raw HTTP."""
