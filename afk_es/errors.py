@@ -7,6 +7,7 @@ written. What we did wrong says which run and which event.
     AfkError
     ├── UsageError                    the caller's mistake; nothing was written
     │   ├── ConfigurationError        a contract object or a combination of arguments that cannot work
+    │   │   └── MissingExtraError     it needs a library of an extra that is not installed; an ImportError as well
     │   ├── RunNotFoundError          no run with that id in this log
     │   ├── RunExistsError            another run of that id is in this log
     │   ├── RunOwnedError             another live owner drives this run
@@ -67,6 +68,10 @@ class UsageError(AfkError):
 
 class ConfigurationError(UsageError, ValueError):
     """An argument, or a combination of arguments, that cannot work."""
+
+
+class MissingExtraError(ConfigurationError, ImportError):
+    """What was asked for needs a library that comes with an extra of this package, and is not installed."""
 
 
 class RunNotFoundError(UsageError, LookupError):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,3 +42,24 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     from tests.support.million import recorded
 
     return recorded(tmp_path_factory.mktemp("long") / "long.db", 20_000)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server, one for all workers of the session. A test has a schema of its own in it."""
+    from tests.support.postgres import ENVIRONMENT, SharedServer, server_directory
+
+    # The workers of one session have the same number.
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(tmp_path_factory.getbasetemp())
+    name = hashlib.blake2b(session.encode(), digest_size=6).hexdigest()
+    server = SharedServer(server_directory(f"afk-pg-{name}"))
+    os.environ[ENVIRONMENT] = server.url
+    yield server.url
+    del os.environ[ENVIRONMENT]
+    server.leave()
+
+
+@pytest.fixture
+def postgres_log(postgres: str, tmp_path: Path) -> str:
+    """The URL of a log of this test's own; nothing is there yet."""
+    return f"{postgres}&schema=test_{hashlib.blake2b(str(tmp_path).encode(), digest_size=8).hexdigest()}"

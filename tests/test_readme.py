@@ -68,9 +68,32 @@ def test_the_first_agent_runs_against_an_openai_server_and_its_log_can_be_read(t
         assert done.returncode == 0, (verb, done.stdout, done.stderr)
 
 
+SERVER = "postgresql://agents@db.internal/agents"
+"""The log of the example on PostgreSQL, for which the tests have a server of their own."""
+
+
 @pytest.mark.parametrize("number", range(1, len(EXAMPLES)))
-def test_example(number: int, tmp_path: Path) -> None:
-    assert run(EXAMPLES[number], tmp_path).strip()
+def test_example(number: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    code = EXAMPLES[number]
+    if SERVER in code:
+        code = code.replace(SERVER, request.getfixturevalue("postgres_log"))
+    assert run(code, tmp_path).strip()
+
+
+def test_the_roles_that_are_advised_are_legal(postgres_log: str, tmp_path: Path) -> None:
+    """The statements stand in the README; that such a role is enough is shown by tests/log/test_postgres_tables.py."""
+    (statements,) = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+    schema = postgres_log.rpartition("schema=")[2]
+    code = (
+        "import asyncio, asyncpg, sys\nfrom afk_es.log import open_log\nasync def main():\n"
+        "    log = open_log(sys.argv[1])\n    await log.open()\n    await log.close()\n"
+        "    connection = await asyncpg.connect(sys.argv[1].rpartition('&')[0])\n"
+        "    transaction = connection.transaction()\n    await transaction.start()\n    await connection.execute(sys.argv[2])\n"
+        "    await transaction.rollback()\n    await connection.close()\nasyncio.run(main())\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", code, postgres_log, statements.replace("afk_es", schema)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=tmp_path, env=env, check=True, timeout=60)
 
 
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", README, re.DOTALL | re.MULTILINE))
@@ -182,7 +205,7 @@ async def test_the_config_for_coding_assistants_starts_a_server_of_the_log(stori
     (config,) = re.findall(r"```json\n(.*?)```", ASSISTANTS, re.DOTALL)
     servers = json.loads(config)
     own = servers["mcpServers"]["afk-es"]
-    assert own["command"] == "afk-es"
+    assert Path(own["command"]).name == "afk-es"
     own["command"], own["args"] = sys.executable, ["-m", "afk_es.cli", *own["args"][:-1], str(stories.log)]
     own["env"] = {"PYTHONPATH": str(ROOT), "AFK_ES_CACHE": os.devnull}
     (tmp_path / "mcp.json").write_text(json.dumps(servers))

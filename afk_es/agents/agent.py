@@ -62,7 +62,7 @@ class Agent(BaseModel):
             four tools are added: list_skills, read_skill_md, read_skill_file, run_skill_command.
         skills_dir: where they are. Names and descriptions are read at construction, all else when the model asks.
         skill_policy: what `run_skill_command` may run; default `SkillPolicy()`, nothing.
-        description: what other agents are told of this one where it is their subagent; default None.
+        description: what other agents are told of this one where it is their subagent, and clients where it is served; default None.
         subagents: agents the model may hand work to, each offered as a tool `transfer_to_<name>` that takes a task.
         subagent_router: a function of a RouterInput, asked once a step before the model, that answers a DelegationPlan or None; default
             None. A plan's answers join the conversation before the model is asked.

@@ -11,6 +11,7 @@ from afk_es.agents import Agent
 from afk_es.cli import output
 from afk_es.cli.agents import AGENT_FORM, called, load_value
 from afk_es.cli.callers import api_keys, rate_limit
+from afk_es.cli.extras import of_extra
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.errors import ConfigurationError
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--issuer", metavar="TEXT", help="Whom they must come from; default: not looked at.")
 @click.option("--algorithm", "algorithms", metavar="NAME", multiple=True, help="How they may be signed; default RS256. May be repeated.")
 @click.option("--rate", metavar="CALLS/SECONDS", help="What each client may do at most; default: as much as it likes.")
+@click.option("--push-file", metavar="FILE", help="Where callbacks of clients are kept; default beside the log's file.")
 @click.option("--no-push", is_flag=True, help="Call no clients back.")
 @common_options
 @click.pass_obj
@@ -55,6 +57,7 @@ def serve(
     issuer: str | None,
     algorithms: tuple[str, ...],
     rate: str | None,
+    push_file: str | None,
     no_push: bool,
 ) -> None:
     """Serve the agents that MODULE:AGENT names, over A2A. Each task is a run in the log of --db.
@@ -67,12 +70,15 @@ def serve(
         raise ConfigurationError("--token-env and --jwks are two ways to know callers; take one")
     if jwks is None and (audience is not None or issuer is not None or algorithms):
         raise ConfigurationError("--audience, --issuer and --algorithm are about the tokens of --jwks")
+    with of_extra("a2a"):
+        import afk_es.a2a.server.server  # noqa: F401 - whether it can be had
     options: dict[str, Any] = {
         "authenticator": _authenticator(token_envs, jwks, audience, issuer, algorithms),
         "rate_limit": rate_limit(rate) if rate is not None else None,
         "url": url,
         "log": invocation.db,
         "push": False if no_push else None,
+        "push_file": push_file,
     }
     server = load_server(targets, {name: value for name, value in options.items() if value is not None})
     asyncio.run(_serve(server, host, port, allow_hosts))
@@ -101,7 +107,7 @@ def load_server(targets: tuple[str, ...], options: dict[str, Any]) -> A2AServer:
         if not isinstance(value, Agent | ServedAgent | A2AServer) and callable(value):
             value = called(value, target)
         if not isinstance(value, Agent | ServedAgent | A2AServer):
-            raise ConfigurationError(f"{target} is a {type(value).__name__}, not an Agent, a ServedAgent or an A2AServer")
+            raise ConfigurationError(f"{target} is of the type {type(value).__name__}, not an Agent, a ServedAgent or an A2AServer")
         found.append(value)
     agents = [each for each in found if not isinstance(each, A2AServer)]
     if len(agents) == len(found):

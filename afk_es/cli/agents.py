@@ -16,6 +16,7 @@ from typing import Any
 
 from afk_es.agents import Agent
 from afk_es.errors import ConfigurationError, text_of
+from afk_es.tools import Tool
 
 _NAMED = 12
 """Names of a module that are told where the one that was meant is not among them."""
@@ -38,7 +39,7 @@ def load_agent(target: str) -> Agent:
     if not isinstance(value, Agent):
         if inspect.iscoroutine(value):
             value.close()
-        raise ConfigurationError(f"{target} is a {type(value).__name__}, not an Agent or a function that gives one")
+        raise ConfigurationError(f"{target} is of the type {type(value).__name__}, not an Agent or a function that gives one")
     return value
 
 
@@ -119,8 +120,10 @@ def called(function: Callable[[], Any], target: str) -> Any:
     """What the user's function gives.
 
     Raises:
-        ConfigurationError: it raised; the message says what and where.
+        ConfigurationError: it raised; the message says what and where. Or it is a tool: to look at one must not do its work.
     """
+    if isinstance(function, Tool):
+        raise ConfigurationError(f"{target} is a tool; name an agent that has it, or a function that gives one")
     try:
         return function()
     except _RAISED as error:

@@ -15,6 +15,8 @@ from afk_es.cli.plain import Script, plain_options, run_plain
 from afk_es.cli.reading import GOLDEN, Name, opened, parse_name, reading
 from afk_es.debugger.naming import named_run
 from afk_es.errors import ConfigurationError, UsageError
+from afk_es.log.location import ENVIRONMENT
+from afk_es.log.postgres_address import is_postgres
 from afk_es.redaction import Redaction
 
 _IN_A_BROWSER = "TEXTUAL_DRIVER"
@@ -121,7 +123,12 @@ def _page(
     # Of each option, name and value in one word: a value may begin with a dash.
     chosen = [f"{option}={value}" for option, value in options if value is not None]
     run = [] if name.whole_log else ["--", name.run]
-    return [sys.executable, "-m", "afk_es.cli", "debug", f"--db={name.location}", *chosen, *(["--no-redact"] if no_redact else []), *run]
+    log = [f"--db={name.location}"]
+    if is_postgres(name.location):
+        # Its password is nothing for the list of processes, which everybody on the machine can read.
+        os.environ[ENVIRONMENT] = name.location
+        log = []
+    return [sys.executable, "-m", "afk_es.cli", "debug", *log, *chosen, *(["--no-redact"] if no_redact else []), *run]
 
 
 def _serve(name: Name, page: list[str], host: str, port: int, expose: bool) -> None:

@@ -31,6 +31,8 @@ def reported() -> Iterator[None]:
     try:
         yield
     except click.UsageError as error:
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+            raise  # A group without a verb: what it holds is our own help.
         # Click names what it was given as it is, and that may have come from anybody: a file's name in a wildcard.
         if error.message.isprintable():
             raise

@@ -64,6 +64,7 @@ LIBRARIES: tuple[Library, ...] = (
     Library("rich", "14.2", None, "reports of evals at a terminal"),
     Library("textual", "8.2", None, "the debugger's app; `afk-es debug --plain` does without"),
     Library("textual-serve", "1.1", None, "the app in a browser"),
+    Library("asyncpg", "0.30", "postgres", "a log on PostgreSQL"),
     Library("hypothesis", "6.150", "testing", "property tests of agents"),
     Library("jsonschema", "4.21", "testing", "arguments by their schema"),
     Library("mcp", "2.2", "mcp", "MCP servers and clients"),
@@ -195,3 +196,11 @@ def keys() -> Finding:
 def environment() -> list[Finding]:
     """Everything that can be found without a log."""
     return [python(), sqlite(), *(library(each) for each in LIBRARIES), terminal(), keys()]
+
+
+def megabytes(size: int) -> str:
+    """A size for people: 0 B, 12 KB, 3.4 MB, 1.2 GB."""
+    for unit, divisor in (("GB", 1024**3), ("MB", 1024**2), ("KB", 1024)):
+        if size >= divisor:
+            return f"{size / divisor:.1f} {unit}"
+    return f"{size} B"

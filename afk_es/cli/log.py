@@ -8,6 +8,7 @@ import click
 
 from afk_es.cli import output
 from afk_es.cli.asked_of import Range, range_of, range_options, recorded
+from afk_es.cli.going_on import how_to_go_on
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.redacting import redaction_options
 from afk_es.debugger.expression import Expression, parse
@@ -69,9 +70,8 @@ async def _log(
                 async for event in wanted_events(recording, wanted):
                     output.write_json_line({"schema": "afk_es.event/1", **output.event_json(redacted_event(event, redaction))})
         if follow and (await recording.event(await recording.last_seq())).type not in TERMINAL:
-            output.note(
-                f"nobody drives this run any more; go on with it: {output.command('resume', recording.run_id, 'MODULE:AGENT', db=invocation.db)}"
-            )
+            context = (await recording.event(1)).data.get("context") or {}
+            output.note(f"nobody drives this run any more; {how_to_go_on(context, recording.run_id, invocation.db)}")
 
 
 async def _span(recording: Recording, first: str | None, last: str | None, at: str | None) -> Range:

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from afk_es.cli.health import Finding, Standing
+from afk_es.cli.health import Finding, Standing, megabytes
 from afk_es.cli.invocation import Invocation
 from afk_es.clock import Clock
 from afk_es.debugger.figures import span
@@ -18,6 +18,7 @@ from afk_es.errors import AfkError
 from afk_es.log import RunRecord, open_log
 from afk_es.log.location import ENVIRONMENT, file_of
 from afk_es.log.owners import Owners
+from afk_es.log.postgres_address import is_postgres
 from afk_es.log.sqlite_file import FILE_VERSION
 
 _LITTLE_ROOM = 100 * 1024 * 1024
@@ -33,13 +34,18 @@ _LOOKED_AT = 20
 
 async def log_health(invocation: Invocation, clock: Clock) -> list[Finding]:
     """What there is to find about the log that is meant."""
+    where = "--db" if invocation.db is not None else ENVIRONMENT if os.environ.get(ENVIRONMENT) else "the default"
+    if is_postgres(invocation.location):
+        from afk_es.cli.postgres_health import postgres_health
+
+        findings, latest = await postgres_health(invocation.location, where)
+        return [*findings, _clock(latest, clock)]
     try:
         path = file_of(invocation.location)
     except AfkError as error:
         return [Finding("log", "wrong", str(error), "name a file with --db"), _clock(None, clock)]
     if path is None:
         return [Finding("log", "wrong", "a log in memory is gone with its process", "name a file with --db"), _clock(None, clock)]
-    where = "--db" if invocation.db is not None else ENVIRONMENT if os.environ.get(ENVIRONMENT) else "the default"
     if not path.exists():
         return [_absent(path, where), _disk(path), _clock(None, clock)]
     newest: list[RunRecord] = []
@@ -133,11 +139,3 @@ def _clock(last: dt.datetime | None, clock: Clock) -> Finding:
         return Finding("clock", "wrong", f"the log's last event is {span((last - now).total_seconds())} ahead of it", way_out, facts)
     told = f", {span((now - last).total_seconds())} after the log's last event" if last is not None and last <= now else ""
     return Finding("clock", "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC{told}", facts=facts)
-
-
-def megabytes(size: int) -> str:
-    """A size for people: 0 B, 12 KB, 3.4 MB, 1.2 GB."""
-    for unit, divisor in (("GB", 1024**3), ("MB", 1024**2), ("KB", 1024)):
-        if size >= divisor:
-            return f"{size / divisor:.1f} {unit}"
-    return f"{size} B"

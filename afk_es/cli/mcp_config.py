@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from afk_es.cli import output
+from afk_es.cli.extras import of_extra
 from afk_es.cli.failures import NEGATIVE
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.errors import AfkError, ConfigurationError
@@ -31,10 +32,8 @@ def mcp_config(invocation: Invocation, file: str, connect: bool, server: tuple[s
     """List the servers of FILE, JSON with "mcpServers" as Claude Desktop, Cursor and others keep it. No value of an env or a header is
     shown. Exit code 1: with --connect, one cannot be reached.
     """
-    try:
+    with of_extra("mcp"):
         from afk_es.mcp.config_files import read_entries
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(f'MCP needs {error.name!r}, which the extra brings: pip install "afk-es[mcp]"') from None
     entries = read_entries(file)
     known = [entry.name for entry in entries]
     for name in server:

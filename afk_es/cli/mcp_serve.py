@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +14,7 @@ from afk_es.agents import Agent
 from afk_es.cli import output
 from afk_es.cli.agents import called, load_value
 from afk_es.cli.callers import api_keys, rate_limit
+from afk_es.cli.extras import of_extra
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.policies import load_engine
 from afk_es.cli.redacting import redaction_options
@@ -81,6 +83,8 @@ def serve(
             "--token-env, --allow-host and --allow-origin are for --http: over stdio whoever starts this is the client"
         )
     address = _address(http) if http is not None else None
+    if address is None and sys.stdin is None:
+        raise ConfigurationError("stdin is closed, and over stdio the client speaks there; --http HOST:PORT serves over HTTP")
     options: dict[str, Any] = {
         "authenticator": api_keys(token_envs) if token_envs else None,
         "rate_limit": rate_limit(rate) if rate is not None else None,
@@ -101,6 +105,11 @@ def serve(
             own["policy_engine"] = load_engine(policy)
         server = load_server(target, own) if target is not None else debugger_server(invocation.location, redaction, own)
     if address is None:
+        if sys.stdin.isatty():
+            output.note(
+                f"serving {', '.join(server.names()) or 'nothing'} over stdio: the client is whoever writes here, and is meant to be a program "
+                "that starts this command; --http serves over HTTP; Ctrl-C ends it"
+            )
         asyncio.run(server.serve_stdio())
     else:
         asyncio.run(_serve_http(server, *address, allow_hosts, allow_origins))
@@ -116,11 +125,8 @@ def _check(target: str | None, *, debugger: bool, own_tools: bool, redaction: Re
 
 
 def _require_sdk() -> None:
-    try:
+    with of_extra("mcp"):
         import afk_es.mcp.server  # noqa: F401 - whether it can be had
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        raise ConfigurationError(f'this verb needs {missing}, which is not installed: pip install "afk-es[mcp]"') from error
 
 
 async def _serve_http(server: MCPServer, host: str, port: int, allow_hosts: tuple[str, ...], allow_origins: tuple[str, ...]) -> None:
@@ -156,7 +162,7 @@ def _sorted(value: object, target: str) -> tuple[list[Any], list[Agent]]:
     if isinstance(value, (Tool, Agent)):
         value = [value]
     if isinstance(value, (str, bytes, dict)) or not isinstance(value, (ToolRegistry, Iterable)):
-        raise ConfigurationError(f"{target} is a {type(value).__name__}, not tools, agents, or an MCPServer; {_FORM}")
+        raise ConfigurationError(f"{target} is of the type {type(value).__name__}, not tools, agents, or an MCPServer; {_FORM}")
     items = list(value)
     agents = [each for each in items if isinstance(each, Agent)]
     tools = [each for each in items if not isinstance(each, Agent)]

@@ -19,6 +19,7 @@ from afk_es.debugger.figures import local as local
 from afk_es.debugger.styled import STATUS_TONES as STATUS_TONES
 from afk_es.debugger.styled import TICKET_TONES as TICKET_TONES
 from afk_es.debugger.styled import Styled
+from afk_es.log.postgres_address import without_secrets
 from afk_es.machine.events import AgentRunEvent
 from afk_es.views import table as table
 from afk_es.views import visible, visible_json
@@ -103,8 +104,8 @@ def dollars(cost: float | None) -> str:
 
 
 def command(*words: str, db: str | None = None) -> str:
-    """A command line that can be pasted, with the log that this one was called with."""
-    line = [*words, *(["--db", db] if db is not None else [])]
+    """A command line that can be pasted, with the log that this one was called with; a password in its URL has to be typed again."""
+    line = [*words, *(["--db", without_secrets(db)] if db is not None else [])]
     return f"{program()} {shlex.join(line)}"
 
 

@@ -10,6 +10,7 @@ import click
 
 from afk_es.cli import output
 from afk_es.cli.failures import NEGATIVE
+from afk_es.cli.going_on import how_to_go_on
 from afk_es.cli.invocation import Invocation
 from afk_es.cli.reading import parse_name, reading
 from afk_es.core import AttachedRun, Receipt, Runner
@@ -50,13 +51,14 @@ async def _send(
         state = await state_of(log, await log.read(run_id))
         driven = not state.ended and await log.alive(state.owner, run_id)
         head = await head_of_family(log, run_id)
+        goes_on = how_to_go_on(state.context, head, db)
     async with Runner(log=name.location) as runner:
         attached = await runner.attach(run_id=run_id, by=by if by is not None else user_name())
         receipt = await say(attached, WAIT_S if driven else 0.0)
-    _tell(invocation, what, receipt, None if driven else output.command("resume", head, "MODULE:AGENT", db=db))
+    _tell(invocation, what, receipt, None if driven else goes_on)
 
 
-def _tell(invocation: Invocation, what: str, receipt: Receipt, resume: str | None) -> None:
+def _tell(invocation: Invocation, what: str, receipt: Receipt, goes_on: str | None) -> None:
     data = {"schema": "afk_es.receipt/1", "said": what, **receipt.model_dump(mode="json")}
     match invocation.format:
         case "text":
@@ -71,7 +73,7 @@ def _tell(invocation: Invocation, what: str, receipt: Receipt, resume: str | Non
             raise click.exceptions.Exit(NEGATIVE)
         case "taken_in":
             output.note("the run has taken it in")
-        case "posted" if resume is not None:
-            output.note(f"it is in the log; nobody drives this run, so go on with it: {resume}")
+        case "posted" if goes_on is not None:
+            output.note(f"it is in the log; nobody drives this run; {goes_on}")
         case "posted":
             output.note("it is in the log; the run's process has not taken it in yet")

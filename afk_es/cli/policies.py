@@ -29,7 +29,7 @@ def load_policy(target: str) -> Policy:
         decide: Policy = value
         return decide
     raise ConfigurationError(
-        f"{target} is a {type(value).__name__}, not a PolicyEngine, an Agent, a function of the event, or a function that gives one of these"
+        f"{target} is of the type {type(value).__name__}, not a PolicyEngine, an Agent, a function of the event, or a function that gives one of these"
     )
 
 

@@ -13,6 +13,7 @@ from afk_es.debugger.opening import opened as opened
 from afk_es.debugger.opening import reading as reading
 from afk_es.errors import LogError, UsageError
 from afk_es.log import EventLog
+from afk_es.log.postgres_address import is_postgres
 from afk_es.machine import AgentRunEvent
 from afk_es.machine.values import Messages
 
@@ -53,6 +54,8 @@ def parse_name(text: str, invocation: Invocation) -> Name:
 def _file_and_run(text: str) -> tuple[str, str] | None:
     if text.startswith("@"):
         return None
+    if is_postgres(text):
+        return text, ""
     if _is_file(text):
         return text, ""
     file, colon, run = text.rpartition(":")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from afk_es.core.loop import Loop
+from afk_es.core.patience import TOLD
 from afk_es.errors import LogError
-from afk_es.log import EventLog, Letter
+from afk_es.log import EventLog, Letter, TellingLog
 
 _LOGGER = logging.getLogger("afk_es.inbox")
 
@@ -17,14 +19,16 @@ class Inbox:
 
     Args:
         interval_s: seconds between two looks. This is real time even under a simulated clock: how often a file is looked at is no part of
-            any run.
+            any run. A log that tells of letters is looked at when it does, and `TOLD` times more rarely besides.
 
     A letter is delivered in the order in which it was posted. One may be delivered twice; the loop takes it in once.
     """
 
     def __init__(self, log: EventLog, interval_s: float) -> None:
         self._log = log
-        self._interval_s = interval_s
+        self._tells = log if isinstance(log, TellingLog) else None
+        self._interval_s = interval_s if self._tells is None else interval_s * TOLD
+        self._stop_telling: Callable[[], None] | None = None
         self._loops: dict[str, Loop] = {}
         # None: nobody has looked yet, and the log may be full of old letters. Loops that join before belong to new runs, or have read theirs.
         self._cursor: int | None = None
@@ -35,6 +39,8 @@ class Inbox:
     def join(self, loop: Loop) -> None:
         """Deliver to this loop from now on. A new run has no letters yet."""
         self._loops[loop.state.run_id] = loop
+        if self._tells is not None and self._stop_telling is None:
+            self._stop_telling = self._tells.on_letter(self._told)
         self._schedule()
 
     async def catch_up(self, loop: Loop) -> None:
@@ -68,6 +74,9 @@ class Inbox:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._stop_telling is not None:
+            self._stop_telling()
+            self._stop_telling = None
         if self._looking is not None:
             self._looking.cancel()
         # What is posted while nobody runs here is read when somebody does.
@@ -81,6 +90,10 @@ class Inbox:
         elif self._loops:
             self._looking = asyncio.create_task(self._look(), name="afk_es inbox")
             self._looking.add_done_callback(self._looked)
+
+    def _told(self, run_id: str | None) -> None:
+        if run_id is None or run_id in self._loops:
+            self.look()
 
     def _schedule(self) -> None:
         if self._timer is None:

@@ -26,6 +26,10 @@ class Watcher:
             self.transient.append(event)
         self._news.set()
 
+    def wake(self) -> None:
+        """The run may have grown: another process drives it, and the log has told us."""
+        self._news.set()
+
     async def wait(self, timeout_s: float) -> None:
         """Return when there is news, or after so many seconds of real time."""
         try:

@@ -19,6 +19,7 @@ from afk_es.core.fork_answers import untouched
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Loop
 from afk_es.core.news import News, Watcher
+from afk_es.core.patience import Patience
 from afk_es.core.pending import answers, pending_requests, state_of
 from afk_es.core.result import AgentResult, whole_result
 from afk_es.core.session import Session
@@ -117,24 +118,26 @@ class AttachedRun:
         owner = ""
         driven = True
         ended = False
+        patience = Patience(log, self.run_id, watcher, self._interval_s)
         if after:
             first = await log.read(self.run_id, limit=after)
             owner = next((event.data["owner"] for event in reversed(first) if event.type == "run_started"), "")
             ended = first[-1].type in TERMINAL
-        while True:
-            while page := await log.read(self.run_id, after=after, limit=1_000):
-                for event in page:
-                    owner = event.data["owner"] if event.type == "run_started" else owner
-                    yield event
-                after, ended = page[-1].seq, page[-1].type in TERMINAL
-            while watcher.transient:
-                yield watcher.transient.popleft()
-            # Looked at once more after its owner was found gone: it may have ended in between.
-            if ended or not driven:
-                return
-            driven = await log.alive(owner, self.run_id)
-            if driven:
-                await watcher.wait(self._interval_s)
+        with patience:
+            while True:
+                while page := await log.read(self.run_id, after=after, limit=1_000):
+                    for event in page:
+                        owner = event.data["owner"] if event.type == "run_started" else owner
+                        yield event
+                    after, ended = page[-1].seq, page[-1].type in TERMINAL
+                while watcher.transient:
+                    yield watcher.transient.popleft()
+                # Looked at once more after its owner was found gone: it may have ended in between.
+                if ended or not driven:
+                    return
+                driven = await log.alive(owner, self.run_id)
+                if driven:
+                    await watcher.wait(patience.of(owner))
 
     async def await_result(self) -> AgentResult:
         """The result, once the run has ended or was laid down; a structured answer is JSON data in it.

@@ -65,7 +65,7 @@ class Runner:
     """Runs agents on an event log.
 
     Args:
-        log: a path, a `sqlite:///` URL, ":memory:", or an EventLog. Default: the file named by the environment variable AFK_ES_LOG, else
+        log: a path, a `sqlite:///` or `postgresql://` URL, ":memory:", or an EventLog. Default: the file named by the environment variable AFK_ES_LOG, else
             a SQLite file in the user's state directory.
         policy_engine: decides on every model and tool call, together with the agent's own engine; rules of both are ordered as one set.
         interaction_provider: asks people; needed where `config.interaction_mode` is "interactive", and refused where it is not, since it

@@ -121,7 +121,7 @@ class Debugger:
         """A session on a recorded run, for `async with`.
 
         Args:
-            log: a path, a `sqlite:///` URL or an EventLog; default as for `Runner`. A path is opened read-only, and the file is
+            log: a path, a `sqlite:///` or `postgresql://` URL or an EventLog; default as for `Runner`. A path is opened read-only, and the file is
                 not changed; states of long runs are kept in the user's cache directory (see `afk_es.debugger.keyframe_file`).
             run_id: an id, the unique beginning of one, "@last" or "@last-failed".
             at: where the cursor begins, a position.

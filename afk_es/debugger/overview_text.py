@@ -17,6 +17,10 @@ MESSAGE_LINES = 12
 _OUTCOME_TONES: dict[str, Style] = {"returned": "good", "deferred": "plain", "unknown": "mark", "open": "mark"}
 
 
+_DOORS = {"mcp": ("MCP", "the same call goes on with it"), "a2a": ("A2A", "the next server on this log goes on with it")}
+"""Per protocol by which a run came in, its name, and who goes on where the process died."""
+
+
 def overview_lines(seen: Overview, status: str, width: int) -> Iterator[Styled]:
     """The overview, each line of at most `width` columns.
 
@@ -25,7 +29,8 @@ def overview_lines(seen: Overview, status: str, width: int) -> Iterator[Styled]:
     """
     head = visible(f"{seen.run_id}  {seen.agent_name}  ")
     yield (head, "strong"), (status, STATUS_TONES.get(status, "plain"))
-    crashed = f"its process died after seq {seen.seq}; `afk-es resume` goes on"
+    door = _door(seen)
+    crashed = f"its process died after seq {seen.seq}; {door[1] if door is not None else '`afk-es resume` goes on'}"
     yield ((crashed if status == "crashed" else clipped(seen.ending, width), "plain"),)
     for text in _figures(seen):
         yield _quiet(text, width)
@@ -57,10 +62,17 @@ def family_lines(parent: str | None, below: Sequence[Descendant], width: int) ->
         yield (head, "plain"), (each.status, STATUS_TONES.get(each.status, "plain"))
 
 
+def _door(seen: Overview) -> tuple[str, str] | None:
+    door = seen.context.get("door")
+    return _DOORS.get(door) if isinstance(door, str) else None
+
+
 def _figures(seen: Overview) -> Iterator[str]:
     took = f"{span(seen.elapsed_s)} in {seen.stretches} stretch{'es' if seen.stretches > 1 else ''}"
     yield f"started {local(seen.started_at)}, ran {took}, {seen.seq} events"
     yield f"thread {seen.thread_id}"
+    if (door := _door(seen)) is not None:
+        yield f"asked for by {seen.context.get('user_id')}, over {door[0]}"
     usage = seen.usage
     tokens = f"{usage.input_tokens} tokens in, {usage.output_tokens} out" if usage.total_tokens else "tokens unknown"
     yield f"models {', '.join(seen.models)}; {tokens}; cost {_cost(seen.cost_usd)}"

@@ -8,7 +8,7 @@ has used that seq already. `afk_es.testing` has the contract suite that every st
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -235,4 +235,21 @@ class EventLog(Protocol):
 
     async def alive(self, owner: str, run_id: str) -> bool:
         """Whether that owner still drives the run: this store by what it holds, another by whether its process still lives."""
+        ...
+
+
+@runtime_checkable
+class TellingLog(Protocol):
+    """What a log can do besides, if it can: tell that somebody has written to it, whatever process that was.
+
+    Whoever waits for it then looks at once, and otherwise only now and then: a call may come for nothing, and one may be lost. Calls are
+    made in the store's event loop, and must neither raise nor block. What both methods give back ends the calls; so does closing the store.
+    """
+
+    def on_letter(self, call: Callable[[str | None], None]) -> Callable[[], None]:
+        """Call with the id of each run that a letter was posted to; with None after a gap, when it may be any."""
+        ...
+
+    def on_growth(self, run_id: str, call: Callable[[], None]) -> Callable[[], None]:
+        """Call when the run has new events. Whoever appends learns of it a moment later, so what is appended meanwhile is not told."""
         ...

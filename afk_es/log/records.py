@@ -1,12 +1,17 @@
-"""A run's row in the list of runs, folded from its events; SQLite computes the same with aggregates."""
+"""A run's row in the list of runs: folded from its events, or of what a database has counted with aggregates of its own; and letters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from afk_es.log.port import RunHead, RunRecord
+import msgspec
+
+from afk_es.errors import CorruptLogError, InvalidEventError
+from afk_es.log.codec import moment
+from afk_es.log.port import Letter, RunHead, RunRecord
 from afk_es.machine.delegation import TRANSFER
-from afk_es.machine.events import TERMINAL, AgentRunEvent
+from afk_es.machine.events import TERMINAL, AgentRunEvent, Draft, RunRef, validate_letter
 
 
 def run_record(events: Sequence[AgentRunEvent], head: RunHead) -> RunRecord:
@@ -76,3 +81,61 @@ def _came_back(event: AgentRunEvent) -> bool:
 
 def _is_error(event: AgentRunEvent) -> bool:
     return event.type == "llm_failed" or (event.type == "tool_completed" and not event.data["success"])
+
+
+def listed_run(row: Sequence[Any]) -> RunRecord:
+    """The record of a row of a database's list of runs, of which the columns are counted there.
+
+    Raises:
+        CorruptLogError: one of them cannot be.
+    """
+    run_id, thread_id, agent_name, state, seq, epoch, owner, started, updated, last_type, step = row[:11]
+    llm_calls, tool_calls, errors, input_tokens, output_tokens, cost_usd, user_message, message, parent_run_id, *base = row[11:]
+    try:
+        return msgspec.convert(
+            {
+                "run_id": run_id,
+                "thread_id": thread_id,
+                "agent_name": agent_name or "",
+                "state": state or "running",
+                "seq": seq,
+                "epoch": epoch,
+                "owner": owner,
+                "started_at": moment(started),
+                "updated_at": moment(updated),
+                "ended": last_type in TERMINAL,
+                "step": step,
+                "llm_calls": llm_calls,
+                "tool_calls": tool_calls,
+                "errors": errors,
+                "input_tokens": input_tokens or 0,
+                "output_tokens": output_tokens or 0,
+                "cost_usd": cost_usd,
+                "user_message": user_message,
+                "message": message or "",
+                "parent_run_id": parent_run_id,
+                "forked_from": forked_from(*base),
+            },
+            RunRecord,
+        )
+    except (msgspec.ValidationError, TypeError, OverflowError) as error:
+        # What is counted was never decoded: a database takes it out of the JSON as it stands there.
+        raise CorruptLogError(f"run {run_id!r} cannot be listed: {error}; `afk-es verify` says more") from error
+
+
+def forked_from(run_id: str | None, seq: int | None) -> RunRef | None:
+    """What a database says of where a run was forked from, as the port has it."""
+    return None if run_id is None or seq is None else {"run_id": run_id, "seq": seq}
+
+
+def letter_of(row: Sequence[Any]) -> Letter:
+    """The letter of a row: position, run id, time, type, message, data. One that cannot be read becomes a warning to its run: the others are delivered all the same."""
+    position, run_id, at, kind, message, data = row
+    posted_at = moment(0)
+    try:
+        posted_at = moment(at)
+        draft = Draft(kind, msgspec.json.decode(data, type=dict[str, Any]), message)
+        validate_letter(draft)
+    except (msgspec.DecodeError, OverflowError, RecursionError, InvalidEventError) as error:
+        draft = Draft("warning", {"kind": "letter_unreadable"}, f"letter {position} cannot be read: {error}")
+    return Letter(position, run_id, posted_at, draft)

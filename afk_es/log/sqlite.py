@@ -26,6 +26,7 @@ from afk_es.log.batch import encode_batch
 from afk_es.log.codec import Codec, Row, microseconds
 from afk_es.log.owners import Owners
 from afk_es.log.port import ChainFault, Letter, RunHead, RunRecord
+from afk_es.log.records import letter_of, listed_run
 from afk_es.log.sqlite_file import Durability, check_options, fetch, in_our_words, open_reader, open_writer
 from afk_es.log.sqlite_writer import Writer
 from afk_es.log.verification import Segment, chain_fault, part_fault
@@ -230,7 +231,7 @@ class SqliteEventLog:
         if before is not None and await self._thread_of(before) is None:
             raise RunNotFoundError(f"there is no run {before} in {self._path} to page on from")
         parameters = {"thread_id": thread_id, "before": before, "limit": max(limit, 0)}
-        return [queries.run_record(row) for row in await self._fetch(queries.RUNS, parameters)]
+        return [listed_run(row) for row in await self._fetch(queries.RUNS, parameters)]
 
     async def find(self, prefix: str) -> list[str]:
         """See `EventLog.find`."""
@@ -277,7 +278,7 @@ class SqliteEventLog:
             rows = await self._fetch(queries.ALL_LETTERS, (after,))
         else:
             rows = await self._fetch(queries.LETTERS_OF_RUNS, (after, json.dumps(list(run_ids))))
-        return [queries.letter(row) for row in rows]
+        return [letter_of(row) for row in rows]
 
     async def posted(self) -> int:
         """See `EventLog.posted`."""

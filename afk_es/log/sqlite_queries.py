@@ -1,4 +1,4 @@
-"""What is asked of the tables of `schema.sql`, and how a row of the list of runs becomes a record."""
+"""What is asked of the tables of `schema.sql`, and how a row of theirs becomes what the port speaks of."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from afk_es.errors import CorruptLogError, InvalidEventError
-from afk_es.log.codec import Row, moment, needle
-from afk_es.log.port import Letter, RunHead, RunRecord
+from afk_es.errors import CorruptLogError
+from afk_es.log.codec import Row, needle
+from afk_es.log.port import RunHead
+from afk_es.log.records import forked_from
 from afk_es.machine.delegation import TRANSFER
-from afk_es.machine.events import TERMINAL, Draft, RunRef, validate_letter
 
 EVENTS = """
 SELECT seq, epoch, at, type, state, step, message, schema_version, data, hash FROM events
@@ -168,64 +168,11 @@ def stored_row(raw: tuple[Any, ...]) -> Row:
     return seq, epoch, at, stored_text(name), optional[0], step, optional[1], version, stored_text(data), link
 
 
-def run_record(row: tuple[Any, ...]) -> RunRecord:
-    """The record of a row of `RUNS`."""
-    run_id, thread_id, agent_name, state, seq, epoch, owner, started, updated, last_type, step = row[:11]
-    llm_calls, tool_calls, errors, input_tokens, output_tokens, cost_usd, user_message, message, parent_run_id, *base = row[11:]
-    try:
-        return msgspec.convert(
-            {
-                "run_id": run_id,
-                "thread_id": thread_id,
-                "agent_name": agent_name or "",
-                "state": state or "running",
-                "seq": seq,
-                "epoch": epoch,
-                "owner": owner,
-                "started_at": moment(started),
-                "updated_at": moment(updated),
-                "ended": last_type in TERMINAL,
-                "step": step,
-                "llm_calls": llm_calls,
-                "tool_calls": tool_calls,
-                "errors": errors,
-                "input_tokens": input_tokens or 0,
-                "output_tokens": output_tokens or 0,
-                "cost_usd": cost_usd,
-                "user_message": user_message,
-                "message": message or "",
-                "parent_run_id": parent_run_id,
-                "forked_from": _forked_from(*base),
-            },
-            RunRecord,
-        )
-    except (msgspec.ValidationError, TypeError, OverflowError) as error:
-        # What is counted here was never decoded: SQLite takes it out of the JSON as it stands there.
-        raise CorruptLogError(f"run {run_id!r} cannot be listed: {error}; `afk-es verify` says more") from error
-
-
 def run_head(row: tuple[Any, ...]) -> RunHead:
     """The head of a row of `HEAD` or `THREAD`."""
     run_id, thread_id, seq, epoch, last_type, first_position, last_position, *base = row
-    found = RunHead(run_id, thread_id, seq, epoch, last_type, first_position, last_position, _forked_from(*base))
+    found = RunHead(run_id, thread_id, seq, epoch, last_type, first_position, last_position, forked_from(*base))
     try:
         return msgspec.convert(msgspec.to_builtins(found), RunHead)
     except (msgspec.ValidationError, TypeError) as error:
         raise CorruptLogError(f"the head of run {run_id!r} cannot be: {error}; `afk-es verify` says more") from error
-
-
-def _forked_from(run_id: str | None, seq: int | None) -> RunRef | None:
-    return None if run_id is None or seq is None else {"run_id": run_id, "seq": seq}
-
-
-def letter(row: tuple[Any, ...]) -> Letter:
-    """The letter of a row of `ALL_LETTERS`. One that cannot be read becomes a warning to its run: the others are delivered all the same."""
-    position, run_id, at, kind, message, data = row
-    posted_at = moment(0)
-    try:
-        posted_at = moment(at)
-        draft = Draft(kind, msgspec.json.decode(data, type=dict[str, Any]), message)
-        validate_letter(draft)
-    except (msgspec.DecodeError, OverflowError, RecursionError, InvalidEventError) as error:
-        draft = Draft("warning", {"kind": "letter_unreadable"}, f"letter {position} cannot be read: {error}")
-    return Letter(position, run_id, posted_at, draft)

@@ -5,6 +5,7 @@ before the person at the client.
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 from typing import Any, Final
 
@@ -195,7 +196,7 @@ class ServedCall:
         return failure(self._how_to_answer(result), **{**self._meta(), IDEMPOTENCY_KEY: self._key.text})
 
     def _how_to_answer(self, result: AgentResult) -> str:
-        log = f" --db {shlex.quote(str(self._runner.log.location))}" if self._principal == LOCAL else ""
+        log = f" --db {shlex.quote(_from_anywhere(str(self._runner.log.location)))}" if self._principal == LOCAL else ""
         lines = [f"{self._served.agent.name} waits for a person, and has not run:"]
         for request in result.pending:
             rule = f" (rule {request.rule})" if request.rule else ""
@@ -217,6 +218,11 @@ class ServedCall:
 
 class _NobodyDrives(Exception):
     """The process that drove the run is gone."""
+
+
+def _from_anywhere(location: str) -> str:
+    """A log's place as it can be said in any directory: nobody knows in which one a client started its server."""
+    return location if "://" in location or location == ":memory:" else os.path.abspath(location)
 
 
 def _step_text(event: AgentRunEvent) -> str | None:

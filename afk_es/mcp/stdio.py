@@ -101,8 +101,11 @@ class _Lines(anyio.AsyncFile[str]):
 
 
 async def _lines(loop: asyncio.AbstractEventLoop, stack: ExitStack) -> _Lines | None:
-    """stdin, where it is a pipe, a socket or a terminal; None for a file, which ends by itself. Others read nothing from it meanwhile."""
-    if stat.S_ISREG(os.fstat(0).st_mode):
+    """stdin, where it is a pipe, a socket or a terminal; None for all else, a file or /dev/null, which ends by itself and cannot be waited for.
+    Others read nothing from it meanwhile.
+    """
+    mode = os.fstat(0).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(0)):
         return None
     kept = os.dup(0)
     stack.callback(os.close, kept)

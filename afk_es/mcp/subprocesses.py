@@ -126,13 +126,14 @@ class _Subprocess:
             async with self._heard:
                 async for line in self._lines():
                     await self._heard.send(_message(line))
+                # Whoever heard before this that nothing more comes would go away, and never know why.
+                reason = await self._why()
         except _CLOSED:
             # Nobody listens any more.
             pass
         except _TooLong:
             raise ToolUnavailableError(f"it said more than {self._max_bytes} bytes at once, and is not listened to any more") from None
         else:
-            reason = await self._why()
             if not self._ending:
                 raise ToolUnavailableError(reason)
         # One that is stuck in saying something does not hear that it should go.

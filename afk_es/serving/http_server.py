@@ -79,8 +79,8 @@ class HttpServer:
         self._address, self._port = address_of(host), port
         if not (self._address.is_loopback or authenticated or open_to_anyone):
             raise ConfigurationError(
-                f"{host} can be reached from elsewhere, and the application lets everybody in: give it an authenticator, listen at 127.0.0.1, "
-                "or say open_to_anyone=True"
+                f"{host} can be reached from elsewhere, and the application lets everybody in: give it an authenticator (on the command line "
+                "--token-env), listen at 127.0.0.1, or, in a program, say open_to_anyone=True"
             )
         hosts = hosts_of(self._address, allow_hosts)
         self._stopping = asyncio.Event()

@@ -245,7 +245,8 @@ def _background_ended(data: dict[str, Any], reading: _Reading, event: AgentRunEv
 
 
 def _asked(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
-    return f"{data['tool_name']}: {_cut(data.get('prompt') or data.get('reason') or '')}", "mark"
+    asked = data.get("prompt") or data.get("reason")
+    return data["tool_name"] + (f": {_cut(asked)}" if asked else ""), "mark"
 
 
 def _answered(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:

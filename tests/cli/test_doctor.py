@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from afk_es.cli import health
-from afk_es.cli.health import LIBRARIES, Library
+from afk_es.cli.health import LIBRARIES, Library, megabytes
 from afk_es.cli.invocation import Invocation
-from afk_es.cli.log_health import log_health, megabytes
+from afk_es.cli.log_health import log_health
 from afk_es.clock import SimulatedClock
 from afk_es.log.owners import Owners
 from tests.cli.conftest import ROOT, Afk

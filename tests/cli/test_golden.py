@@ -195,7 +195,7 @@ class TestCheck:
     def test_a_coroutine_is_no_agent_and_is_not_left_behind(self, recorded: Shop) -> None:
         recorded.file.write_text("async def adder():\n    pass\n")
         result = recorded("check", "--agent", "shop_for_goldens:adder")
-        assert (result.exit_code, "is a coroutine, not an Agent" in result.stderr) == (2, True)
+        assert (result.exit_code, "is of the type coroutine, not an Agent" in result.stderr) == (2, True)
 
     def test_what_a_given_agent_is_not_is_wrong_usage(self, recorded: Shop) -> None:
         result = recorded("check", "--agent", "shop_for_goldens:add")

@@ -82,7 +82,7 @@ def test_what_may_be_named(name: str, names: tuple[str, ...]) -> None:
     ("name", "message"),
     [
         ("nothing", "mcp_shop:nothing is empty"),
-        ("number", "mcp_shop:number is a int, not tools, agents, or an MCPServer"),
+        ("number", "mcp_shop:number is of the type int, not tools, agents, or an MCPServer"),
         ("toolz", "mcp_shop has no 'toolz'; did you mean 'tools'?"),
         ("broken", "mcp_shop:broken raised ValueError: no tools today"),
     ],

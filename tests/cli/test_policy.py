@@ -130,7 +130,7 @@ class TestPolicies:
     @pytest.mark.parametrize(
         ("name", "says"),
         [
-            (":number", "is a int, not a PolicyEngine"),
+            (":number", "is of the type int, not a PolicyEngine"),
             (":make_badly", "raised KeyError: 'nothing here'"),
             (":waiting", "is async, and a policy decides from the event alone"),
             (":absent", "has no 'absent'; it has: "),

@@ -64,7 +64,7 @@ def test_a_module_is_found_from_the_current_directory(afk: Afk, agents: str, mon
         ("{agents}:agnet", "did you mean 'agent'?"),
         ("{agents}:mkae", "did you mean 'make'?"),
         ("math:agent", "there is no agent in it"),
-        ("{agents}:not_an_agent", "is a int, not an Agent"),
+        ("{agents}:not_an_agent", "is of the type int, not an Agent"),
         ("{agents}:make_badly", "KeyError: 'nothing here'"),
         ("{raises}:agent", "NameError: name 'undefined' is not defined"),
         ("{lacks}:agent", "No module named 'not_installed_anywhere'"),

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
 from afk_es.errors import InvalidEventError
-from afk_es.log.batch import encode_batch
+from afk_es.log import open_log
+from afk_es.log.batch import Base, Batch, encode_batch
 from afk_es.log.codec import Codec
+from afk_es.log.group_commit import EVENTS_IN_A_GROUP, ClashError, GroupCommit, Placed, Tail, UncertainError
 from afk_es.log.sqlite import SqliteEventLog
 from afk_es.log.sqlite_file import open_writer
-from afk_es.log.sqlite_writer import EVENTS_IN_A_GROUP, EVENTS_IN_A_STATEMENT, Writer
+from afk_es.log.sqlite_writer import EVENTS_IN_A_STATEMENT, Writer
 from afk_es.machine import AgentRunEvent
 from afk_es.testing.log_contract import begin, started, turn
 
@@ -93,13 +94,54 @@ async def test_whoever_is_refused_because_another_was_faster_is_told_when_that_o
 
     async def begins(thread_id: str) -> None:
         try:
-            await writer.append(encode_batch(codec, [replace(started("run_a"), thread_id=thread_id)], 1))
+            await writer.append(encode_batch(codec, [_begun(thread_id)], 1))
         except InvalidEventError:
             committed.append("COMMIT" in statements)
 
     await asyncio.gather(*(begins(f"thread_{number}") for number in range(3)))
     await writer.close()
     assert committed == [True, True]
+
+
+class LosesItsConnection:
+    """The `Rows` of a store whose first group is written, and nobody hears of it."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[str]] = []
+        self.heads: dict[str, Tail] = {}
+
+    async def tails(self, run_ids: list[str]) -> dict[str, Tail]:
+        return {run_id: self.heads[run_id] for run_id in run_ids if run_id in self.heads}
+
+    async def base(self, base: Base) -> None:
+        return None
+
+    async def has(self, batch: Batch) -> bool:
+        return batch.run_id in self.heads
+
+    async def write(self, placed: list[Placed], new_runs: dict[str, str], new_parts: dict[str, str]) -> dict[str, int]:
+        if any(item.waiting.batch.run_id in self.heads for item in placed):
+            raise ClashError
+        self.groups.append([item.waiting.batch.thread_id for item in placed])
+        self.heads |= {item.waiting.batch.run_id: Tail(1, item.head) for item in placed}
+        raise UncertainError
+
+    async def restore(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_of_two_that_want_one_place_the_first_has_it_when_the_connection_was_lost() -> None:
+    """Though their rows are alike: what tells them apart, their threads, stands elsewhere."""
+    rows, codec = LosesItsConnection(), Codec()
+    commit = GroupCommit(rows, "the log")
+    batches = [encode_batch(codec, [_begun(thread_id)], 1) for thread_id in ("first", "second")]
+    results = await asyncio.gather(*(commit.append(batch) for batch in batches), return_exceptions=True)
+    await commit.close()
+    assert rows.groups == [["first"]]
+    assert [str(result) for result in results] == ["None", "run run_a belongs to thread first, not to second"]
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3, 5, 8, 13, 40])
@@ -145,12 +187,22 @@ async def _seqs(path: Path, names: list[str]) -> dict[str, int | None]:
 
 
 def _begun(thread_id: str) -> AgentRunEvent:
-    return msgspec.structs.replace(started("run_a"), thread_id=thread_id)
+    return replace(started("run_a"), thread_id=thread_id)
 
 
-async def test_an_append_is_refused_by_what_is_in_the_file_and_not_by_what_waits_beside_it(tmp_path: Path) -> None:
+STORES = ("sqlite", "postgres")
+
+
+@pytest.fixture
+def location(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """A log of this test's own."""
+    return request.getfixturevalue("postgres_log") if store == "postgres" else str(tmp_path / "runs.db")
+
+
+@pytest.mark.parametrize("store", STORES)
+async def test_an_append_is_refused_by_what_is_stored_and_not_by_what_waits_beside_it(location: str) -> None:
     """Whoever is refused finds the run that is in its way, wherever it looks: it may have to join it."""
-    log = SqliteEventLog(tmp_path / "runs.db")
+    log = open_log(location)
     await log.open()
     try:
 
@@ -171,8 +223,9 @@ async def test_an_append_is_refused_by_what_is_in_the_file_and_not_by_what_waits
     ]
 
 
-async def test_appends_that_wait_together_are_refused_by_what_another_process_wrote(tmp_path: Path) -> None:
-    logs = [SqliteEventLog(tmp_path / "runs.db") for _ in range(2)]
+@pytest.mark.parametrize("store", STORES)
+async def test_appends_that_wait_together_are_refused_by_what_another_process_wrote(location: str) -> None:
+    logs = [open_log(location) for _ in range(2)]
     for log in logs:
         await log.open()
     try:

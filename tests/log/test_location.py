@@ -9,6 +9,7 @@ import pytest
 
 from afk_es.errors import ConfigurationError
 from afk_es.log import default_location, open_log
+from afk_es.log.location import file_beside
 from afk_es.log.memory import MemoryEventLog
 from afk_es.log.sqlite import SqliteEventLog
 
@@ -29,6 +30,32 @@ def test_a_path_or_url_is_a_file(location: str | Path, path: str) -> None:
     assert log.location == path
 
 
+def test_what_belongs_to_a_log_is_kept_beside_its_file_or_in_the_users_state_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path / "state"))
+    assert file_beside(open_log("runs.db"), "-x.db") == tmp_path / "runs.db-x.db"
+    assert file_beside(open_log(tmp_path / "a" / "runs.db"), "-x.db") == tmp_path / "a" / "runs.db-x.db"
+    assert file_beside(open_log(":memory:"), "-x.db") is None
+    urls = (
+        "postgresql://me:s3cret@db/agents",
+        "postgresql://me@db/agents",
+        "postgresql://me@elsewhere/agents",
+        "postgresql://me@db/agents?schema=b",
+    )
+    places = [file_beside(open_log(url), "-x.db") for url in urls]
+    assert places[0] == places[1], "the password is no part of a log's name"
+    assert len(set(places)) == 3
+    for place in places:
+        assert place is not None
+        assert place.is_relative_to(tmp_path / "state")
+        assert place.name.startswith("agents.")
+        assert "s3cret" not in place.name
+
+
 def test_memory_and_stores() -> None:
     log = open_log(":memory:")
     assert isinstance(log, MemoryEventLog)
@@ -36,7 +63,7 @@ def test_memory_and_stores() -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["", "postgres://host/db", "sqlite://runs.db", "sqlite:///", "sqlite:///a.db?mode=ro", "sqlite:///a#b", 3, None, b"x"]
+    "location", ["", "mysql://host/db", "sqlite://runs.db", "sqlite:///", "sqlite:///a.db?mode=ro", "sqlite:///a#b", 3, None, b"x"]
 )
 def test_anything_else_is_told_what_is_legal(location: Any) -> None:
     with pytest.raises(ConfigurationError, match=r'a path, "sqlite:///relative/path"'):

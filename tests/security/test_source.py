@@ -112,27 +112,33 @@ def test_only_what_the_user_names_is_imported() -> None:
 # ----------------------------------------------------------------------------------------------------------------------------------- SQL
 
 STATEMENTS = {"execute", "executemany", "executescript", "execute_fetchall", "fetch", "_fetch", "_until_free", "_rows", "_row", "_write"}
-"""What takes SQL, by the name that is called: SQLite's own, and ours that hand it on."""
+STATEMENTS |= {"fetchrow", "fetchval"}
+"""What takes SQL, by the name that is called: SQLite's own, asyncpg's, and ours that hand it on."""
 
 HANDED_ON = {
     "afk_es/log/sqlite_file.py": {"sql"},
     "afk_es/log/sqlite.py": {"sql"},
+    "afk_es/log/sqlite_writer.py": {"sql"},
+    "afk_es/log/postgres.py": {"sql"},
+    "afk_es/log/postgres_connection.py": {"sql", "last_words"},
+    "afk_es/log/postgres_writer.py": {"sql"},
     "afk_es/cli/demo_shop.py": {"sql"},
 }
 """Parameters that hold SQL of a caller; their callers are looked at like the rest."""
 
-BUILDERS = {"scan", "queries.scan", "_insert_events"}
+BUILDERS = {"scan", "queries.scan", "_insert_events", "_arrays"}
 """Functions whose answer is SQL. What they put together is looked at as well: `test_what_is_put_into_a_statement_is_no_value`."""
 
-SCHEMA = "files('afk_es.log').joinpath('schema.sql').read_text('utf-8')"
-"""The one statement that is a file of ours."""
+SCHEMAS = {"files('afk_es.log').joinpath('schema.sql').read_text('utf-8')", "script.format(s=schema)"}
+"""The statements that are files of ours; into that of PostgreSQL the schema's name is put, which `address_of` has checked letter by letter."""
 
 PIECES = {
     "FILE_VERSION": "a constant",
     "APPLICATION_ID": "a constant",
     "durability": "one of two words: `check_options`",
     "max(max_size_bytes // page_size, 1)": "a number",
-    "schema": "our schema.sql",
+    "schema": "our schema.sql, or the name of a schema, which takes no parameter: letters, digits and _, see `address_of`",
+    "address.schema": "the same name",
     "name": "one of three words in the same expression",
     "table": "a table of the demo's shop, named in the loop",
 }
@@ -165,7 +171,7 @@ def _is_constant(node: ast.expr, known: set[str]) -> bool:
         case ast.IfExp(body=body, orelse=orelse):
             return _is_constant(body, known) and _is_constant(orelse, known)
         case ast.Call(func=func):
-            return name_of(func) in BUILDERS or ast.unparse(node) == SCHEMA
+            return name_of(func) in BUILDERS or ast.unparse(node) in SCHEMAS
         case _:
             return False
 
@@ -204,7 +210,7 @@ def _imported_constants(tree: ast.Module) -> set[str]:
     return {
         alias.asname or alias.name
         for node in tree.body
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("afk_es.log.sqlite")
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("afk_es.log.sqlite", "afk_es.log.postgres"))
         for alias in node.names
         if alias.name.isupper()
     }
@@ -235,19 +241,37 @@ def _assigned(function: ast.AST, known: set[str]) -> set[str]:
 
 
 def test_what_is_put_into_a_statement_is_no_value() -> None:
-    """The two functions that put statements together take numbers and their own texts: each name that they format is one of these."""
+    """The functions that put statements together take numbers and their own texts: each name that they format is one of these."""
     formatted = {}
-    for path, name in (("afk_es/log/sqlite_queries.py", "scan"), ("afk_es/log/sqlite_writer.py", "_insert_events")):
+    for path, name in (
+        ("afk_es/log/sqlite_queries.py", "scan"),
+        ("afk_es/log/sqlite_writer.py", "_insert_events"),
+        ("afk_es/log/postgres_queries.py", "scan"),
+        ("afk_es/log/postgres_writer.py", "_arrays"),
+    ):
         (function,) = [node for node in MODULES[ROOT / path].body if isinstance(node, ast.FunctionDef) and node.name == name]
         texts = [node for node in ast.walk(function) if isinstance(node, ast.FormattedValue)]
-        formatted[name] = {ast.unparse(node.value) for node in texts}
+        formatted[path, name] = {ast.unparse(node.value) for node in texts}
         keywords = [call for call in ast.walk(function) if isinstance(call, ast.Call) and name_of(call.func).endswith(".format")]
-        formatted[name] |= {ast.unparse(keyword.value) for call in keywords for keyword in call.keywords}
+        formatted[path, name] |= {ast.unparse(keyword.value) for call in keywords for keyword in call.keywords}
     assert formatted == {
         # The index of an enumeration; the filters, made of constants and that index; the direction, one of two words.
-        "scan": {"index", "filters", "'DESC' if backwards else 'ASC'"},
+        ("afk_es/log/sqlite_queries.py", "scan"): {"index", "filters", "'DESC' if backwards else 'ASC'"},
         # The columns and the question marks, as many as there are rows.
-        "_insert_events": {"_COLUMNS", "', '.join([_ROW] * rows)"},
+        ("afk_es/log/sqlite_writer.py", "_insert_events"): {"_COLUMNS", "', '.join([_ROW] * rows)"},
+        # The columns; the filters, made of constants and of the numbers of the parameters that hold the values.
+        ("afk_es/log/postgres_queries.py", "scan"): {
+            "_EVENT",
+            "4 + len(parameters)",
+            "filters",
+            "'DESC' if backwards else 'ASC'",
+            "place([kept(name) for name in sorted(types)])",
+            "place(sought.in_data)",
+            "place(kept(sought.in_message))",
+            "place(list(sought.unseen))",
+        },
+        # The numbers of the parameters.
+        ("afk_es/log/postgres_writer.py", "_arrays"): {"first + place"},
     }
 
 

@@ -34,7 +34,7 @@ class ServedAgent(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         agent: the agent.
-        description: what it is for, in a sentence; its instructions are told to nobody. Default: its name.
+        description: what it is for, in a sentence; its instructions are told to nobody. Default: the agent's own, or else its name.
         version: of the agent; default "1".
         skills: what it can be asked for; default: the agent's own skills, or else one skill with the description.
         images: whether it takes images; default False. Say so only where its models do.
@@ -50,6 +50,11 @@ class ServedAgent(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """The agent's name, which is its path on the server."""
         return self.agent.name
+
+    @property
+    def told(self) -> str:
+        """What clients are told that it is for."""
+        return self.description or self.agent.description or f"The agent {self.name}."
 
     @property
     def input_modes(self) -> tuple[str, ...]:
@@ -97,7 +102,7 @@ def card_of(offer: ServedAgent, url: str, *, authenticated: bool, push: bool, ex
     ]
     card = AgentCard(
         name=offer.name,
-        description=offer.description or f"The agent {offer.name}.",
+        description=offer.told,
         version=offer.version,
         supported_interfaces=interfaces,
         capabilities=AgentCapabilities(streaming=True, push_notifications=push, extended_agent_card=authenticated),
@@ -116,9 +121,7 @@ def _skills(offer: ServedAgent, *, extended: bool) -> list[AgentSkill]:
     skills = list(offer.skills) or [
         AgentSkill(id=name, name=name, description=description, tags=["skill"]) for name, description in offer.agent.skill_headings()
     ]
-    skills = skills or [
-        AgentSkill(id=offer.name, name=offer.name, description=offer.description or f"The agent {offer.name}.", tags=["agent"])
-    ]
+    skills = skills or [AgentSkill(id=offer.name, name=offer.name, description=offer.told, tags=["agent"])]
     if extended:
         taken = {skill.id for skill in skills}
         skills += [

@@ -1,4 +1,4 @@
-"""Which clients are to be called back about which tasks, and how far they were told: a small SQLite file beside the log.
+"""Which clients are to be called back about which tasks, and how far they were told: a small SQLite file of this machine, beside the log where that is a file.
 
 It is no part of the log: what a client gives for its own server, a token or credentials, is a secret, and the log keeps none. Whoever loses the file loses
 the callbacks, and no task.
@@ -61,12 +61,15 @@ class NotificationBook:
             await self._open_file()
         except (OSError, sqlite3.Error) as error:
             await self.close()
+            why = error.strerror if isinstance(error, OSError) else error
             raise ConfigurationError(
-                f"callbacks cannot be kept in {self._path}: {error}; name another file (push_file=), or let nobody be called back (push=False)"
+                f"callbacks of clients cannot be kept in {self._path} ({why}): name another file with push_file (--push-file), "
+                "or leave them out with push=False (--no-push)"
             ) from error
 
     async def _open_file(self) -> None:
         if self._path is not None:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Made before SQLite makes it, since that would let everybody read it.
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         self._connection = await aiosqlite.connect(self._path or ":memory:", isolation_level=None)

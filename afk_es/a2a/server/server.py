@@ -27,6 +27,7 @@ from afk_es.agents import Agent
 from afk_es.core import Runner, RunnerConfig
 from afk_es.errors import ConfigurationError, UsageError
 from afk_es.log import EventLog
+from afk_es.log.location import file_beside
 from afk_es.serving import Authenticator, HttpServer, Limited, RateLimiter
 from afk_es.serving.http_server import BODY_TIMEOUT_S, MAX_BODY_BYTES
 from afk_es.serving.intake import checked_intake
@@ -55,7 +56,8 @@ class A2AServer:
         url: where clients reach the server from outside, without a slash at the end; it stands in the cards. Default: where `serve` listens.
         push: whether clients may ask to be called back; default True.
         push_to_private: whether also at addresses of this machine or of private networks; default False.
-        push_file: where callbacks are kept; default: beside a log that is a file, and in memory otherwise.
+        push_file: where callbacks are kept; default: beside a log that is a file, in this user's state directory for one on PostgreSQL, and
+            in memory otherwise.
         allow_agent_change: go on with tasks that another version of an agent began; default False.
 
     Enter it (`async with`) around the use of `http_app()` in a server of your own that has no lifespan; `serve` and a lifespan do it themselves. As it starts,
@@ -88,7 +90,7 @@ class A2AServer:
         self._limiter = RateLimiter(rate_limit) if rate_limit is not None else None
         self._url = url.rstrip("/") if url is not None else None
         self._desks = {name: Desk(self.runner, offer, allow_agent_change=allow_agent_change) for name, offer in self._offers.items()}
-        book = NotificationBook(Path(push_file) if push_file is not None else _beside(self.runner.log))
+        book = NotificationBook(Path(push_file) if push_file is not None else file_beside(self.runner.log, "-push.db"))
         self._notifier = Notifier(book, allow_private=push_to_private) if push else None
         self._served: HttpServer | None = None
         self._door = asyncio.Lock()
@@ -234,12 +236,6 @@ async def _ended(task: asyncio.Task[None]) -> None:
 def _told(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         _LOGGER.error("tasks that were left are not taken up any more", exc_info=error)
-
-
-def _beside(log: EventLog) -> Path | None:
-    """The file of callbacks of a log that is a file."""
-    place = Path(log.location)
-    return place.with_name(f"{place.name}-push.db") if place.is_absolute() else None
 
 
 def _waiting_for_clients() -> RunnerConfig:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from afk_es.errors import UsageError
 from afk_es.log import EventLog
+from afk_es.log.location import name_of
 
 
 def provenance(log: EventLog) -> dict[str, str]:
@@ -19,7 +20,7 @@ def provenance(log: EventLog) -> dict[str, str]:
         found = version("afk-es")
     except PackageNotFoundError:
         found = "unknown"
-    return {"afk_es": found, "log": os.path.basename(log.location)}
+    return {"afk_es": found, "log": name_of(log.location)}
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from afk_es.errors import UsageError
 from afk_es.evals.goldens.divergence import MatchMode
 from afk_es.evals.goldens.recording import Recorder, chosen_runs, secrets_in, with_outcomes
 from afk_es.log import EventLog
+from afk_es.log.location import name_of
 from afk_es.log.memory import MemoryEventLog
 from afk_es.machine import RunSpec, RunState, fold, initial_state
 from afk_es.redaction import Redaction
@@ -112,7 +113,7 @@ class Golden(msgspec.Struct, frozen=True, dict=True):
                 afk_es=_version(),
                 at=checked[0].events[0].at.isoformat(),
                 run=checked[-1].run_id,
-                log=os.path.basename(log.location),
+                log=name_of(log.location),
             ),
             agent=agent_ref,
             redacted=_REDACTED if asked is not None else None,

@@ -23,6 +23,7 @@ MODULE = """
 from afk_es.a2a import A2AServer, ServedAgent
 from afk_es.agents import Agent
 from afk_es.testing import ScriptedModel
+from afk_es.tools import tool
 
 def answer(request):
     return "heard: " + request.messages[-1].content
@@ -31,6 +32,10 @@ clerk = Agent(name="clerk", model=ScriptedModel(answer))
 boss = ServedAgent(agent=Agent(name="boss", model=ScriptedModel(answer)), description="Decides.")
 server = A2AServer(clerk, log=":memory:")
 number = 7
+
+@tool
+def look() -> None:
+    raise SystemExit("it was called")
 """
 
 
@@ -79,7 +84,8 @@ async def test_agents_are_served_until_the_command_is_ended(module: Path, tmp_pa
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["{}:number"], "not an Agent"),
+        (["{}:number"], "is of the type int, not an Agent"),
+        (["{}:look"], "look is a tool; name an agent that has it"),
         (["{}:server", "--rate", "3/1"], "has its log and options where it is made"),
         (["{}:server", "{}:clerk"], "is served alone"),
         (["{}:clerk", "{}:clerk"], "two agents are named 'clerk'"),
@@ -88,7 +94,8 @@ async def test_agents_are_served_until_the_command_is_ended(module: Path, tmp_pa
         (["{}:clerk", "--jwks", "https://issuer.example/keys"], "needs --audience"),
         (["{}:clerk", "--jwks", "https://issuer.example/keys", "--token-env", "X"], "take one"),
         (["{}:clerk", "--rate", "often"], "CALLS/SECONDS"),
-        (["{}:clerk", "--host", "0.0.0.0"], "lets everybody in"),
+        (["{}:clerk", "--push-file", "{}/x.db", "--db", ":memory:"], "name another file with push_file (--push-file)"),
+        (["{}:clerk", "--host", "0.0.0.0"], "lets everybody in: give it an authenticator (on the command line --token-env)"),
         (["{}:clerk", "--host", "example.org"], "example.org"),
     ],
 )
@@ -96,3 +103,9 @@ def test_what_cannot_be_served_is_wrong_usage(words: list[str], told: str, modul
     answer = CliRunner().invoke(main, ["a2a", "serve", *(word.format(module) for word in words)])
     assert answer.exit_code == 2, answer.output
     assert told in answer.output
+
+
+def test_where_the_sdk_is_missing_it_is_said_how_to_get_it(module: Path) -> None:
+    code = f"import sys\nsys.modules['a2a'] = None\nfrom afk_es.cli import main\nmain(['a2a', 'serve', '{module}:clerk'])"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (2, 'afk-es: this verb needs a2a, which is not installed: pip install "afk-es[a2a]"\n')

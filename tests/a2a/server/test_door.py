@@ -215,7 +215,7 @@ async def test_a_file_of_callbacks_that_is_none_is_told_before_anything_is_serve
     server = A2AServer(clerk(), log=tmp_path / "runs.db", url=URL)
     threads = set(threading.enumerate())
     for _ in range(2):
-        with pytest.raises(ConfigurationError, match="push_file="):
+        with pytest.raises(ConfigurationError, match="push_file"):
             await server.__aenter__()
     _check_ended(set(threading.enumerate()) - threads)
     (tmp_path / "runs.db-push.db").unlink()
@@ -258,3 +258,10 @@ async def test_a_server_that_ends_lays_down_what_is_under_way(tmp_path: Path) ->
     async with asker(server) as client:
         # It goes on by itself; whoever waits for it is told.
         assert (await client.send("hello")).status.state == COMPLETED
+
+
+def test_the_card_says_what_the_agent_says_of_itself() -> None:
+    """Goal: what is written once, as for other agents, need not be written again for clients."""
+    agent = Agent(name="clerk", description="Sells tea.", model=ScriptedModel([]))
+    assert A2AServer(agent, log=":memory:", url=URL).card().description == "Sells tea."
+    assert A2AServer(ServedAgent(agent=agent, description="Buys tea."), log=":memory:", url=URL).card().description == "Buys tea."

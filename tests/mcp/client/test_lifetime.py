@@ -124,6 +124,13 @@ async def test_one_that_ends_at_once_is_tried_again_and_then_given_up(notes: Pat
     assert len(pids(notes)) == 3
 
 
+async def test_why_it_went_is_told_also_where_it_takes_its_time() -> None:
+    """Its output is at an end before it has an exit code; whoever was told of the one at once would never hear of the other."""
+    code = "import os, sys, time; os.close(1); time.sleep(0.1); sys.exit('there is no module nomod')"
+    with pytest.raises(ToolUnavailableError, match="it ended with exit code 1, and had said: there is no module nomod"):
+        await called(MCPClient([sys.executable, "-c", code], name="slow"), ("x", {}))
+
+
 async def test_a_command_that_there_is_not_is_said() -> None:
     with pytest.raises(ToolUnavailableError, match="there is no 'no-such-program'"):
         await called(MCPClient(["no-such-program"]), ("x", {}))

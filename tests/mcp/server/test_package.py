@@ -25,6 +25,7 @@ def test_the_package_loads_no_sdk() -> None:
     [
         "from afk_es.mcp import MCPServer",
         "from afk_es.cli import main\nmain(['mcp', 'serve', 'x:y'])",
+        "from afk_es.cli import main\nmain(['mcp-config', 'x.json'])",
     ],
 )
 def test_where_the_sdk_is_missing_it_is_said_how_to_get_it(code: str) -> None:

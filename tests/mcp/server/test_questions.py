@@ -268,3 +268,11 @@ async def test_a_form_cannot_be_made_to_lie_about_what_it_asks(era: Era, log: Pa
     assert message.count("\n") == 4
     assert not {"\u202e", "\x1b"} & set(message)
     assert len(message) < 5_000
+
+
+async def test_the_command_works_in_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows in which one a client has started its server."""
+    monkeypatch.chdir(tmp_path)
+    async with client_of(Shop().server(Path("here.db")), "legacy") as client:
+        told = await client.call_tool("refund", {"order": "A1"})
+    assert f" --db {tmp_path / 'here.db'}\n" in text_of(told)

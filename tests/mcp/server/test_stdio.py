@@ -206,3 +206,68 @@ async def test_a_file_may_be_its_input(tmp_path: Path) -> None:
         out, _err = await process.communicate()
     assert process.returncode == 0
     assert json.loads(out.splitlines()[0])["id"] == 0
+
+
+async def test_nothing_may_be_its_input(tmp_path: Path) -> None:
+    """As of a service manager, whose programs read /dev/null. It cannot be waited for, and has its end at once."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *SERVE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), 30)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert (process.returncode, out) == (0, b"")
+    assert b"Traceback" not in err
+
+
+async def test_whoever_tries_it_in_a_terminal_is_told_what_it_waits_for(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *SERVE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=theirs,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stderr is not None
+        told = ""
+        while "over stdio" not in told:
+            line = await asyncio.wait_for(process.stderr.readline(), 30)
+            assert line, "it ended and told nothing"
+            told = line.decode()
+        assert "meant to be a program that starts this command; --http serves over HTTP; Ctrl-C ends it" in told
+    finally:
+        process.kill()
+        await process.wait()
+        os.close(ours)
+        os.close(theirs)
+
+
+async def test_without_a_stdin_it_is_said_that_there_is_none(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        "sh",
+        "-c",
+        'exec "$0" "$@" <&-',
+        sys.executable,
+        *SERVE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _out, err = await process.communicate()
+    assert process.returncode == 2
+    assert err.decode().splitlines() == [
+        "afk-es: stdin is closed, and over stdio the client speaks there; --http HOST:PORT serves over HTTP"
+    ]
