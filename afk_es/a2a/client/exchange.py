@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
+import msgspec
 from a2a.client import Client
 from a2a.client.client import ClientCallContext
 from a2a.types import a2a_pb2 as pb
@@ -110,7 +111,7 @@ class Exchange:
         finally:
             await news.aclose()
         if unfolding.settled:
-            yield _last(unfolding, text)
+            yield self._last(unfolding, text)
             return
         if unfolding.task_id is None:
             raise LLMInvalidResponseError(f"{self._agent} answered neither with a message nor with a task")
@@ -138,7 +139,7 @@ class Exchange:
                 update = unfolding.take_task(await self._task(task_id))
                 failures = 0
                 if unfolding.settled and not (through_waiting and update.state == "auth-required"):
-                    yield _last(unfolding, update.text)
+                    yield self._last(unfolding, update.text)
                     return
                 yield update
                 if watched:
@@ -147,7 +148,7 @@ class Exchange:
                         async for each in news:
                             update = unfolding.take(each)
                             if unfolding.settled:
-                                yield _last(unfolding, update.text)
+                                yield self._last(unfolding, update.text)
                                 return
                             yield update
                     finally:
@@ -169,12 +170,12 @@ class Exchange:
 
     async def task(self, task_id: str) -> RemoteTask:
         """The task as it stands."""
-        return task_of(await self._task(task_id))
+        return self._told(await self._task(task_id))
 
     async def cancelled(self, task_id: str) -> RemoteTask:
         """Ask for the task to be cancelled, and answer what the agent says of it then."""
         request = pb.CancelTaskRequest(id=task_id)
-        return task_of(self._same(task_id, await self._asked(lambda: self._client.cancel_task(request, context=self._short()))))
+        return self._told(self._same(task_id, await self._asked(lambda: self._client.cancel_task(request, context=self._short()))))
 
     async def found(self, message: pb.Message) -> RemoteTask | None:
         """The task that a message was for, if the agent has taken it in; None where it has not, or cannot say.
@@ -184,7 +185,7 @@ class Exchange:
         try:
             if message.task_id:
                 task = await self._task(message.task_id, history=True)
-                return task_of(task) if _has(task, message.message_id) else None
+                return self._told(task) if _has(task, message.message_id) else None
             if not message.context_id:
                 return None
             return await self._listed(message)
@@ -198,7 +199,7 @@ class Exchange:
             page = await self._asked(partial(self._client.list_tasks, request, context=self._short()))
             for task in page.tasks:
                 if _has(task, message.message_id):
-                    return task_of(task)
+                    return self._told(task)
             token = page.next_page_token
             if not token:
                 return None
@@ -272,6 +273,19 @@ class Exchange:
         ends = [end for end in (self._deadline, None if seconds is None else now + seconds) if end is not None]
         return min(ends, default=None)
 
+    def _last(self, unfolding: Unfolding, text: str = "") -> RemoteUpdate:
+        settled = unfolding.task()
+        assert settled is not None
+        task = self._without_secrets(settled)
+        return RemoteUpdate(text=text, state=task.state, message=task.message, task_id=task.id, task=task)
+
+    def _told(self, task: pb.Task) -> RemoteTask:
+        return self._without_secrets(task_of(task))
+
+    def _without_secrets(self, task: RemoteTask) -> RemoteTask:
+        """The task as it may be recorded: an agent that complains of a token may well repeat it."""
+        return msgspec.structs.replace(task, text=self._scrubbed(task.text), message=self._scrubbed(task.message))
+
     def _short(self) -> ClientCallContext:
         return ClientCallContext(timeout=self._timeout_s)
 
@@ -285,12 +299,6 @@ class Exchange:
 def _cuts() -> int:
     task = asyncio.current_task()
     return task.cancelling() if task is not None else 0
-
-
-def _last(unfolding: Unfolding, text: str = "") -> RemoteUpdate:
-    task = unfolding.task()
-    assert task is not None
-    return RemoteUpdate(text=text, state=task.state, message=task.message, task_id=task.id, task=task)
 
 
 def _has(task: pb.Task, message_id: str) -> bool:

@@ -33,6 +33,10 @@ _STATES: dict[int, RemoteState] = {
 }
 
 
+MOST_ARTIFACTS = 1000
+"""Results of one task that are put together from the pieces of a stream."""
+
+
 def task_of(task: pb.Task) -> RemoteTask:
     """A task as it stands.
 
@@ -181,6 +185,9 @@ class Unfolding:
                     return self._rest(_written(task))
                 artifact.parts.extend(news.artifact.parts)
                 return self._showing(_text(news.artifact.parts, ""))
+        if len(task.artifacts) >= MOST_ARTIFACTS:
+            # Each piece is looked up among them: many thousands would keep the event loop busy for minutes.
+            raise LLMCapabilityError(f"the remote agent's task has more than {MOST_ARTIFACTS:,} results")
         task.artifacts.append(news.artifact)
         text = _text(news.artifact.parts, "")
         return self._showing(f"\n\n{text}" if text and self._shown else text)

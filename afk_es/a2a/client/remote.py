@@ -52,12 +52,14 @@ class Remote:
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._credentials = _credentials(token, api_key, api_key_header)
-        if self._credentials is not None and self.url.scheme == "http" and not (is_loopback(self.url.host) or allow_cleartext):
-            raise ConfigurationError(
-                f"{self.url} is reached without encryption, and a secret would be readable on the way; use https, or pass "
-                "allow_cleartext=True where the network is your own"
-            )
-        origins = frozenset({origin_of(self.url), *(self._origin(host) for host in _hosts(trusted_hosts))})
+        urls = [self.url, *(self._url_of(host) for host in _hosts(trusted_hosts))]
+        for each in urls:
+            if self._credentials is not None and each.scheme == "http" and not (is_loopback(each.host) or allow_cleartext):
+                raise ConfigurationError(
+                    f"{each} is reached without encryption, and a secret would be readable on the way; use https, or pass "
+                    "allow_cleartext=True where the network is your own"
+                )
+        origins = frozenset(origin_of(each) for each in urls)
         self._connections = Connections(origins, self._credentials, max_bytes=max_bytes, timeout_s=timeout_s, transport=transport)
         self._cards = Cards(self.url, card_path, origins, card_ttl_s, self.clock)
 
@@ -110,8 +112,8 @@ class Remote:
         """Close the connections of the running event loop; they open again when they are needed."""
         await self._connections.aclose()
 
-    def _origin(self, host: str) -> str:
-        return origin_of(checked_url(host if "://" in host else f"{self.url.scheme}://{host}"))
+    def _url_of(self, host: str) -> httpx.URL:
+        return checked_url(host if "://" in host else f"{self.url.scheme}://{host}")
 
 
 def _hosts(trusted: Iterable[str]) -> Iterable[str]:

@@ -64,17 +64,23 @@ async def changes(desk: Desk, run: AttachedRun, after: int) -> AsyncGenerator[tu
     async with aclosing(run.events) as events:  # type: ignore[type-var]
         async for event in events:
             fold.take(event)
+            if event.seq <= after:
+                teller.pass_over(fold)
+                continue
             for update in await teller.changes(desk, fold):
-                if event.seq > after:
-                    yield event.seq, update
+                yield event.seq, update
 
 
 class _Teller:
     """Knows what a subscriber was told, and so what is new."""
 
     def __init__(self, fold: TaskFold) -> None:
-        self._told = (fold.state, fold.said_id)
         self._chunked = (0, 0)
+        self.pass_over(fold)
+
+    def pass_over(self, fold: TaskFold) -> None:
+        """The subscriber knows how the task stands."""
+        self._told = (fold.state, fold.said_id)
 
     def chunk(self, fold: TaskFold, event: AgentRunEvent) -> TaskArtifactUpdateEvent | None:
         """A piece of text as a piece of the artifact, if its call goes on and all of its text before it was told."""
@@ -89,10 +95,9 @@ class _Teller:
 
     async def changes(self, desk: Desk, fold: TaskFold) -> list[Event]:
         """What the event that the fold has just taken has changed."""
-        told = (fold.state, fold.said_id)
-        if told == self._told:
+        if (fold.state, fold.said_id) == self._told:
             return []
-        self._told = told
+        self.pass_over(fold)
         found: list[Event] = []
         if fold.state == TaskState.TASK_STATE_COMPLETED:
             found += [

@@ -7,6 +7,7 @@ the callbacks, and no task.
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import aiosqlite
@@ -54,21 +55,28 @@ class NotificationBook:
         """Make it usable.
 
         Raises:
-            ConfigurationError: the file cannot be made.
+            ConfigurationError: the file cannot be made or read, or is none of this kind.
         """
+        try:
+            await self._open_file()
+        except (OSError, sqlite3.Error) as error:
+            await self.close()
+            why = error.strerror if isinstance(error, OSError) else error
+            raise ConfigurationError(
+                f"callbacks of clients cannot be kept in {self._path} ({why}): name another file with push_file (--push-file), "
+                "or leave them out with push=False (--no-push)"
+            ) from error
+
+    async def _open_file(self) -> None:
         if self._path is not None:
-            try:
-                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                # Made before SQLite makes it, since that would let everybody read it.
-                os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-            except OSError as error:
-                raise ConfigurationError(
-                    f"callbacks of clients cannot be kept in {self._path} ({error.strerror}): name another file with push_file (--push-file), "
-                    "or leave them out with push=False (--no-push)"
-                ) from error
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Made before SQLite makes it, since that would let everybody read it.
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         self._connection = await aiosqlite.connect(self._path or ":memory:", isolation_level=None)
         await self._connection.execute("PRAGMA busy_timeout = 5000")
         await self._connection.execute("PRAGMA trusted_schema = OFF")
+        # What is forgotten was a secret.
+        await self._connection.execute("PRAGMA secure_delete = ON")
         await self._connection.execute(_SCHEMA)
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import sqlite3
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,9 +66,15 @@ class Notifier:
         self._client: httpx.AsyncClient | None = None
         self._calls = asyncio.Semaphore(MOST_AT_ONCE)
         self._telling: dict[tuple[str, str], asyncio.Task[None]] = {}
+        # Whose task went on while they were being told: what tells them may have come to its end before that.
+        self._once_more: dict[tuple[str, str], Desk] = {}
 
     async def start(self, desks: dict[str, Desk]) -> None:
-        """Open the book, and go on with what the last server did not come to."""
+        """Open the book, and go on with what the last server did not come to.
+
+        Raises:
+            ConfigurationError: the book cannot be opened.
+        """
         await self._book.open()
         # No proxy of the environment's: it would resolve names for us.
         self._client = httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False, trust_env=False)
@@ -77,13 +84,16 @@ class Notifier:
 
     async def stop(self) -> None:
         """Stop calling; what was not told is told by the next server."""
+        self._once_more.clear()
         tasks = list(self._telling.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._client is not None:
-            await self._client.aclose()
-        await self._book.close()
+        try:
+            if self._client is not None:
+                await self._client.aclose()
+        finally:
+            await self._book.close()
 
     # -------------------------------------------------------------------------------------------------------------------------- the wishes
 
@@ -93,7 +103,7 @@ class Notifier:
         Raises:
             InvalidParamsError: so.
         """
-        if len(config.url) > _LONGEST_URL or not await self._may_call(config.url):
+        if len(config.url) > _LONGEST_URL or not config.url.isprintable() or not await self._may_call(config.url):
             raise InvalidParamsError("the url of a push notification is an http or https address of a public host")
         for value in (config.id, config.token, config.authentication.scheme, config.authentication.credentials):
             if len(value) > _LONGEST_HEADER or not (value.isascii() and (value.isprintable())):
@@ -125,7 +135,11 @@ class Notifier:
         now = fold.seq - 1 if fold.state in SETTLED else fold.seq
         callback = Callback(task_id, own.id, desk.offer.name, own, 1 if begun else now)
         await self._book.put(callback)
+        before = self._telling.get((task_id, own.id))
         self._tell(desk, callback)
+        if before is not None:
+            # It goes by the address and the token that were replaced.
+            before.cancel()
         return own
 
     async def configs(self, task_id: str) -> list[TaskPushNotificationConfig]:
@@ -146,33 +160,42 @@ class Notifier:
     async def forget(self, task_id: str, config_id: str) -> None:
         """Call no more for this wish."""
         await self._book.delete(task_id, config_id)
+        self._once_more.pop((task_id, config_id), None)
         telling = self._telling.get((task_id, config_id))
         if telling is not None:
             telling.cancel()
 
     async def follow(self, desk: Desk, task_id: str) -> None:
-        """The task goes on: tell those who want to know."""
-        for callback in await self._book.open_ones(task_id):
+        """The task goes on: tell those who want to know. Where the book cannot be read, the task goes on all the same."""
+        try:
+            callbacks = await self._book.open_ones(task_id)
+        except sqlite3.Error as error:
+            _LOGGER.error("task %s: nobody is called back about it", task_id, exc_info=error)
+            return
+        for callback in callbacks:
             self._tell(desk, callback)
 
     # --------------------------------------------------------------------------------------------------------------------------- the calls
 
     def _tell(self, desk: Desk, callback: Callback) -> None:
         key = (callback.task_id, callback.config_id)
-        before = self._telling.get(key)
-        self._telling[key] = task = asyncio.create_task(self._told(desk, callback, before), name=f"{callback.task_id}:notify")
-        task.add_done_callback(lambda done: self._done(key, done))
+        if key in self._telling:
+            # One after the other, or changes would overtake one another; and once for all that came meanwhile.
+            self._once_more[key] = desk
+            return
+        self._telling[key] = task = asyncio.create_task(self._told(desk, callback), name=f"{callback.task_id}:notify")
+        task.add_done_callback(lambda done: self._done(callback, done))
 
-    def _done(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
-        if self._telling.get(key) is task:
-            del self._telling[key]
+    def _done(self, callback: Callback, task: asyncio.Task[None]) -> None:
+        key = (callback.task_id, callback.config_id)
+        del self._telling[key]
         if not task.cancelled() and (error := task.exception()) is not None:
-            _LOGGER.error("task %s: the notifier failed", key[0], exc_info=error)
+            _LOGGER.error("task %s: the notifier failed", callback.task_id, exc_info=error)
+        desk = self._once_more.pop(key, None)
+        if desk is not None:
+            self._tell(desk, callback)
 
-    async def _told(self, desk: Desk, callback: Callback, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            # One after the other, or changes would overtake one another.
-            await asyncio.wait({before})
+    async def _told(self, desk: Desk, callback: Callback) -> None:
         try:
             current = next((each for each in await self._book.of(callback.task_id) if each.config_id == callback.config_id), None)
             if current is None:

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from afk_es.a2a.server.desk import ANSWERS, Desk
 from afk_es.a2a.server.tasks import SERVER_STOPS, left
 from afk_es.core import Runner
-from afk_es.errors import AfkError, LogError
+from afk_es.errors import AfkError, LogUnavailableError
 from afk_es.log import RunRecord
+
+Follow = Callable[[Desk, str], Awaitable[None]]
+"""Told of each task that goes on."""
 
 _LOGGER = logging.getLogger("afk_es.a2a")
 
@@ -26,32 +29,41 @@ _PAGE = 500
 _LAYING_DOWN_S = 5.0
 
 
-async def keep_going(runner: Runner, desks: Mapping[str, Desk]) -> None:
+async def keep_going(runner: Runner, desks: Mapping[str, Desk], follow: Follow) -> None:
     """Take up what was left, and then what is answered; until cancelled."""
     seen = await runner.log.posted()
     async with asyncio.TaskGroup() as group:
-        group.create_task(take_up(runner, desks), name="afk_es a2a taking up")
+        group.create_task(take_up(runner, desks, follow), name="afk_es a2a taking up")
         while True:
             await asyncio.sleep(runner.config.background_tool_poll_interval_s)
             try:
                 for letter in await runner.log.letters(after=seen):
-                    seen = letter.position
                     if letter.draft.type in ANSWERS:
-                        await _answered(runner, desks, letter.run_id)
-            except LogError as error:
-                # It may be readable at the next look.
+                        await _answered(runner, desks, letter.run_id, follow)
+                    seen = letter.position
+            except LogUnavailableError as error:
+                # It may be readable at the next look, which begins with the same answer.
                 _LOGGER.warning("what was answered could not be read: %s", error)
 
 
-async def take_up(runner: Runner, desks: Mapping[str, Desk]) -> None:
+async def take_up(runner: Runner, desks: Mapping[str, Desk], follow: Follow) -> None:
     """Go on with every task of these agents that nobody works on and that waits for nobody, the oldest first, so many at once."""
     places = asyncio.Semaphore(MOST_AT_ONCE)
-    records = [record async for record in _unended(runner, desks)]
+    records = await _left(runner, desks)
     async with asyncio.TaskGroup() as group:
         for record in reversed(records):
             await places.acquire()
-            going_on = group.create_task(_to_its_end(desks[record.agent_name], record.run_id), name=f"{record.run_id}:taken up")
+            going_on = group.create_task(_to_its_end(desks[record.agent_name], record.run_id, follow), name=f"{record.run_id}:taken up")
             going_on.add_done_callback(lambda _done: places.release())
+
+
+async def _left(runner: Runner, desks: Mapping[str, Desk]) -> list[RunRecord]:
+    while True:
+        try:
+            return [record async for record in _unended(runner, desks)]
+        except LogUnavailableError as error:
+            _LOGGER.warning("what was left could not be looked for: %s", error)
+        await asyncio.sleep(runner.config.background_tool_poll_interval_s)
 
 
 async def lay_down(runner: Runner, desks: Mapping[str, Desk]) -> None:
@@ -84,39 +96,46 @@ async def _is_task(desks: Mapping[str, Desk], record: RunRecord) -> bool:
     return bool([event async for event in desks[record.agent_name].first_events([record.run_id])])
 
 
-async def _answered(runner: Runner, desks: Mapping[str, Desk], run_id: str) -> None:
-    """A question of this run, or of a subagent's, was answered: go on with the task, unless whoever answered does."""
-    first = await runner.log.read(run_id, limit=1)
-    parent = first[0].data.get("parent") if first else None
-    if parent is not None:
-        run_id = parent.get("root", parent["run_id"])
-        first = await runner.log.read(run_id, limit=1)
-    desk = desks.get(first[0].data["agent_name"]) if first else None
-    if desk is not None:
-        await _go_on(desk, run_id)
+async def _answered(runner: Runner, desks: Mapping[str, Desk], run_id: str, follow: Follow) -> None:
+    """A question of this run, or of a subagent's, was answered: go on with the task, unless whoever answered does.
 
-
-async def _to_its_end(desk: Desk, run_id: str) -> None:
-    if not await _go_on(desk, run_id):
-        return
+    Raises:
+        LogUnavailableError: not at this moment.
+    """
     try:
-        run = await desk.runner.attach(run_id=run_id, by=SERVER_STOPS)
-        async for _event in run.events:
-            pass
+        first = await runner.log.read(run_id, limit=1)
+        parent = first[0].data.get("parent") if first else None
+        if parent is not None:
+            run_id = parent.get("root", parent["run_id"])
+            first = await runner.log.read(run_id, limit=1)
+        desk = desks.get(first[0].data["agent_name"]) if first else None
+        if desk is not None:
+            await _go_on(desk, run_id)
+            await follow(desk, run_id)
+    except LogUnavailableError:
+        raise
     except AfkError as error:
-        _LOGGER.warning("task %s is not looked at any more: %s", run_id, error)
+        _LOGGER.warning("task %s was left as it is: %s", run_id, error)
+
+
+async def _to_its_end(desk: Desk, run_id: str, follow: Follow) -> None:
+    try:
+        if await _go_on(desk, run_id):
+            await follow(desk, run_id)
+            run = await desk.runner.attach(run_id=run_id, by=SERVER_STOPS)
+            async for _event in run.events:
+                pass
+    except AfkError as error:
+        _LOGGER.warning("task %s was left as it is: %s", run_id, error)
 
 
 async def _go_on(desk: Desk, run_id: str) -> bool:
     """Go on with a run, if it is a task that should; whether it was one."""
-    try:
-        if not [event async for event in desk.first_events([run_id])]:
-            return False
-        events = await desk.runner.log.read(run_id)
-        answered = await desk.answered_meanwhile(events)
-        if answered or left(events):
-            await desk.go_on(events, asked=answered)
-            return True
-    except AfkError as error:
-        _LOGGER.warning("task %s was left as it is: %s", run_id, error)
+    if not [event async for event in desk.first_events([run_id])]:
+        return False
+    events = await desk.runner.log.read(run_id)
+    answered = await desk.answered_meanwhile(events)
+    if answered or left(events):
+        await desk.go_on(events, asked=answered)
+        return True
     return False

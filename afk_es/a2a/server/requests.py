@@ -29,7 +29,6 @@ from a2a.types.a2a_pb2 import (
 )
 from a2a.utils.errors import (
     ContentTypeNotSupportedError,
-    ExtendedAgentCardNotConfiguredError,
     PushNotificationNotSupportedError,
     UnsupportedOperationError,
 )
@@ -130,6 +129,8 @@ class Requests(RequestHandler):
         if state in FINAL:
             raise UnsupportedOperationError(f"the task has ended ({TaskState.Name(state)})")
         await self._desk.go_on(events)
+        if self._notifier is not None:
+            await self._notifier.follow(self._desk, params.id)
         run = await self._desk.runner.attach(run_id=params.id, by=speaker(principal))
         async with aclosing(updates(self._desk, run)) as told_of:
             async for event in told_of:
@@ -185,7 +186,8 @@ class Requests(RequestHandler):
     async def on_get_extended_agent_card(self, params: GetExtendedAgentCardRequest, context: ServerCallContext) -> AgentCard:
         """The card for those who were let in."""
         if self._extended_card is None:
-            raise ExtendedAgentCardNotConfiguredError
+            # The error of a capability that the card does not claim (A2A 1.0, 3.1.11).
+            raise UnsupportedOperationError("there is no other card than the public one")
         return self._extended_card()
 
 

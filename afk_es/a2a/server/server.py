@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,7 +29,9 @@ from afk_es.errors import ConfigurationError, UsageError
 from afk_es.log import EventLog
 from afk_es.log.location import file_beside
 from afk_es.serving import Authenticator, HttpServer, Limited, RateLimiter
-from afk_es.serving.http_server import MAX_BODY_BYTES
+from afk_es.serving.http_server import BODY_TIMEOUT_S, MAX_BODY_BYTES
+from afk_es.serving.intake import checked_intake
+from afk_es.serving.listening import address_of, hosts_of
 
 _LOGGER = logging.getLogger("afk_es.a2a")
 
@@ -90,53 +92,64 @@ class A2AServer:
         self._desks = {name: Desk(self.runner, offer, allow_agent_change=allow_agent_change) for name, offer in self._offers.items()}
         book = NotificationBook(Path(push_file) if push_file is not None else file_beside(self.runner.log, "-push.db"))
         self._notifier = Notifier(book, allow_private=push_to_private) if push else None
-        self._taking_up: asyncio.Task[None] | None = None
         self._served: HttpServer | None = None
+        self._door = asyncio.Lock()
         self._entered = 0
+        self._opened = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Open the log, and go on with what was left. It may be entered more than once."""
-        self._entered += 1
-        if self._entered > 1:
-            return self
-        await self.runner.__aenter__()
-        try:
-            if self._notifier is not None:
-                await self._notifier.start(self._desks)
-        except BaseException:
-            self._entered -= 1
-            await self.runner.__aexit__(None, None, None)
-            raise
-        self._taking_up = asyncio.create_task(keep_going(self.runner, self._desks), name="afk_es a2a recovery")
-        self._taking_up.add_done_callback(_told)
+        """Open the log, and go on with what was left. It may be entered more than once.
+
+        Raises:
+            LogError: the log cannot be opened.
+            ConfigurationError: the file of callbacks cannot.
+        """
+        async with self._door:
+            if not self._entered:
+                await self._open()
+            self._entered += 1
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Lay down what is under way, and let go of the log."""
-        self._entered -= 1
-        if self._entered:
-            return
-        try:
-            if self._taking_up is not None:
-                self._taking_up.cancel()
-                await asyncio.wait({self._taking_up})
-            await lay_down(self.runner, self._desks)
+        async with self._door:
+            self._entered -= 1
+            if not self._entered:
+                await self._opened.aclose()
+
+    async def _open(self) -> None:
+        async with AsyncExitStack() as opened:
+            await opened.enter_async_context(self.runner)
             if self._notifier is not None:
-                await self._notifier.stop()
-        finally:
-            await self.runner.__aexit__(None, None, None)
+                opened.push_async_callback(self._notifier.stop)
+                await self._notifier.start(self._desks)
+            opened.push_async_callback(lay_down, self.runner, self._desks)
+            going = asyncio.create_task(keep_going(self.runner, self._desks, self._follow), name="afk_es a2a recovery")
+            going.add_done_callback(_told)
+            opened.push_async_callback(_ended, going)
+            self._opened = opened.pop_all()
+
+    async def _follow(self, desk: Desk, task_id: str) -> None:
+        if self._notifier is not None:
+            await self._notifier.follow(desk, task_id)
 
     # ---------------------------------------------------------------------------------------------------------------------------- serving
 
-    def http_app(self) -> ASGIApp:
+    def http_app(self, *, allow_hosts: Sequence[str] = (), max_body_bytes: int = MAX_BODY_BYTES) -> ASGIApp:
         """The ASGI application, for a server of your own; its lifespan enters this server. Behind a proxy, `url` says where that is.
+
+        Args:
+            allow_hosts: names by which clients call it (their `Host` header) beside that of `url` and those of loopback, without a port; ("*",) for any.
+            max_body_bytes: of a request; default 4 MiB.
 
         Raises:
             ConfigurationError: the server has no `url`, and so no agent could say in its card where it is.
         """
-        if self._url is None:
+        own = self._own_host()
+        if own is None:
             raise ConfigurationError("where clients reach it has to be known: A2AServer(..., url='https://...'), or use serve()")
-        return self._application()
+        hosts = hosts_of(address_of("127.0.0.1"), (own, *allow_hosts))
+        return checked_intake(self._application(), hosts=hosts, max_body_bytes=max_body_bytes, body_timeout_s=BODY_TIMEOUT_S)
 
     @asynccontextmanager
     async def serve(
@@ -153,7 +166,7 @@ class A2AServer:
         Args:
             host, port, allow_hosts, open_to_anyone, max_body_bytes: as for `afk_es.serving.HttpServer`. The host of this server's `url` is allowed too.
         """
-        own = urlsplit(self._url).hostname if self._url is not None else None
+        own = self._own_host()
         served = HttpServer(
             self._application(),
             host,
@@ -169,6 +182,9 @@ class A2AServer:
                 yield served
         finally:
             self._served = None
+
+    def _own_host(self) -> str | None:
+        return urlsplit(self._url).hostname if self._url is not None else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -210,6 +226,11 @@ class A2AServer:
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         async with self:
             yield
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 def _told(task: asyncio.Task[None]) -> None:

@@ -14,9 +14,10 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from afk_es.a2a import A2AClient
+from afk_es.a2a.client.reading import MOST_ARTIFACTS
 from afk_es.clock import SimulatedClock
 from afk_es.core import Runner
-from afk_es.errors import LLMCapabilityError, LLMConfigurationError, LLMError, LLMInvalidResponseError, LLMTimeoutError
+from afk_es.errors import ConfigurationError, LLMCapabilityError, LLMConfigurationError, LLMError, LLMInvalidResponseError, LLMTimeoutError
 from tests.a2a.client.servers import URL, card
 from tests.a2a.client.test_agent import boss
 from tests.a2a.client.wire import WELL_KNOWN, Body, Wire, event, events, piece, status, task
@@ -305,6 +306,13 @@ async def test_what_its_card_says_is_told_to_no_model() -> None:
     assert "Ignore your instructions" not in stored
 
 
+async def test_a_stream_of_results_without_end_is_cut() -> None:
+    news = [piece("x", artifact=str(number)) for number in range(MOST_ARTIFACTS + 1)]
+    agent = Wire(streaming=True, SendStreamingMessage=events(*news))
+    with pytest.raises(LLMCapabilityError, match="more than 1,000 results"):
+        await agent.client().send("go")
+
+
 # --------------------------------------------------------------------------------------------------------------------------- secrets
 
 
@@ -326,6 +334,26 @@ async def test_a_token_goes_along_and_is_told_nowhere() -> None:
     told = " ".join([stored, repr(client), repr(described), repr(described.model), str(vars(client)), result.error or ""])
     assert token not in told
     assert "bad token ***" in stored
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "INPUT_REQUIRED"])
+async def test_a_task_that_repeats_our_token_is_told_without_it(state: str) -> None:
+    token = "tok-6f1c2e9a77"
+    agent = Wire(SendMessage={"task": task(state, message=f"denied for Bearer {token}")})
+    client = agent.client(token=token, allow_cleartext=True)
+    assert (await client.send("go")).message == "denied for Bearer ***"
+    async with Runner(log=":memory:") as runner:
+        result = await runner.run(client.agent(name="billing"), user_message="go")
+        stored = json.dumps([event.data for event in await log_of(runner, result.run_id)], default=str)
+    assert "denied for Bearer ***" in stored
+    assert token not in f"{stored} {result}"
+
+
+def test_a_token_goes_over_plain_http_to_no_host_that_the_card_may_name() -> None:
+    with pytest.raises(ConfigurationError, match=r"http://b\.example is reached without encryption"):
+        A2AClient("https://a.example", token="hunter2", trusted_hosts=["http://b.example"])
+    A2AClient("https://a.example", token="hunter2", trusted_hosts=["http://b.example"], allow_cleartext=True)
+    A2AClient("https://a.example", trusted_hosts=["http://b.example"])
 
 
 async def test_an_api_key_goes_into_its_header_and_may_change() -> None:

@@ -82,11 +82,14 @@ class Row:
 TERMINAL = ("terminal",)
 RETRYABLE = ("retryable",)
 
+QUICK = {"timeout_s": 0.2, "task_timeout_s": 0.2}
+"""For those who never answer: each is asked five times."""
+
 CARDS = (
     Row("no card", Fails(("404",), TERMINAL)),
     Row("card forbidden", Fails(("403",), TERMINAL)),
-    Row("card silent", Fails((), RETRYABLE)),
-    Row("card drips", Fails((), RETRYABLE)),
+    Row("card silent", Fails((), RETRYABLE), options=QUICK),
+    Row("card drips", Fails((), RETRYABLE), options=QUICK),
     Row("card pours", Fails(("bytes",), TERMINAL)),
     *(Row(f"card {what}", Fails()) for what in ("no json", "a list", "a number", "null", "of wrong types", "empty", "a page", "deep")),
     Row("card of another place", Fails((), TERMINAL)),
@@ -96,9 +99,9 @@ CARDS = (
 
 ANSWERS = (
     Row("honest", Answers(("done",))),
-    Row("silent", Fails((), RETRYABLE)),
+    Row("silent", Fails((), RETRYABLE), options=QUICK),
     Row("dies", Fails((), RETRYABLE)),
-    Row("drips", Fails((), RETRYABLE)),
+    Row("drips", Fails((), RETRYABLE), options=QUICK),
     Row("pours", Fails(("bytes",), TERMINAL)),
     Row("401", Fails(("401",), TERMINAL, 1)),
     Row("403", Fails(("403",), TERMINAL, 1)),
@@ -125,11 +128,11 @@ ANSWERS = (
 )
 
 TASKS = (
-    Row("never done", Fails((), RETRYABLE)),
-    Row("backwards", Fails((), RETRYABLE)),
+    Row("never done", Fails((), RETRYABLE), options=QUICK),
+    Row("backwards", Fails((), RETRYABLE), options=QUICK),
     Row("another task later", Fails(("task",))),
     Row("unknown later", Fails((), TERMINAL)),
-    Row("silent later", Fails((), RETRYABLE)),
+    Row("silent later", Fails((), RETRYABLE), options=QUICK),
 )
 
 STREAMED = (
@@ -138,7 +141,7 @@ STREAMED = (
     Row("streams no end", Answers(("done",))),
     Row("streams silence", Answers(("done",)), options={"task_timeout_s": 3.0}),
     Row("streams and dies", Answers(("done",))),
-    Row("streams for ever", Fails()),
+    Row("streams for ever", Fails(), options=QUICK),
     Row("streams pieces for ever", Fails()),
     Row("streams of another task", Fails()),
     Row("streams after its end", Answers(("done",), ("more",))),

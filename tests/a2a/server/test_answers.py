@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afk_es.a2a.server.answers import Decision, Unclear, decided
 from afk_es.a2a.server.messages import Said
 from afk_es.interaction import ApprovalRequest, InputRequest
+
+YES = {"yes", "y", "ok", "okay", "approve", "approved", "allow", "allowed", "granted", "yes please", "go ahead"}
 
 
 def said(text: str = "", *data: Any) -> Said:
@@ -62,14 +65,39 @@ def test_neither(text: str) -> None:
     assert isinstance(decided(said(text), [approval()]), Unclear)
 
 
-@given(st.text(max_size=40))
+_PIECES = [
+    "yes",
+    "YES",
+    "no",
+    "ok",
+    "y",
+    "approve",
+    "please",
+    "go",
+    "ahead",
+    "but",
+    "not",
+    "r/a",
+    "r/b",
+    " ",
+    ": ",
+    ".",
+    "!",
+    ",",
+    "?",
+    "\n",
+    "\u0130",
+]
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=6).map("".join))
+@settings(max_examples=300)
 def test_only_the_listed_words_allow_anything(text: str) -> None:
+    """Whatever is made of the very words that count: no other word stands beside them but the question's name."""
     decision = decided(said(text), [approval()])
+    words = re.sub(r"[ .!,:\n]+", " ", text.casefold().strip().removeprefix("r/a")).strip()
     if isinstance(decision, Decision) and decision.outcome == "granted":
-        assert len(text.split()) <= 4
-        assert "yes" in text.casefold() or text.casefold().strip(" .!,").removeprefix("r/a").strip(" :") in {
-            "y", "ok", "okay", "approve", "approved", "allow", "allowed", "granted", "go ahead",
-        }  # fmt: skip
+        assert words in YES
 
 
 def test_of_several_the_named_one_is_meant() -> None:

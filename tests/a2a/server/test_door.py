@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ from a2a.utils.proto_utils import validate_proto_required_fields
 from afk_es.a2a import A2AServer, ApiKeys, Limited, ServedAgent
 from afk_es.agents import Agent
 from afk_es.core import Runner
-from afk_es.errors import ConfigurationError, UsageError
+from afk_es.errors import ConfigurationError, LogError, UsageError
 from afk_es.llms import LLMRequest
 from afk_es.testing import ScriptedModel
 from afk_es.tools import tool
@@ -77,7 +78,7 @@ async def test_without_tokens_there_is_no_other_card() -> None:
     async with server, httpx.AsyncClient(transport=httpx.ASGITransport(server.http_app()), base_url=URL) as http:
         # Asked by hand: the SDK's client knows from the card that there is none.
         answer = await http.get("/extendedAgentCard", headers={"A2A-Version": "1.0"})
-    assert (answer.status_code, answer.json()["error"]["details"][0]["reason"]) == (400, "EXTENDED_AGENT_CARD_NOT_CONFIGURED")
+    assert (answer.status_code, answer.json()["error"]["details"][0]["reason"]) == (400, "UNSUPPORTED_OPERATION")
 
 
 async def test_a_key_may_come_in_either_header() -> None:
@@ -161,6 +162,27 @@ def test_a_server_is_made_of_agents_with_different_names() -> None:
         A2AServer(clerk(), log=":memory:").http_app()
 
 
+async def test_the_application_takes_only_requests_that_are_meant_for_it_and_are_bounded() -> None:
+    """In a server of somebody's own as in ours: a page whose name has come to stand for this machine gets no answer."""
+    server = A2AServer(clerk(), log=":memory:", url="https://agents.example:8443/desk")
+    app = server.http_app(allow_hosts=["inside.example"], max_body_bytes=1000)
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "ListTasks", "params": {}}
+
+    async def status(host: str, size: int = 0, **headers: str) -> int:
+        sent = {"host": host, "a2a-version": "1.0", **headers}
+        return (await http.post("/", json={**asked, "padding": "x" * size}, headers=sent)).status_code
+
+    async with server, httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as http:
+        assert [await status(host) for host in ("agents.example:8443", "inside.example", "localhost", "evil.example")] == [
+            200,
+            200,
+            200,
+            421,
+        ]
+        assert await status("localhost", origin="https://evil.example") == 403
+        assert await status("localhost", size=1000) == 413
+
+
 async def test_a_server_may_be_entered_more_than_once_and_again(tmp_path: Path) -> None:
     server = A2AServer(clerk(), log=tmp_path / "runs.db", url=URL)
     for number in range(2):
@@ -168,6 +190,52 @@ async def test_a_server_may_be_entered_more_than_once_and_again(tmp_path: Path) 
             async with server:
                 assert (await client.send("hello", f"m{number}")).status.state == COMPLETED
             assert (await client.send("hello", f"n{number}")).status.state == COMPLETED
+
+
+async def test_a_server_whose_log_cannot_be_opened_is_not_entered(tmp_path: Path) -> None:
+    server = A2AServer(clerk(), log=tmp_path / "runs.db", url=URL)
+    (tmp_path / "runs.db").write_bytes(b"no log" * 1000)
+    for _ in range(2):
+        with pytest.raises(LogError):
+            await server.__aenter__()
+    (tmp_path / "runs.db").unlink()
+    async with asker(server) as client:
+        assert (await client.send("hello")).status.state == COMPLETED
+
+
+def _check_ended(threads: set[threading.Thread]) -> None:
+    """A thread of SQLite's that is left would keep the process from ending."""
+    for thread in threads:
+        thread.join(10)
+    assert not [thread for thread in threads if thread.is_alive()]
+
+
+async def test_a_file_of_callbacks_that_is_none_is_told_before_anything_is_served(tmp_path: Path) -> None:
+    (tmp_path / "runs.db-push.db").write_bytes(b"no book" * 1000)
+    server = A2AServer(clerk(), log=tmp_path / "runs.db", url=URL)
+    threads = set(threading.enumerate())
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="push_file"):
+            await server.__aenter__()
+    _check_ended(set(threading.enumerate()) - threads)
+    (tmp_path / "runs.db-push.db").unlink()
+    async with asker(server) as client:
+        assert (await client.send("hello")).status.state == COMPLETED
+
+
+async def test_a_server_that_cannot_lay_its_tasks_down_lets_go_of_everything_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreadable(*_: object, **__: object) -> list[object]:
+        raise LogError("the disk is gone")
+
+    threads = set(threading.enumerate())
+    server = A2AServer(clerk(), log=tmp_path / "runs.db", url=URL)
+    await server.__aenter__()
+    monkeypatch.setattr(server.runner.log, "runs", unreadable)
+    with pytest.raises(LogError, match="the disk is gone"):
+        await server.__aexit__(None, None, None)
+    _check_ended(set(threading.enumerate()) - threads)
 
 
 async def test_a_server_that_ends_lays_down_what_is_under_way(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from starlette.types import Receive, Scope, Send
 from afk_es.a2a import A2AServer
 from afk_es.a2a.server import notifier
 from afk_es.agents import Agent
+from afk_es.llms import LLMRequest
 from afk_es.serving import HttpServer
 from afk_es.testing import ScriptedModel
 from tests.a2a.server.asking import BINDINGS, COMPLETED, INPUT_REQUIRED, URL, Asker, asker
@@ -201,6 +202,7 @@ async def test_a_task_has_so_many_callbacks_and_no_more() -> None:
         "http://",
         "http://8.8.8.8:99999/",
         "http://8.8.8.8/" + "x" * 3000,
+        "http://8.8.8.8/\nnot a line of ours",
     ],
 )
 async def test_an_address_that_is_not_public_is_refused_and_nothing_begins(url: str, tmp_path: Path) -> None:
@@ -252,3 +254,85 @@ async def test_a_clients_secrets_are_not_in_the_log(tmp_path: Path) -> None:
         events = await server.runner.log.read(task.id)
     assert "very-secret" not in json.dumps([event.data for event in events])
     assert b"very-secret" not in (tmp_path / "runs.db").read_bytes()
+
+
+async def test_who_answered_elsewhere_is_followed_by_the_news() -> None:
+    """An operator approves: the server goes on with the task, and its client is told although it has said nothing."""
+    shop = Shop()
+    server = server_of(shop)
+    async with listening() as (listener, url), asker(server) as client:
+        task = await sent(client, TaskPushNotificationConfig(url=url))
+        await listener.states("INPUT_REQUIRED")
+        await (await server.runner.attach(run_id=task.id, by="operator")).approve()
+        assert (await listener.states("COMPLETED"))[-1] == "COMPLETED"
+
+
+async def test_a_task_that_the_next_server_takes_up_is_told_of(tmp_path: Path) -> None:
+    asked, stopped = asyncio.Event(), asyncio.Event()
+
+    async def answer(_request: LLMRequest) -> str:
+        if not stopped.is_set():
+            asked.set()
+            await asyncio.Event().wait()
+        return "done"
+
+    agent = Agent(name="clerk", model=ScriptedModel(answer))
+    server = A2AServer(agent, log=tmp_path / "runs.db", url=URL, push_to_private=True)
+    async with listening() as (listener, url):
+        async with asker(server) as client:
+            message = Message(message_id="m1", role=Role.ROLE_USER, parts=[Part(text="work")])
+            configuration = SendMessageConfiguration(
+                task_push_notification_config=TaskPushNotificationConfig(url=url), return_immediately=True
+            )
+            _ = [event async for event in client.client.send_message(SendMessageRequest(message=message, configuration=configuration))]
+            await asyncio.wait_for(asked.wait(), 10)
+            await listener.states("WORKING")
+            stopped.set()
+        async with A2AServer(agent, log=tmp_path / "runs.db", url=URL, push_to_private=True):
+            assert (await listener.states("COMPLETED"))[-1] == "COMPLETED"
+
+
+async def test_a_callback_that_is_replaced_is_called_at_its_new_address_at_once() -> None:
+    go_on = asyncio.Event()
+
+    async def answer(_request: LLMRequest) -> str:
+        await go_on.wait()
+        return "done"
+
+    server = A2AServer(Agent(name="clerk", model=ScriptedModel(answer)), log=":memory:", url=URL, push_to_private=True)
+    async with listening() as (before, old), listening() as (after, new), asker(server) as client:
+        task = await client.send("work", immediately=True)
+        config = TaskPushNotificationConfig(task_id=task.id, id="mine", url=old)
+        await client.client.create_task_push_notification_config(config)
+        config.url = new
+        await client.client.create_task_push_notification_config(config)
+        go_on.set()
+        assert (await after.states("COMPLETED"))[-1] == "COMPLETED"
+        assert all("COMPLETED" not in _what(before.calls.get_nowait()) for _ in range(before.calls.qsize()))
+
+
+async def test_a_message_that_comes_again_and_again_is_followed_once() -> None:
+    go_on = asyncio.Event()
+
+    async def answer(_request: LLMRequest) -> str:
+        await go_on.wait()
+        return "done"
+
+    server = A2AServer(Agent(name="clerk", model=ScriptedModel(answer)), log=":memory:", url=URL, push_to_private=True)
+    async with listening() as (listener, url), asker(server) as client:
+        task = await client.send("work", immediately=True)
+        await client.client.create_task_push_notification_config(TaskPushNotificationConfig(task_id=task.id, url=url))
+        for _ in range(20):
+            await client.send("work", immediately=True)
+        telling = [each for each in asyncio.all_tasks() if each.get_name() == f"{task.id}:notify"]
+        assert len(telling) == 1
+        go_on.set()
+        assert (await listener.states("COMPLETED"))[-1] == "COMPLETED"
+
+
+async def test_a_callback_that_is_replaced_while_the_task_waits_is_told_so_at_its_new_address() -> None:
+    async with listening() as (before, old), listening() as (after, new), asker(server_of(Shop())) as client:
+        task = await sent(client, TaskPushNotificationConfig(url=old, id="mine"))
+        await before.states("INPUT_REQUIRED")
+        await client.client.create_task_push_notification_config(TaskPushNotificationConfig(task_id=task.id, id="mine", url=new))
+        assert await after.states("INPUT_REQUIRED") == ["INPUT_REQUIRED"]

@@ -16,6 +16,7 @@ from google.protobuf.struct_pb2 import Value
 from afk_es.a2a import A2AServer
 from afk_es.agents import Agent, PolicyEngine, PolicyRule
 from afk_es.core import Runner, RunnerConfig
+from afk_es.errors import LogLockedError
 from afk_es.llms import LLMRequest, LLMResponse, ToolCall
 from afk_es.testing import ScriptedModel
 from afk_es.tools import Tool, tool
@@ -220,6 +221,46 @@ async def test_a_question_that_an_operator_answers_lets_the_task_go_on_by_itself
         assert await asyncio.to_thread(shop.has_paid.wait, 10)
         assert (await client.send("buy tea")).status.state == COMPLETED
     assert shop.paid == ["tea"]
+
+
+@pytest.mark.parametrize(("unreadable", "before"), [("read", False), ("letters", False), ("runs", True)])
+async def test_a_log_that_cannot_be_read_for_a_moment_keeps_no_task_from_going_on(
+    unreadable: str, before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the answer came before the server started, or while it serves."""
+    shop = Shop()
+    refused: list[str] = []
+    async with asker(shop.server(tmp_path / "runs.db")) as client:
+        task = await asked(client)
+    config = RunnerConfig(interaction_mode="external", background_tool_poll_interval_s=0.01)
+    server = A2AServer(shop.agent, runner=Runner(log=tmp_path / "runs.db", config=config), url=URL)
+    found: list[bool] = [] if unreadable == "read" else [True]
+    reading, letters = getattr(server.runner.log, unreadable), server.runner.log.letters
+
+    async def read(*args: Any, **named: Any) -> Any:
+        if found and not refused:
+            refused.append(unreadable)
+            raise LogLockedError("busy")
+        return await reading(*args, **named)
+
+    async def told(*args: Any, **named: Any) -> Any:
+        answers = await letters(*args, **named)
+        found.extend(True for _ in answers)
+        return answers
+
+    async def approve() -> None:
+        async with Runner(log=tmp_path / "runs.db") as other:
+            await (await other.attach(run_id=task.id, by="olga")).approve()
+
+    if before:
+        await approve()
+    monkeypatch.setattr(server.runner.log, "letters", told)
+    monkeypatch.setattr(server.runner.log, unreadable, read)
+    async with server:
+        if not before:
+            await approve()
+        assert await asyncio.to_thread(shop.has_paid.wait, 10)
+    assert refused
 
 
 async def test_a_subagents_question_is_the_tasks() -> None:

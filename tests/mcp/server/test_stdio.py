@@ -141,10 +141,9 @@ async def test_the_end_of_its_input_is_its_end_and_runs_are_laid_down(tmp_path: 
         await marked(tmp_path)
         server.stdin.close()
         if key is not None:
-            # It waits for the call, as whoever named it may come again; a signal says that there is no time.
-            await asyncio.sleep(0)
+            # It waits for the call, as whoever named it may come again; a second signal says that there is no time. Two of one kind may come as one.
             server.process.send_signal(signal.SIGTERM)
-            server.process.send_signal(signal.SIGTERM)
+            server.process.send_signal(signal.SIGINT)
         assert await server.process.wait() == 0
     assert last(await only_run(tmp_path / "calls.db")) == end
 
