@@ -60,9 +60,9 @@ class Connection:
         self._stop = asyncio.Event()
         self._late = False
         self._status: int | None = None
-        self.forgotten = False
+        self.forgotten: bool = False
         """Whether the server has said that it does not know this session any more, and so has not begun with what it was asked."""
-        self.notifies = False
+        self.notifies: bool = False
         """Whether the server has promised to tell when its tools change."""
 
     async def open(self, timeout_s: float) -> None:

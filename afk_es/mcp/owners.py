@@ -34,7 +34,7 @@ class Waiting:
         self.run_id = run_id
         self.named = named
         self.unwanted = False
-        self.decided = asyncio.Event()
+        self.decided: asyncio.Event = asyncio.Event()
         self.starting: asyncio.Task[AttachedRun] | None = None
 
 

@@ -59,7 +59,7 @@ class Places:
     """
 
     def __init__(self) -> None:
-        self.bus = InMemorySubscriptionBus()
+        self.bus: InMemorySubscriptionBus = InMemorySubscriptionBus()
         self._places: dict[Place, None] = {}
 
     def open(self) -> tuple[Place, bool]:

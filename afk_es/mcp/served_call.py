@@ -75,7 +75,7 @@ class ServedCall:
         self._by = f"{principal.name[:_BY_CHARACTERS]} (MCP client)"
         self._after = 0
         self._told: float | None = None
-        self.waits_for_people = False
+        self.waits_for_people: bool = False
 
     async def result(self, waiting: Waiting) -> CallToolResult | InputRequiredResult:
         """What the call came to.

@@ -65,7 +65,7 @@ class RemoteModel:
 
     def __init__(self, remote: Remote, name: str, *, contexts: bool, asked_again: AskedAgain) -> None:
         # Where the agent is may change from one process to the next, as a database's address may; what it is to the run does not.
-        self.model = f"a2a/{name}"
+        self.model: str = f"a2a/{name}"
         self._remote = remote
         self._contexts = contexts
         self._asked_again = asked_again

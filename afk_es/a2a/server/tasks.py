@@ -68,13 +68,13 @@ class TaskFold:
     """What the events so far come to; `take` them in their order, from the run's first."""
 
     def __init__(self) -> None:
-        self.run_id = ""
-        self.context_id = ""
-        self.seq = 0
-        self.state = TaskState.TASK_STATE_SUBMITTED
-        self.laid_down = False
+        self.run_id: str = ""
+        self.context_id: str = ""
+        self.seq: int = 0
+        self.state: TaskState = TaskState.TASK_STATE_SUBMITTED
+        self.laid_down: bool = False
         """Whether the run was laid down, and waits for somebody."""
-        self.open_call = 0
+        self.open_call: int = 0
         """The seq of the model call that goes on; 0 while none does."""
         self._agent_name = ""
         self._at: dt.datetime | None = None
