@@ -92,4 +92,4 @@ def test_without_hypothesis_it_says_what_to_install(shop: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], cwd=shop, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "pip install 'afk-es[testing]'" in done.stderr
+    assert 'pip install "afk-es[testing]"' in done.stderr

@@ -516,8 +516,9 @@ async def test_no_token_is_in_any_log_whatever_happens(
 ) -> None:
     """Of any logger, Uvicorn's and its access log included. Below DEBUG it tells the paths that were asked for, and still no header."""
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        # A server of another test, configured as Uvicorn does by default, keeps them from everybody else.
+        # A server of another test, configured by Uvicorn's own settings, keeps them from everybody else.
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+        caplog.set_level(level, name)
     caplog.set_level(level)
     wrong = "wrong-0123456789abcdef"
     keys = ApiKeys({KEY: "alice"})
