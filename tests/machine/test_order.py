@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from afk_es.machine.effects import CallModel, ExecuteTool
+from afk_es.machine.events import stored
 from tests.machine.simulation import (
     Simulation,
     llm_completed,
@@ -47,3 +48,10 @@ def test_results_join_the_conversation_in_the_order_they_were_asked_for() -> Non
     for effect in reversed(run.wanted(ExecuteTool)):
         run.answer(effect, tool_completed(effect.call, output=effect.call.tool_name))
     assert [message.tool_call_id for message in run.state.messages][2:] == ["c-0", "c-1", "c-2"]
+
+
+def test_what_is_only_seen_live_is_in_no_log_and_what_nobody_knows_yet_is() -> None:
+    assert [name for name in ("run_started", "tool_progress", "text_delta", "of_tomorrow") if stored(name)] == [
+        "run_started",
+        "of_tomorrow",
+    ]

@@ -78,3 +78,16 @@ def test_a_value_is_judged_by_every_name_in_its_path(path: str) -> None:
 @pytest.mark.parametrize(("path", "value"), [("", "Ulm"), ("context.city", "Ulm"), ("state.usage.input_tokens", 7)])
 def test_a_path_without_a_secret_s_name_shows_its_value(path: str, value: object) -> None:
     assert redacted_at(path, value, Redaction()) == value
+
+
+def test_changes_are_judged_by_the_path_that_they_name() -> None:
+    changes = [
+        {"path": "context.credentials.user", "before": "PLANTED", "after": ["PLANTED"], "n": 1},
+        {"path": "context.city", "before": "Ulm"},
+        {"path": ["password"], "before": "Ulm"},
+    ]
+    assert redacted_facts(changes, Redaction()) == [
+        {"path": "context.credentials.user", "before": MARK, "after": [MARK], "n": 1},
+        {"path": "context.city", "before": "Ulm"},
+        {"path": ["password"], "before": "Ulm"},
+    ]
