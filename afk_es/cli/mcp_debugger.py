@@ -28,5 +28,6 @@ def debugger_server(location: str, redaction: Redaction | None, options: dict[st
 
     if location == ":memory:":
         raise ConfigurationError("a log in memory is gone with its process; name a file with --db")
-    tools = debugger_tools(location, redaction=redaction)
+    # Texts alone: of a result that has data too, some clients show their model nothing but the data, and others nothing but the text.
+    tools = debugger_tools(location, redaction=redaction, as_text=True)
     return MCPServer(tools, recorded=False, **{"name": NAME, "instructions": INSTRUCTIONS, **options})

@@ -21,11 +21,12 @@ from pydantic import TypeAdapter, ValidationError
 from afk_es.clock import Clock, SystemClock
 from afk_es.errors import ConfigurationError, ToolError, ToolUnavailableError
 from afk_es.machine.spec import ToolSpec
+from afk_es.mcp.asking_again import Asking, Patience
 from afk_es.mcp.connection import Connection, reason_of
 from afk_es.mcp.progress import Progress
 from afk_es.mcp.remote_results import cleaned, output_of
-from afk_es.mcp.remote_tools import Catalogue, Listing, RemoteTool
-from afk_es.mcp.results import IDEMPOTENCY_KEY
+from afk_es.mcp.remote_tools import Catalogue, Listing, RemoteTool, keeps_keys
+from afk_es.mcp.results import IDEMPOTENCY_KEY, WITHDRAWN
 from afk_es.mcp.targets import target_of
 from afk_es.tools import Tool, ToolContext
 from afk_es.tools.decorator import require_name
@@ -97,6 +98,11 @@ class MCPClient:
         protocol: "auto" (default), "legacy" for a server that does not take the question which protocol it speaks, or a version.
         clock: what pauses go by; default the system's.
 
+    Where a server of afk_es has a person asked before it runs a tool, the call waits: it is made again by the same key, every 0.5 to 5 s, within
+    `timeout_s`. So is a call of any server that says of the tool that it keeps to keys and of the result that it waits, `trusted` or not, at most
+    1000 times: one that says so and runs the tool twice could have done that at the first call. A run that is cancelled meanwhile cancels the
+    call there.
+
     The connection is made when a run first needs the server, made again when it was lost, and closed with the last run that used it; a
     subprocess has ended by then. `async with client:` keeps it open. It may be shared by any number of agents, Runners and event loops.
 
@@ -145,6 +151,7 @@ class MCPClient:
         self._clock: Clock = SystemClock() if clock is None else clock
         prefix = f"{name}_" if prefix is None else prefix
         self._catalogue = Catalogue(name, prefix, self._wanted, trusted, timeout_s, self._call)
+        self._patience = Patience(name, self._clock)
         self._uses: WeakKeyDictionary[asyncio.AbstractEventLoop, _Use] = WeakKeyDictionary()
 
     @property
@@ -287,24 +294,35 @@ class MCPClient:
         Raises:
             ToolError: it failed; the message says whether the call was made.
         """
+        asking = Asking(
+            tool=remote.local,
+            args=args,
+            timeout_s=remote.timeout_s,
+            ask=lambda key: self._taken(remote, args, ctx, {IDEMPOTENCY_KEY: key} if key else None),
+            withdraw=lambda key: self._taken(remote, args, ctx, {IDEMPOTENCY_KEY: key, WITHDRAWN: True}),
+        )
+        result = await self._patience.result(asking, ctx)
+        if isinstance(result, mcp_types.InputRequiredResult):
+            raise ToolError(f"server {self._name!r} asks for something before it runs {remote.local}, and this program answers no server")
+        return await asyncio.to_thread(output_of, result, remote.local, self._name, remote.output, self._max_result_bytes)
+
+    async def _taken(
+        self, remote: RemoteTool, args: dict[str, Any], ctx: ToolContext, meta: Any
+    ) -> tuple[mcp_types.CallToolResult | mcp_types.InputRequiredResult, bool]:
+        """The server's answer to a call, and whether it says that it keeps to keys."""
         use = self._use()
         for again in (True, False):
-            connection, name = await self._current(use, remote)
+            connection, name, listed = await self._current(use, remote)
             try:
-                result = await self._asked(connection, remote, name, args, ctx)
+                return await self._asked(connection, remote, name, args, ctx, meta), keeps_keys(listed)
             except _NotTaken as error:
                 if again:
                     continue
                 raise ToolUnavailableError(f"server {self._name!r} did not take the call of {remote.local}: {error}") from None
-            if isinstance(result, mcp_types.InputRequiredResult):
-                raise ToolError(
-                    f"server {self._name!r} asks for something before it runs {remote.local}, and this program answers no server"
-                )
-            return await asyncio.to_thread(output_of, result, remote.local, self._name, remote.output, self._max_result_bytes)
         raise AssertionError("unreachable")
 
-    async def _current(self, use: _Use, remote: RemoteTool) -> tuple[Connection, str]:
-        """A connection on which the tool is what the run was told it is, and the server's name for it."""
+    async def _current(self, use: _Use, remote: RemoteTool) -> tuple[Connection, str, dict[str, Any]]:
+        """A connection on which the tool is what the run was told it is, and the server's name for it, and what it says of it now."""
         connection = use.connection
         if connection is None or connection.lost or use.changed or self._aged(use):
             async with use.turn:
@@ -320,16 +338,15 @@ class MCPClient:
                 f"tool {name!r} of server {self._name!r} has changed since this run was told of it, so it was not called: "
                 + "; ".join(differences)
             )
-        return connection, name
+        return connection, name, now
 
     def _aged(self, use: _Use) -> bool:
         # Of one that promises to tell as well: the promise often is the SDK's, which tells when the server's author does.
         return self._clock.monotonic() - use.listed_at >= self._list_max_age_s
 
     async def _asked(
-        self, connection: Connection, remote: RemoteTool, name: str, args: dict[str, Any], ctx: ToolContext
+        self, connection: Connection, remote: RemoteTool, name: str, args: dict[str, Any], ctx: ToolContext, meta: Any
     ) -> mcp_types.CallToolResult | mcp_types.InputRequiredResult:
-        meta: Any = {IDEMPOTENCY_KEY: ctx.idempotency_key} if ctx.idempotency_key else None
         request = mcp_types.CallToolRequest(params=mcp_types.CallToolRequestParams(name=name, arguments=args, _meta=meta))
         try:
             # Not the SDK's call_tool: it would hold the result against the schema without a bound, and answer what servers ask.

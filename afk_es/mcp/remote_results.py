@@ -35,8 +35,7 @@ def output_of(result: CallToolResult, tool: str, server: str, checker: Checker |
         ToolError: the server says that the call failed, or the result is too large, or is not what the tool's schema says.
     """
     if result.is_error:
-        said = cleaned(_text(result.content), MAX_ERROR_CHARS).strip()
-        raise ToolError(said or f"{tool} failed, and server {server!r} did not say why")
+        raise ToolError(said_by(result) or f"{tool} failed, and server {server!r} did not say why")
     output = plain(_output(result))
     size = len(canonical_json(output))
     if size > max_bytes:
@@ -47,6 +46,11 @@ def output_of(result: CallToolResult, tool: str, server: str, checker: Checker |
     if checker is not None:
         _check(result, checker, tool, server)
     return output
+
+
+def said_by(result: CallToolResult) -> str:
+    """What the server says of a failure: cleaned and bounded, perhaps nothing."""
+    return cleaned(_text(result.content), MAX_ERROR_CHARS).strip()
 
 
 def _check(result: CallToolResult, checker: Checker, tool: str, server: str) -> None:

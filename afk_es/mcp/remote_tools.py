@@ -41,12 +41,14 @@ class RemoteTool:
         local: what the model calls it.
         listed: what the server said of it, as plain JSON, or what a log has of that.
         output: what results are held against; None where the tool has no output schema.
+        timeout_s: seconds that a call has.
     """
 
     name: str | None
     local: str
     listed: dict[str, Any] = field(repr=False)
     output: Checker | None = field(repr=False)
+    timeout_s: float
 
     def differences(self, listed: dict[str, Any]) -> list[str]:
         """What the server says now that it did not say then, of all that a call depends on."""
@@ -55,6 +57,11 @@ class RemoteTool:
         if self.name is not None and self.listed.get("outputSchema") != listed.get("outputSchema"):
             found.append("the schema of its results is another")
         return found
+
+
+def keeps_keys(listed: dict[str, Any]) -> bool:
+    """Whether the server says of a tool that a call is done once under its key."""
+    return listed.get("_meta", {}).get(IDEMPOTENCY_KEY) is True
 
 
 def _whole(schema: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +172,7 @@ class Catalogue:
         results = listed.get("outputSchema")
         output = None if results is None else Checker(_schema(results, "the schema of its results", of_object=False))
         hints = self._hints(listed) if self._trusted else {}
-        remote = RemoteTool(name, local, listed, output)
+        remote = RemoteTool(name, local, listed, output, self._timeout_s)
         return self._calling(remote, shown_schema(parameters), _description(listed), self._timeout_s, hints)
 
     def recorded(self, spec: ToolSpec) -> Tool[..., Any]:
@@ -181,7 +188,7 @@ class Catalogue:
             "open_world": spec.open_world,
             "raise_on_error": spec.raise_on_error,
         }
-        remote = RemoteTool(None, spec.name, {"inputSchema": spec.parameters}, None)
+        remote = RemoteTool(None, spec.name, {"inputSchema": spec.parameters}, None, spec.timeout_s or self._timeout_s)
         try:
             parameters = taken(spec.parameters, of_object=True)
             return self._calling(remote, parameters, spec.description, spec.timeout_s, hints)
@@ -205,10 +212,9 @@ class Catalogue:
         said = listed.get("annotations", {})
         read_only = said.get("readOnlyHint") is True
         # A server that keeps to the key does nothing twice under one, which is all that recovery asks of a tool.
-        keyed = listed.get("_meta", {}).get(IDEMPOTENCY_KEY) is True
         return {
             "read_only": read_only,
-            "idempotent": said.get("idempotentHint") is True or keyed,
+            "idempotent": said.get("idempotentHint") is True or keeps_keys(listed),
             "destructive": None if read_only else said.get("destructiveHint"),
             "open_world": said.get("openWorldHint"),
         }

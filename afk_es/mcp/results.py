@@ -12,6 +12,16 @@ from afk_es.machine.values import canonical_json
 RUN_ID: Final = "afk_es/run_id"
 """In `_meta` of a result: the run that the call is, for `afk-es show RUN`."""
 
+WAITS_FOR: Final = "afk_es/waits_for"
+"""In `_meta` of a result: the ids of the questions that people have to answer first. The call has not come to its end, and the same call by the
+same key goes on with it: a client may ask again, now and then, until the result comes without this.
+"""
+
+WITHDRAWN: Final = "afk_es/withdrawn"
+"""In `_meta` of a call with a key: True says that the call of that key is not wanted any more. It is cancelled, and none is begun. For a call
+that waits for people, of which no request is under way that could be cancelled by the protocol's means.
+"""
+
 IDEMPOTENCY_KEY: Final = "afk_es/idempotency_key"
 """In `_meta` of a call: the caller's name for it, of 1 to 256 characters. The same call under the same key is done once."""
 

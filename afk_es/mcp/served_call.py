@@ -28,9 +28,10 @@ from afk_es.errors import AgentMismatchError, RunExistsError, UsageError
 from afk_es.interaction import ApprovalRequest, InputRequest
 from afk_es.mcp.elicitation import can_be_asked, form_of, key_of, say
 from afk_es.mcp.keys import Key
+from afk_es.mcp.laid_down import LaidDown, Requests
 from afk_es.mcp.listing import Served
 from afk_es.mcp.owners import Owners, Waiting
-from afk_es.mcp.results import IDEMPOTENCY_KEY, RUN_ID, failure
+from afk_es.mcp.results import IDEMPOTENCY_KEY, RUN_ID, WAITS_FOR, failure
 from afk_es.serving import LOCAL, Principal, served_context
 
 DOOR: Final = "mcp"
@@ -52,6 +53,7 @@ class ServedCall:
         self,
         runner: Runner,
         owners: Owners,
+        laid_down: LaidDown,
         ctx: ServerRequestContext[Any, Any],
         params: CallToolRequestParams,
         served: Served,
@@ -64,6 +66,7 @@ class ServedCall:
     ) -> None:
         self._runner = runner
         self._owners = owners
+        self._laid_down = laid_down
         self._ctx = ctx
         self._params = params
         self._served = served
@@ -72,7 +75,7 @@ class ServedCall:
         self._key = key
         self._run_id = run_id
         self._asks = asks and can_be_asked(ctx.session.client_capabilities)
-        self._by = f"{principal.name[:_BY_CHARACTERS]} (MCP client)"
+        self._by = by_of(principal)
         self._after = 0
         self._told: float | None = None
         self.waits_for_people: bool = False
@@ -83,6 +86,9 @@ class ServedCall:
         Raises:
             MCPError: the key names another call.
         """
+        if not self._asks and (pending := await self._laid_down.still_waits(self._run_id, self._message)):
+            self.waits_for_people = True
+            return await self._waits(pending)
         answers = dict(self._params.input_responses or {})
         for _round in range(_ROUNDS):
             try:
@@ -99,7 +105,7 @@ class ServedCall:
             if not result.pending:
                 return self._served.result(result, **self._meta())
             if not self._asks:
-                return self._waits(result)
+                return await self._waits(result.pending)
             asked = await self._ask(result, answers)
             answers = {}
             if asked is not None:
@@ -152,7 +158,7 @@ class ServedCall:
         if any([await self._say(request, answers.get(key_of(request))) for request in result.pending]):
             return None
         if any(isinstance(answer, ElicitResult) and answer.action == "cancel" for answer in answers.values()):
-            return self._waits(result)
+            return await self._waits(result.pending)
         forms = {key_of(request): form_of(request) for request in result.pending}
         if self._ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
             # The state is the call's key: whoever makes one up names a call of their own, since run ids are derived from who calls.
@@ -163,7 +169,7 @@ class ServedCall:
         for request in result.pending:
             answer = await self._elicited(request, forms[key_of(request)])
             said = await self._say(request, answer) or said
-        return None if said else self._waits(result)
+        return None if said else await self._waits(result.pending)
 
     async def _elicited(self, request: ApprovalRequest | InputRequest, form: ElicitRequestFormParams) -> ElicitResult | None:
         """The person's answer, as long as the question's term lasts."""
@@ -188,14 +194,16 @@ class ServedCall:
             # Somebody else has answered meanwhile, or the term is over. Either way the run can go on.
             return True
 
-    def _waits(self, result: AgentResult) -> CallToolResult:
+    async def _waits(self, pending: Requests) -> CallToolResult:
         """The call waits for somebody elsewhere. The key is told in any case, as a program may come again with it that has given none."""
-        return failure(self._how_to_answer(result), **{**self._meta(), IDEMPOTENCY_KEY: self._key.text})
+        await self._laid_down.note(self._run_id, self._message, pending)
+        waits_for = [request.request_id for request in pending]
+        return failure(self._how_to_answer(pending), **{**self._meta(), IDEMPOTENCY_KEY: self._key.text, WAITS_FOR: waits_for})
 
-    def _how_to_answer(self, result: AgentResult) -> str:
+    def _how_to_answer(self, pending: Requests) -> str:
         log = f" --db {shlex.quote(_from_anywhere(str(self._runner.log.location)))}" if self._principal == LOCAL else ""
         lines = [f"{self._served.agent.name} waits for a person, and has not run:"]
-        for request in result.pending:
+        for request in pending:
             rule = f" (rule {request.rule})" if request.rule else ""
             if isinstance(request, InputRequest):
                 asks = f"asks for words{rule}: afk-es answer {request.run_id} TEXT --request {request.request_id}{log}"
@@ -211,6 +219,11 @@ class ServedCall:
 
     def _meta(self) -> dict[str, Any]:
         return {RUN_ID: self._run_id}
+
+
+def by_of(principal: Principal) -> str:
+    """Who a client is in the log."""
+    return f"{principal.name[:_BY_CHARACTERS]} (MCP client)"
 
 
 class _NobodyDrives(Exception):

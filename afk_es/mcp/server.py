@@ -30,16 +30,17 @@ from starlette.types import ASGIApp
 
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.core import Runner, RunnerConfig
-from afk_es.errors import AfkError, ConfigurationError, ToolArgumentsError
+from afk_es.errors import AfkError, ConfigurationError, ToolArgumentsError, UsageError
 from afk_es.log import EventLog
 from afk_es.mcp.catalog import Catalog
 from afk_es.mcp.http import application, caller_of, session_of
 from afk_es.mcp.keys import Key, Keys
+from afk_es.mcp.laid_down import LaidDown
 from afk_es.mcp.listing import Served
 from afk_es.mcp.owners import Owners
 from afk_es.mcp.places import Place, Places
-from afk_es.mcp.results import RETRY_AFTER_S, failure
-from afk_es.mcp.served_call import DOOR, ServedCall
+from afk_es.mcp.results import RETRY_AFTER_S, RUN_ID, WITHDRAWN, failure
+from afk_es.mcp.served_call import DOOR, ServedCall, by_of
 from afk_es.mcp.stdio import serve_stdio
 from afk_es.mcp.straight import called_straight
 from afk_es.serving import LOCAL, Authenticator, HttpServer, Limited, Principal, RateLimiter, run_id_of
@@ -124,6 +125,7 @@ class MCPServer(Server[Place]):
             log=log if recorded else ":memory:", policy_engine=policy_engine, config=RunnerConfig(interaction_mode="external")
         )
         self._recorded = recorded
+        self._laid_down = LaidDown(self.runner)
         self._owners = Owners(self.runner, linger_s, drain_s)
         self._limiter = RateLimiter(rate_limit) if rate_limit is not None else None
         self._authenticator = authenticator
@@ -215,9 +217,12 @@ class MCPServer(Server[Place]):
         if not key.given and params.request_state is not None and await self.runner.log.head(run_id) is None:
             # A state that we gave names a call that was begun; any other would begin one.
             raise MCPError(INVALID_PARAMS, "requestState is none of this server's")
+        if key.given and (params.meta or {}).get(WITHDRAWN) is True:
+            return await self._withdrawn(run_id, principal)
         call = ServedCall(
             self.runner,
             self._owners,
+            self._laid_down,
             ctx,
             params,
             served,
@@ -231,6 +236,16 @@ class MCPServer(Server[Place]):
             result = await call.result(waiting)
         self._keys.note(key, params, principal, message, waits=call.waits_for_people)
         return result
+
+    async def _withdrawn(self, run_id: str, principal: Principal) -> CallToolResult:
+        """Cancel what the caller does not want any more, which may lie in the log and wait for people."""
+        if await self.runner.log.head(run_id) is None:
+            return failure("no call was begun under that key")
+        try:
+            await (await self.runner.attach(run_id=run_id, by=by_of(principal))).cancel("the client cancelled the call")
+        except UsageError as error:
+            return failure(str(error), **{RUN_ID: run_id})
+        return failure("the call was cancelled", **{RUN_ID: run_id})
 
     def _principal(self, ctx: ServerRequestContext[Place]) -> Principal:
         caller = caller_of(ctx)

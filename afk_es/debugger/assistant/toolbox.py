@@ -8,6 +8,7 @@ from typing import Any
 from afk_es.debugger.assistant.desk import Desk
 from afk_es.debugger.assistant.reasons import Reasons
 from afk_es.debugger.assistant.record import Record
+from afk_es.debugger.assistant.sheets import on_a_sheet
 from afk_es.debugger.assistant.shelf import Shelf
 from afk_es.debugger.assistant.states import States
 from afk_es.errors import ConfigurationError
@@ -40,6 +41,7 @@ def debugger_tools(
     prefix: str = "",
     max_chars: int = ROOM,
     timeout_s: float = 60.0,
+    as_text: bool = False,
 ) -> tuple[Tool[..., Any], ...]:
     """Read-only tools over a log, by which a model finds out what went wrong with a run: triage, why, context, runs, log, show, state, diff.
 
@@ -52,6 +54,8 @@ def debugger_tools(
         prefix: what the tools' names begin with, of letters, digits, '_' and '-', where other tools have these names; default nothing.
         max_chars: characters of the text of one answer, at least 1000; default 9000.
         timeout_s: seconds that one call may take; default 60.
+        as_text: answer with one text, a line of JSON with ids and the next calls, and the page as it is: for models, whom a page as a value
+            in JSON costs more tokens. Default False, a dict with the page as `text`.
 
     Raises:
         ConfigurationError: an argument that cannot work.
@@ -61,8 +65,11 @@ def debugger_tools(
     where = log if isinstance(log, EventLog) else default_location() if log is None else os.fspath(log)
     desk = Desk(Shelf(where, redaction), room=max_chars, prefix=prefix)
     reasons, record, states = Reasons(desk), Record(desk), States(desk)
+    told = [on_a_sheet] if as_text else []
     return tuple(
-        tool(name=f"{prefix}{question.__name__}", timeout=timeout_s, read_only=True, idempotent=True, open_world=False)(question)
+        tool(name=f"{prefix}{question.__name__}", timeout=timeout_s, posthooks=told, read_only=True, idempotent=True, open_world=False)(
+            question
+        )
         for question in (
             reasons.triage,
             reasons.why,

@@ -230,6 +230,19 @@ async def test_an_agent_is_shown_an_answer_whole(assistant: Assistant) -> None:
     assert all([*answer][-1] == "text" for answer in answers)
 
 
+@pytest.mark.parametrize("name", NAMES)
+async def test_as_a_text_an_answer_is_a_line_to_go_on_with_and_its_page(name: str, assistant: Assistant, stories: Stories) -> None:
+    arguments = {} if name == "runs" else {"run": "failing"}
+    answer = await assistant.ask(name, **arguments)
+    text = (await Assistant(stories.log, as_text=True).call(name, arguments)).output
+    head, _, page = text.partition("\n")
+    assert page == answer["text"]
+    lists = {"runs", "places", "causes", "consequences"}
+    assert json.loads(head) == {key: value for key, value in answer.items() if key not in {"text", *lists}}
+    assert len(head) < 1_000
+    assert len(text) < len(json.dumps(answer, ensure_ascii=False))
+
+
 async def test_a_value_of_megabytes_is_read_to_its_end(tmp_path: Path) -> None:
     """Though it stands in one line."""
     said = "".join(f"{number:06}" for number in range(50_000))

@@ -100,6 +100,20 @@ async def test_no_text_of_a_log_is_obeyed(story: str, instructing: Hostile, obey
                 assert neutralised(line) == line
 
 
+async def test_what_stands_before_the_page_of_a_text_is_one_line_in_which_nothing_acts(instructing: Hostile, obeyed: Hostile) -> None:
+    for hostile in (instructing, obeyed):
+        assistant = Assistant(hostile.log, as_text=True)
+        for name, arguments in QUESTIONS:
+            result = await assistant.call(name, {**arguments, **({"run": hostile.run_ids["failing"]} if name != "runs" else {})})
+            if not result.success:
+                continue
+            head, *lines = result.output.split("\n")
+            assert isinstance(json.loads(head)["next"], list)
+            assert visible(head) == head
+            assert neutralised(head) == head
+            assert all(line.startswith((QUOTE, CONTINUED)) for line in lines[1:])
+
+
 @pytest.mark.parametrize("story", ["crashed", "denied"])
 async def test_secrets_are_kept_back_unless_somebody_says_otherwise(story: str, confided: Hostile) -> None:
     said = "\n".join(await asked(Assistant(confided.log), confided.run_ids[story]))
