@@ -807,9 +807,11 @@ class Runner:
         clock = playback.clock if playback is not None else self._clock
         subagents = SubagentHandler(children, binding, log, clock, root or state.run_id, place, lambda: loop)
         handlers: Handlers = {**self._handlers(binding, emit if streamed else None, report), **subagents.handlers()}
-        # By the name alone: to check for the whole protocol takes 0.1 ms, for every run.
-        if any(hasattr(model, "withdraw") for model in binding.models):
-            handlers = {**handlers, CallModel: WithdrawingHandler(handlers[CallModel], binding, lambda: loop.state)}
+        withdrawing = None
+        # By the name alone: to check for the whole protocol takes 0.1 ms, for every run. A replay has asked nobody.
+        if playback is None and any(hasattr(model, "withdraw") for model in binding.models):
+            withdrawing = WithdrawingHandler(handlers[CallModel], binding, lambda: loop.state, own=reuse is None)
+            handlers = {**handlers, CallModel: withdrawing}
         if reuse is not None:
             handlers = reuse.over(handlers, binding, lambda: loop.state, lambda draft: loop.post(draft))
         if playback is not None:
@@ -847,7 +849,9 @@ class Runner:
             self._inbox.join(loop)
         if child is not None and child.end is not None:
             loop.post(Draft("control_requested", {"action": "cancel", "reason": child.end, "origin": "parent"}, child.end))
-        task = asyncio.create_task(self._driven(loop, binding, notable, feed, whole=child is None), name=f"{state.run_id}:loop")
+        task = asyncio.create_task(
+            self._driven(loop, binding, notable, feed, withdrawing, whole=child is None), name=f"{state.run_id}:loop"
+        )
         # Our caller is about to leave the session; by then the task has its own share in it.
         await asyncio.sleep(0)
         return Stretch(state.run_id, state.thread_id, task, loop)
@@ -857,12 +861,21 @@ class Runner:
         return live_handlers(binding, emit, report)
 
     async def _driven(
-        self, loop: Loop, binding: Binding, notable: list[AgentRunEvent], feed: Feed | None, *, whole: bool = True
+        self,
+        loop: Loop,
+        binding: Binding,
+        notable: list[AgentRunEvent],
+        feed: Feed | None,
+        withdrawing: WithdrawingHandler | None,
+        *,
+        whole: bool = True,
     ) -> AgentResult:
         # Taken here and not before the task is made: a task that is cancelled before its first step would never give it back.
         self._session.share()
         try:
             state = await loop.run()
+            if withdrawing is not None:
+                await withdrawing.ended(state)
             if whole:
                 self._memory.keep(state)
             return await _result(self._session.log, binding, state, notable, whole=whole)
