@@ -38,7 +38,7 @@ async def still_offered(offered: Offered, agent: Agent, log: EventLog, events: S
     """
     if all(offered.values()):
         return offered
-    others = {}
+    others: dict[str, RunSpec] = {}
     unread = [events]
     while unread:
         for event in unread.pop():
