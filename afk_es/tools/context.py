@@ -82,7 +82,11 @@ class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
             message: a sentence for people; what is no text is left out.
         """
         if self.progress is not None and (done := _finite(progress)) is not None:
-            self.progress(done, _finite(total), message if isinstance(message, str) else "")
+            self.progress(done, _finite(total), _text(message))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _finite(value: object) -> float | None:
