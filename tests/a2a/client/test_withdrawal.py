@@ -220,16 +220,37 @@ async def test_a_run_that_is_laid_down_while_a_person_is_asked_leaves_its_task_w
     assert cancelled(agent) == []
 
 
-async def test_a_run_that_is_out_of_time_while_a_person_is_asked_has_its_task_cancelled() -> None:
-    agent, people, clock = busy(SendMessage=ASKING), InMemoryInteraction(), SimulatedClock()
-    config = RunnerConfig(interaction_mode="interactive")
+async def test_a_run_that_is_out_of_time_while_a_person_is_asked_has_its_task_cancelled_and_the_answer_comes_too_late() -> None:
+    over = refusal(wire.UNSUPPORTED, "the task is over")
+    agent, people, clock = busy(SendMessage=[ASKING, over]), InMemoryInteraction(), SimulatedClock()
+    client, config = agent.client(), RunnerConfig(interaction_mode="interactive")
     async with Runner(log=":memory:", clock=clock, config=config, interaction_provider=people) as runner:
-        described = agent.client().agent(name="billing", fail_safe=FailSafeConfig(max_wall_time_s=5.0))
-        handle = await runner.run_handle(described, user_message="pay")
+        hasty = client.agent(name="billing", fail_safe=FailSafeConfig(max_wall_time_s=5.0))
+        handle = await runner.run_handle(hasty, user_message="pay")
         await people.next_request()
         clock.advance(6.0)
-        result = await handle.await_result()
-    assert (result.state, cancelled(agent)) == ("interrupted", ["t1"])
+        cut = await handle.await_result()
+        assert (cut.state, cancelled(agent)) == ("interrupted", ["t1"])
+        patient = client.agent(name="billing", fail_safe=FailSafeConfig(max_wall_time_s=60.0))
+        again = await runner.resume_handle(patient, run_id=handle.run_id, allow_agent_change=True)
+        people.answer((await people.next_request()).request_id, "savings", by="ann")
+        result = await again.await_result()
+    assert result.state == "failed"
+    assert "the task is over" in (result.error or "")
+
+
+async def test_a_run_that_is_cancelled_while_the_agent_takes_in_the_answer_has_its_task_cancelled_once() -> None:
+    agent = busy()
+    runner, people = asked_by(agent)
+    async with runner:
+        handle = await runner.run_handle(agent.client().agent(name="billing"), user_message="pay")
+        request = await people.next_request()
+        agent.says(SendMessage={"task": WORKING})
+        people.answer(request.request_id, "savings", by="ann")
+        await until(lambda: "GetTask" in agent.methods)
+        await handle.cancel()
+        assert (await handle.await_result()).state == "cancelled"
+    assert cancelled(agent) == ["t1"]
 
 
 async def test_a_run_that_ends_with_an_answer_that_was_not_passed_on_has_its_task_cancelled() -> None:
