@@ -30,8 +30,8 @@ from afk_es.core.outside import AttachedRun, Receipt, not_found
 from afk_es.core.pending import pending_requests
 from afk_es.core.places import Places
 from afk_es.core.recorded_agents import RecordedAgent, recorded_binding
-from afk_es.core.recorded_servers import recorded_offers, recorded_teams
-from afk_es.core.replays import Replayed, Replaying, Replays, spec_of
+from afk_es.core.recorded_servers import recorded_offers, recorded_teams, still_offered
+from afk_es.core.replays import Replayed, Replaying, Replays
 from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of, whole_result
 from afk_es.core.retention import CompactionResult, RetentionPolicy
 from afk_es.core.servers import Offered, Servers, servers_of
@@ -701,7 +701,7 @@ class Runner:
                 raise not_found(log, run_id)
             first = events[0]
             forked = begun_as_fork(events)
-            binding = await self._binding_to_resume(agent, forked, child, first)
+            binding = await self._binding_to_resume(agent, forked, child, events)
             if thread_id is not None and thread_id != first.thread_id:
                 raise UsageError(f"run {run_id} belongs to thread {first.thread_id!r}, not to {thread_id!r}")
             history = await self._memory.read(log, first.data.get("history", []))
@@ -751,12 +751,14 @@ class Runner:
                 binding, state, history, Draft("run_started", data), notable, feed, child=child, root=root, reuse=reuse
             )
 
-    async def _binding_to_resume(self, agent: Agent, forked: AgentRunEvent | None, child: ChildRun | None, first: AgentRunEvent) -> Binding:
+    async def _binding_to_resume(
+        self, agent: Agent, forked: AgentRunEvent | None, child: ChildRun | None, events: Sequence[AgentRunEvent]
+    ) -> Binding:
         if child is not None:
             return child.binding
         if forked is not None:
             return await self._forks(self._session.log).bound(agent, choices_of(forked))
-        return await self._runnable(agent, spec_of(first))
+        return await self._runnable(agent, events)
 
     async def _drive(
         self,
@@ -807,9 +809,11 @@ class Runner:
         clock = playback.clock if playback is not None else self._clock
         subagents = SubagentHandler(children, binding, log, clock, root or state.run_id, place, lambda: loop)
         handlers: Handlers = {**self._handlers(binding, emit if streamed else None, report), **subagents.handlers()}
-        # By the name alone: to check for the whole protocol takes 0.1 ms, for every run.
-        if any(hasattr(model, "withdraw") for model in binding.models):
-            handlers = {**handlers, CallModel: WithdrawingHandler(handlers[CallModel], binding, lambda: loop.state)}
+        withdrawing = None
+        # By the name alone: to check for the whole protocol takes 0.1 ms, for every run. A replay has asked nobody.
+        if playback is None and any(hasattr(model, "withdraw") for model in binding.models):
+            withdrawing = WithdrawingHandler(handlers[CallModel], binding, lambda: loop.state, own=reuse is None)
+            handlers = {**handlers, CallModel: withdrawing}
         if reuse is not None:
             handlers = reuse.over(handlers, binding, lambda: loop.state, lambda draft: loop.post(draft))
         if playback is not None:
@@ -847,7 +851,9 @@ class Runner:
             self._inbox.join(loop)
         if child is not None and child.end is not None:
             loop.post(Draft("control_requested", {"action": "cancel", "reason": child.end, "origin": "parent"}, child.end))
-        task = asyncio.create_task(self._driven(loop, binding, notable, feed, whole=child is None), name=f"{state.run_id}:loop")
+        task = asyncio.create_task(
+            self._driven(loop, binding, notable, feed, withdrawing, whole=child is None), name=f"{state.run_id}:loop"
+        )
         # Our caller is about to leave the session; by then the task has its own share in it.
         await asyncio.sleep(0)
         return Stretch(state.run_id, state.thread_id, task, loop)
@@ -857,12 +863,21 @@ class Runner:
         return live_handlers(binding, emit, report)
 
     async def _driven(
-        self, loop: Loop, binding: Binding, notable: list[AgentRunEvent], feed: Feed | None, *, whole: bool = True
+        self,
+        loop: Loop,
+        binding: Binding,
+        notable: list[AgentRunEvent],
+        feed: Feed | None,
+        withdrawing: WithdrawingHandler | None,
+        *,
+        whole: bool = True,
     ) -> AgentResult:
         # Taken here and not before the task is made: a task that is cancelled before its first step would never give it back.
         self._session.share()
         try:
             state = await loop.run()
+            if withdrawing is not None:
+                await withdrawing.ended(state)
             if whole:
                 self._memory.keep(state)
             return await _result(self._session.log, binding, state, notable, whole=whole)
@@ -872,19 +887,21 @@ class Runner:
                 feed.close()
             await self._session.leave()
 
-    async def _runnable(self, agent: Agent, recorded: RunSpec | None = None) -> Binding:
-        """The binding of an agent that is to run, or to go on with a run that is no fork and has it as `recorded`."""
+    async def _runnable(self, agent: Agent, recorded: Sequence[AgentRunEvent] = ()) -> Binding:
+        """The binding of an agent that is to run, or to go on with a run that is no fork and has these events."""
         if isinstance(agent, RecordedAgent):
             raise UsageError("a recorded agent has no code of its own tools, so it can only fork: call fork, or pass the agent itself")
         return await self._bound(agent, recorded)
 
-    async def _bound(self, agent: Agent, recorded: RunSpec | None = None) -> Binding:
+    async def _bound(self, agent: Agent, recorded: Sequence[AgentRunEvent] = ()) -> Binding:
         known = self._bindings.get(id(agent))
         if known is not None and not known.offered:
             return known
         if not _is_agent(agent):
             raise ConfigurationError(f"agent is an Agent, not {type(agent).__name__}")
-        offered = await self._servers.offered(agent, recorded)
+        offered = await self._servers.offered(agent)
+        if recorded:
+            offered = await still_offered(offered, agent, self._session.log, recorded)
         if known is not None and known.offered == offered:
             return known
         binding = await self._new_binding(agent, offered)

@@ -45,12 +45,8 @@ class Servers:
         """Whether the task is asking servers now."""
         return task in self._asking
 
-    async def offered(self, agent: Agent, recorded: RunSpec | None = None) -> Offered:
+    async def offered(self, agent: Agent) -> Offered:
         """What the servers of an agent, and of its subagents, have now. To be called while the Runner is in use.
-
-        Args:
-            recorded: the agent as a run that goes on has it: a server of its that it can do without, and that has nothing to offer now,
-                has what it had, since a call may come when it is back.
 
         Raises:
             ToolError: a server cannot be reached.
@@ -69,11 +65,7 @@ class Servers:
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
-        found = dict(zip(servers, [answer for answer in answers if not isinstance(answer, BaseException)], strict=True))
-        if recorded is not None:
-            for server in agent.mcp_servers:
-                found[id(server)] = found[id(server)] or recorded_of(server, recorded)
-        return found
+        return dict(zip(servers, [answer for answer in answers if not isinstance(answer, BaseException)], strict=True))
 
     async def _enter(self, server: ToolServer) -> None:
         if self._turn is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -123,9 +124,9 @@ def _progress(report: Report, effect: ExecuteTool) -> Progress:
     loop = asyncio.get_running_loop()
 
     def told(progress: float, total: float | None, message: str) -> None:
-        about = {"tool_name": effect.call.tool_name, "tool_call_id": effect.call.id, "progress": float(progress), "total": total}
+        about = {"tool_name": effect.call.tool_name, "tool_call_id": effect.call.id, "progress": progress, "total": total}
         # A tool that ran into its deadline may still report from its thread when the event loop is closed.
-        if not loop.is_closed():
+        with suppress(RuntimeError):
             loop.call_soon_threadsafe(report, effect.seq, clean_text(message), about)
 
     return told

@@ -64,6 +64,10 @@ class WithdrawableChatModel(ChatModel, Protocol):
         """Stop working on this request; nobody wants its answer any more, now or later.
 
         A Runner calls it, once and without minding a failure, after it has cut a call because the run was cancelled or has used up its time.
+        It also does where a run ends, without an answer, after a turn of the model's that asks for tools: say while a person is asked. Then
+        there is no call to name: the request has no `idempotency_key`, and its messages are the whole conversation, which ends with that
+        turn, or with results of its tools.
+
         It does not where the run was laid down, by an interrupt or with its process: the call is made again when the run is resumed.
         """
         ...

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, SupportsFloat
 
 import msgspec
 
@@ -73,12 +74,27 @@ class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
 
     def report_progress(self, progress: float, total: float | None = None, message: str = "") -> None:
         """Say how far the call is, to whoever watches the run: it is a `tool_progress` event, which is not stored. It may be called from
-        the tool's thread, and never waits or fails.
+        the tool's thread, and never waits or fails: a report without a finite number is let go.
 
         Args:
             progress: how much is done, in a unit of the tool's own; it should only grow.
-            total: how much there is to do, in the same unit; default None, not known.
-            message: a sentence for people.
+            total: how much there is to do, in the same unit; default None, not known, as is what is no finite number.
+            message: a sentence for people; what is no text is left out.
         """
-        if self.progress is not None:
-            self.progress(progress, total, message)
+        if self.progress is not None and (done := _finite(progress)) is not None:
+            self.progress(done, _finite(total), _text(message))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _finite(value: object) -> float | None:
+    """The number as a float; None for what is none, or has no place on a line."""
+    if not isinstance(value, SupportsFloat):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

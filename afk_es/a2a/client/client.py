@@ -196,7 +196,8 @@ class A2AClient:
 
         Its runs are runs like any other: limits, deadlines, retries, events and recovery are ours. A question of the remote agent's is put to
         a person by the tool `answer_remote_agent`, as `request_user_input` of a policy would; where nobody answers, the run fails with the
-        question. A run that is cancelled, or cut by its deadline, has the remote task cancelled; one that is laid down does not.
+        question. A run that is cancelled, or cut by its deadline, has the remote task cancelled, also where it waits for a person; one that
+        is laid down does not, and neither does one that is cancelled from outside while no process drives it.
 
         Args:
             name: its name among one's agents. With the log, it is what the agent is known by; the address may change.

@@ -66,11 +66,14 @@ def fits_a_header(secret: object) -> bool:
 
 
 class Credentials(httpx.Auth):
-    """Puts a secret into a header of each request, and takes it out of what is told. It is shown nowhere.
+    """Puts a secret into a header of each request. It is shown nowhere.
 
     Args:
         header: the header's name.
         prefix: what stands before the secret in it.
+
+    Attributes:
+        sent: the last secrets, which are to be told to nobody.
     """
 
     def __init__(self, header: str, prefix: str, secret: Secret) -> None:
@@ -78,7 +81,7 @@ class Credentials(httpx.Auth):
         self._prefix = prefix
         self._secret = secret
         # Those of a function change, and an answer may repeat one that was good a moment ago.
-        self._sent: deque[str] = deque(maxlen=_SECRETS_KEPT)
+        self.sent: deque[str] = deque(maxlen=_SECRETS_KEPT)
 
     def __repr__(self) -> str:
         return f"Credentials({self._header!r})"
@@ -86,8 +89,8 @@ class Credentials(httpx.Auth):
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Once; a refusal is not answered by another try."""
         secret = self._secret if isinstance(self._secret, str) else await self._asked_for(self._secret)
-        if secret not in self._sent:
-            self._sent.append(secret)
+        if secret not in self.sent:
+            self.sent.append(secret)
         request.headers[self._header] = f"{self._prefix}{secret}"
         yield request
 
@@ -100,12 +103,6 @@ class Credentials(httpx.Auth):
         if not isinstance(secret, str) or not fits_a_header(secret):
             raise RefusedError(f"the function that gives the secret for {self._header!r} must answer a text that fits a header")
         return secret
-
-    def scrubbed(self, text: str) -> str:
-        """The text without any secret that was sent."""
-        for secret in self._sent:
-            text = text.replace(secret, "***")
-        return text
 
 
 class Guarded(httpx.AsyncBaseTransport):

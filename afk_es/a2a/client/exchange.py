@@ -10,13 +10,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
-import msgspec
 from a2a.client import Client
 from a2a.client.client import ClientCallContext
 from a2a.types import a2a_pb2 as pb
 
 from afk_es.a2a.client.failures import RemoteTaskError, UnsupportedByAgentError, translated
 from afk_es.a2a.client.reading import Unfolding, task_of
+from afk_es.a2a.client.scrubbing import Scrubber
 from afk_es.a2a.client.tasks import WAITING, RemoteTask, RemoteUpdate
 from afk_es.clock import Clock
 from afk_es.errors import LLMConfigurationError, LLMError, LLMInvalidResponseError, LLMTimeoutError
@@ -45,7 +45,7 @@ class Exchange:
         client: the SDK's.
         streaming: whether the agent's work is watched.
         agent: where it is, for messages.
-        scrubbed: takes secrets out of a text.
+        scrubber: takes secrets out of what is told.
         timeout_s: seconds until a request about a task, or the silence of a stream whose task is known, is given up.
         deadline: when all is given up, by the event loop's time; None for never.
         max_bytes: of the results of a task.
@@ -58,7 +58,7 @@ class Exchange:
         *,
         streaming: bool,
         agent: str,
-        scrubbed: Callable[[str], str],
+        scrubber: Scrubber,
         timeout_s: float,
         deadline: float | None,
         max_bytes: int,
@@ -68,7 +68,7 @@ class Exchange:
         self._client = client
         self._streaming = streaming
         self._agent = agent
-        self._scrubbed = scrubbed
+        self._scrubber = scrubber
         self._timeout_s = timeout_s
         self._deadline = deadline
         self._max_bytes = max_bytes
@@ -89,7 +89,7 @@ class Exchange:
         continuing = message.task_id != ""
         # Who does not watch does not wait in the request either: how the task stands is asked for.
         request.configuration.return_immediately = not self._streaming and not continuing
-        unfolding = Unfolding(message.task_id or None, self._max_bytes)
+        unfolding = Unfolding(message.task_id or None, self._max_bytes, self._scrubber)
         known = False
         text = ""
         news = self._news(self._client.send_message(request, context=self._long()), lambda: known)
@@ -127,7 +127,7 @@ class Exchange:
         Raises:
             LLMError: it is not known, or cannot be asked for any more.
         """
-        async for update in self._asked_for(Unfolding(task_id, self._max_bytes), task_id, through_waiting=through_waiting):
+        async for update in self._asked_for(Unfolding(task_id, self._max_bytes, self._scrubber), task_id, through_waiting=through_waiting):
             yield update
 
     async def _asked_for(self, unfolding: Unfolding, task_id: str, *, through_waiting: bool = False) -> AsyncGenerator[RemoteUpdate, None]:
@@ -213,7 +213,9 @@ class Exchange:
 
     def _same(self, task_id: str, task: pb.Task) -> pb.Task:
         if task.id != task_id:
-            raise LLMInvalidResponseError(f"{self._agent} told of task {task.id!r:.100}, and was asked about {task_id!r:.100}")
+            raise LLMInvalidResponseError(
+                f"{self._agent} told of task {self._scrubber.text(task.id)!r:.100}, and was asked about {task_id!r:.100}"
+            )
         return task
 
     # ------------------------------------------------------------------------------------------------------------------ the inside
@@ -226,7 +228,7 @@ class Exchange:
         except TimeoutError as error:
             raise LLMTimeoutError(f"{self._agent} did not answer in time") from error
         except Exception as error:  # the SDK has no class for what it raises over a body that is no A2A
-            raise translated(error, self._agent, self._scrubbed) from error
+            raise translated(error, self._agent, self._scrubber.text) from error
 
     async def _news(self, stream: AsyncIterator[pb.StreamResponse], known: Callable[[], bool]) -> AsyncGenerator[pb.StreamResponse, None]:
         """The events of a stream.
@@ -242,7 +244,7 @@ class Exchange:
                 except TimeoutError as error:
                     raise LLMTimeoutError(f"{self._agent} has fallen silent") from error
                 except Exception as error:  # as above
-                    raise translated(error, self._agent, self._scrubbed) from error
+                    raise translated(error, self._agent, self._scrubber.text) from error
                 if each is None:
                     return
                 yield each
@@ -274,17 +276,12 @@ class Exchange:
         return min(ends, default=None)
 
     def _last(self, unfolding: Unfolding, text: str = "") -> RemoteUpdate:
-        settled = unfolding.task()
-        assert settled is not None
-        task = self._without_secrets(settled)
+        task = unfolding.task()
+        assert task is not None
         return RemoteUpdate(text=text, state=task.state, message=task.message, task_id=task.id, task=task)
 
     def _told(self, task: pb.Task) -> RemoteTask:
-        return self._without_secrets(task_of(task))
-
-    def _without_secrets(self, task: RemoteTask) -> RemoteTask:
-        """The task as it may be recorded: an agent that complains of a token may well repeat it."""
-        return msgspec.structs.replace(task, text=self._scrubbed(task.text), message=self._scrubbed(task.message))
+        return self._scrubber.value(task_of(task))
 
     def _short(self) -> ClientCallContext:
         return ClientCallContext(timeout=self._timeout_s)

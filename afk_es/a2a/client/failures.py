@@ -88,12 +88,14 @@ def translated(error: Exception, agent: str, scrubbed: Callable[[str], str]) -> 
         scrubbed: takes secrets out of a text.
     """
     if isinstance(error, LLMError):
+        error.args = tuple(scrubbed(each) if isinstance(each, str) else each for each in error.args)
         return error
     for cause in causes_of(error):
         found = _by_transport(cause, agent)
         if found is not None:
             return found
-    said = scrubbed(told(text_of(error)))
+    # Before it is cut: of a secret that the cut goes through, the beginning would be left.
+    said = told(scrubbed(clean_text(text_of(error))))
     if isinstance(error, A2AClientTimeoutError):
         return LLMTimeoutError(f"{agent} did not answer in time")
     if isinstance(error, TaskNotFoundError):

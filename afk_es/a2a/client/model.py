@@ -17,7 +17,7 @@ from a2a.types import a2a_pb2 as pb
 
 from afk_es.a2a.client.exchange import Exchange
 from afk_es.a2a.client.failures import RemoteTaskError, told
-from afk_es.a2a.client.questions import Answered, answered, call_of, question_of
+from afk_es.a2a.client.questions import Answered, answered, call_of, put_by, question_of
 from afk_es.a2a.client.remote import Remote
 from afk_es.a2a.client.tasks import RemoteFile, RemoteTask, RemoteUpdate
 from afk_es.a2a.client.writing import message_of, parts_of, text_part
@@ -118,8 +118,14 @@ class RemoteModel:
 
     async def withdraw(self, request: LLMRequest) -> None:
         """Have the agent cancel what it is doing for this request, as far as it can be reached and found within some seconds."""
-        turn = turn_of(request)
         exchange = await self._remote.exchange(_WITHDRAWAL_S)
+        last = request.messages[len(request.messages) - 1]
+        if last.role == "assistant":
+            question = put_by(last)
+            if question is not None:
+                await exchange.cancelled(question.task_id)
+            return
+        turn = turn_of(request)
         task_id = self._under_way.pop(request.idempotency_key or "", None)
         if task_id is None and turn.answers is not None:
             task_id = turn.answers.question.task_id

@@ -107,6 +107,12 @@ def asks_a_person(agent_name: str) -> Callable[[PolicyEvent], PolicyDecision | N
     return ask_about_remote_agent
 
 
+def put_by(asked: Message) -> Question | None:
+    """The question that a turn of the model's puts; None where it puts none."""
+    calls = [call for call in asked.tool_calls if call.tool_name == ANSWER_REMOTE and isinstance(call.arguments, dict)]
+    return msgspec.convert(calls[0].arguments, Question, strict=False) if calls else None
+
+
 def answered(asked: Message, result: Message) -> Answered | None:
     """The question that a turn of the model's put, with the answer that the tool brought; None where it put none."""
     for call in asked.tool_calls:

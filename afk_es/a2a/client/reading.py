@@ -9,6 +9,7 @@ from a2a.types import a2a_pb2 as pb
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message as ProtobufMessage
 
+from afk_es.a2a.client.scrubbing import Scrubber
 from afk_es.a2a.client.tasks import (
     RemoteArtifact,
     RemoteCard,
@@ -99,15 +100,18 @@ class Unfolding:
     Args:
         task_id: the task that the news must be of; None where the first that names one says it.
         max_bytes: of all that is put together.
+        scrubber: takes secrets out of what is told.
     """
 
-    def __init__(self, task_id: str | None, max_bytes: int) -> None:
+    def __init__(self, task_id: str | None, max_bytes: int, scrubber: Scrubber) -> None:
         self.task_id = task_id
         self._max_bytes = max_bytes
         self._taken = 0
         self._task: pb.Task | None = None
         self._answer: RemoteTask | None = None
         self._shown: list[str] = []
+        self._scrubber = scrubber
+        self._told = scrubber.stream()
 
     @property
     def settled(self) -> bool:
@@ -117,8 +121,8 @@ class Unfolding:
     def task(self) -> RemoteTask | None:
         """The task as far as it is known."""
         if self._answer is not None:
-            return self._answer
-        return task_of(self._task) if self._task is not None else None
+            return self._scrubber.value(self._answer)
+        return self._scrubber.value(task_of(self._task)) if self._task is not None else None
 
     def take(self, news: pb.StreamResponse) -> RemoteUpdate:
         """Add some news, and say what is new.
@@ -164,7 +168,8 @@ class Unfolding:
         if self.task_id is None:
             self.task_id = task_id
         elif task_id != self.task_id:
-            raise LLMInvalidResponseError(f"the remote agent told of task {task_id!r:.100}, and was asked about {self.task_id!r:.100}")
+            told, asked = self._scrubber.text(task_id), self._scrubber.text(self.task_id)
+            raise LLMInvalidResponseError(f"the remote agent told of task {told!r:.100}, and was asked about {asked!r:.100}")
 
     def _known(self, context_id: str) -> pb.Task:
         if self.task_id is None:
@@ -203,13 +208,14 @@ class Unfolding:
         return self._showing(written[len(shown) :] if written.startswith(shown) else "")
 
     def _update(self, text: str) -> RemoteUpdate:
+        text = self._told.take(clean_text(text), last=self.settled)
         if self._answer is not None:
             return RemoteUpdate(text=text, state="completed", task_id=self.task_id)
         status = self._task.status if self._task is not None else pb.TaskStatus()
         return RemoteUpdate(
-            text=clean_text(text),
+            text=text,
             state=_STATES.get(status.state, "unknown"),
-            message=_text(status.message.parts, "\n"),
+            message=self._scrubber.text(_text(status.message.parts, "\n")),
             task_id=self.task_id,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import httpx
 from a2a.client import ClientConfig, ClientFactory
@@ -13,6 +14,7 @@ from afk_es.a2a.client.cards import BINDINGS, Cards, KnownCard
 from afk_es.a2a.client.connections import Connections, Credentials, Secret, checked_url, fits_a_header, is_loopback, origin_of
 from afk_es.a2a.client.exchange import Exchange
 from afk_es.a2a.client.failures import translated
+from afk_es.a2a.client.scrubbing import Scrubber
 from afk_es.clock import Clock, SystemClock
 from afk_es.errors import ConfigurationError, LLMTimeoutError
 
@@ -61,6 +63,7 @@ class Remote:
                 )
         origins = frozenset(origin_of(each) for each in urls)
         self._connections = Connections(origins, self._credentials, max_bytes=max_bytes, timeout_s=timeout_s, transport=transport)
+        self._scrubber = Scrubber(self._credentials.sent if self._credentials is not None else ())
         self._cards = Cards(self.url, card_path, origins, card_ttl_s, self.clock)
 
     def __str__(self) -> str:
@@ -75,11 +78,13 @@ class Remote:
         http = await self._connections.client()
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._cards.card(http, refresh=refresh)
+                known = await self._cards.card(http, refresh=refresh)
         except TimeoutError as error:
             raise LLMTimeoutError(f"{self.url} did not give its card within {self._timeout_s:g} s") from error
         except Exception as error:  # what the SDK raises over a body that is no card has no class
-            raise translated(error, str(self.url), self.scrubbed) from error
+            raise translated(error, str(self.url), self._scrubber.text) from error
+        # An agent that asks for the token before it shows its card may have put it there.
+        return replace(known, told=self._scrubber.value(known.told))
 
     async def exchange(self, timeout_s: float | None = None) -> Exchange:
         """A way to speak to the agent, in this event loop and for so many seconds; default `task_timeout_s`.
@@ -96,17 +101,13 @@ class Remote:
             ClientFactory(config).create(known.card),
             streaming=streaming,
             agent=str(self.url),
-            scrubbed=self.scrubbed,
+            scrubber=self._scrubber,
             timeout_s=self._timeout_s,
             deadline=deadline,
             max_bytes=self._max_bytes,
             clock=self.clock,
             doubt=self._cards.forget,
         )
-
-    def scrubbed(self, text: str) -> str:
-        """The text without our secrets."""
-        return self._credentials.scrubbed(text) if self._credentials is not None else text
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; they open again when they are needed."""

@@ -1,4 +1,5 @@
-"""Which clients are to be called back about which tasks, and how far they were told: a small SQLite file of this machine, beside the log where that is a file.
+"""Which clients are to be called back about which tasks, and how far they were told, until that is the end: a small SQLite file of this
+machine, beside the log where that is a file.
 
 It is no part of the log: what a client gives for its own server, a token or credentials, is a secret, and the log keeps none. Whoever loses the file loses
 the callbacks, and no task.
@@ -23,7 +24,6 @@ CREATE TABLE IF NOT EXISTS callbacks (
     agent_name TEXT NOT NULL,
     config BLOB NOT NULL,
     delivered INTEGER NOT NULL,
-    ended INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (task_id, config_id)
 ) STRICT, WITHOUT ROWID
 """
@@ -100,22 +100,23 @@ class NotificationBook:
         """The callbacks of a task, in the order of their ids."""
         return await self._read("WHERE task_id = ? ORDER BY config_id", task_id)
 
-    async def open_ones(self, task_id: str) -> list[Callback]:
-        """Those of a task that have not been told its end."""
-        return await self._read("WHERE task_id = ? AND NOT ended", task_id)
-
     async def unfinished(self, limit: int) -> list[Callback]:
-        """Those of all tasks that have not been told the end, at most so many."""
-        return await self._read("WHERE NOT ended LIMIT ?", limit)
+        """Those of all tasks, at most so many, in the order of the tasks' and their own ids."""
+        return await self._read("ORDER BY task_id, config_id LIMIT ?", limit)
 
-    async def note(self, callback: Callback, delivered: int, *, ended: bool) -> None:
+    async def note(self, callback: Callback, delivered: int) -> None:
         """It was told of everything up to this event."""
         await self._do(
-            "UPDATE callbacks SET delivered = ?, ended = ? WHERE task_id = ? AND config_id = ?",
-            delivered,
-            int(ended),
+            "UPDATE callbacks SET delivered = ? WHERE task_id = ? AND config_id = ?", delivered, callback.task_id, callback.config_id
+        )
+
+    async def done(self, callback: Callback) -> None:
+        """There is nothing more to tell: forget it, with its token and credentials. One that was put in its place meanwhile stays."""
+        await self._do(
+            "DELETE FROM callbacks WHERE task_id = ? AND config_id = ? AND config = ?",
             callback.task_id,
             callback.config_id,
+            callback.config.SerializeToString(),
         )
 
     async def delete(self, task_id: str, config_id: str) -> None:

@@ -168,7 +168,7 @@ class Notifier:
     async def follow(self, desk: Desk, task_id: str) -> None:
         """The task goes on: tell those who want to know. Where the book cannot be read, the task goes on all the same."""
         try:
-            callbacks = await self._book.open_ones(task_id)
+            callbacks = await self._book.of(task_id)
         except sqlite3.Error as error:
             _LOGGER.error("task %s: nobody is called back about it", task_id, exc_info=error)
             return
@@ -206,9 +206,16 @@ class Notifier:
                     await self._notify(current, event)
                     if isinstance(event, TaskStatusUpdateEvent):
                         # What one event of the run has changed ends with the status.
-                        await self._book.note(current, seq, ended=event.status.state in FINAL)
+                        await self._noted(current, seq, event)
         except AfkError as error:
             _LOGGER.warning("task %s: push notifications have stopped until it goes on: %s", callback.task_id, error)
+
+    async def _noted(self, callback: Callback, seq: int, told: TaskStatusUpdateEvent) -> None:
+        """Also what was given up is done with: the book keeps a client's secrets no longer than it has a use for them."""
+        if told.status.state in FINAL:
+            await self._book.done(callback)
+        else:
+            await self._book.note(callback, seq)
 
     async def _notify(self, callback: Callback, event: Event) -> None:
         for pause_s in (*self._pauses_s, None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import itertools
 import json
@@ -347,6 +348,56 @@ async def test_a_task_that_repeats_our_token_is_told_without_it(state: str) -> N
         stored = json.dumps([event.data for event in await log_of(runner, result.run_id)], default=str)
     assert "denied for Bearer ***" in stored
     assert token not in f"{stored} {result}"
+
+
+async def test_our_token_is_taken_out_of_everything_that_a_task_and_a_card_say() -> None:
+    token = "tok-6f1c2e9a77"
+    parts = [
+        {"text": f"text {token}"},
+        {"data": {f"key {token}": [{"deep": f"data {token}"}]}},
+        {"raw": base64.b64encode(f"file {token}".encode()).decode(), "filename": f"{token}.txt", "mediaType": f"text/{token}"},
+        {"url": f"https://b.example/{token}", "filename": "b"},
+    ]
+    artifact = {"artifactId": f"a {token}", "name": f"name {token}", "description": f"about {token}", "parts": parts}
+    said = {**task(), "artifacts": [artifact], "contextId": f"c {token}", "metadata": {"note": f"meta {token}", token: 1}}
+    shown = {
+        **MessageToDict(card(streaming=False)),
+        "name": f"Agent {token}",
+        "skills": [{"id": "s", "name": token, "description": token, "tags": [token]}],
+    }
+    agent = Wire(shown=shown, SendMessage={"task": said})
+    client = agent.client(token=token, allow_cleartext=True)
+    answer = await client.send("go")
+    assert token not in f"{answer} {await client.card()}"
+    assert answer.data == {"key ***": [{"deep": "data ***"}]}
+    assert (answer.files[0].content, answer.files[0].name, answer.files[1].url) == (b"file ***", "***.txt", "https://b.example/***")
+    assert (answer.state, answer.metadata) == ("completed", {"note": "meta ***", "***": 1})
+    async with Runner(log=":memory:") as runner:
+        result = await runner.run(client.agent(name="billing"), user_message="go")
+        stored = json.dumps([event.data for event in await log_of(runner, result.run_id)], default=str)
+    assert result.state == "completed"
+    assert token not in f"{stored} {result}"
+    assert base64.b64encode(token.encode()).decode().rstrip("=")[:-1] not in stored
+
+
+@pytest.mark.parametrize("at", range(1, 14))
+async def test_a_token_that_is_torn_in_two_by_a_stream_is_told_in_no_piece(at: int) -> None:
+    """What may be the beginning of it is kept back until more has come, and nothing of it is lost."""
+    token = "tok-6f1c2e9a77"
+    stream = [piece(f"key {token[:at]}", append=False), piece(f"{token[at:]} or to"), piece("tal t"), status("COMPLETED")]
+    agent = Wire(streaming=True, SendStreamingMessage=lambda params: events(*stream))
+    client = agent.client(token=token, allow_cleartext=True)
+    pieces = [update.text async for update in client.stream("go")]
+    assert "".join(pieces) == "key *** or total t"
+    assert pieces[0] == "key "
+
+
+async def test_a_token_in_the_name_of_another_task_is_not_in_the_failure() -> None:
+    token = "tok-6f1c2e9a77"
+    agent = Wire(SendMessage={"task": task("WORKING")}, GetTask=task("WORKING", id="x" * 90 + token))
+    with pytest.raises(LLMInvalidResponseError, match="told of task") as failure:
+        await agent.client(token=token, allow_cleartext=True, clock=quick()).send("go")
+    assert token[:6] not in str(failure.value)
 
 
 def test_a_token_goes_over_plain_http_to_no_host_that_the_card_may_name() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from afk_es.agents import Agent, FailSafeConfig
 from afk_es.clock import SimulatedClock
-from afk_es.core import Runner
+from afk_es.core import Runner, RunnerConfig
+from afk_es.interaction import InMemoryInteraction
 from afk_es.llms import LLMRequest, LLMResponse, ToolCall
 from afk_es.testing import ScriptedModel
 from tests.a2a.client import wire
@@ -173,6 +175,149 @@ async def test_a_task_whose_name_is_not_known_yet_is_looked_for_by_its_message()
         await handle.cancel("enough")
         await handle.await_result()
     assert cancelled(agent) == ["t1"]
+
+
+ASKING = {"task": task("INPUT_REQUIRED", message="Which account?")}
+
+
+def asked_by(agent: Wire) -> tuple[Runner, InMemoryInteraction]:
+    """A Runner whose people are asked what this agent asks."""
+    people = InMemoryInteraction()
+    agent.says(SendMessage=ASKING)
+    return Runner(log=":memory:", config=RunnerConfig(interaction_mode="interactive"), interaction_provider=people), people
+
+
+async def test_a_run_that_is_cancelled_while_a_person_is_asked_has_its_task_cancelled() -> None:
+    agent = busy()
+    runner, people = asked_by(agent)
+    async with runner:
+        handle = await runner.run_handle(agent.client().agent(name="billing"), user_message="pay")
+        await people.next_request()
+        await handle.cancel("enough")
+        result = await handle.await_result()
+    assert (result.state, cancelled(agent)) == ("cancelled", ["t1"])
+
+
+async def test_a_parent_that_is_cancelled_while_a_person_is_asked_for_its_subagent_has_the_task_cancelled() -> None:
+    agent = busy()
+    runner, people = asked_by(agent)
+    async with runner:
+        handle = await runner.run_handle(boss(agent.client().agent(name="billing")), user_message="go")
+        await people.next_request()
+        await handle.cancel()
+        assert (await handle.await_result()).state == "cancelled"
+    assert cancelled(agent) == ["t1"]
+
+
+async def test_a_run_that_is_laid_down_while_a_person_is_asked_leaves_its_task_waiting() -> None:
+    agent = busy()
+    runner, people = asked_by(agent)
+    async with runner:
+        handle = await runner.run_handle(agent.client().agent(name="billing"), user_message="pay")
+        await people.next_request()
+        await handle.interrupt("the shop closes")
+        assert (await handle.await_result()).state == "interrupted"
+    assert cancelled(agent) == []
+
+
+async def test_a_run_that_is_out_of_time_while_a_person_is_asked_has_its_task_cancelled_and_the_answer_comes_too_late() -> None:
+    over = refusal(wire.UNSUPPORTED, "the task is over")
+    agent, people, clock = busy(SendMessage=[ASKING, over]), InMemoryInteraction(), SimulatedClock()
+    client, config = agent.client(), RunnerConfig(interaction_mode="interactive")
+    async with Runner(log=":memory:", clock=clock, config=config, interaction_provider=people) as runner:
+        hasty = client.agent(name="billing", fail_safe=FailSafeConfig(max_wall_time_s=5.0))
+        handle = await runner.run_handle(hasty, user_message="pay")
+        await people.next_request()
+        clock.advance(6.0)
+        cut = await handle.await_result()
+        assert (cut.state, cancelled(agent)) == ("interrupted", ["t1"])
+        patient = client.agent(name="billing", fail_safe=FailSafeConfig(max_wall_time_s=60.0))
+        again = await runner.resume_handle(patient, run_id=handle.run_id, allow_agent_change=True)
+        people.answer((await people.next_request()).request_id, "savings", by="ann")
+        result = await again.await_result()
+    assert result.state == "failed"
+    assert "the task is over" in (result.error or "")
+
+
+async def test_a_run_that_is_cancelled_while_the_agent_takes_in_the_answer_has_its_task_cancelled_once() -> None:
+    agent = busy()
+    runner, people = asked_by(agent)
+    async with runner:
+        handle = await runner.run_handle(agent.client().agent(name="billing"), user_message="pay")
+        request = await people.next_request()
+        agent.says(SendMessage={"task": WORKING})
+        people.answer(request.request_id, "savings", by="ann")
+        await until(lambda: "GetTask" in agent.methods)
+        await handle.cancel()
+        assert (await handle.await_result()).state == "cancelled"
+    assert cancelled(agent) == ["t1"]
+
+
+async def test_a_run_that_ends_with_an_answer_that_was_not_passed_on_has_its_task_cancelled() -> None:
+    """The person answered, and the agent will never be told."""
+    agent = busy()
+    runner, people = asked_by(agent)
+    async with runner:
+        handle = await runner.run_handle(agent.client().agent(name="billing", fail_safe=FailSafeConfig(max_steps=1)), user_message="pay")
+        people.answer((await people.next_request()).request_id, "savings", by="ann")
+        result = await handle.await_result()
+    assert (result.state, cancelled(agent)) == ("failed", ["t1"])
+
+
+async def test_a_run_whose_process_died_over_a_question_and_that_is_cancelled_as_it_goes_on_has_its_task_cancelled(tmp_path: Path) -> None:
+    """The conversation in the log names the task; the process that asked is gone."""
+    agent, log = busy(SendMessage=ASKING), tmp_path / "runs.db"
+    asked: list[str] = []
+
+    def dies() -> None:
+        async def main() -> None:
+            people = InMemoryInteraction()
+            runner = Runner(log=log, config=RunnerConfig(interaction_mode="interactive"), interaction_provider=people)
+            handle = await runner.run_handle(agent.client().agent(name="billing"), user_message="pay")
+            await people.next_request()
+            asked.append(handle.run_id)
+
+        asyncio.run(main())
+
+    await asyncio.to_thread(dies)
+    assert cancelled(agent) == []
+    people = InMemoryInteraction()
+    async with Runner(log=log, config=RunnerConfig(interaction_mode="interactive"), interaction_provider=people) as runner:
+        handle = await runner.resume_handle(agent.client().agent(name="billing"), run_id=asked[0])
+        await handle.cancel()
+        assert (await handle.await_result()).state == "cancelled"
+    assert cancelled(agent) == ["t1"]
+
+
+async def test_a_run_that_nobody_drives_is_cancelled_in_its_log_alone() -> None:
+    """Whoever cancels it has no client; the task is named by the call."""
+    agent = busy(SendMessage=ASKING)
+    async with Runner(log=":memory:", config=RunnerConfig(interaction_mode="external")) as runner:
+        result = await runner.run(agent.client().agent(name="billing"), user_message="pay")
+        attached = await runner.attach(run_id=result.run_id, by="ann")
+        await attached.cancel()
+        assert (await attached.await_result()).state == "cancelled"
+    assert cancelled(agent) == []
+
+
+async def test_a_replay_and_a_fork_of_a_question_leave_the_task_to_the_run_that_asked() -> None:
+    agent = busy()
+    described = agent.client().agent(name="billing")
+    runner, people = asked_by(agent)
+    async with runner:
+        handle = await runner.run_handle(described, user_message="pay")
+        await people.next_request()
+        await handle.interrupt()
+        await handle.await_result()
+        (answered,) = only(await log_of(runner, handle.run_id), "llm_completed")
+        fork = await runner.fork_handle(described, run_id=handle.run_id, at=answered.seq)
+        await people.next_request()
+        await fork.cancel()
+        forked = await fork.await_result()
+        await (await runner.attach(run_id=handle.run_id, by="ann")).cancel()
+        replayed = await runner.replay(described, run_id=handle.run_id)
+    assert (forked.state, replayed.result.state) == ("cancelled", "cancelled")
+    assert (cancelled(agent), agent.methods.count("SendMessage")) == ([], 1)
 
 
 async def test_models_that_have_nothing_to_take_back_are_left_alone() -> None:

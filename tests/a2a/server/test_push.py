@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from starlette.types import Receive, Scope, Send
 
 from afk_es.a2a import A2AServer
 from afk_es.a2a.server import notifier
+from afk_es.a2a.server.notification_book import Callback, NotificationBook
 from afk_es.agents import Agent
 from afk_es.llms import LLMRequest
 from afk_es.serving import HttpServer
@@ -152,6 +154,61 @@ async def test_a_listener_that_is_gone_or_sends_elsewhere_is_in_nobodys_way() ->
         assert (call["path"], call["status"]) == ("/hook", 307)
     while not listener.calls.empty():
         assert listener.calls.get_nowait()["path"] == "/hook"
+
+
+def kept(log: Path) -> list[tuple[str, str]]:
+    """The callbacks that the book of this log holds."""
+    with closing(sqlite3.connect(f"{log}-push.db")) as book:
+        return book.execute("SELECT task_id, config_id FROM callbacks").fetchall()
+
+
+async def emptied(log: Path) -> None:
+    """The book holds none any more."""
+    async with asyncio.timeout(10):
+        while kept(log):  # noqa: ASYNC110 - it is a file
+            await asyncio.sleep(0.01)
+
+
+def bytes_of_book(log: Path) -> bytes:
+    return Path(f"{log}-push.db").read_bytes()
+
+
+@pytest.mark.parametrize("answer", [204, 503], ids=["told", "given up"])
+async def test_a_callback_that_was_told_the_end_is_forgotten_with_its_secrets(answer: int, tmp_path: Path) -> None:
+    """Nobody will call with this token again."""
+    log = tmp_path / "runs.db"
+    config: dict[str, Any] = {"token": "for-the-hook", "authentication": AuthenticationInfo(scheme="Bearer", credentials="secret")}
+    async with listening() as (listener, url):
+        async with asker(server_of(Shop(), log)) as client:
+            task = await sent(client, TaskPushNotificationConfig(url=url, **config))
+            await listener.states("INPUT_REQUIRED")
+            assert [task_id for task_id, _config_id in kept(log)] == [task.id]
+            assert b"for-the-hook" in bytes_of_book(log)
+            listener.answers = [answer] * 100
+            await client.send("no", "m2", task_id=task.id)
+            await emptied(log)
+        assert {listener.calls.get_nowait()["status"] for _ in range(listener.calls.qsize())} == {answer}
+    assert b"for-the-hook" not in bytes_of_book(log)
+
+
+async def test_the_book_forgets_what_it_is_told_of_and_no_other(tmp_path: Path) -> None:
+    book = NotificationBook(tmp_path / "book.db")
+    await book.open()
+    try:
+        callbacks = [
+            Callback(task_id, config_id, "clerk", TaskPushNotificationConfig(id=config_id, url="http://a.example/"), 1)
+            for task_id, config_id in (("t2", "a"), ("t1", "b"), ("t1", "a"))
+        ]
+        for callback in callbacks:
+            await book.put(callback)
+        assert [(each.task_id, each.config_id) for each in await book.unfinished(2)] == [("t1", "a"), ("t1", "b")]
+        await book.done(callbacks[1])
+        replaced = Callback("t1", "a", "clerk", TaskPushNotificationConfig(id="a", url="http://b.example/"), 1)
+        await book.put(replaced)
+        await book.done(callbacks[2])
+        assert await book.unfinished(9) == [replaced, callbacks[0]]
+    finally:
+        await book.close()
 
 
 @pytest.mark.parametrize("binding", BINDINGS)

@@ -6,6 +6,7 @@ import asyncio
 import re
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from afk_es.evals import Golden, check_golden
 from afk_es.machine.spec import RunSpec
 from afk_es.mcp import MCPClient
 from afk_es.testing import ScriptedModel, Simulation, without_servers
+from tests.core.scenario import laid_down, never
 from tests.mcp.client.remote import agent_of, asks, shop
 
 SCRIPT = [asks(("shop_find", {"order": "A"}), ("shop_find", {"order": 7}), ("shop_pay", {"order": "A"})), "done"]
@@ -133,6 +135,62 @@ async def test_a_run_goes_on_without_a_server_that_it_can_do_without(log: Path) 
     result = await Runner(log=log).resume(agent, run_id=run_id)
     assert result.state == "completed"
     assert "cannot be reached" in str(result.tool_executions[-1].error)
+
+
+def team(server: MCPClient, *, script: list[Any], below: list[Any], **options: Any) -> Agent:
+    """An agent above the one that has the server, two levels down."""
+    desk = agent_of(server, script=below, name="desk", **options)
+    middle = Agent(name="middle", model=ScriptedModel([asks(("transfer_to_desk", {"task": "wait"})), "passed on"]), subagents=[desk])
+    return Agent(model=ScriptedModel(script), subagents=[middle])
+
+
+async def interrupted_team(log: Path) -> str:
+    """A run that was laid down where a tool of the one at the bottom waits."""
+    server = shop()
+    began = asyncio.Event()
+
+    @server.tool()
+    async def wait() -> str:
+        began.set()
+        await asyncio.sleep(3600)
+        return ""
+
+    script = [asks(("transfer_to_middle", {"task": "wait"})), "done"]
+    agent = team(MCPClient(server), script=script, below=[asks(("shop_wait", {})), "done"])
+    async with Runner(log=log) as runner:
+        handle = await runner.run_handle(agent, user_message="go")
+        await began.wait()
+        await handle.interrupt()
+        assert (await handle.await_result()).state == "interrupted"
+    return handle.run_id
+
+
+async def test_a_run_goes_on_without_a_server_that_its_subagent_can_do_without(log: Path) -> None:
+    """What the server had to offer is in the log of the subagent's own run, at whatever level."""
+    run_id = await interrupted_team(log)
+    agent = team(gone(required=False), script=["done"], below=[asks(("shop_find", {"order": "A"})), "found nothing"])
+    async with Runner(log=log) as runner:
+        result = await runner.resume(agent, run_id=run_id)
+        below = await runner.log.read(result.subagent_executions[0].run_id)
+        bottom = next(event.data["run_id"] for event in below if event.type == "subagent_started")
+        failures = [event.data["error"] for event in await runner.log.read(bottom) if event.type == "tool_failed"]
+    assert result.state == "completed"
+    assert "cannot be reached" in str(failures[-1])
+
+
+async def test_a_subagent_that_is_another_by_now_is_told_though_its_server_is_gone(log: Path) -> None:
+    run_id = await interrupted_team(log)
+    agent = team(gone(required=False), script=["done"], below=[], instructions="Be quick.")
+    with pytest.raises(AgentMismatchError, match="transfer_to_middle differs in subagent_digest"):
+        await Runner(log=log).resume(agent, run_id=run_id)
+
+
+async def test_what_the_server_of_a_subagent_that_never_ran_had_to_offer_is_in_no_log(log: Path) -> None:
+    async with Runner(log=log) as runner:
+        described = team(MCPClient(shop()), script=[never, "done"], below=[])
+        run_id = await laid_down(runner, described)
+    with pytest.raises(AgentMismatchError, match="transfer_to_middle differs in subagent_digest"):
+        await Runner(log=log).resume(team(gone(required=False), script=["done"], below=[]), run_id=run_id)
 
 
 async def test_a_run_is_not_resumed_with_other_tools(log: Path) -> None:
