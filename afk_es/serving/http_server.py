@@ -80,7 +80,7 @@ class HttpServer:
         if not (self._address.is_loopback or authenticated or open_to_anyone):
             raise ConfigurationError(
                 f"{host} can be reached from elsewhere, and the application lets everybody in: give it an authenticator (on the command line "
-                "--token-env), listen at 127.0.0.1, or, in a program, say open_to_anyone=True"
+                "--token-env or --jwks), listen at 127.0.0.1, or, in a program, say open_to_anyone=True"
             )
         hosts = hosts_of(self._address, allow_hosts)
         self._stopping = asyncio.Event()
