@@ -239,7 +239,7 @@ class DebugScreen(KeyedScreen):
         if session is None:
             return
         if self.open is None or self.open.session is not session:
-            await self._lay_out(OpenRun(session))
+            await self._lay_out(OpenRun(session, redaction=self.debugger.redaction))
         await self.arrived()
 
     async def _lay_out(self, run: OpenRun) -> None:

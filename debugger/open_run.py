@@ -14,6 +14,7 @@ from afk_es.debugger.watching import watch
 from afk_es.errors import UsageError
 from afk_es.machine import AgentRunEvent
 from afk_es.machine.events import TERMINAL
+from afk_es.redaction import Redaction
 
 Progress = Callable[[int, int], None]
 
@@ -23,6 +24,9 @@ _MOST_PLACES = 100_000
 
 class OpenRun:
     """A run that is being looked at.
+
+    Args:
+        redaction: what is kept back; searches and watches are judged without it.
 
     Attributes:
         session: the cursor.
@@ -35,9 +39,9 @@ class OpenRun:
         ended, live: whether it has ended, and is being driven by a live process.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, redaction: Redaction | None = None) -> None:
         self.session = session
-        self.search = Search(session.recording)
+        self.search = Search(session.recording, redaction=redaction)
         self.breakpoints = Breakpoints()
         self.watches: list[Breakpoint] = []
         self.places: dict[str, array[int]] = {}

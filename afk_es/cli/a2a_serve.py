@@ -8,37 +8,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from afk_es.agents import Agent
-from afk_es.cli import output
 from afk_es.cli.agents import AGENT_FORM, called, load_value
-from afk_es.cli.callers import api_keys, rate_limit
+from afk_es.cli.callers import Door, door_options
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from afk_es.a2a import A2AServer
-    from afk_es.serving import Authenticator
 
 
 @click.command("serve", short_help="Serve agents to other programs over HTTP.")
 @click.argument("targets", metavar="MODULE:AGENT", nargs=-1, required=True)
-@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Where to listen; default 127.0.0.1.")
-@click.option("--port", metavar="N", type=click.IntRange(0, 65_535), default=0, help="Default 0: any that is free.")
+@door_options(http="127.0.0.1:0")
 @click.option("--url", metavar="URL", help="Where clients reach it from outside, as the agents' cards say; default where it listens.")
-@click.option(
-    "--allow-host", "allow_hosts", metavar="HOST", multiple=True, help="A name by which clients call it, such as that of a proxy before it."
-)
-@click.option(
-    "--token-env",
-    "token_envs",
-    metavar="[NAME=]VARIABLE",
-    multiple=True,
-    help="Let in only who has the key in this environment variable; NAME is who that is. May be repeated.",
-)
-@click.option("--jwks", metavar="URL", help="Let in only who has a token signed by a key of this JSON Web Key Set.")
-@click.option("--audience", metavar="TEXT", help="Whom such tokens must be meant for.")
-@click.option("--issuer", metavar="TEXT", help="Whom they must come from; default: not looked at.")
-@click.option("--algorithm", "algorithms", metavar="NAME", multiple=True, help="How they may be signed; default RS256. May be repeated.")
-@click.option("--rate", metavar="CALLS/SECONDS", help="What each client may do at most; default: as much as it likes.")
 @click.option("--push-file", metavar="FILE", help="Where callbacks of clients are kept; default beside the log's file.")
 @click.option("--no-push", is_flag=True, help="Call no clients back.")
 @common_options
@@ -46,16 +28,8 @@ if TYPE_CHECKING:
 def serve(
     invocation: Invocation,
     targets: tuple[str, ...],
-    host: str,
-    port: int,
+    door: Door,
     url: str | None,
-    allow_hosts: tuple[str, ...],
-    token_envs: tuple[str, ...],
-    jwks: str | None,
-    audience: str | None,
-    issuer: str | None,
-    algorithms: tuple[str, ...],
-    rate: str | None,
     push_file: str | None,
     no_push: bool,
 ) -> None:
@@ -65,28 +39,16 @@ def serve(
     them. A single agent answers at the root, several each under /NAME. A task that needs an approval or an input waits for its client, and for
     `afk-es approve` and its kin. Tasks that a server before this one left are gone on with. Ctrl-C ends it, and lays down what is under way.
     """
-    if token_envs and jwks is not None:
-        raise ConfigurationError("--token-env and --jwks are two ways to know callers; take one")
-    if jwks is None and (audience is not None or issuer is not None or algorithms):
-        raise ConfigurationError("--audience, --issuer and --algorithm are about the tokens of --jwks")
     from afk_es.a2a import A2AServer  # noqa: F401 - says what to install where that is missing, before anything of the user's is loaded
 
     options: dict[str, Any] = {
-        "authenticator": _authenticator(token_envs, jwks, audience, issuer, algorithms),
-        "rate_limit": rate_limit(rate) if rate is not None else None,
         "url": url,
         "log": invocation.db,
         "push": False if no_push else None,
         "push_file": push_file,
     }
-    server = load_server(targets, {name: value for name, value in options.items() if value is not None})
-    asyncio.run(_serve(server, host, port, allow_hosts))
-
-
-async def _serve(server: A2AServer, host: str, port: int, allow_hosts: tuple[str, ...]) -> None:
-    async with server.serve(host, port, allow_hosts=allow_hosts) as served:
-        told = f"serving {', '.join(server.names)} at {served.url}; Ctrl-C ends it"
-        await served.until_stopped(lambda: output.note(told, "strong"))
+    server = load_server(targets, {name: value for name, value in options.items() if value is not None} | door.settings())
+    asyncio.run(door.serve(server.serve, server.names))
 
 
 def load_server(targets: tuple[str, ...], options: dict[str, Any]) -> A2AServer:
@@ -115,17 +77,3 @@ def load_server(targets: tuple[str, ...], options: dict[str, Any]) -> A2AServer:
     if others or options or not isinstance(server, A2AServer):
         raise ConfigurationError("an A2AServer is served alone, and has its log and options where it is made: say them there")
     return server
-
-
-def _authenticator(
-    token_envs: tuple[str, ...], jwks: str | None, audience: str | None, issuer: str | None, algorithms: tuple[str, ...]
-) -> Authenticator | None:
-    if token_envs:
-        return api_keys(token_envs)
-    if jwks is None:
-        return None
-    from afk_es.serving import JWTs
-
-    if audience is None:
-        raise ConfigurationError("--jwks needs --audience: without one, a token for any other service would do")
-    return JWTs(jwks=jwks, audience=audience, issuer=issuer, algorithms=algorithms or ("RS256",))

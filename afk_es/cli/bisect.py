@@ -19,6 +19,7 @@ from afk_es.debugger.bisection import Bisection
 from afk_es.debugger.bisection import bisect as by_expression
 from afk_es.debugger.expression import parse
 from afk_es.debugger.judging import bisect_command
+from afk_es.debugger.matching import Search
 from afk_es.debugger.recording import Recording
 from afk_es.machine import AgentRunEvent
 from afk_es.redaction import Redaction
@@ -81,7 +82,10 @@ async def _bisected(
     async with recorded(invocation, run) as recording:
         span = await range_of(recording, *ends)
         if asked is not None:
-            found = await by_expression(recording, asked, after=span.after, before=span.before, scan=scan, progress=told("looking"))
+            search = Search(recording, redaction=redaction)
+            found = await by_expression(
+                recording, asked, after=span.after, before=span.before, scan=scan, progress=told("looking"), search=search
+            )
         else:
             with tempfile.TemporaryDirectory(prefix="afk_es_bisect_") as directory:
                 found = await bisect_command(recording, words, Path(directory), after=span.after, before=span.before)

@@ -49,7 +49,7 @@ def find(
     afk-es find @last-failed 'tool ~ "search" and latency > 5s'
     afk-es find --where 'state.cost_usd > 0.5' -n 1
 
-    The exit code is 1 where there is none. `--names` lists what an expression can speak of.
+    What is kept back is not found either, without --show-secrets. The exit code is 1 where there is none. `--names` lists what an expression can speak of.
     """
     if names:
         output.echo(help_text())
@@ -81,8 +81,9 @@ async def _find(
     async with recorded(invocation, run) as recording:
         span = await range_of(recording, *ends)
         writer = _Writer(invocation, recording, condition, redaction)
-        search = Search(recording).hits(condition, after=span.after, before=span.before, backwards=backwards, progress=told("looking"))
-        async for scope in search:
+        search = Search(recording, redaction=redaction)
+        found = search.hits(condition, after=span.after, before=span.before, backwards=backwards, progress=told("looking"))
+        async for scope in found:
             await writer.write(scope.event)
             if limit is not None and writer.count >= limit:
                 break

@@ -67,7 +67,7 @@ async def _log(
             case "json":
                 await _write_json(recording, wanted, redaction)
             case "jsonl":
-                async for event in wanted_events(recording, wanted):
+                async for event in wanted_events(recording, wanted, redaction):
                     output.write_json_line({"schema": "afk_es.event/1", **output.event_json(redacted_event(event, redaction))})
         if follow and (await recording.event(await recording.last_seq())).type not in TERMINAL:
             context = (await recording.event(1)).data.get("context") or {}
@@ -91,7 +91,7 @@ async def _write_json(recording: Recording, wanted: Wanted, redaction: Redaction
     output.echo('{\n  "schema": "afk_es.log/1",')
     output.echo(f'  "run_id": {_json(recording.run_id)},\n  "thread_id": {_json(recording.thread_id)},\n  "events": [', nl=False)
     separator = "\n    "
-    async for event in wanted_events(recording, wanted):
+    async for event in wanted_events(recording, wanted, redaction):
         output.echo(separator + _json(output.event_json(redacted_event(event, redaction))), nl=False)
         separator = ",\n    "
     output.echo("\n  ]\n}")

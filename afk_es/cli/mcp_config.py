@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 @common_options
 @click.pass_obj
 def mcp_config(invocation: Invocation, file: str, connect: bool, server: tuple[str, ...], timeout: float) -> None:
-    """List the servers of FILE, JSON with "mcpServers" as Claude Desktop, Cursor and others keep it. No value of an env or a header is
-    shown. Exit code 1: with --connect, one cannot be reached.
+    """List the servers of FILE, JSON with "mcpServers" as Claude Desktop, Cursor and others keep it, or with "servers" as VS Code does. No value of
+    an env or a header is shown. Exit code 1: with --connect, one cannot be reached.
     """
     from afk_es.mcp import MCPClient  # noqa: F401 - says what to install where that is missing
     from afk_es.mcp.config_files import read_entries
@@ -57,11 +58,14 @@ def mcp_config(invocation: Invocation, file: str, connect: bool, server: tuple[s
 
 def _described(entry: ServerEntry) -> dict[str, Any]:
     """The entry, with the names of what may be secret and not the values; arguments and addresses hold tokens often enough."""
-    if entry.kind == "stdio":
-        return {"name": entry.name, "type": "stdio", "command": entry.command, "arguments": len(entry.args), "env": sorted(entry.env)}
+    from afk_es.mcp.config_files import unset_variables
     from afk_es.mcp.targets import Address
 
-    return {"name": entry.name, "type": "http", "url": Address(entry.url or "").where, "headers": sorted(entry.headers)}
+    if entry.kind == "stdio":
+        where: dict[str, Any] = {"command": entry.command, "arguments": len(entry.args), "env": sorted(entry.env)}
+    else:
+        where = {"url": Address(entry.url or "").where, "headers": sorted(entry.headers)}
+    return {"name": entry.name, "type": entry.kind, **where, "unset": list(unset_variables(entry, os.environ))}
 
 
 async def _ask_all(entries: list[ServerEntry], found: list[dict[str, Any]], base: Path, timeout_s: float) -> None:
@@ -70,8 +74,6 @@ async def _ask_all(entries: list[ServerEntry], found: list[dict[str, Any]], base
 
 
 async def _ask(entry: ServerEntry, found: dict[str, Any], base: Path, timeout_s: float) -> None:
-    import os
-
     from afk_es.mcp.config_files import client_of
 
     try:
@@ -95,6 +97,8 @@ def _write_text(found: list[dict[str, Any]], connect: bool) -> None:
         output.echo(line)
         if "error" in each:
             output.echo(f"    {output.toned('cannot be used', 'bad')}: {visible(each['error'])}")
+        elif each["unset"]:
+            output.echo(f"    {output.toned('not set here', 'mark')}: {', '.join(each['unset'])}")
         for tool in each.get("tools", ()):
             output.echo(f"    {output.toned(tool['name'], 'strong')}  {visible(tool['description'].partition(chr(10))[0])[:90]}")
         for name, why in each.get("left_out", {}).items():

@@ -13,9 +13,8 @@ import click
 from afk_es.agents import Agent
 from afk_es.cli import output
 from afk_es.cli.agents import called, load_value
-from afk_es.cli.callers import api_keys, rate_limit
+from afk_es.cli.callers import Door, door_options
 from afk_es.cli.invocation import Invocation, common_options
-from afk_es.cli.policies import load_engine
 from afk_es.cli.redacting import redaction_options
 from afk_es.errors import ConfigurationError
 from afk_es.redaction import Redaction
@@ -30,21 +29,8 @@ _FORM: Final = "name what to serve as MODULE:TOOLS, such as shop.support:tools o
 @click.command("serve", short_help="Serve tools and agents over stdio or HTTP.")
 @click.argument("target", metavar="[MODULE:TOOLS]", required=False)
 @click.option("--debugger", is_flag=True, help="Serve the log itself instead: read-only tools for a coding assistant that debugs runs.")
-@click.option("--http", metavar="HOST:PORT", help="Serve at http://HOST:PORT/mcp; default stdin and stdout. Port 0 takes any that is free.")
+@door_options(http=None)
 @click.option("--stdio", is_flag=True, help="Serve stdin and stdout: the default.")
-@click.option(
-    "--token-env",
-    "token_envs",
-    metavar="[NAME=]VARIABLE",
-    multiple=True,
-    help="Over HTTP, let in only who has the token in this environment variable; NAME is who that is. May be repeated.",
-)
-@click.option("--allow-host", "allow_hosts", metavar="HOST", multiple=True, help="A name by which clients call the server over HTTP.")
-@click.option(
-    "--allow-origin", "allow_origins", metavar="ORIGIN", multiple=True, help="A web page that may call it, as https://app.example."
-)
-@click.option("--rate", metavar="CALLS/SECONDS", help="What each client may do at most; default: as much as it likes.")
-@click.option("--policy", metavar="MODULE:POLICY", help="A PolicyEngine, asked before each call.")
 @click.option("--no-ask", is_flag=True, help="Approvals come from here alone (afk-es approve), and not from the person at the client.")
 @click.option("--name", metavar="TEXT", help="The server's name, for clients; default afk_es.")
 @common_options
@@ -54,13 +40,8 @@ def serve(
     invocation: Invocation,
     target: str | None,
     debugger: bool,
-    http: str | None,
+    door: Door,
     stdio: bool,
-    token_envs: tuple[str, ...],
-    allow_hosts: tuple[str, ...],
-    allow_origins: tuple[str, ...],
-    rate: str | None,
-    policy: str | None,
     no_ask: bool,
     name: str | None,
     redaction: Redaction | None,
@@ -74,22 +55,12 @@ def serve(
     With --debugger the log of --db is served, and nothing else: runs, triage, log, show, state, diff, context and why, as tools that only
     read. Secrets are kept back, and calls are not recorded.
     """
-    _check(target, debugger=debugger, own_tools=policy is not None or no_ask, redaction=redaction)
-    if stdio and http is not None:
+    _check(target, debugger=debugger, own_tools=door.policy is not None or no_ask, redaction=redaction)
+    if stdio and door.address is not None:
         raise ConfigurationError("--stdio and --http are two ways; take one")
-    if http is None and (token_envs or allow_hosts or allow_origins):
-        raise ConfigurationError(
-            "--token-env, --allow-host and --allow-origin are for --http: over stdio whoever starts this is the client"
-        )
-    address = _address(http) if http is not None else None
-    if address is None and sys.stdin is None:
+    if door.address is None and sys.stdin is None:
         raise ConfigurationError("stdin is closed, and over stdio the client speaks there; --http HOST:PORT serves over HTTP")
-    options: dict[str, Any] = {
-        "authenticator": api_keys(token_envs) if token_envs else None,
-        "rate_limit": rate_limit(rate) if rate is not None else None,
-        "name": name,
-    }
-    own = {key: value for key, value in options.items() if value is not None}
+    own: dict[str, Any] = {} if name is None else {"name": name}
     if no_ask:
         own["ask_clients"] = False
     if invocation.db is not None and not debugger:
@@ -99,11 +70,10 @@ def serve(
     from afk_es.mcp.stdio import stdout_kept
 
     # Over stdio a module that prints when it is imported would speak to the client.
-    with nullcontext() if address is not None else stdout_kept():
-        if policy is not None:
-            own["policy_engine"] = load_engine(policy)
+    with nullcontext() if door.address is not None else stdout_kept():
+        own |= door.settings()
         server = load_server(target, own) if target is not None else debugger_server(invocation.location, redaction, own)
-    if address is None:
+    if door.address is None:
         if sys.stdin.isatty():
             output.note(
                 f"serving {', '.join(server.names()) or 'nothing'} over stdio: the client is whoever writes here, and is meant to be a program "
@@ -111,7 +81,7 @@ def serve(
             )
         asyncio.run(server.serve_stdio())
     else:
-        asyncio.run(_serve_http(server, *address, allow_hosts, allow_origins))
+        asyncio.run(door.serve(server.http_server, server.names(), "/mcp"))
 
 
 def _check(target: str | None, *, debugger: bool, own_tools: bool, redaction: Redaction | None) -> None:
@@ -121,12 +91,6 @@ def _check(target: str | None, *, debugger: bool, own_tools: bool, redaction: Re
         raise ConfigurationError("--debugger serves the log alone; leave MODULE:TOOLS, --policy and --no-ask out")
     if not debugger and (redaction is None or redaction.keys):
         raise ConfigurationError("--show-secrets and --redact-key are for --debugger: what tools give goes to the client as it is")
-
-
-async def _serve_http(server: MCPServer, host: str, port: int, allow_hosts: tuple[str, ...], allow_origins: tuple[str, ...]) -> None:
-    async with server.http_server(host, port, allow_hosts=allow_hosts, allow_origins=allow_origins) as served:
-        told = f"serving {', '.join(server.names()) or 'nothing'} at {served.url}/mcp; Ctrl-C ends it"
-        await served.until_stopped(lambda: output.note(told, "strong"))
 
 
 def load_server(target: str, options: dict[str, Any]) -> MCPServer:
@@ -163,10 +127,3 @@ def _sorted(value: object, target: str) -> tuple[list[Any], list[Agent]]:
     if not items:
         raise ConfigurationError(f"{target} is empty: there is nothing to serve")
     return tools, agents
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
-        raise ConfigurationError(f"--http is HOST:PORT, such as 127.0.0.1:8000, not {text!r}")
-    return host.removeprefix("[").removesuffix("]"), int(port)

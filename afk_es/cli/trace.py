@@ -14,7 +14,8 @@ from afk_es.cli.failures import NEGATIVE
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.redacting import redaction_options
 from afk_es.debugger.breakpoints import parse_breakpoint
-from afk_es.debugger.expression import Expression, parse
+from afk_es.debugger.expression import parse
+from afk_es.debugger.matching import Search
 from afk_es.debugger.watching import Sample, samples, watch
 from afk_es.redaction import Redaction
 from afk_es.views import clipped, compact_json, padded
@@ -60,15 +61,22 @@ def trace(
         rows: list[dict[str, Any]] = []
         async with recorded(invocation, run) as recording:
             span = await range_of(recording, first, last)
-            found = samples(recording, expressions, breakpoint_.condition, after=span.after, before=span.before, progress=told("looking"))
+            found = samples(
+                recording,
+                expressions,
+                breakpoint_.condition,
+                after=span.after,
+                before=span.before,
+                progress=told("looking"),
+                search=Search(recording, redaction=redaction),
+            )
             async for sample in found:
-                shown = sample if redaction is None else msgspec.structs.replace(sample, values=_redacted(sample, expressions, redaction))
                 if invocation.format == "text":
-                    _write_line(shown, first=not count)
+                    _write_line(sample, first=not count)
                 elif invocation.format == "jsonl":
-                    output.write_json_line({"schema": "afk_es.sample/1", **msgspec.to_builtins(shown)})
+                    output.write_json_line({"schema": "afk_es.sample/1", **msgspec.to_builtins(sample)})
                 else:
-                    rows.append(msgspec.to_builtins(shown))
+                    rows.append(msgspec.to_builtins(sample))
                 count += 1
             if invocation.format == "json":
                 output.write_json({"schema": "afk_es.trace/1", "run_id": recording.run_id, "print": list(printed), "samples": rows})
@@ -77,15 +85,6 @@ def trace(
     if not asyncio.run(write()):
         output.note("there is no such place")
         raise click.exceptions.Exit(NEGATIVE)
-
-
-def _redacted(sample: Sample, expressions: list[Expression], redaction: Redaction) -> dict[str, Any]:
-    """The values without secrets: what a path leads to is one where the last name on it says so."""
-    found = {}
-    for expression in expressions:
-        name = str(expression.term).replace("[", ".").replace("]", "").replace('"', "").rpartition(".")[2]
-        (found[expression.text],) = redaction.value({name: sample.values[expression.text]}).values()
-    return found
 
 
 def _write_line(sample: Sample, *, first: bool) -> None:

@@ -45,7 +45,7 @@ class Phrase:
 
     def holds(self, scope: Scope) -> bool:
         """Whether it contains it."""
-        return self._place(scope.event) is not None
+        return self._place(scope.shown) is not None
 
     def _place(self, event: AgentRunEvent) -> str | None:
         """The text of the event, or of one value in it, that contains it."""

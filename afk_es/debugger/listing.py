@@ -59,10 +59,14 @@ def type_patterns(types: tuple[str, ...]) -> tuple[str, ...]:
     return types
 
 
-async def wanted_events(recording: Recording, wanted: Wanted) -> AsyncIterator[AgentRunEvent]:
-    """The events that are wanted, in order."""
+async def wanted_events(recording: Recording, wanted: Wanted, redaction: Redaction | None) -> AsyncIterator[AgentRunEvent]:
+    """The events that are wanted, in order and as they are kept.
+
+    Args:
+        redaction: what is kept back from whoever wants them, and so plays no part in what holds for them; None for nothing.
+    """
     after, before = wanted.span
-    search = Search(recording)
+    search = Search(recording, redaction=redaction)
     if not wanted.follow:
         async for event in _between(recording, search, wanted, after, before):
             yield event
@@ -89,7 +93,7 @@ async def wanted_lines(recording: Recording, wanted: Wanted, redaction: Redactio
     """The lines of the events that are wanted, in order, without secrets; a renderer has to make them harmless."""
     timeline = Timeline(recording.first.at)
     told = wanted.span.after
-    async for event in wanted_events(recording, wanted):
+    async for event in wanted_events(recording, wanted, redaction):
         if told == wanted.span.after or event.seq - told > FAR:
             # What a line refers to stands in the events since the last answer of a model before it.
             async for answer in recording.scan(before=event.seq, types=("llm_completed",), backwards=True, limit=1):

@@ -18,10 +18,11 @@ from afk_es.debugger.expression import NOTHING, Need
 from afk_es.debugger.keyframes import EVERY
 from afk_es.debugger.landmarks import CALL_TYPES
 from afk_es.debugger.recording import Progress, Recording
-from afk_es.debugger.requirement import Requirement
+from afk_es.debugger.requirement import Requirement, as_shown
 from afk_es.debugger.scope import Scope
 from afk_es.machine import AgentRunEvent, RunState
 from afk_es.machine.values import Message, digest_json
+from afk_es.redaction import Redaction
 
 CHUNK = 256
 """Candidates that are looked at together, at most."""
@@ -64,10 +65,12 @@ class Search:
 
     Args:
         recording: the run.
+        redaction: what is kept back from whoever searches; default None, nothing. Conditions are judged without it, as else they would tell it.
     """
 
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
+    def __init__(self, recording: Recording, *, redaction: Redaction | None = None) -> None:
+        self.recording: Recording = recording
+        self.redaction: Redaction | None = redaction
         self._calls = _Calls(recording)
 
     async def scope(self, seq: int, need: Need) -> Scope:
@@ -96,7 +99,7 @@ class Search:
             also: what the caller wants to know of each place beside what the condition needs.
         """
         need = condition.need.both(also)
-        required = condition.requirement
+        required = self._required(condition)
         if required.impossible:
             return
         after = max(after, required.first - 1)
@@ -130,7 +133,7 @@ class Search:
         async for chunk in self._candidates(condition, after, before, backwards, progress):
             if need == NOTHING:
                 for event in chunk:
-                    scope = Scope(event, self.recording.first.at)
+                    scope = self._alone(event)
                     if condition.holds(scope):
                         yield scope
                 continue
@@ -148,7 +151,7 @@ class Search:
             if not need.state or not condition.quiet(await self.recording.state(begin), await self.recording.state(stop)):
                 found = []
                 async for event, previous, older, newer in self._walked(begin + 1, stop, need):
-                    if condition.may_hold(Scope(event, self.recording.first.at)):
+                    if condition.may_hold(self._alone(event)):
                         scope = await self._scope_of(event, need, previous, older, newer)
                         if condition.holds(scope):
                             found.append(scope)
@@ -162,7 +165,7 @@ class Search:
         self, condition: Condition, after: int, before: int | None, backwards: bool, progress: Progress | None
     ) -> AsyncIterator[list[AgentRunEvent]]:
         """The events that may be meant, in chunks that grow: most of what is looked for is near."""
-        required = condition.requirement
+        required = self._required(condition)
         events = self.recording.scan(
             after=after,
             before=before,
@@ -174,7 +177,7 @@ class Search:
         chunk: list[AgentRunEvent] = []
         size = 8
         async for event in events:
-            if not condition.may_hold(Scope(event, self.recording.first.at)):
+            if not condition.may_hold(self._alone(event)):
                 continue
             if chunk and (len(chunk) >= size or abs(event.seq - chunk[0].seq) > SPAN):
                 yield chunk
@@ -206,7 +209,15 @@ class Search:
         if need.calls:
             await self._calls.count(event.seq)
         said = await self._said(need, before, after) if need.messages and before is not None and after is not None else {}
-        return Scope(event, self.recording.first.at, previous, before, after, self._calls.at(event.seq) if need.calls else 0, said)
+        repeat = self._calls.at(event.seq) if need.calls else 0
+        return Scope(event, self.recording.first.at, previous, before, after, repeat, said, self.redaction)
+
+    def _alone(self, event: AgentRunEvent) -> Scope:
+        return Scope(event, self.recording.first.at, redaction=self.redaction)
+
+    def _required(self, condition: Condition) -> Requirement:
+        required = condition.requirement
+        return required if self.redaction is None else as_shown(required, self.redaction.mark)
 
     async def _walked(self, first: int, last: int, need: Need) -> AsyncIterator[Around]:
         """The events from `first` to `last`, with the time before each and, where they are needed, the states around it."""

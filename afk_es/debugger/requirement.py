@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from afk_es.redaction import MARK
 
 _STRUCTURE = re.compile(r"[,:\[\]{}]")
 
@@ -47,6 +49,18 @@ class Requirement:
 
 
 ANYTHING = Requirement()
+
+
+def as_shown(required: Requirement, mark: str) -> Requirement:
+    """What a store can be asked for where events are judged without what is kept back: not for what may stand in its place.
+
+    Args:
+        mark: what stands in its place.
+    """
+    if mark != MARK:
+        # Without the brackets around it, it may make one word with what is beside it.
+        return replace(required, texts=frozenset())
+    return replace(required, texts=frozenset(text for text in required.texts if text.casefold() not in MARK))
 
 
 def stored_text(text: str) -> frozenset[str]:

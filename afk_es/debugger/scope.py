@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_type_hints
 
 from afk_es.debugger.landmarks import CALL_TYPES
 from afk_es.machine import AgentRunEvent, RunState
 from afk_es.machine.events import EVENT_TYPES
 from afk_es.machine.values import Message
-from afk_es.views import limits_used
+from afk_es.redaction import Redaction
+from afk_es.views import limits_used, redacted_event
 from afk_es.views.durations import seconds_between
 
 Source = Literal["event", "previous", "calls", "state"]
@@ -51,6 +52,8 @@ class Scope:
         before, after: the states around the event; None where nobody asked for them.
         repeat: how often this tool was called with these arguments up to here; 0 for an event that is no start, or a retry.
         said: messages that the states have let go of and that were read again, by "before" or "after" and position from the front.
+        redaction: what is kept back from whoever asks; None for nothing. What can be asked about can be found out, letter by letter, so a condition is
+            judged on what is shown and not on what is kept.
     """
 
     event: AgentRunEvent
@@ -60,6 +63,12 @@ class Scope:
     after: RunState | None = None
     repeat: int = 0
     said: Mapping[tuple[str, int], Message] = field(default_factory=dict)
+    redaction: Redaction | None = None
+
+    @property
+    def shown(self) -> AgentRunEvent:
+        """The event without what is kept back."""
+        return redacted_event(self.event, self.redaction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,9 @@ class Name:
         """What the name means there; None where it means nothing."""
         if self.types is not None and scope.event.type not in self.types:
             return None
+        if scope.redaction is not None and (self.verbatim or self.name == "args"):
+            # What else names read of an event are numbers and names of ours, which are kept back from nobody.
+            scope = replace(scope, event=scope.shown)
         return self.read(scope)
 
 

@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any
 
+import msgspec
+
 from afk_es.debugger.requirement import ANYTHING, Requirement, stored_text
 from afk_es.debugger.scope import NAMES, Scope, Source
 from afk_es.debugger.values import TEXT_LIMIT, Segment, compare, inner, plain_value, size_of, text_in
-from afk_es.machine.values import canonical_json
+from afk_es.machine.values import Messages, canonical_json
+from afk_es.redaction import Redaction
+from afk_es.views import redacted_under
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -68,7 +72,14 @@ class Path(Term):
     segments: tuple[Segment, ...] = ()
 
     def found(self, scope: Scope) -> Any:
-        """What is there, as it is kept."""
+        """What is there: as it is kept, or without what is kept back from whoever asks."""
+        kept = self._kept(scope)
+        if scope.redaction is None or isinstance(kept, (Messages, msgspec.Struct)):
+            # Of a conversation, or a part of the state, nothing is asked as it is but whether it is there and how long it is.
+            return kept
+        return self._shown(kept, scope.redaction)
+
+    def _kept(self, scope: Scope) -> Any:
         position = self.message_position
         if position is not None:
             which, place = position
@@ -83,7 +94,15 @@ class Path(Term):
 
     def value(self, scope: Scope) -> Any:
         """What is there."""
-        return plain_value(self.found(scope))
+        kept = self._kept(scope)
+        return plain_value(kept) if scope.redaction is None else self._shown(kept, scope.redaction)
+
+    def _shown(self, kept: Any, redaction: Redaction) -> Any:
+        """What is there without what is kept back. What a name means of the event has come without it."""
+        value = plain_value(kept)
+        if self.source != "state" or self.name == "used":
+            return value
+        return redacted_under([each for each in self.segments if isinstance(each, str)], value, redaction)
 
     def holds(self, scope: Scope) -> bool:
         """Whether there is something that is not false, 0 or empty."""

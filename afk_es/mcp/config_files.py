@@ -107,6 +107,13 @@ def read_entries(path: str | os.PathLike[str]) -> list[ServerEntry]:
     return [entry for entry in found if entry is not None]
 
 
+def unset_variables(entry: ServerEntry, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The variables that the entry wants and that are not set, in order; those that have a default are not among them."""
+    values = (entry.command, *entry.args, *entry.env.values(), entry.cwd, entry.url, *entry.headers.values())
+    wanted = (found.groups() for text in values if text is not None for found in _VARIABLE.finditer(text))
+    return tuple(dict.fromkeys(name for name, otherwise in wanted if otherwise is None and name not in environ))
+
+
 def client_of(entry: ServerEntry, base: Path, environ: Mapping[str, str], **options: Any) -> MCPClient:
     """The client of one entry, with its variables filled in.
 
@@ -138,6 +145,8 @@ def _entry(name: str, entry: Any, where: str) -> ServerEntry | None:
         raise ConfigurationError(f"{place} speaks HTTP+SSE, which streamable HTTP has replaced; ask for its address that speaks the latter")
     if kind != "stdio" and kind not in _HTTP:
         raise ConfigurationError(f"{place}: type is stdio or http, not {kind!r:.40}")
+    if "command" not in entry and "url" not in entry:
+        raise ConfigurationError(f"{place} has neither a command nor a url; give it one of them")
     keys = ("command", "args", "env", "cwd") if kind == "stdio" else ("url", "headers")
     if not isinstance(entry.get(keys[0]), str) or not entry[keys[0]]:
         raise ConfigurationError(f"{place} has no {keys[0]}")

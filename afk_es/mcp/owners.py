@@ -44,7 +44,7 @@ class Owners:
     Args:
         runner: has the runs.
         linger_s: how long a named run goes on that nobody waits for, in real seconds.
-        drain_s: how long such a run may take to come to its end when the server ends.
+        drain_s: how long all such runs together may take to come to their ends when the server ends.
     """
 
     def __init__(self, runner: Runner, linger_s: float, drain_s: float) -> None:
@@ -62,6 +62,7 @@ class Owners:
         self._hurried = asyncio.Event()
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self._until: float | None = None
 
     @contextlib.contextmanager
     def waiting(self, identity: Hashable, place: object, run_id: str, *, named: bool) -> Iterator[Waiting]:
@@ -109,26 +110,39 @@ class Owners:
                 request.unwanted = True
                 request.decided.set()
 
-    async def quiet(self, timeout_s: float) -> None:
-        """Return when nobody waits for anything, after so many seconds, or when it is to go fast."""
+    def ends(self, at_once: bool = False) -> None:
+        """The server begins to end: whatever it still waits for has `drain_s` from the first time that this is said.
+
+        Args:
+            at_once: wait for nothing any more.
+        """
+        if self._until is None:
+            self._until = asyncio.get_running_loop().time() + self._drain_s
+        if at_once:
+            self._hurried.set()
+
+    def _left_s(self) -> float:
+        return self._drain_s if self._until is None else max(0.0, self._until - asyncio.get_running_loop().time())
+
+    async def quiet(self) -> None:
+        """Return when nobody waits for anything, when the time is over that there is in the end, or when it is to go fast."""
         waits = [asyncio.ensure_future(event.wait()) for event in (self._quiet, self._hurried)]
         try:
-            await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, timeout=self._left_s(), return_when=asyncio.FIRST_COMPLETED)
         finally:
             for each in waits:
                 each.cancel()
 
-    def hurry(self) -> None:
-        """Wait for nothing any more when the server ends."""
-        self._hurried.set()
-
     async def close(self, place: object) -> None:
         """The connection or application has ended: see to the runs of its requests, and wait for that."""
+        self.ends()
         for request in self._requests:
             if request.place is place:
                 request.decided.set()
         if tasks := [task for task, of in self._tasks.items() if of is place]:
             await asyncio.wait(tasks)
+        # Another place may go on, and end at another time.
+        self._until = None
 
     async def _see_to(self, request: Waiting) -> None:
         with contextlib.suppress(TimeoutError):
@@ -158,7 +172,7 @@ class Owners:
         ended = asyncio.ensure_future(run.await_result())
         hurried = asyncio.ensure_future(self._hurried.wait())
         try:
-            done, _pending = await asyncio.wait((ended, hurried), timeout=self._drain_s, return_when=asyncio.FIRST_COMPLETED)
+            done, _pending = await asyncio.wait((ended, hurried), timeout=self._left_s(), return_when=asyncio.FIRST_COMPLETED)
             if ended not in done:
                 # It may end at this very moment, which is as well.
                 with contextlib.suppress(UsageError):

@@ -272,10 +272,11 @@ class MCPServer(Server[Place]):
 
         async def stop() -> None:
             self._stopping = True
-            await self._owners.quiet(self._drain_s)
+            self._owners.ends()
+            await self._owners.quiet()
 
         try:
-            await serve_stdio(serve, stop, self._owners.hurry)
+            await serve_stdio(serve, stop, lambda: self._owners.ends(at_once=True))
         finally:
             self._stopping = False
 
@@ -314,10 +315,13 @@ class MCPServer(Server[Place]):
             allow_origins=allow_origins,
             authenticated=self._authenticator is not None,
             drain_s=self._drain_s,
+            on_stop=self._owners.ends,
         )
 
     async def serve_http(self, host: str = "127.0.0.1", port: int = 8000, **options: Any) -> None:
-        """Serve over HTTP until SIGTERM or SIGINT comes; arguments as of `http_server`. Calls under way have `drain_s` then."""
+        """Serve over HTTP until SIGTERM or SIGINT comes; arguments as of `http_server`. Calls under way have `drain_s` then;
+        a second one ends them at once.
+        """
         async with self.http_server(host, port, **options) as served:
             await served.until_stopped()
 

@@ -48,6 +48,8 @@ class HttpServer:
         authenticated: whether the application lets only those in whom it knows, as `guarded` sees to. Without it, only loopback is listened at.
         open_to_anyone: listen elsewhere all the same; default False.
         drain_s: seconds that requests in flight have when the server stops; default 10. What is left then is cut.
+        on_stop: called when the server begins to stop, with False, and with True when it is to cut what is left at once; default None. For an application
+            that has work of its own to end in the same time.
         max_body_bytes: of a request; default 4 MiB. More is answered 413.
         max_connections: at once; default 1000. More are answered 503.
         body_timeout_s: seconds that the body of a request may take to come; default 30. Slower ones are answered 408.
@@ -68,6 +70,7 @@ class HttpServer:
         authenticated: bool = False,
         open_to_anyone: bool = False,
         drain_s: float = DRAIN_S,
+        on_stop: Callable[[bool], object] | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
         max_connections: int = MAX_CONNECTIONS,
         body_timeout_s: float = BODY_TIMEOUT_S,
@@ -80,7 +83,7 @@ class HttpServer:
         if not (self._address.is_loopback or authenticated or open_to_anyone):
             raise ConfigurationError(
                 f"{host} can be reached from elsewhere, and the application lets everybody in: give it an authenticator (on the command line "
-                "--token-env), listen at 127.0.0.1, or, in a program, say open_to_anyone=True"
+                "--token-env or --jwks), listen at 127.0.0.1, or, in a program, say open_to_anyone=True"
             )
         hosts = hosts_of(self._address, allow_hosts)
         self._stopping = asyncio.Event()
@@ -92,6 +95,7 @@ class HttpServer:
             body_timeout_s=body_timeout_s,
         )
         self._drain_s, self._max_connections = drain_s, max_connections
+        self._on_stop = on_stop
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -166,19 +170,26 @@ class HttpServer:
         if self._serving is None or self._server is None:
             return
         self._stopping.set()
+        if self._on_stop is not None and not self._server.should_exit:
+            self._on_stop(False)
         self._server.should_exit = True
         try:
             await asyncio.wait({self._serving})
         except asyncio.CancelledError:
-            self._server.hurry.set()
+            self._hurry(self._server)
             await asyncio.wait({self._serving})
             raise
         self._serving.result()
 
     def _signalled(self) -> None:
         if self._stopping.is_set() and self._server is not None:
-            self._server.hurry.set()
+            self._hurry(self._server)
         self._stopping.set()
+
+    def _hurry(self, server: _Server) -> None:
+        server.hurry.set()
+        if self._on_stop is not None:
+            self._on_stop(True)
 
 
 class _Server(uvicorn.Server):

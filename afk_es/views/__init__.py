@@ -15,7 +15,7 @@ from afk_es.views.printable import (
     visible_json,
     without_bytes,
 )
-from afk_es.views.redaction import redacted_at, redacted_event, redacted_facts
+from afk_es.views.redaction import redacted_at, redacted_event, redacted_facts, redacted_under
 from afk_es.views.requests import RebuiltRequest, request_at
 from afk_es.views.spans import Span, SpanEvent, SpanLink, SpanReader, spans
 from afk_es.views.spending import ModelUse, usage_by_model
@@ -45,6 +45,7 @@ __all__ = [
     "redacted_at",
     "redacted_event",
     "redacted_facts",
+    "redacted_under",
     "render_line",
     "request_at",
     "message_text",

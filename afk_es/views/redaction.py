@@ -7,6 +7,7 @@ says nothing of anybody, so it stays: whoever reads redacted events can rely on 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal, TypeVar, get_origin, get_type_hints
 
@@ -68,7 +69,11 @@ def _by_their_paths(facts: Any, redaction: Redaction) -> Any:
 
 def redacted_at(path: str, value: Any, redaction: Redaction) -> Any:
     """A value without secrets that is shown by its path (`context.credentials.user`, `turns[0]["api key"]`): any name in it may say what it is."""
-    names = _NAMES.findall(path)
+    return redacted_under(_NAMES.findall(path), value, redaction)
+
+
+def redacted_under(names: Sequence[str], value: Any, redaction: Redaction) -> Any:
+    """A value without secrets that stands under these names, from the outermost in."""
     for name in reversed(names):
         value = {name: value}
     value = redaction.value(value)

@@ -98,6 +98,9 @@ def test_what_may_not(name: str, message: str) -> None:
     [
         (("mcp_shop:tools", "--stdio", "--http", "127.0.0.1:0"), "--stdio and --http are two ways"),
         (("mcp_shop:tools", "--token-env", "TOKEN"), "are for --http"),
+        (("mcp_shop:tools", "--jwks", "https://issuer.example/keys", "--audience", "me"), "are for --http"),
+        (("mcp_shop:tools", "--http", "127.0.0.1:0", "--jwks", "https://issuer.example/keys"), "needs --audience"),
+        (("mcp_shop:tools", "--http", "127.0.0.1:0", "--algorithm", "RS256"), "are about the tokens of --jwks"),
         (("mcp_shop:tools", "--http", "8000"), "--http is HOST:PORT"),
         (("mcp_shop:tools", "--http", "127.0.0.1:70000"), "--http is HOST:PORT"),
         (("mcp_shop:tools", "--http", "192.0.2.1:8000"), "192.0.2.1 can be reached from elsewhere"),

@@ -57,3 +57,19 @@ def test_an_address_that_cannot_be_read_is_listed_as_that(tmp_path: Path, afk: A
     connected = afk("mcp-config", str(file), "--connect")
     assert connected.exit_code == 1
     assert "cannot be used: a target that is a text is a URL" in connected.stdout
+
+
+def test_a_variable_that_is_not_set_is_told_before_anybody_connects(tmp_path: Path, afk: Afk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THERE", SECRET)
+    monkeypatch.delenv("GONE", raising=False)
+    file = tmp_path / "mcp.json"
+    entry = {"command": "x", "args": ["${THERE}", "${GONE}"], "env": {"A": "${GONE}", "B": "${env:LOST}", "C": "${LEFT:-x}"}}
+    file.write_text(json.dumps({"servers": {"odd": entry, "fine": {"url": "http://127.0.0.1:9/${THERE}"}}}))
+    result = afk("mcp-config", str(file))
+    assert result.exit_code == 0
+    assert result.stdout.count("not set here: GONE, LOST") == result.stdout.count("not set here") == 1
+    listed = json.loads(afk("mcp-config", str(file), "--format", "json").stdout)
+    assert [each["unset"] for each in listed["servers"]] == [["GONE", "LOST"], []]
+    connected = afk("mcp-config", str(file), "--connect", "--server", "odd")
+    assert "wants the environment variable GONE, which is not set" in connected.stdout
+    assert SECRET not in result.stdout + connected.stdout

@@ -300,6 +300,9 @@ def test_addresses_that_are_listened_at_are_loopback_by_default() -> None:
             if isinstance(node, ast.Call) and any(isinstance(each, ast.Constant) and each.value == "--host" for each in node.args):
                 (default,) = [ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg == "default"]
                 assert default in LOOPBACK
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "door_options":
+                (address,) = [ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg == "http"]
+                assert address is None or address.rpartition(":")[0] in LOOPBACK
     assert hosts == []
 
 

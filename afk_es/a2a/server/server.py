@@ -23,7 +23,7 @@ from afk_es.a2a.server.notification_book import NotificationBook
 from afk_es.a2a.server.notifier import Notifier
 from afk_es.a2a.server.recovery import keep_going, lay_down
 from afk_es.a2a.server.requests import Requests
-from afk_es.agents import Agent
+from afk_es.agents import Agent, PolicyEngine
 from afk_es.core import Runner, RunnerConfig
 from afk_es.errors import ConfigurationError, UsageError
 from afk_es.log import EventLog
@@ -31,7 +31,7 @@ from afk_es.log.location import file_beside
 from afk_es.serving import Authenticator, HttpServer, Limited, RateLimiter
 from afk_es.serving.http_server import BODY_TIMEOUT_S, MAX_BODY_BYTES
 from afk_es.serving.intake import checked_intake
-from afk_es.serving.listening import address_of, hosts_of
+from afk_es.serving.listening import address_of, hosts_of, origins_of
 
 _LOGGER = logging.getLogger("afk_es.a2a")
 
@@ -50,6 +50,7 @@ class A2AServer:
         log: where their runs are kept, as for `Runner`; default: the user's log. Not together with `runner`.
         runner: runs them, with its own log and settings. Default: one in "external" mode, in which a task that needs an approval or an input waits for
             its client, for a day at most. In another mode the client is not asked: the Runner's provider is, or its fallbacks answer.
+        policy_engine: asked before each call of the agents, beside the policies of their own; default None. Not together with `runner`.
         authenticator: who tells callers by their tokens, such as `ApiKeys` or `JWTs`. Default None: everybody is the same local user.
         rate_limit: how often each caller may call; default None, as often as it likes.
         may_use: whether a caller may use an agent, by name; for those who may not there is no such agent, save its public card. Default: everybody may.
@@ -73,6 +74,7 @@ class A2AServer:
         *,
         log: str | os.PathLike[str] | EventLog | None = None,
         runner: Runner | None = None,
+        policy_engine: PolicyEngine | None = None,
         authenticator: Authenticator | None = None,
         rate_limit: Limited | None = None,
         may_use: MayUse | None = None,
@@ -82,10 +84,12 @@ class A2AServer:
         push_file: str | os.PathLike[str] | None = None,
         allow_agent_change: bool = False,
     ) -> None:
-        if runner is not None and log is not None:
-            raise ConfigurationError("a runner has its own log: give one of runner and log")
+        if runner is not None and (log is not None or policy_engine is not None):
+            raise ConfigurationError(
+                "runner= has a log and policies of its own: leave log= and policy_engine= out, or make the Runner with them"
+            )
         self._offers = offers_of(agents)
-        self.runner: Runner = runner if runner is not None else Runner(log=log, config=_waiting_for_clients())
+        self.runner: Runner = runner or Runner(log=log, policy_engine=policy_engine, config=_waiting_for_clients())
         self._authenticator, self._may_use = authenticator, may_use
         self._limiter = RateLimiter(rate_limit) if rate_limit is not None else None
         self._url = url.rstrip("/") if url is not None else None
@@ -135,11 +139,14 @@ class A2AServer:
 
     # ---------------------------------------------------------------------------------------------------------------------------- serving
 
-    def http_app(self, *, allow_hosts: Sequence[str] = (), max_body_bytes: int = MAX_BODY_BYTES) -> ASGIApp:
+    def http_app(
+        self, *, allow_hosts: Sequence[str] = (), allow_origins: Sequence[str] = (), max_body_bytes: int = MAX_BODY_BYTES
+    ) -> ASGIApp:
         """The ASGI application, for a server of your own; its lifespan enters this server. Behind a proxy, `url` says where that is.
 
         Args:
             allow_hosts: names by which clients call it (their `Host` header) beside that of `url` and those of loopback, without a port; ("*",) for any.
+            allow_origins: pages of other sites that may call it, such as "https://app.example"; default none. There are no CORS headers in any case.
             max_body_bytes: of a request; default 4 MiB.
 
         Raises:
@@ -149,7 +156,13 @@ class A2AServer:
         if own is None:
             raise ConfigurationError("where clients reach it has to be known: A2AServer(..., url='https://...'), or use serve()")
         hosts = hosts_of(address_of("127.0.0.1"), (own, *allow_hosts))
-        return checked_intake(self._application(), hosts=hosts, max_body_bytes=max_body_bytes, body_timeout_s=BODY_TIMEOUT_S)
+        return checked_intake(
+            self._application(),
+            hosts=hosts,
+            origins=origins_of(allow_origins),
+            max_body_bytes=max_body_bytes,
+            body_timeout_s=BODY_TIMEOUT_S,
+        )
 
     @asynccontextmanager
     async def serve(
@@ -158,13 +171,14 @@ class A2AServer:
         port: int = 0,
         *,
         allow_hosts: Sequence[str] = (),
+        allow_origins: Sequence[str] = (),
         open_to_anyone: bool = False,
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> AsyncIterator[HttpServer]:
         """Listen while the context is entered: `async with server.serve() as served: ... served.url ... await served.until_stopped()`.
 
         Args:
-            host, port, allow_hosts, open_to_anyone, max_body_bytes: as for `afk_es.serving.HttpServer`. The host of this server's `url` is allowed too.
+            host, port, allow_hosts, allow_origins, open_to_anyone, max_body_bytes: as for `afk_es.serving.HttpServer`. The host of this server's `url` is allowed too.
         """
         own = self._own_host()
         served = HttpServer(
@@ -172,6 +186,7 @@ class A2AServer:
             host,
             port,
             allow_hosts=(*allow_hosts, own) if own else allow_hosts,
+            allow_origins=allow_origins,
             authenticated=self._authenticator is not None,
             open_to_anyone=open_to_anyone,
             max_body_bytes=max_body_bytes,

@@ -86,7 +86,7 @@ class Record:
     ) -> Answer:
         """The events of a run, a line each: number, time since the start, step, type, and what matters of it, cut where it is long.
 
-        For the whole of an event call `show` with its number. A run of hundreds of events is better entered by `triage` than read through.
+        For the whole of an event call `show` with its number. `where` is judged on what is shown, without what is kept back. A run of hundreds of events is better entered by `triage` than read through.
         """
         expression = parse(where) if where is not None else None
         patterns = type_patterns(tuple(types or ()))

@@ -92,7 +92,7 @@ class Console:
         self.displays: list[Display] = []
         self.displayed: int = 0
         self.breakpoints: Breakpoints = Breakpoints()
-        self.search: Search = Search(session.recording)
+        self.search: Search = Search(session.recording, redaction=redaction)
         self.listed: int | None = None
         self.last: str = ""
         self.sought: str = ""
@@ -136,7 +136,7 @@ class Console:
     async def switch(self, run_id: str, at: str | int = "start") -> None:
         """To another run of the log. Displays stay, marks are the run's."""
         self.session = await Session.open(self.log, await named_run(self.log, run_id), at, keyframes=self._keyframes)
-        self.search = Search(self.recording)
+        self.search = Search(self.recording, redaction=self.redaction)
         self.listed = self.last_answered = None
 
     # --------------------------------------------------------------------------------------------------------------------- what is said

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from a2a.types.a2a_pb2 import TaskState
 from click.testing import CliRunner
 
 from afk_es.cli import main
@@ -21,7 +22,8 @@ from tests.a2a.server.asking import COMPLETED, answer_of, asker_at
 
 MODULE = """
 from afk_es.a2a import A2AServer, ServedAgent
-from afk_es.agents import Agent
+from afk_es.agents import Agent, PolicyEngine, PolicyRule
+from afk_es.llms import LLMResponse, ToolCall
 from afk_es.testing import ScriptedModel
 from afk_es.tools import tool
 
@@ -36,6 +38,9 @@ number = 7
 @tool
 def look() -> None:
     raise SystemExit("it was called")
+
+buyer = Agent(name="buyer", model=ScriptedModel([LLMResponse(tool_calls=(ToolCall("c1", "look", {}),))]), tools=[look])
+careful = PolicyEngine(rules=[PolicyRule(action="request_approval", condition=lambda event: event.tool_name == "look")])
 """
 
 
@@ -81,6 +86,17 @@ async def test_agents_are_served_until_the_command_is_ended(module: Path, tmp_pa
         assert [record.run_id for record in await runner.log.runs()] == [task.id]
 
 
+async def test_a_policy_is_asked_and_pages_that_were_named_are_let_in(module: Path, tmp_path: Path) -> None:
+    words = (f"{module}:buyer", "--http", "127.0.0.1:0", "--policy", f"{module}:careful", "--allow-origin", "https://app.example")
+    with serving(*words, "--db", str(tmp_path / "runs.db")) as (url, _process):
+        async with httpx.AsyncClient() as http:
+            async with asker_at(url, http) as client:
+                assert (await client.send("hello")).status.state == TaskState.TASK_STATE_INPUT_REQUIRED
+            for origin, status in (("https://app.example", 200), ("https://other.example", 403)):
+                answer = await http.get(f"{url}/.well-known/agent-card.json", headers={"Origin": origin})
+                assert answer.status_code == status
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -90,13 +106,17 @@ async def test_agents_are_served_until_the_command_is_ended(module: Path, tmp_pa
         (["{}:server", "{}:clerk"], "is served alone"),
         (["{}:clerk", "{}:clerk"], "two agents are named 'clerk'"),
         (["{}:clerk", "--token-env", "NOWHERE"], "'NOWHERE' of --token-env is not set"),
+        (["{}:clerk", "--policy", "{}:number"], "not a PolicyEngine"),
+        (["{}:server", "--policy", "{}:careful"], "has its log and options where it is made"),
+        (["{}:clerk", "--http", "8080"], "--http is HOST:PORT"),
+        (["{}:clerk", "--allow-origin", "app.example"], "names sites as browsers do"),
         (["{}:clerk", "--audience", "me"], "are about the tokens of --jwks"),
         (["{}:clerk", "--jwks", "https://issuer.example/keys"], "needs --audience"),
         (["{}:clerk", "--jwks", "https://issuer.example/keys", "--token-env", "X"], "take one"),
         (["{}:clerk", "--rate", "often"], "CALLS/SECONDS"),
         (["{}:clerk", "--push-file", "{}/x.db", "--db", ":memory:"], "name another file with push_file (--push-file)"),
-        (["{}:clerk", "--host", "0.0.0.0"], "lets everybody in: give it an authenticator (on the command line --token-env)"),
-        (["{}:clerk", "--host", "example.org"], "example.org"),
+        (["{}:clerk", "--http", "0.0.0.0:0"], "lets everybody in: give it an authenticator (on the command line --token-env or --jwks)"),
+        (["{}:clerk", "--http", "example.org:80"], "example.org"),
     ],
 )
 def test_what_cannot_be_served_is_wrong_usage(words: list[str], told: str, module: Path) -> None:

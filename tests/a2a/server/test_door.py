@@ -14,7 +14,7 @@ from a2a.utils.errors import VersionNotSupportedError
 from a2a.utils.proto_utils import validate_proto_required_fields
 
 from afk_es.a2a import A2AServer, ApiKeys, Limited, ServedAgent
-from afk_es.agents import Agent
+from afk_es.agents import Agent, PolicyEngine
 from afk_es.core import Runner
 from afk_es.errors import ConfigurationError, LogError, UsageError
 from afk_es.llms import LLMRequest
@@ -156,8 +156,10 @@ def test_a_server_is_made_of_agents_with_different_names() -> None:
     for agents in ([], [clerk(), clerk()], "clerk", [7]):
         with pytest.raises(ConfigurationError):
             A2AServer(agents, log=":memory:")  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="its own log"):
+    with pytest.raises(ConfigurationError, match="has a log and policies of its own"):
         A2AServer(clerk(), log=":memory:", runner=Runner(log=":memory:"))
+    with pytest.raises(ConfigurationError, match="policies of its own"):
+        A2AServer(clerk(), policy_engine=PolicyEngine(), runner=Runner(log=":memory:"))
     with pytest.raises(ConfigurationError, match="url="):
         A2AServer(clerk(), log=":memory:").http_app()
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -264,3 +266,32 @@ async def test_a_body_that_is_no_request_is_an_answer_and_no_end(log: Path) -> N
             assert 400 <= answer.status_code < 500, (body, answer.content)
             assert "error" in json.loads(answer.content)
         assert (await post(served, {})).status_code == 200
+
+
+async def test_a_call_has_the_time_to_drain_once_when_the_server_ends(log: Path) -> None:
+    """Once in all: not once for its request, and then again for its run."""
+    counted = Counted(waits=True)
+    loop = asyncio.get_running_loop()
+    async with MCPServer([counted.tool], log=log, drain_s=1.5).http_server() as served, caller(served, "auto") as client:
+        call = asyncio.create_task(client.call_tool("pay", {"order": "A1"}, meta=named("k")))
+        await counted.begun.wait()
+        begun = loop.time()
+        await served.stop()
+        assert 1.4 < loop.time() - begun < 2.7
+        assert isinstance((await asyncio.gather(call, return_exceptions=True))[0], MCPError)
+    assert (await only_run(log))[-1].type == "run_interrupted"
+
+
+async def test_a_second_signal_does_not_wait(log: Path) -> None:
+    counted = Counted(waits=True)
+    async with MCPServer([counted.tool], log=log, drain_s=60).http_server() as served, caller(served, "auto") as client:
+        serving = asyncio.create_task(served.until_stopped(lambda: None))
+        call = asyncio.create_task(client.call_tool("pay", {"order": "A1"}, meta=named("k")))
+        await counted.begun.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await served.stopping.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(20):
+            await serving
+            assert isinstance((await asyncio.gather(call, return_exceptions=True))[0], MCPError)
+    assert (await only_run(log))[-1].type == "run_interrupted"

@@ -93,7 +93,7 @@ async def served(directory: Path, *command: str) -> AsyncIterator[Served]:
 async def marked(directory: Path) -> list[str]:
     """The marks of the tool, once there are any."""
     async with asyncio.timeout(30):
-        while not (directory / "marks").exists():  # noqa: ASYNC110 - the file is another process's
+        while not ((directory / "marks").exists() and (directory / "marks").stat().st_size):  # noqa: ASYNC110 - the file is another process's
             await asyncio.sleep(0.01)
     return (directory / "marks").read_text().splitlines()
 
