@@ -62,7 +62,7 @@ class Asking:
     withdraw: Callable[[str], Awaitable[object]]
 
 
-class Patience:
+class AskingAgain:
     """Has the results of one server's calls, also where people take their time.
 
     A call whose time is over while it waits stays open at the server. The same call of the same run, made again, goes on with it, whether it was

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from afk_es.clock import Clock, SystemClock
 from afk_es.errors import ConfigurationError, ToolError, ToolUnavailableError
 from afk_es.machine.spec import ToolSpec
-from afk_es.mcp.asking_again import Asking, Patience
+from afk_es.mcp.asking_again import Asking, AskingAgain
 from afk_es.mcp.connection import Connection, reason_of
 from afk_es.mcp.progress import Progress
 from afk_es.mcp.remote_results import cleaned, output_of
@@ -151,7 +151,7 @@ class MCPClient:
         self._clock: Clock = SystemClock() if clock is None else clock
         prefix = f"{name}_" if prefix is None else prefix
         self._catalogue = Catalogue(name, prefix, self._wanted, trusted, timeout_s, self._call)
-        self._patience = Patience(name, self._clock)
+        self._asking = AskingAgain(name, self._clock)
         self._uses: WeakKeyDictionary[asyncio.AbstractEventLoop, _Use] = WeakKeyDictionary()
 
     @property
@@ -301,7 +301,7 @@ class MCPClient:
             ask=lambda key: self._taken(remote, args, ctx, {IDEMPOTENCY_KEY: key} if key else None),
             withdraw=lambda key: self._taken(remote, args, ctx, {IDEMPOTENCY_KEY: key, WITHDRAWN: True}),
         )
-        result = await self._patience.result(asking, ctx)
+        result = await self._asking.result(asking, ctx)
         if isinstance(result, mcp_types.InputRequiredResult):
             raise ToolError(f"server {self._name!r} asks for something before it runs {remote.local}, and this program answers no server")
         return await asyncio.to_thread(output_of, result, remote.local, self._name, remote.output, self._max_result_bytes)
