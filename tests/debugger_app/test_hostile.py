@@ -68,11 +68,15 @@ async def test_no_row_has_anything_that_a_terminal_obeys_or_is_wider_than_the_sc
 
 async def test_what_is_copied_is_redacted_and_what_is_shown_too_unless_asked(log: EventLog) -> None:
     run_id = await ran(log)
-    async with driven(log, run_id, redaction=Redaction()) as driver:
-        await driver.type(f"/{SECRET[:8]}\n")
-        await driver.press("y")
+    async with driven(log, run_id, at="tool:fetch", redaction=Redaction()) as driver:
+        await driver.press("f", "y")
         assert "[redacted]" in driver.app.copied
         assert SECRET not in driver.app.copied
+    async with driven(log, run_id, redaction=Redaction()) as driver:
+        # Nor is it found, or one could find out what it is by asking.
+        await driver.type(f"/{SECRET[:8]}\n")
+        await driver.press("y")
+        assert '"run_started"' in driver.app.copied
     async with driven(log, run_id, at="tool:fetch", redaction=None) as driver:
         await driver.press("f", "y")
         assert SECRET in driver.app.copied
