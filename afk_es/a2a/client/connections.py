@@ -1,7 +1,8 @@
 """HTTP to one remote agent: where it may go, what it carries, how much may come back, and when it is closed. It knows nothing of A2A.
 
 Nobody tells a model that the last run is over; only the end of an event loop can be told for sure. So the connections of a loop are closed by
-an async generator that waits for nothing else: `asyncio.run` and whoever else ends a loop in good form calls its `shutdown_asyncgens`.
+an async generator that waits for nothing else: `asyncio.run` and whoever else ends a loop in good form calls its `shutdown_asyncgens`. Those of
+a client that nobody holds any more are closed at once.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import ssl
+import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TypeAlias
@@ -210,6 +213,8 @@ class Connections:
         self._transport = transport
         self._checking: ssl.SSLContext | None = None
         self._held: dict[asyncio.AbstractEventLoop, _Held] = {}
+        # It holds them, and so they are whole when this is gone, in whatever order the collector finds the rest.
+        weakref.finalize(self, _let_go, self._held).atexit = False
 
     async def client(self) -> httpx.AsyncClient:
         """That of the running event loop."""
@@ -219,9 +224,11 @@ class Connections:
             for gone in [other for other in self._held if other.is_closed()]:
                 del self._held[gone]
             client = await self._made()
-            held = self._held.setdefault(loop, _Held(client, self._until_the_end(loop, client)))
+            held = self._held.setdefault(loop, _Held(client, _until_the_end(self._held, loop, client)))
             if held.client is client:
                 await anext(held.end)
+            else:
+                await client.aclose()
         return held.client
 
     async def aclose(self) -> None:
@@ -250,9 +257,30 @@ class Connections:
             self._checking = await asyncio.to_thread(httpx.create_ssl_context)
         return self._checking
 
-    async def _until_the_end(self, loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            self._held.pop(loop, None)
-            await client.aclose()
+
+async def _until_the_end(
+    held: dict[asyncio.AbstractEventLoop, _Held], loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient
+) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        held.pop(loop, None)
+        await client.aclose()
+
+
+_CLOSING: set[asyncio.Task[None]] = set()
+"""Tasks that close what nobody holds any more; an event loop alone would let go of them."""
+
+
+def _let_go(held: dict[asyncio.AbstractEventLoop, _Held]) -> None:
+    """Close connections whose owner is gone, each in its own event loop; called in any thread, at any moment."""
+    for loop, each in list(held.items()):
+        # A loop that is closed has closed them, or it was not ended in good form.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_close, loop, each)
+
+
+def _close(loop: asyncio.AbstractEventLoop, held: _Held) -> None:
+    closing = loop.create_task(held.end.aclose())
+    _CLOSING.add(closing)
+    closing.add_done_callback(_CLOSING.discard)

@@ -94,3 +94,34 @@ def test_connections_of_a_loop_are_kept_for_its_calls_and_gone_with_it() -> None
     assert held[0] is not held[1]
     assert all(each.is_closed for each in held)  # type: ignore[attr-defined]
     assert client._remote._connections._held == {}
+
+
+def test_a_client_that_nobody_holds_is_closed_before_the_collector_finds_its_sockets(tmp_path: Path) -> None:
+    """Method: a process of its own, as what a collector finds is told to whatever test runs at that moment."""
+    program = """
+        import asyncio, gc
+        from afk_es.a2a import A2AClient
+        from afk_es.errors import LLMError
+
+        async def main(url):
+            for wanted in ("answered", "unknown"):
+                client = A2AClient(url)
+                task = await client.send("tea")
+                try:
+                    await client.get(task.id if wanted == "answered" else "nobody-s")
+                except LLMError:
+                    pass
+                del client
+                gc.collect()
+                await asyncio.sleep(0.01)
+                gc.collect()
+            print("end")
+
+        asyncio.run(main(URL))
+    """
+    with over_http(Remote()) as url:
+        code = textwrap.dedent(program).replace("URL", repr(url))
+        ended = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "end\n", "")
