@@ -188,6 +188,7 @@ def _too_large(max_bytes: int) -> str:
 class _Held:
     client: httpx.AsyncClient
     end: AsyncGenerator[None, None]
+    turn: asyncio.Lock
 
 
 class Connections:
@@ -224,7 +225,8 @@ class Connections:
             for gone in [other for other in self._held if other.is_closed()]:
                 del self._held[gone]
             client = await self._made()
-            held = self._held.setdefault(loop, _Held(client, _until_the_end(self._held, loop, client)))
+            turn = asyncio.Lock()
+            held = self._held.setdefault(loop, _Held(client, _until_the_end(self._held, loop, client, turn), turn))
             if held.client is client:
                 await anext(held.end)
             else:
@@ -259,13 +261,14 @@ class Connections:
 
 
 async def _until_the_end(
-    held: dict[asyncio.AbstractEventLoop, _Held], loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient
+    held: dict[asyncio.AbstractEventLoop, _Held], loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient, turn: asyncio.Lock
 ) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
         held.pop(loop, None)
-        await client.aclose()
+        async with turn:
+            await client.aclose()
 
 
 _CLOSING: set[asyncio.Task[None]] = set()
@@ -281,6 +284,15 @@ def _let_go(held: dict[asyncio.AbstractEventLoop, _Held]) -> None:
 
 
 def _close(loop: asyncio.AbstractEventLoop, held: _Held) -> None:
-    closing = loop.create_task(held.end.aclose())
+    closing = loop.create_task(_closed(held))
     _CLOSING.add(closing)
     closing.add_done_callback(_CLOSING.discard)
+
+
+async def _closed(held: _Held) -> None:
+    # Not by the generator alone, which the end of the loop may come to close meanwhile, and would find running. Afterwards it ends in one go.
+    async with held.turn:
+        await held.client.aclose()
+    with suppress(RuntimeError):
+        # The end of the loop is closing it already.
+        await held.end.aclose()
