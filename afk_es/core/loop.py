@@ -148,7 +148,7 @@ class Loop:
         self._publish(AgentRunEvent("text_delta", state.run_id, state.thread_id, seq, self.now(), state.status, state.step, "", data))
 
     def report(self, seq: int, message: str, data: dict[str, Any]) -> None:
-        """Let it be seen how far a tool is; it is not stored. What comes after the stretch, or after the tool's end, is let go."""
+        """Let it be seen how far a tool is; it is not stored. What comes after the stretch is let go."""
         state = self.state
         if self._publish is not None and not self.finished:
             self._publish(
