@@ -63,7 +63,7 @@ def test_the_shop_dies_and_the_clerk_asks_again(scene: Scene, tool: str, place: 
     scene.check()
 
 
-@pytest.mark.parametrize("place", ["before effect", "after effect", "after run_completed"])
+@pytest.mark.parametrize("place", ["before effect", "after effect", "before run_completed"])
 def test_the_shop_dies_and_a_clerk_that_does_not_trust_it_says_what_is_not_known(scene: Scene, place: str) -> None:
     shop = scene.shop(stop=place)
     clerk = scene.clerk("pay", again=True)
