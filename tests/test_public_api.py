@@ -97,7 +97,7 @@ CONTRACT_TYPES = """
 """
 
 UNWANTED = (
-    "litellm", "textual", "hypothesis", "opentelemetry", "pytest", "rich", "aiosqlite", "asyncpg", "openai", "httpx", "mcp", "a2a", "starlette", "uvicorn", "jwt",
+    "litellm", "textual", "hypothesis", "opentelemetry", "pytest", "rich", "aiosqlite", "asyncpg", "procrastinate", "psycopg", "openai", "httpx", "mcp", "a2a", "starlette", "uvicorn", "jwt",
 )  # fmt: skip
 """What `import afk_es` must not load: `aiosqlite` comes with the first log, the others with what needs them."""
 

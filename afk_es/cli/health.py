@@ -65,6 +65,8 @@ LIBRARIES: tuple[Library, ...] = (
     Library("textual", "8.2", None, "the debugger's app; `afk-es debug --plain` does without"),
     Library("textual-serve", "1.1", None, "the app in a browser"),
     Library("asyncpg", "0.30", "postgres", "a log on PostgreSQL"),
+    Library("procrastinate", "3.10", "queues", "tasks on PostgreSQL"),
+    Library("psycopg", "3.2", "queues", "how procrastinate speaks to the server"),
     Library("hypothesis", "6.150", "testing", "property tests of agents"),
     Library("jsonschema", "4.21", "testing", "arguments by their schema"),
     Library("mcp", "2.2", "mcp", "MCP servers and clients"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -252,4 +252,44 @@ class TellingLog(Protocol):
 
     def on_growth(self, run_id: str, call: Callable[[], None]) -> Callable[[], None]:
         """Call when the run has new events. Whoever appends learns of it a moment later, so what is appended meanwhile is not told."""
+        ...
+
+
+class Statement(NamedTuple):
+    """A statement for a log's own database. It names its parameters $1, $2, ... in every dialect."""
+
+    sql: str
+    parameters: tuple[Any, ...] = ()
+
+
+@runtime_checkable
+class DatabaseLog(Protocol):
+    """What a log can do besides, if it is in a database: let others keep tables beside its own, and write to them in one transaction with it.
+
+    The tables of the log are nobody else's to touch. Names of tables are found in the log's schema, without naming it.
+    """
+
+    @property
+    def dialect(self) -> Literal["sqlite", "postgresql"]:
+        """The SQL that it understands."""
+        ...
+
+    async def transact(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
+        """Run statements in one transaction, durable when it returns, and give the rows of each. It lands even if the waiting is cancelled.
+
+        Raises:
+            ClashError: a constraint of a table refused one of them; nothing was written.
+            LogUnavailableError: the connection was lost, and where they write, whether they did is not known.
+            LogError: they could not be run; nothing was written.
+        """
+        ...
+
+    async def append_with(self, events: Sequence[AgentRunEvent], *, epoch: int, statements: Sequence[Statement]) -> None:
+        """As `EventLog.append`, with statements in the same transaction: all of it, or nothing. Where the connection is lost it waits until
+        there is another, as an append does.
+
+        Raises:
+            ClashError: a constraint of a table refused one of the statements; nothing was written.
+            InvalidEventError, HeadConflictError, LogError: as for `append`; nothing was written.
+        """
         ...

@@ -1,0 +1,48 @@
+"""Work for later and for elsewhere: tasks that workers of any number of processes and machines take, each of them a run of the log.
+
+`TaskQueue()` needs nothing else: it is in the SQLite file of the default log. On PostgreSQL an existing engine hands the tasks out:
+`pip install "afk-es[queues]"`. A name is loaded when it is first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from afk_es.extras import loaded
+
+if TYPE_CHECKING:
+    from afk_es.queues.dispatch import Consumer, Delivery, Dispatcher, Parcel
+    from afk_es.queues.items import TaskItem, TaskState
+    from afk_es.queues.retrying import RetryPolicy
+
+_DISPATCH = "afk_es.queues.dispatch"
+_ITEMS = "afk_es.queues.items"
+
+_HOMES = {
+    "Consumer": _DISPATCH,
+    "Delivery": _DISPATCH,
+    "Dispatcher": _DISPATCH,
+    "Parcel": _DISPATCH,
+    "RetryPolicy": "afk_es.queues.retrying",
+    "TaskItem": _ITEMS,
+    "TaskState": _ITEMS,
+}
+
+_LIBRARIES = frozenset({"asyncpg", "procrastinate", "psycopg", "psycopg_pool"})
+"""What the extra brings."""
+
+__all__ = [
+    "Consumer",
+    "Delivery",
+    "Dispatcher",
+    "Parcel",
+    "RetryPolicy",
+    "TaskItem",
+    "TaskState",
+]
+
+
+def __getattr__(name: str) -> Any:
+    return loaded(__name__, name, _HOMES, libraries=_LIBRARIES, extras=("queues",))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
