@@ -11,6 +11,7 @@ from afk_es.extras import loaded
 if TYPE_CHECKING:
     from afk_es.queues.dispatch import Consumer, Delivery, Dispatcher, Parcel
     from afk_es.queues.items import TaskItem, TaskState
+    from afk_es.queues.procrastinate import ProcrastinateDispatcher
     from afk_es.queues.retrying import RetryPolicy
     from afk_es.queues.tables import TableDispatcher
 
@@ -22,6 +23,7 @@ _HOMES = {
     "Delivery": _DISPATCH,
     "Dispatcher": _DISPATCH,
     "Parcel": _DISPATCH,
+    "ProcrastinateDispatcher": "afk_es.queues.procrastinate",
     "RetryPolicy": "afk_es.queues.retrying",
     "TableDispatcher": "afk_es.queues.tables",
     "TaskItem": _ITEMS,
@@ -36,6 +38,7 @@ __all__ = [
     "Delivery",
     "Dispatcher",
     "Parcel",
+    "ProcrastinateDispatcher",
     "RetryPolicy",
     "TableDispatcher",
     "TaskItem",
