@@ -26,7 +26,6 @@ from afk_es.tools import ToolContext, prehook, tool
 from tests.crash.journal import Journal
 from tests.support.zygote import Life, Said, Zygote, zygote
 
-LEASE_S = 0.4
 EVENTS = (
     "run_started",
     "step_started",
@@ -54,24 +53,18 @@ PLACES = (
 """In an effect; before or after an event is in the log, of the helper's run where it is far; and in a hook, right before the function."""
 
 
-class Beaten:
-    """A lease that is renewed for as long as its process goes on, by a clock that goes on without it."""
+class Lease:
+    """One that is over as soon as a file is there, and so at a moment that no other process can be late for.
 
-    def __init__(self) -> None:
-        self._until = _now() + LEASE_S
+    Args:
+        over: the file.
+    """
+
+    def __init__(self, over: Path) -> None:
+        self._over = over
 
     def held(self) -> bool:
-        return _now() < self._until
-
-    async def beat(self) -> None:
-        """Renew it again and again. One that was over once is not renewed: others may have the run."""
-        while self.held():
-            self._until = _now() + LEASE_S
-            await asyncio.sleep(LEASE_S / 8)
-
-
-def _now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+        return not self._over.exists()
 
 
 class Stop:
@@ -180,8 +173,7 @@ async def work(say: Said, job: dict[str, Any]) -> None:
     """A process: drive the run under a lease, as its first worker or as the one that takes it over."""
     directory = Path(job["directory"])
     stop = Stop(job.get("stop", ""), directory / "go", say)
-    lease = Beaten()
-    beating = asyncio.create_task(lease.beat())
+    lease = Lease(directory / f"{job['who']}.over")
     described = clerk(Journal(directory / "effects.jsonl"), job["who"], stop)
     log = stopping(open_log(job["log"]), stop)
     try:
@@ -200,7 +192,6 @@ async def work(say: Said, job: dict[str, Any]) -> None:
     except AfkError as error:
         say("ended", f"{type(error).__name__} {error}")
     finally:
-        beating.cancel()
         await log.close()
 
 
@@ -237,9 +228,7 @@ def outcomes(
     for trial in trials:
         trial.stale.hear("at")
         trial.stale.stop()
-    stopped = _now()
-    while _now() < stopped + LEASE_S:  # What is waited for is that time passes.
-        time.sleep(0.01)
+        (trial.directory / "stale.over").touch()
     heirs = [
         born.start(
             "tests.crash.lent:work", each.directory / "heir.said", who="heir", take_over=True, directory=str(each.directory), log=each.log
