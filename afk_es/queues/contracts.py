@@ -81,13 +81,18 @@ class TaskRun:
             self.agent.model.reopened(run_id)
 
     def outcome(self, result: AgentResult) -> Any:
-        """What the task came to, as JSON: what the job's handler returned, else the run's structured output or its text."""
-        if isinstance(self.agent.model, JobModel):
-            return job_result(result)
-        structured = result.final_structured
-        if structured is None:
-            return result.final_text
-        return structured.model_dump(mode="json") if isinstance(structured, BaseModel) else plain(structured)
+        """What the task came to; see `outcome_of`."""
+        return outcome_of(result)
+
+
+def outcome_of(result: AgentResult) -> Any:
+    """What a task came to, as JSON: what the job's handler returned, else the run's structured output or its text."""
+    if result.provider_adapter == JobModel.provider_id:
+        return job_result(result)
+    structured = result.final_structured
+    if structured is None:
+        return result.final_text
+    return structured.model_dump(mode="json") if isinstance(structured, BaseModel) else plain(structured)
 
 
 class Contract:

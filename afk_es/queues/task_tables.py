@@ -167,7 +167,9 @@ async def _found(log: DatabaseLog) -> dict[str, str | None]:
     (rows,) = await log.transact([_OBJECTS])
     columns = _columns()
     return {
-        name: None if plain and described == columns[name] else f"something in the place of the table {name} that is not the one that we make"
+        name: None
+        if plain and described == columns[name]
+        else f"something in the place of the table {name} that is not the one that we make"
         for name, plain, described in rows
     }
 
