@@ -104,7 +104,7 @@ class Contract:
     """
 
     def __init__(self, name: str, function: Callable[[Any], RunRequest | JobRequest], payload: type[BaseModel] | None = None) -> None:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name):
             raise ConfigurationError(
                 f"a contract is named by 1 to 128 letters, digits, '_', '-' and '.', such as 'invoices.send.v1', not {name!r:.160}"
             )

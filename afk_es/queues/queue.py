@@ -15,7 +15,6 @@ from pydantic import BaseModel
 from afk_es.agents import Agent
 from afk_es.clock import Clock, Ids
 from afk_es.core import AgentResult, Runner, RunnerConfig
-from afk_es.core.servers import servers_of
 from afk_es.core.wiring import checked_clock, checked_ids, event_log
 from afk_es.errors import (
     ClashError,
@@ -39,8 +38,8 @@ from afk_es.queues.engines import engine_of
 from afk_es.queues.gathering import Gathering
 from afk_es.queues.items import Progress, TaskItem, TaskState
 from afk_es.queues.opened import Opened
-from afk_es.queues.pushing import MAX_DELAY_S, Checked, NewTask, check_queue, checked, parcel_of
 from afk_es.queues.presence import WorkerPresence
+from afk_es.queues.pushing import MAX_DELAY_S, Checked, NewTask, check_queue, checked, parcel_of
 from afk_es.queues.records import QueueStats, TaskRecords
 from afk_es.queues.retrying import RetryPolicy
 from afk_es.queues.waiting import changes
@@ -281,15 +280,11 @@ class TaskQueue:
         )
 
     async def _push(self, new: Checked) -> TaskItem:
-        item, run = new
+        item = new.item
         async with self._opened:
-            # In a thread a run begins with what came before it, which is not there yet; and servers are asked by whoever works with them.
-            if run is not None and run.thread_id is None and next(servers_of(run.agent), None) is None:
-                with suppress(ClashError, RunExistsError):
-                    return await self._begin(item, run)
-            else:
-                with suppress(ClashError):
-                    return await self._write([item])
+            with suppress(ClashError, RunExistsError):
+                await self._write([item])
+                return item
             there = await self.records.get(item.id)
             if there is not None:
                 _check_same(there, item)
@@ -297,22 +292,6 @@ class TaskQueue:
             # Its run is in the log, and the task was discarded or purged since: it is taken up where it was left.
             await self._write([item])
             return item
-
-    async def _begin(self, item: TaskItem, run: TaskRun) -> TaskItem:
-        """Store the task, its delivery and the beginning of its run, all or none."""
-        sending = self.dispatcher.sending([parcel_of(item)])
-        statements = [self.records.adding(item, sent=sending is not None), *(sending or ())]
-        await self._runner.prepare(
-            run.agent,
-            run_id=item.id,
-            user_message=run.user_message,
-            context=run.context,
-            reason=f"queued in {item.queue}",
-            statements=statements,
-        )
-        if sending is None:
-            await self._send([item])
-        return item
 
     async def _write(self, items: Sequence[TaskItem]) -> None:
         """Store tasks and their deliveries, all or none."""
@@ -404,8 +383,8 @@ class TaskQueue:
             item = await self._get(task_id)
             try:
                 async with asyncio.timeout(timeout_s):
-                    async for item in changes(self.log, task_id, lambda: self._get(task_id)):
-                        pass
+                    async for now in changes(self.log, task_id, lambda: self._get(task_id)):
+                        item = now
             except TimeoutError:
                 raise TimeoutError(f"task {task_id} is {item.state} after {timeout_s:g} s, and goes on") from None
             return await self._outcome(item)

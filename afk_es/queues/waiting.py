@@ -33,17 +33,14 @@ async def changes(log: EventLog, task_id: str, look: Callable[[], Awaitable[Task
                 last, pause = item, _SHORTEST_S
             if item.ended:
                 return
-            if await _either(grown, pause):
-                # The task is settled a moment after its run has ended.
-                pause = _SHORTEST_S
-            else:
-                pause = min(2 * pause, _LONGEST_S)
+            # A task is settled a moment after its run has grown for the last time.
+            pause = _SHORTEST_S if await _came(grown, pause) else min(2 * pause, _LONGEST_S)
     finally:
         if stop is not None:
             stop()
 
 
-async def _either(event: asyncio.Event, seconds: float) -> bool:
+async def _came(event: asyncio.Event, seconds: float) -> bool:
     """Wait for the event, so many seconds at most, and say whether it came."""
     try:
         async with asyncio.timeout(seconds):
