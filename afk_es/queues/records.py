@@ -20,7 +20,7 @@ from afk_es.queues import presence as presences
 from afk_es.queues import task_statements as statements
 from afk_es.queues.items import Progress, TaskItem, TaskState
 from afk_es.queues.presence import WorkerPresence
-from afk_es.queues.task_tables import require_tables
+from afk_es.queues.task_tables import are_there, require_tables
 from afk_es.queues.texts import check, check_name, kept_progress, kept_result, told
 from afk_es.queues.transitions import Previous
 
@@ -89,7 +89,19 @@ class TaskRecords:
             NewerLogError: the tables were made by a newer afk_es.
             ForeignLogError: something else is in their place.
         """
-        await require_tables(self._log, self._log.location if isinstance(self._log, EventLog) else "")
+        await require_tables(self._log, self._shown)
+
+    async def there(self) -> bool:
+        """Whether the tables are there, for whoever only reads: they are not made.
+
+        Raises:
+            NewerLogError, ForeignLogError: as `open`.
+        """
+        return await are_there(self._log, self._shown)
+
+    @property
+    def _shown(self) -> str:
+        return self._log.location if isinstance(self._log, EventLog) else ""
 
     def adding(self, item: TaskItem, *, sent: bool) -> Statement:
         """The statement that adds a new task; its transaction fails with `ClashError` where there is one of that id.
@@ -122,6 +134,10 @@ class TaskRecords:
     async def get(self, task_id: str) -> TaskItem | None:
         """The task, or None where there is none of that id."""
         return (await self.get_all([task_id])).get(task_id)
+
+    async def find(self, prefix: str, limit: int = 20) -> tuple[str, ...]:
+        """Ids that begin with this, in their order, at most so many."""
+        return tuple(row[0] for row in await self._read(statements.FIND, prefix, f"{prefix}\U0010ffff", limit))
 
     async def get_all(self, ids: Iterable[str]) -> dict[str, TaskItem]:
         """The tasks of these ids, as far as there are any."""
