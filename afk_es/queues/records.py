@@ -7,7 +7,7 @@ say of its attempt is fenced by the attempt's number: one that lost its task to 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -150,7 +150,7 @@ class TaskRecords:
         Raises:
             RunNotFoundError: there is no task `before`.
         """
-        wanted = statements.listing(queue, state, contract, min(max(limit, 0), statements.LONGEST_LIST), before)
+        wanted = statements.listing(queue, state, contract, _bounded(limit), before)
         if before is not None and not await self._read(statements.KNOWN, before):
             raise RunNotFoundError(f"there is no task {before} to page on from")
         return tuple(map(statements.task_item, await self._log.query(wanted)))
@@ -206,15 +206,16 @@ class TaskRecords:
         reason: str,
         letter: int,
         *,
-        runs: Sequence[str] = (),
+        children: Mapping[str, int] | None = None,
         until: dt.datetime | None = None,
     ) -> bool:
         """Let it wait for somebody outside, with no worker, until `awaken` finds an answer.
 
         Args:
             reason: for what, for people.
-            letter: the position of the last letter that its run has taken in, or that was there before it was laid down: later ones awaken it.
-            runs: whose letters; default the task's own run. Where a subagent's run waits, name that as well.
+            letter: the position of the last letter that its run has seen; later ones awaken it. A letter that no event came of was seen as
+                well: take the higher of `RunState.last_letter` and what `EventLog.posted` said before the worker went on with the run.
+            children: the same of the runs of its subagents that wait as well, by their ids.
             until: when it goes on in any case; None: not by time.
         """
         now = self._now()
@@ -222,7 +223,7 @@ class TaskRecords:
         *_, rows = await self._log.transact(
             [
                 Statement(statements.FORGET, (task_id, attempt)),
-                *(Statement(statements.AWAIT, (task_id, attempt, run, letter)) for run in dict.fromkeys([task_id, *runs])),
+                *(Statement(statements.AWAIT, (task_id, attempt, run, seen)) for run, seen in {**(children or {}), task_id: letter}.items()),
                 Statement(statements.WAIT, (task_id, attempt, told(reason), due, now)),
             ]
         )
@@ -243,7 +244,7 @@ class TaskRecords:
 
     async def discard(self, task_id: str) -> bool:
         """Remove a dead task from the list. Its run stays in the log."""
-        *_, rows = await self._log.transact([Statement(statements.DISCARD, (task_id,))])
+        rows, _ = await self._log.transact([Statement(statements.DISCARD, (task_id,)), statements.tidying([task_id])])
         return bool(rows)
 
     async def cancel(self, task_id: str) -> TaskItem | None:
@@ -263,15 +264,23 @@ class TaskRecords:
             at: now; default by the clock.
             limit: at most so many.
         """
-        rows = await self._rows(statements.AWAKEN, self._now() if at is None else microseconds(at), limit)
-        items = tuple(map(statements.task_item, rows))
+        rows = await self._rows(statements.AWAKEN, self._now() if at is None else microseconds(at), _bounded(limit))
+        items = statements.in_order(rows)
         if items:
-            await self._log.transact([statements.tidying(page) for page in _pages([item.id for item in items], statements.LONGEST_LIST)])
+            await self._log.transact([statements.tidying([item.id for item in items])])
         return items
 
     async def unsent(self, before: dt.datetime, limit: int = statements.LONGEST_LIST) -> tuple[TaskItem, ...]:
-        """Queued tasks that the engine was not given, and that last changed before then, the oldest first: whoever was to send them is gone."""
-        return tuple(map(statements.task_item, await self._read(statements.UNSENT, microseconds(before), limit)))
+        """Queued tasks that the engine was not given although somebody was to send them before then, the oldest first. Now the caller is.
+
+        Of several workers that ask, each is given others, as long as `before` is in the past.
+        """
+        rows = await self._rows(statements.UNSENT, microseconds(before), _bounded(limit), self._now())
+        return statements.in_order(rows)
+
+    def marking_sent(self, ids: Sequence[str]) -> Statement:
+        """The statement that notes that the engine has these tasks, 1,000 at most, for the transaction that sends them."""
+        return statements.marking_sent(ids)
 
     async def mark_sent(self, ids: Iterable[str]) -> None:
         """Note that the engine has them."""
@@ -285,8 +294,10 @@ class TaskRecords:
             ended_before: only those that ended before then. Forgets workers that were last alive before then as well.
             limit: at most so many in one transaction; repeat it until it says 0.
         """
-        longest = Statement(statements.PURGE, (microseconds(ended_before), limit))
+        longest = Statement(statements.PURGE, (microseconds(ended_before), _bounded(limit)))
         rows, _ = await self._log.transact([longest, presences.long_gone(ended_before)])
+        if rows:
+            await self._log.transact([statements.tidying([task_id for (task_id,) in rows])])
         return len(rows)
 
     async def stats(self, at: dt.datetime | None = None) -> tuple[QueueStats, ...]:
@@ -339,6 +350,10 @@ class TaskRecords:
 
 def _told(text: str | None) -> str | None:
     return None if text is None else told(text)
+
+
+def _bounded(limit: int) -> int:
+    return min(max(limit, 0), statements.LONGEST_LIST)
 
 
 def _pages(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
