@@ -128,17 +128,24 @@ END_CANCELLED = f"""
 UPDATE tasks SET state = 'cancelled', error = NULL, error_type = NULL, updated_at = $3, ended_at = $3
 WHERE id = $1 AND attempts = $2 AND state IN ({states("end_cancelled")}) RETURNING id"""
 
-# The tables of the log are only read.
-AWAKEN = f"""
-UPDATE tasks SET state = 'queued', error = NULL, due_at = $1, updated_at = $1, sent = 0, offered_at = $1
-WHERE id IN (
-  SELECT t.id FROM tasks AS t
-  WHERE t.state = 'waiting' AND (t.due_at <= $1 OR EXISTS (
-    SELECT 1 FROM awaited AS a JOIN runs AS r ON r.run_id = a.run_id JOIN letters AS l ON l.run = r.run
-    WHERE a.task_id = t.id AND l.position > a.letter))
-  ORDER BY t.position LIMIT $2)
-AND state IN ({states("awaken")})
-RETURNING {_COLUMNS}"""
+# Asked by a connection that only reads: most often there is none, and nobody who writes is kept waiting by the look at all that wait. The
+# tables of the log are only read.
+AWAKENED = """
+SELECT t.id FROM tasks AS t
+WHERE t.state = 'waiting' AND (t.due_at <= $1 OR EXISTS (
+  SELECT 1 FROM awaited AS a JOIN runs AS r ON r.run_id = a.run_id JOIN letters AS l ON l.run = r.run
+  WHERE a.task_id = t.id AND l.position > a.letter))
+ORDER BY t.position LIMIT $2"""
+
+
+def awakening(ids: Sequence[str], at: int) -> Statement:
+    """Queues those of these tasks that wait."""
+    return Statement(
+        f"UPDATE tasks SET state = 'queued', error = NULL, due_at = $1, updated_at = $1, sent = 0, offered_at = $1 "
+        f"WHERE id IN ({_places(len(ids), 2)}) AND state IN ({states('awaken')}) RETURNING {_COLUMNS}",
+        (at, *ids),
+    )
+
 
 _CALLED_OFF = "state = 'queued' AND attempts = 0"
 
@@ -146,7 +153,7 @@ CANCEL = f"""
 UPDATE tasks SET
   state = CASE WHEN {_CALLED_OFF} THEN 'cancelled' WHEN state = 'waiting' THEN 'queued' ELSE state END,
   ended_at = CASE WHEN {_CALLED_OFF} THEN CAST($2 AS bigint) END,
-  sent = CASE WHEN {_CALLED_OFF} OR state = 'running' THEN sent ELSE 0 END,
+  sent = CASE WHEN {_CALLED_OFF} OR state = 'running' THEN 1 ELSE 0 END,
   due_at = CASE WHEN {_CALLED_OFF} OR state = 'running' THEN due_at ELSE $2 END,
   cancel_requested = 1, updated_at = $2, offered_at = $2
 WHERE id = $1 AND state IN ({states("cancel")})
@@ -159,17 +166,24 @@ WHERE id = $1 AND state IN ({states("revive")}) RETURNING {_COLUMNS}"""
 
 DISCARD = f"DELETE FROM tasks WHERE id = $1 AND state IN ({states('discard')}) RETURNING id"
 
-PURGE = f"""
-DELETE FROM tasks WHERE id IN (
-  SELECT id FROM tasks WHERE ended_at < $1 AND state IN ({states("purge")}) ORDER BY ended_at LIMIT $2)
-AND state IN ({states("purge")}) RETURNING id"""
+ENDED = f"SELECT id FROM tasks WHERE ended_at < $1 AND state IN ({states('purge')}) ORDER BY ended_at LIMIT $2"
 
-# Whoever is given a task undertakes to send it: for a while nobody else is.
-UNSENT = f"""
-UPDATE tasks SET offered_at = $3 WHERE id IN (
-  SELECT id FROM tasks WHERE sent = 0 AND state = 'queued' AND offered_at < $1 ORDER BY position LIMIT $2)
-AND sent = 0 AND state = 'queued' AND offered_at < $1
-RETURNING {_COLUMNS}"""
+
+def purging(ids: Sequence[str]) -> Statement:
+    """Removes those of these tasks that have ended."""
+    return Statement(f"DELETE FROM tasks WHERE id IN ({_places(len(ids), 1)}) AND state IN ({states('purge')}) RETURNING id", tuple(ids))
+
+
+# What was not sent is queued: whatever takes a task out of that state sees to it.
+UNSENT = "SELECT id FROM tasks WHERE sent = 0 AND offered_at < $1 ORDER BY position LIMIT $2"
+
+
+def undertaking(ids: Sequence[str], before: int, at: int) -> Statement:
+    """Notes that the caller sends these tasks: for a while nobody else is given them."""
+    return Statement(
+        f"UPDATE tasks SET offered_at = $1 WHERE id IN ({_places(len(ids), 3)}) AND sent = 0 AND offered_at < $2 RETURNING {_COLUMNS}",
+        (at, before, *ids),
+    )
 
 
 def marking_sent(ids: Sequence[str]) -> Statement:

@@ -121,8 +121,8 @@ WHERE c.relnamespace = to_regnamespace(current_schema()) AND c.relkind IN ('r', 
 _COLUMN = re.compile(r"^  ([a-z_]+) \{(integer|text|key)\}", re.MULTILINE)
 
 
-async def require_tables(log: DatabaseLog, shown: str) -> None:
-    """See to it that the tables of this version are there; they are made where none is.
+async def has_tables(log: DatabaseLog, shown: str) -> bool:
+    """Whether the tables of this version are there.
 
     Args:
         shown: the log, for messages.
@@ -130,17 +130,9 @@ async def require_tables(log: DatabaseLog, shown: str) -> None:
     Raises:
         NewerLogError: they were made by a newer afk_es.
         ForeignLogError: something is in their place that we did not make.
-        LogError: they could not be looked at or made.
+        LogError: they could not be looked at.
     """
-    if await _are_there(log, shown):
-        return
-    making = [*([_ONE_AT_A_TIME] if log.dialect == "postgresql" else []), *map(Statement, _statements(log.dialect)), _MARK]
-    await log.transact(making)
-    await _are_there(log, shown)
-
-
-async def _are_there(log: DatabaseLog, shown: str) -> bool:
-    """Whether they are; raises where what is there is not ours. The version is looked at first: a newer one has other columns."""
+    # The version before the columns: those of a newer one are others.
     found = await _found(log)
     if not found:
         return False
@@ -153,6 +145,12 @@ async def _are_there(log: DatabaseLog, shown: str) -> bool:
     for table in TABLES:
         _refuse(shown, found.get(table, f"no table {table}, but others of tasks"))
     return version is not None
+
+
+async def make_tables(log: DatabaseLog) -> None:
+    """Make the tables. Any number of processes may do it at once."""
+    making = [*([_ONE_AT_A_TIME] if log.dialect == "postgresql" else []), *map(Statement, _statements(log.dialect)), _MARK]
+    await log.transact(making)
 
 
 def _refuse(shown: str, fault: str | None) -> None:

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import datetime as dt
 import itertools
+import shutil
 import statistics
 import sys
 import tempfile
@@ -134,10 +135,11 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory() as directory:
         asyncio.run(main(str(Path(directory) / "tasks.db"), arguments.tasks))
-        server = Server(server_directory("afk-pg-measure"))
-        server.make()
-        server.start(shared_buffers="512MB")
+        server = Server(server_directory(f"afk-pg-{Path(directory).name}"))
         try:
+            server.make()
+            server.start(shared_buffers="512MB")
             asyncio.run(main(server.url, arguments.tasks))
         finally:
             server.stop()
+            shutil.rmtree(server.directory, ignore_errors=True)
