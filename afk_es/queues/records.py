@@ -219,16 +219,15 @@ class TaskRecords:
         reason: str,
         letter: int,
         *,
-        children: Mapping[str, int] | None = None,
+        runs: Mapping[str, int] | None = None,
         until: dt.datetime | None = None,
     ) -> bool:
         """Let it wait for somebody outside, with no worker, until `awaken` finds an answer.
 
         Args:
             reason: for what, for people.
-            letter: the position of the last letter that its run has seen; later ones awaken it. A letter that no event came of was seen as
-                well: take the higher of `RunState.last_letter` and what `EventLog.posted` said before the worker went on with the run.
-            children: the same of the runs of its subagents that wait as well, by their ids.
+            letter: the position of the last letter that its run has taken in, or that was there before it was laid down: later ones awaken it.
+            runs: the same of runs of subagents that wait: their letters awaken it as well.
             until: when it goes on in any case; None: not by time.
         """
         now = self._now()
@@ -236,7 +235,7 @@ class TaskRecords:
         *_, rows = await self._log.transact(
             [
                 Statement(statements.FORGET, (task_id, attempt)),
-                *(Statement(statements.AWAIT, (task_id, attempt, run, seen)) for run, seen in {**(children or {}), task_id: letter}.items()),
+                *(Statement(statements.AWAIT, (task_id, attempt, *each)) for each in {**(runs or {}), task_id: letter}.items()),
                 Statement(statements.WAIT, (task_id, attempt, told(reason), due, now)),
             ]
         )
