@@ -45,7 +45,7 @@ async def records_of(location: str) -> AsyncIterator[tuple[EventLog, TaskRecords
         if not isinstance(log, DatabaseLog):
             raise ConfigurationError(f"{location} is in no database, so it has no tasks")
         records = TaskRecords(log)
-        yield log, records if await records.there() else None
+        yield log, records if await records.open(make=False) else None
 
 
 async def task_named(log: EventLog, records: TaskRecords | None, name: str) -> TaskItem:
