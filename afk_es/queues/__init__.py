@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from afk_es.queues.dispatch import Consumer, Delivery, Dispatcher, Parcel
     from afk_es.queues.items import Progress, TaskItem, TaskState
     from afk_es.queues.presence import WorkerPresence
+    from afk_es.queues.procrastinate import ProcrastinateDispatcher
     from afk_es.queues.pushing import NewTask
     from afk_es.queues.queue import TaskQueue
     from afk_es.queues.records import QueueStats
@@ -33,6 +34,7 @@ _HOMES = {
     "Known": _CONTRACTS,
     "NewTask": "afk_es.queues.pushing",
     "Parcel": _DISPATCH,
+    "ProcrastinateDispatcher": "afk_es.queues.procrastinate",
     "Progress": _ITEMS,
     "QueueStats": "afk_es.queues.records",
     "RetryPolicy": "afk_es.queues.retrying",
@@ -58,6 +60,7 @@ __all__ = [
     "Known",
     "NewTask",
     "Parcel",
+    "ProcrastinateDispatcher",
     "Progress",
     "QueueStats",
     "RetryPolicy",
