@@ -23,17 +23,17 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from afk_es.queues.items import TaskItem
+from afk_es.queues.records import Began
 from afk_es.queues.retrying import RetryPolicy
 
 ELSEWHERE_S = 5.0
 """After how many seconds a task is looked at again whose run somebody else drives."""
 
-UNKNOWN_FIRST_S, UNKNOWN_LAST_S = 1.0, 60.0
-"""After how many seconds a task is given to others again that this worker has not met before, and after how many at most."""
+UNKNOWN_LONGEST_S = 60.0
+"""After how many seconds at most a task is handed out again that a worker could do nothing with. The first time it is one, then twice as long."""
 
 UNKNOWN_FOR_S = 3600.0
-"""For how long a worker gives a task to others that it knows no agent or contract of. Then nobody has it, and the task is dead."""
+"""For how long. Nobody knows its agent, handler or contract then, and the task is dead."""
 
 
 class Completed(msgspec.Struct, frozen=True):
@@ -47,11 +47,17 @@ class Cancelled(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """The run failed, or could not be begun. `passing`: whether it may go better another time."""
+    """The run failed, or could not be begun.
+
+    Attributes:
+        passing: whether it may go better another time.
+        retry_after_s: seconds that it has to be left alone; None where nobody said.
+    """
 
     error: str
     error_type: str
     passing: bool
+    retry_after_s: float | None = None
 
 
 class Waits(msgspec.Struct, frozen=True):
@@ -59,15 +65,13 @@ class Waits(msgspec.Struct, frozen=True):
 
     Attributes:
         reason: for what, in words.
-        letter: the position of the last letter that the run has taken in.
+        letters: by run, of the task's own and of those of its subagents that wait: the position of the last letter that it has taken in.
         until: when the run has to go on even if nobody says anything; None: never.
-        runs: the runs of its subagents that wait for letters of their own.
     """
 
     reason: str
-    letter: int
+    letters: dict[str, int]
     until: dt.datetime | None = None
-    runs: tuple[str, ...] = ()
 
 
 class LaidDown(msgspec.Struct, frozen=True):
@@ -84,10 +88,9 @@ class Elsewhere(msgspec.Struct, frozen=True):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """This worker has no such agent, handler or contract. `for_s`: seconds since it first met the task."""
+    """This worker has no such agent, handler or contract."""
 
     reason: str
-    for_s: float
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -115,7 +118,7 @@ class Settlement(msgspec.Struct, frozen=True):
     Attributes:
         task: what becomes of it.
         after_s: seconds until it may be taken again, where it is "again".
-        counts: whether the attempt counts as a failure, where it is "again".
+        counts: whether the attempt counts as a failure.
         waits: for what, where it is "wait".
     """
 
@@ -137,11 +140,11 @@ class Settlement(msgspec.Struct, frozen=True):
                 return "done"
 
 
-def settled(ending: Ending, item: TaskItem, retry: RetryPolicy) -> Settlement:
+def settled(ending: Ending, began: Began, retry: RetryPolicy) -> Settlement:
     """What becomes of the task.
 
     Args:
-        item: the task as the attempt found it: this attempt's failure is not counted in it yet, and the crash of the one before is.
+        began: the attempt as it began: its own failure is not counted in its task yet, and the crash of the one before is.
         retry: how failures are tried again; how often is the task's own `max_attempts`.
     """
     match ending:
@@ -149,42 +152,49 @@ def settled(ending: Ending, item: TaskItem, retry: RetryPolicy) -> Settlement:
             return Settlement("complete", result=result)
         case Cancelled():
             return Settlement("cancel")
-        case Failed(error, error_type, passing):
-            return _failed(error, error_type, passing, item, retry)
+        case Failed():
+            return _failed(ending, began, retry)
         case Waits(reason):
             return Settlement("wait", error=reason, waits=ending)
         case LaidDown(reason, True):
             return Settlement("again", error=reason)
-        case LaidDown(reason, _):
-            way_out = "retry the task to go on with it (`afk-es queue retry ID`)"
-            return Settlement("bury", error=f"the run was laid down: {reason}; {way_out}", error_type="RunInterruptedError")
+        case LaidDown(reason):
+            error = f"the run was laid down: {reason}; retry the task to go on with it"
+            return Settlement("bury", error=error, error_type="RunInterruptedError")
         case Elsewhere(reason):
             return Settlement("again", error=reason, after_s=ELSEWHERE_S)
-        case Unknown(reason, for_s):
-            return _unknown(reason, for_s)
+        case Unknown(reason):
+            return _unknown(reason, began.given_back)
         case Refused(error, error_type):
             return Settlement("bury", error=error, error_type=error_type)
         case Deadly():
-            what = f"{item.crashes} workers died over it, or lost their lease; look at its run before you retry it"
-            return Settlement("bury", error=what, error_type="WorkerLost")
+            error = f"{began.task.crashes} workers died over it, or lost their lease; look at its run before you retry the task"
+            return Settlement("bury", error=error, error_type="WorkerLost")
         case Dropped():
             return Settlement("nothing")
 
 
-def deadly(item: TaskItem, retry: RetryPolicy) -> bool:
-    """Whether more workers have died over it than may, so that it is not begun again."""
-    return item.crashes > retry.max_crashes
+def deadly(began: Began, retry: RetryPolicy) -> bool:
+    """Whether more workers have died over the task than may, so that its run is not gone on with."""
+    return began.task.crashes > retry.max_crashes
 
 
-def _failed(error: str, error_type: str, passing: bool, item: TaskItem, retry: RetryPolicy) -> Settlement:
-    failures = item.failures + 1
-    if not passing or failures >= item.max_attempts:
-        return Settlement("bury", error=error, error_type=error_type)
-    return Settlement("again", error=error, error_type=error_type, after_s=retry.delay_s(item.id, failures), counts=True)
+def _failed(failed: Failed, began: Began, retry: RetryPolicy) -> Settlement:
+    failures = began.task.failures + 1
+    error, error_type = failed.error, failed.error_type
+    if not failed.passing or failures >= began.task.max_attempts:
+        return Settlement("bury", error=error, error_type=error_type, counts=True)
+    delay_s = max(retry.delay_s(began.task.id, failures), min(failed.retry_after_s or 0.0, retry.cap_s))
+    return Settlement("again", error=error, error_type=error_type, after_s=delay_s, counts=True)
 
 
-def _unknown(reason: str, for_s: float) -> Settlement:
-    if for_s >= UNKNOWN_FOR_S:
-        return Settlement("bury", error=f"{reason}, and no other worker took it for {for_s / 60:.0f} minutes", error_type="UnknownTask")
-    # As long as it has waited already, so it waits twice as long each time.
-    return Settlement("again", error=reason, after_s=min(max(for_s, UNKNOWN_FIRST_S), UNKNOWN_LAST_S))
+def _unknown(reason: str, given_back: int) -> Settlement:
+    waited_s = sum(_pause_s(each) for each in range(given_back)) if given_back < UNKNOWN_FOR_S else UNKNOWN_FOR_S
+    if waited_s >= UNKNOWN_FOR_S:
+        error = f"{reason}; no worker that took it in {UNKNOWN_FOR_S / 60:.0f} minutes knows it"
+        return Settlement("bury", error=error, error_type="UnregisteredError")
+    return Settlement("again", error=reason, error_type="UnregisteredError", after_s=_pause_s(given_back))
+
+
+def _pause_s(given_back: int) -> float:
+    return min(2.0 ** min(given_back, 10), UNKNOWN_LONGEST_S)
