@@ -28,6 +28,7 @@ written. What we did wrong says which run and which event.
     │   │   ├── LogReadOnlyError
     │   │   └── LogClosedError
     │   ├── HeadConflictError         somebody else appended first: this owner is stale
+    │   ├── ClashError                a table beside the log refused what was to be written to it
     │   └── InvalidEventError         an event whose data does not have the declared shape
     ├── LLMError                      what a model adapter raises; the loop turns it into `llm_failed`
     │   ├── LLMTimeoutError           retryable
@@ -153,6 +154,10 @@ class LogReadOnlyError(LogUnavailableError):
 
 class LogClosedError(LogUnavailableError):
     """The store was used after it had been closed."""
+
+
+class ClashError(LogError):
+    """A constraint of a table, of the log's or beside it, refused what was to be written. Nothing was."""
 
 
 class HeadConflictError(LogError):
