@@ -211,15 +211,18 @@ class Known:
             PayloadError: the handler takes other arguments.
         """
         if isinstance(request, JobRequest):
-            handler = request.handler if isinstance(request.handler, Tool) else self._handler(request.handler)
-            payload = dict(request.payload)
-            try:
-                handler.validate(payload)
-            except ToolArgumentsError as error:
-                raise PayloadError(str(error)) from error
-            return TaskRun(agent=self._job(handler), user_message=job_message(payload))
+            return self._job_of(request)
         agent = request.agent if isinstance(request.agent, Agent) else self._agent(request.agent)
         return TaskRun(agent=agent, user_message=request.user_message, context=request.context, thread_id=request.thread_id)
+
+    def _job_of(self, request: JobRequest) -> TaskRun:
+        handler = request.handler if isinstance(request.handler, Tool) else self._handler(request.handler)
+        payload = dict(request.payload)
+        try:
+            handler.validate(payload)
+        except ToolArgumentsError as error:
+            raise PayloadError(str(error)) from error
+        return TaskRun(agent=self._job(handler), user_message=job_message(payload))
 
     def _agent(self, name: str) -> Agent:
         if (found := self.agents.get(name)) is None:
