@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from afk_es.queues.pushing import NewTask
     from afk_es.queues.queue import TaskQueue
     from afk_es.queues.records import QueueStats
+    from afk_es.queues.items import TaskItem, TaskState
+    from afk_es.queues.procrastinate import ProcrastinateDispatcher
     from afk_es.queues.retrying import RetryPolicy
     from afk_es.queues.tables import TableDispatcher
     from afk_es.queues.worker import Worker
@@ -37,6 +39,7 @@ _HOMES = {
     "Parcel": _DISPATCH,
     "Progress": _ITEMS,
     "QueueStats": "afk_es.queues.records",
+    "ProcrastinateDispatcher": "afk_es.queues.procrastinate",
     "RetryPolicy": "afk_es.queues.retrying",
     "RunRequest": _CONTRACTS,
     "TableDispatcher": "afk_es.queues.tables",
@@ -64,6 +67,7 @@ __all__ = [
     "Parcel",
     "Progress",
     "QueueStats",
+    "ProcrastinateDispatcher",
     "RetryPolicy",
     "RunRequest",
     "TableDispatcher",
