@@ -241,6 +241,7 @@ class Runner:
         reopen: bool = False,
         take_over: bool = False,
         lease: Lease | None = None,
+        feed: Feed | None = None,
     ) -> AttachedRun:
         """See to it that this run happens, and happens once: start it, go on with it, or find what it came to.
 
@@ -258,6 +259,7 @@ class Runner:
                 nothing more once it has learnt of it, which it does with its next append; what it has under way may still come to its end.
                 Who lends runs to processes for a time gives each a `lease` besides, and then it starts nothing even before that.
             lease: asked before every effect; where it is over the run stops here, and `AttachedRun.stretch` raises LeaseLostError.
+            feed: told of every event, durable and transient, as far as the run goes on here; it must not block.
 
         Returns:
             The run, to watch, to answer and to control.
@@ -275,7 +277,7 @@ class Runner:
                 first = await log.read(run_id, limit=1)
                 try:
                     if not first:
-                        starting = self._start(agent, user_message, context, thread_id, None, run_id=run_id, streamed=streamed, lease=lease)
+                        starting = self._start(agent, user_message, context, thread_id, feed, run_id=run_id, streamed=streamed, lease=lease)
                     else:
                         _check_same_request(first[0], agent, user_message, thread_id)
                         starting = self._gone_on(
@@ -283,7 +285,7 @@ class Runner:
                             run_id,
                             None,
                             allow_agent_change,
-                            None,
+                            feed,
                             streamed=streamed,
                             lease=lease,
                             take_over=take_over,
@@ -779,7 +781,7 @@ class Runner:
         run_id: str,
         thread_id: str | None,
         allow_agent_change: bool,
-        feed: EventFeed | None,
+        feed: Feed | None,
         *,
         child: ChildRun | None = None,
         reopen: bool = False,
