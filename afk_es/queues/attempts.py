@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from afk_es.clock import Clock
 from afk_es.core import AgentResult, Runner
-from afk_es.core.handle import Stretch
+from afk_es.core import AttachedRun
 from afk_es.core.pending import family_of, unanswered
 from afk_es.errors import (
     AgentMismatchError,
     HeadConflictError,
+    LeaseLostError,
     LogError,
     LogUnavailableError,
     RunOwnedError,
@@ -84,7 +85,7 @@ class Attempt:
         self._feed = ProgressFeed()
         self._told = Progress()
         self._began: Began | None = None
-        self._stretch: Stretch | None = None
+        self._run: AttachedRun | None = None
         self._leaving: str | None = None
         self._at: dt.datetime | None = None
 
@@ -113,13 +114,13 @@ class Attempt:
     def lay_down(self, reason: str) -> None:
         """Lay the run down as soon as may be; the task is then given back."""
         self._leaving = self._leaving or reason
-        if self._stretch is not None:
-            self._stretch.ask("interrupt", reason)
+        if self._run is not None:
+            self._run.lay_down(reason)
 
     def cut(self) -> None:
         """Stop driving the run, as a crash would; its next owner finds in the log what was under way."""
-        if self._stretch is not None:
-            self._stretch.task.cancel()
+        if self._run is not None and self._run.stretch is not None:
+            self._run.stretch.cancel()
 
     async def say_progress(self) -> None:
         """Write how far the run is, if that has changed."""
@@ -147,7 +148,7 @@ class Attempt:
         while True:
             try:
                 return await self._ended(began)
-            except LogUnavailableError as error:
+            except (LeaseLostError, LogUnavailableError) as error:
                 if not await self._reached_again(error):
                     return Dropped() if self._leaving is None or self._lease.ended else LaidDown(self._leaving, here=True)
             except (RunOwnedError, HeadConflictError) as error:
@@ -207,7 +208,9 @@ class Attempt:
             context=wanted.context,
             thread_id=wanted.thread_id,
             allow_agent_change=self._shop.allow_agent_change,
+            take_over=began.crashed,
             reopen=reopen,
+            lease=self._lease,
             feed=self._feed,
         )
         if run.stretch is None:
