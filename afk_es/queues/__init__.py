@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from afk_es.queues.items import Progress, TaskItem, TaskState
     from afk_es.queues.metrics import WorkerMetrics
     from afk_es.queues.presence import WorkerPresence
+    from afk_es.queues.procrastinate import ProcrastinateDispatcher
     from afk_es.queues.pushing import NewTask
     from afk_es.queues.queue import TaskQueue
     from afk_es.queues.records import QueueStats
-    from afk_es.queues.items import TaskItem, TaskState
-    from afk_es.queues.procrastinate import ProcrastinateDispatcher
     from afk_es.queues.retrying import RetryPolicy
     from afk_es.queues.tables import TableDispatcher
     from afk_es.queues.worker import Worker

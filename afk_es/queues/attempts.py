@@ -11,10 +11,10 @@ import logging
 from dataclasses import dataclass
 
 from afk_es.clock import Clock
-from afk_es.core import AgentResult, Runner
-from afk_es.core import AttachedRun
+from afk_es.core import AgentResult, AttachedRun, Runner
 from afk_es.core.pending import family_of, unanswered
 from afk_es.errors import (
+    AfkError,
     AgentMismatchError,
     HeadConflictError,
     LeaseLostError,
@@ -26,7 +26,6 @@ from afk_es.errors import (
     UsageError,
     text_of,
 )
-from afk_es.machine import RunState
 from afk_es.queues.contracts import Known, TaskRun
 from afk_es.queues.dispatch import Consumer, Delivery
 from afk_es.queues.items import Progress, TaskItem
@@ -170,7 +169,7 @@ class Attempt:
                 _LOGGER.exception("%s", self.doing)
                 return Failed(text_of(error), type(error).__name__, passing=True)
 
-    async def _reached_again(self, error: LogError) -> bool:
+    async def _reached_again(self, error: AfkError) -> bool:
         """After an error of the log's, or the lapse of the lease: whether it is worth another try, once it is."""
         if self._leaving is not None:
             return False
@@ -186,21 +185,22 @@ class Attempt:
         if deadly(began, self._shop.retry) and not await self._has_ended(task.id):
             return Deadly()
         wanted = self._shop.known.contract(task.contract).request(task.payload, self._shop.known)
-        self._stretch = await self._driven(began, wanted)
+        self._run = run = await self._driven(began, wanted)
+        if run.stretch is None:
+            return Elsewhere("another process drives its run")
         if self._leaving is not None:
-            self._stretch.ask("interrupt", self._leaving)
-        result = await self._stretch.result()
-        return await self._meaning(result, self._stretch.state, wanted)
+            run.lay_down(self._leaving)
+        return await self._meaning(await run.stretch, wanted)
 
-    async def _driven(self, began: Began, wanted: TaskRun) -> Stretch:
+    async def _driven(self, began: Began, wanted: TaskRun) -> AttachedRun:
         """The run, driven here, or what it had come to before."""
         task = began.task
         # After an outage the run goes on as this attempt left it, and what it failed by meanwhile is told before it is tried again. The same
         # of an attempt that was cut: what its run has failed by is not counted yet.
-        reopen = self._stretch is None and began.previous is not None and not began.crashed
+        reopen = self._run is None and began.previous is not None and not began.crashed
         if reopen and await self._last_event(task.id) == "run_failed":
             wanted.reopened(task.id)
-        run = await self._shop.runner.run_once(
+        return await self._shop.runner.run_once(
             wanted.agent,
             run_id=task.id,
             by=f"worker {self._shop.name}",
@@ -213,9 +213,6 @@ class Attempt:
             lease=self._lease,
             feed=self._feed,
         )
-        if run.stretch is None:
-            raise RunOwnedError(f"another process drives run {task.id}")
-        return run.stretch
 
     async def _cancelled(self, task: TaskItem) -> Ending | None:
         """End the run of a task that was called off; None where it had come to an end before."""
@@ -237,7 +234,7 @@ class Attempt:
         head = await self._shop.runner.log.head(run_id)
         return None if head is None else head.last_type
 
-    async def _meaning(self, result: AgentResult, state: RunState, wanted: TaskRun) -> Ending:
+    async def _meaning(self, result: AgentResult, wanted: TaskRun) -> Ending:
         """What a run that has ended, or was laid down, means for its task."""
         match result.state:
             case "completed" | "degraded":
@@ -249,21 +246,18 @@ class Attempt:
             case "failed":
                 return _failed(result)
             case "interrupted":
-                return await self._interrupted(state)
+                return await self._interrupted(result.run_id)
 
-    async def _interrupted(self, state: RunState) -> Ending:
+    async def _interrupted(self, run_id: str) -> Ending:
+        state, *subagents = family = await family_of(self._shop.runner.log, run_id)
         if state.control is not None:
             # What a worker lays down because it stops says so with the very words.
             return LaidDown(state.reason, here=state.reason == self._leaving)
         if state.overdue:
             return LaidDown(state.reason, here=False)
-        log = self._shop.runner.log
-        family = await family_of(log, state.run_id)
-        until: list[dt.datetime] = [ticket.expires_at for each in family for ticket in each.tickets]
-        for each in family:
-            until += [request.expires_at for request in unanswered(each, ()) if request.expires_at is not None]
-        runs = {each.run_id: each.last_letter for each in family[1:]}
-        return Waits(state.reason, state.last_letter, runs, min(until, default=None))
+        terms = [ticket.expires_at for each in family for ticket in each.tickets]
+        terms += [request.expires_at for each in family for request in unanswered(each, ()) if request.expires_at is not None]
+        return Waits(state.reason, state.last_letter, {each.run_id: each.last_letter for each in subagents}, min(terms, default=None))
 
     # -------------------------------------------------------------------------------------------------------------------------- settling
 
