@@ -101,7 +101,7 @@ class TaskQueue:
         self.log: EventLog = opened
         self.database: DatabaseLog = opened
         self.records: TaskRecords = TaskRecords(opened, clock=self.clock)
-        self.dispatcher: Dispatcher = dispatcher if dispatcher is not None else engine_of(opened, self.clock, self.ids)
+        self.dispatcher: Dispatcher = dispatcher if dispatcher is not None else engine_of(opened, opened.location, self.clock, self.ids)
         self._opened = Opened(opened, self.records, self.dispatcher, owned=opened is not log)
         self._gathering = Gathering(opened)
         self._runner = Runner(log=opened, config=self.config, clock=self.clock, ids=self.ids)
