@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from afk_es.clock import Clock
@@ -30,6 +31,7 @@ from afk_es.queues.contracts import Known, TaskRun
 from afk_es.queues.dispatch import Consumer, Delivery
 from afk_es.queues.items import Progress, TaskItem
 from afk_es.queues.leases import WorkerLease
+from afk_es.queues.news import TaskNews
 from afk_es.queues.records import Began, TaskRecords
 from afk_es.queues.retrying import RetryPolicy
 from afk_es.queues.settling import (
@@ -68,6 +70,7 @@ class Workshop:
     retry: RetryPolicy
     clock: Clock
     allow_agent_change: bool
+    tell: Callable[[TaskNews], None]
 
 
 class Attempt:
@@ -103,8 +106,14 @@ class Attempt:
             began = await self._begin()
             if began is None:
                 return None
+            self._shop.tell(TaskNews(what="begun", task=began.task, attempt=began.attempt))
             settlement = settled(await self._ending(began), began, self._shop.retry)
-            return settlement if await self._settle(began, settlement) else None
+            if not await self._settle(began, settlement):
+                return None
+            if (what := settlement.what) is not None:
+                told = TaskNews(what=what, task=began.task, attempt=began.attempt, error=settlement.error, after_s=settlement.after_s)
+                self._shop.tell(told)
+            return settlement
         except LogUnavailableError as error:
             # Whoever takes it next finds it running, and goes on with it.
             _LOGGER.warning("%s could not be settled: %s", self.doing, error)
@@ -207,7 +216,8 @@ class Attempt:
             user_message=wanted.user_message,
             context=wanted.context,
             thread_id=wanted.thread_id,
-            allow_agent_change=self._shop.allow_agent_change,
+            # What was only written down by whoever pushed it has done nothing yet that another agent could not answer for.
+            allow_agent_change=self._shop.allow_agent_change or began.attempt == 1,
             take_over=began.crashed,
             reopen=reopen,
             lease=self._lease,

@@ -33,6 +33,7 @@ from afk_es.queues.dispatch import Delivery
 from afk_es.queues.items import TaskItem
 from afk_es.queues.leases import WorkerLease
 from afk_es.queues.metrics import WorkerMetrics
+from afk_es.queues.news import TaskNews
 from afk_es.queues.presence import WorkerPresence
 from afk_es.queues.pushing import check_queue, parcel_of
 from afk_es.queues.queue import TaskQueue
@@ -79,7 +80,8 @@ class Worker:
         policy_engine, telemetry: as for `Runner`.
         config: settings of runs; default those of the queue.
         allow_agent_change: whether a run goes on with an agent that is not the one it began with, as after a deployment; default False: its
-            task is dead, with the reason.
+            task is dead, with the reason. A task that no worker has begun yet is begun with this worker's agent in any case.
+        on_news: called in the event loop with what is done with each task; it must neither raise nor block.
         name: of letters, digits and '-_.:@', for people; default HOST:PID:and something that nobody else has.
 
     Raises:
@@ -105,6 +107,7 @@ class Worker:
         config: RunnerConfig | None = None,
         allow_agent_change: bool = False,
         name: str | None = None,
+        on_news: Callable[[TaskNews], None] | None = None,
     ) -> None:
         if not isinstance(queue, TaskQueue):
             raise ConfigurationError(f"queue is a TaskQueue, not {type(queue).__name__}; write Worker(TaskQueue(...))")
@@ -122,6 +125,7 @@ class Worker:
         self._retry = retry if retry is not None else queue.retry_policy
         self._known = queue.known | Known(agents, handlers, contracts)
         self._allow_agent_change = allow_agent_change
+        self._on_news = on_news if on_news is not None else _nobody
         self._clock = queue.clock
         self._reads = unpausing(queue.clock)
         self._runner = Runner(
@@ -211,6 +215,7 @@ class Worker:
             retry=self._retry,
             clock=self._clock,
             allow_agent_change=self._allow_agent_change,
+            tell=self._on_news,
         )
         self._began_at = self._clock.now()
         self._joined.set()
@@ -491,3 +496,7 @@ def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not 1 <= len(name) <= 200 or not all(each.isalnum() or each in "-_.:@" for each in name):
         raise ConfigurationError(f"name is of 1 to 200 letters, digits and '-_.:@', not {name!r:.160}")
     return name
+
+
+def _nobody(news: TaskNews) -> None:
+    """Nobody wants to know."""

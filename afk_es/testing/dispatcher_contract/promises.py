@@ -76,7 +76,12 @@ async def several_may_open_an_engine_at_once(bench: Bench) -> None:
 async def what_is_sent_in_a_transaction_is_there_with_it(bench: Bench) -> None:
     dispatcher = await bench.dispatcher()
     consumer = await bench.consumer()
-    parcels = [Parcel("a", QUEUE, lane="l"), Parcel("b", QUEUE, priority=2), Parcel("c", QUEUE, not_before=bench.after(10)), Parcel("d", QUEUE)]
+    parcels = [
+        Parcel("a", QUEUE, lane="l"),
+        Parcel("b", QUEUE, priority=2),
+        Parcel("c", QUEUE, not_before=bench.after(10)),
+        Parcel("d", QUEUE),
+    ]
     statements = dispatcher.sending(parcels)
     if statements is None:
         await dispatcher.send(parcels)
