@@ -17,7 +17,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any
@@ -81,7 +81,6 @@ class Worker:
         config: settings of runs; default those of the queue.
         allow_agent_change: whether a run goes on with an agent that is not the one it began with, as after a deployment; default False: its
             task is dead, with the reason. A task that no worker has begun yet is begun with this worker's agent in any case.
-        on_news: called in the event loop with what is done with each task; it must neither raise nor block.
         name: of letters, digits and '-_.:@', for people; default HOST:PID:and something that nobody else has.
 
     Raises:
@@ -107,7 +106,6 @@ class Worker:
         config: RunnerConfig | None = None,
         allow_agent_change: bool = False,
         name: str | None = None,
-        on_news: Callable[[TaskNews], None] | None = None,
     ) -> None:
         if not isinstance(queue, TaskQueue):
             raise ConfigurationError(f"queue is a TaskQueue, not {type(queue).__name__}; write Worker(TaskQueue(...))")
@@ -123,9 +121,9 @@ class Worker:
         self._lease_s = _checked_s("lease_s", lease_s, least=0.1)
         self._drain_s = _checked_s("drain_s", drain_s, least=0.0)
         self._retry = retry if retry is not None else queue.retry_policy
-        self._known = queue.known | Known(agents, handlers, contracts)
+        self.known: Known = queue.known | Known(agents, handlers, contracts)
         self._allow_agent_change = allow_agent_change
-        self._on_news = on_news if on_news is not None else _nobody
+        self._listeners: list[Callable[[TaskNews], None]] = []
         self._clock = queue.clock
         self._reads = unpausing(queue.clock)
         self._runner = Runner(
@@ -195,6 +193,19 @@ class Worker:
         if self._working is not None:
             await self._working
 
+    def on_news(self, call: Callable[[TaskNews], None]) -> None:
+        """Have what is done with each task told, in the event loop that it works in; the call must neither raise nor block."""
+        self._listeners.append(call)
+
+    @property
+    def location(self) -> str:
+        """The log that it works for."""
+        return self._queue.log.location
+
+    def _tell(self, news: TaskNews) -> None:
+        for call in self._listeners:
+            call(news)
+
     def metrics(self) -> WorkerMetrics:
         """What it has done, and what it has to do."""
         held = self._lease is not None and self._lease.held()
@@ -211,11 +222,11 @@ class Worker:
             runner=self._runner,
             records=self._queue.records,
             consumer=consumer,
-            known=self._known,
+            known=self.known,
             retry=self._retry,
             clock=self._clock,
             allow_agent_change=self._allow_agent_change,
-            tell=self._on_news,
+            tell=self._tell,
         )
         self._began_at = self._clock.now()
         self._joined.set()
@@ -496,7 +507,3 @@ def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not 1 <= len(name) <= 200 or not all(each.isalnum() or each in "-_.:@" for each in name):
         raise ConfigurationError(f"name is of 1 to 200 letters, digits and '-_.:@', not {name!r:.160}")
     return name
-
-
-def _nobody(news: TaskNews) -> None:
-    """Nobody wants to know."""
