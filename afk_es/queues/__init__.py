@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from afk_es.queues.dispatch import Consumer, Delivery, Dispatcher, Parcel
     from afk_es.queues.items import TaskItem, TaskState
     from afk_es.queues.retrying import RetryPolicy
+    from afk_es.queues.tables import TableDispatcher
 
 _DISPATCH = "afk_es.queues.dispatch"
 _ITEMS = "afk_es.queues.items"
@@ -22,6 +23,7 @@ _HOMES = {
     "Dispatcher": _DISPATCH,
     "Parcel": _DISPATCH,
     "RetryPolicy": "afk_es.queues.retrying",
+    "TableDispatcher": "afk_es.queues.tables",
     "TaskItem": _ITEMS,
     "TaskState": _ITEMS,
 }
@@ -35,6 +37,7 @@ __all__ = [
     "Dispatcher",
     "Parcel",
     "RetryPolicy",
+    "TableDispatcher",
     "TaskItem",
     "TaskState",
 ]
