@@ -109,9 +109,7 @@ def bare_seconds(store: str, place: Place, before: str, repeated: str, times: in
     return asyncio.run(_bare_postgres_seconds(place.bare, before, repeated, times, rows))
 
 
-async def _bare_postgres_seconds(
-    url: str, before: str, repeated: str, times: int, rows: Callable[[int], list[tuple[Any, ...]]]
-) -> float:
+async def _bare_postgres_seconds(url: str, before: str, repeated: str, times: int, rows: Callable[[int], list[tuple[Any, ...]]]) -> float:
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(_dropping() + BARE + before)
@@ -149,8 +147,12 @@ def test_enqueue(table: Table, new_place: Callable[[str], Place], store: str, si
     table.compare(
         f"enqueue, {size} at once, {store}",
         lambda: with_queue(new_place(store), push),
-        lambda: bare_seconds(store, new_place(store), "", insert, rounds, lambda number: [(number * size + each, PAYLOAD) for each in range(size)])
-        / (rounds * size),
+        lambda: (
+            bare_seconds(
+                store, new_place(store), "", insert, rounds, lambda number: [(number * size + each, PAYLOAD) for each in range(size)]
+            )
+            / (rounds * size)
+        ),
         rate=True,
         floor_is="one INSERT a task, as many in a commit",
     )
@@ -196,15 +198,17 @@ def test_claim(table: Table, new_place: Callable[[str], Place], store: str, size
     table.compare(
         f"claim, {size} at a time, {store}",
         lambda: with_queue(new_place(store), claim),
-        lambda: bare_seconds(
-            store,
-            new_place(store),
-            f"INSERT INTO bare_deliveries VALUES {rows};",
-            (CLAIM_SQLITE if store == "SQLite" else CLAIM_POSTGRES).replace("LIMIT 1", f"LIMIT {size}").replace("seq = (", "seq IN ("),
-            rounds,
-            lambda _: [()],
-        )
-        / (rounds * size),
+        lambda: (
+            bare_seconds(
+                store,
+                new_place(store),
+                f"INSERT INTO bare_deliveries VALUES {rows};",
+                (CLAIM_SQLITE if store == "SQLite" else CLAIM_POSTGRES).replace("LIMIT 1", f"LIMIT {size}").replace("seq = (", "seq IN ("),
+                rounds,
+                lambda _: [()],
+            )
+            / (rounds * size)
+        ),
         rate=True,
         floor_is="UPDATE ... RETURNING" if store == "SQLite" else "UPDATE ... (SELECT ... FOR UPDATE SKIP LOCKED) RETURNING",
     )
@@ -329,7 +333,9 @@ def bare_runs(born: Zygote, place: Place, store: str, workers: int) -> float:
     """Runs a second of the bare loop."""
     rows = ",".join(f"({number}, 'queued', NULL, '{PAYLOAD}', NULL)" for number in range(RUNS))
     free = ",".join(f"({number}, NULL)" for number in range(RUNS))
-    bare_seconds(store, place, f"INSERT INTO bare_tasks VALUES {rows}; INSERT INTO bare_deliveries VALUES {free};", "SELECT 1", 1, lambda _: [()])
+    bare_seconds(
+        store, place, f"INSERT INTO bare_tasks VALUES {rows}; INSERT INTO bare_deliveries VALUES {free};", "SELECT 1", 1, lambda _: [()]
+    )
     events = [list(row) for row in rows_of(recorded(STEPS))]
     starts = [0, *(index for index, row in enumerate(events) if row[4] in ("llm_completed", "tool_completed")), len(events)]
     groups = [events[start:end] for start, end in itertools.pairwise(starts)]
@@ -362,7 +368,9 @@ async def _connections(place: Place, lives: list[Life]) -> int:
         return sum(_open_files(life, place.log) for life in lives)
     connection = await asyncpg.connect(place.bare)
     try:
-        sessions = await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
+        sessions = await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
         return int(sessions) - _PARENTS
     finally:
         await connection.close()

@@ -41,7 +41,9 @@ _FIGURES = (
 
 def main(words: list[str]) -> int:
     """Try each store, and say what was found."""
-    parser = argparse.ArgumentParser(prog="python -m tests.queues.kills", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.queues.kills", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=1_000)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--store", choices=["sqlite", "postgres", "both"], default="both")
@@ -107,12 +109,17 @@ def report(store: str, found: Tried) -> str:
     """The table."""
     told, verdict = found
     done = sorted(told.done.items())
-    lines = [f"== {store}: {verdict.figures['runs']:,} runs in {told.seconds:.1f} s, {verdict.figures['runs'] / max(told.seconds, 1e-9):.1f}/s"]
+    lines = [
+        f"== {store}: {verdict.figures['runs']:,} runs in {told.seconds:.1f} s, {verdict.figures['runs'] / max(told.seconds, 1e-9):.1f}/s"
+    ]
     lines += [f"{name:<28}{verdict.figures[name]:>10,}" for name in _FIGURES]
     lines += [f"{name:<28}{times:>10,}" for name, times in done]
     lines.append(f"{'not ended':<28}{told.unfinished:>10,}")
     broken = Counter(violation.promise for violation in verdict.violations)
-    lines += [f"{'violations':<28}{len(verdict.violations):>10,}", *(f"  {name:<10}{broken[name]:>6,}  {what}" for name, what in PROMISES.items())]
+    lines += [
+        f"{'violations':<28}{len(verdict.violations):>10,}",
+        *(f"  {name:<10}{broken[name]:>6,}  {what}" for name, what in PROMISES.items()),
+    ]
     return "\n".join([*lines, *_some(verdict.violations)])
 
 

@@ -3,6 +3,7 @@ started by a worker that had lost its run."""
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -247,9 +248,11 @@ class Account:
 
     def figures(self) -> Counter[str]:
         """What there was of what."""
-        doubts = Counter(event.data["resolution"] for event in self.run if event.type == "effect_in_doubt" and event.data["effect"] == "tool")
+        doubts = Counter(
+            event.data["resolution"] for event in self.run if event.type == "effect_in_doubt" and event.data["effect"] == "tool"
+        )
         unknown = sum(event.data["outcome"] == "unknown" for event in self._results.values())
-        cut = sum(after.owner != before.owner for before, after in zip(self._owned, self._owned[1:], strict=False))
+        cut = sum(after.owner != before.owner for before, after in itertools.pairwise(self._owned))
         return Counter(
             {
                 "events": len(self.run),
@@ -267,7 +270,11 @@ class Account:
     def _outlived(self, line: Line) -> bool:
         """Whether it took place when its process had lost the run, as it had begun before."""
         owner = self._lives.get(line["life"])
-        return bool(self._owned) and self._owned[-1].owner != owner and all(line["at"] > each.ended for each in self._owned if each.owner == owner)
+        return (
+            bool(self._owned)
+            and self._owned[-1].owner != owner
+            and all(line["at"] > each.ended for each in self._owned if each.owner == owner)
+        )
 
 
 def _stretches(run: Run) -> list[Owned]:
@@ -283,7 +290,7 @@ def _told(mine: Sequence[Owned]) -> str:
 
 def _takeovers(run: Run) -> int:
     """Stretches that begin where the one before had not ended."""
-    return sum(after.type == "run_started" and before.type not in TERMINAL for before, after in zip(run, run[1:], strict=False))
+    return sum(after.type == "run_started" and before.type not in TERMINAL for before, after in itertools.pairwise(run))
 
 
 # --------------------------------------------------------------------------------------------------------------------- of tasks and lanes
@@ -342,7 +349,7 @@ def _orders(by_task: Mapping[str, Errand], runs: Mapping[str, Run]) -> Iterator[
             lanes[errand.lane].append((errand.name, task_id))
     for lane, members in lanes.items():
         members.sort()
-        for (first, before), (second, after) in zip(members, members[1:], strict=False):
+        for (first, before), (second, after) in itertools.pairwise(members):
             begun = _begun_at(runs.get(after, []))
             ended = runs[before][-1].at.timestamp() if runs.get(before) else None
             if begun is not None and (ended is None or begun < ended - CLOCKS_S):

@@ -226,8 +226,7 @@ class Scene:
         except ProcessLookupError:
             return
         until = time.monotonic() + self._trial.drain_s + 10
-        while life.running() and time.monotonic() < until:
-            await asyncio.sleep(_LOOK_S)
+        await _waited(life.running, until)
         if life.running():
             self._told.wrong.append(f"a worker did not end within {self._trial.drain_s + 10} s of SIGTERM")
             life.kill()
@@ -235,7 +234,9 @@ class Scene:
     # ----------------------------------------------------------------------------------------------------------------- the end
 
     async def _until_all_has_ended(self, pushers: list[asyncio.Task[None]], until: float) -> None:
-        while time.monotonic() < until and not (all(task.done() for task in pushers) and await self._still_open() == 0):
+        while time.monotonic() < until:
+            if all(task.done() for task in pushers) and await self._still_open() == 0:
+                break
             await asyncio.sleep(0.1)
         # Liveness once nobody disturbs them any more.
         self._calm = True
@@ -249,9 +250,7 @@ class Scene:
 
     async def _all_drained(self) -> None:
         for life in self._workers:
-            deadline = time.monotonic() + _BORN_S
-            while life.running() and not life.said() and time.monotonic() < deadline:
-                await asyncio.sleep(_LOOK_S)
+            await _waited(lambda life=life: life.running() and not life.said(), time.monotonic() + _BORN_S)  # type: ignore[misc]
         await asyncio.gather(*(self._drained(life) for life in self._workers))
 
     def _listen(self) -> None:
@@ -267,6 +266,12 @@ class Scene:
                         self._told.died.append(text)
                     case _:
                         pass
+
+
+async def _waited(lasts: Callable[[], bool], until: float) -> None:
+    """Return when what happens in another process does so no longer, or then."""
+    while lasts() and time.monotonic() < until:  # noqa: ASYNC110 - it is not in this process
+        await asyncio.sleep(_LOOK_S)
 
 
 def _stands_still(life: Life) -> bool:
