@@ -23,7 +23,6 @@ import pytest
 
 from afk_es.log.location import open_log
 from afk_es.queues import Delivery, Dispatcher, Parcel, TaskQueue
-from afk_es.queues.items import OPEN
 from tests.benchmarks.conftest import Table
 from tests.benchmarks.queue_processes import BARE, CLAIM_POSTGRES, CLAIM_SQLITE, PAYLOAD, bare_connection
 from tests.benchmarks.workload import agent, recorded, rows_of
@@ -300,8 +299,7 @@ def measured(born: Zygote, place: Place, workers: int) -> Measured:
 
 async def still_open(queue: TaskQueue) -> int:
     """Tasks that have not ended."""
-    stats = await queue.stats()
-    return sum(count for each in stats.queues.values() for state, count in each.items() if state in OPEN)
+    return sum(each.queued + each.running + each.waiting for each in await queue.stats())
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from afk_es.machine import AgentRunEvent
 from afk_es.machine.events import TERMINAL
 from afk_es.queues import TaskItem
+from afk_es.queues.contracts import JOB
 from afk_es.testing import log_problems
 from tests.queues.kills.errands import NEVER_S, REPEATABLE, Errand
 from tests.queues.kills.evidence import Evidence
@@ -320,12 +321,19 @@ def _row(item: TaskItem, run: Run) -> Iterator[Violation]:
     if last.type not in _LAST.get(item.state, frozenset()):
         yield Violation("rows", f"{item.id} is {item.state}, and its run ended with {last.type}")
     if item.state == "completed":
-        said = [event.data["text"] for event in run if event.type == "llm_completed"][-1]
+        said = _result(item, run)
         if item.result != said:
             yield Violation("results", f"{item.id} came to {item.result!r}, and its run to {said!r}")
     epochs = sum(event.type == "run_started" for event in run)
     if item.state != "cancelled" and item.attempts < 1:
         yield Violation("rows", f"{item.id} had {item.attempts} attempts, and its run {epochs} owners")
+
+
+def _result(item: TaskItem, run: Run) -> Any:
+    """What the run came to: a job, to what its handler returned."""
+    if item.contract == JOB:
+        return [event.data["output"] for event in run if event.type == "tool_completed" and event.data["success"]][-1]
+    return [event.data["text"] for event in run if event.type == "llm_completed"][-1]
 
 
 def _begun_at(run: Run) -> float | None:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from afk_es.log.location import open_log
 from afk_es.queues import TaskQueue
-from afk_es.queues.items import OPEN
 from tests.queues.kills.errands import errands
 from tests.queues.kills.evidence import gathered
 from tests.queues.kills.judge import Verdict, judged
@@ -27,19 +26,19 @@ class Tried(NamedTuple):
 
 def tried(zygote: Zygote, trial: Trial) -> Tried:
     """Push, carry out, kill, and judge."""
-    told = asyncio.run(_played(zygote, trial))
+    told = asyncio.run(played(zygote, trial))
     zygote.end_all()
     evidence = asyncio.run(gathered(trial.directory, trial.log))
     return Tried(told, judged(errands(trial.seed, trial.runs), told, evidence))
 
 
-async def _played(zygote: Zygote, trial: Trial) -> Told:
+async def played(zygote: Zygote, trial: Trial) -> Told:
+    """What becomes of it, unjudged."""
     log = open_log(trial.log, durability=trial.durability)
     async with TaskQueue(log) as queue:
 
         async def still_open() -> int:
-            stats = await queue.stats()
-            return sum(count for each in stats.queues.values() for state, count in each.items() if state in OPEN)
+            return sum(each.queued + each.running + each.waiting for each in await queue.stats())
 
         told = await Scene(zygote, trial, still_open).play()
     await log.close()
