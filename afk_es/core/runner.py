@@ -235,6 +235,7 @@ class Runner:
         streamed: bool = False,
         allow_agent_change: bool = False,
         reopen: bool = False,
+        feed: Feed | None = None,
     ) -> AttachedRun:
         """See to it that this run happens, and happens once: start it, go on with it, or find what it came to.
 
@@ -247,6 +248,7 @@ class Runner:
             by: the name under which what is said to the run is recorded, as for `attach`.
             user_message, context, thread_id: as for `run`; what another run of that id was started with is refused.
             allow_agent_change, reopen: as for `resume`.
+            feed: told of every event, durable and transient, as far as this Runner drives the run; it must not block.
             streamed: let `AttachedRun.live` have the model's text as it comes, where the run begins here and the model can.
 
         Returns:
@@ -262,14 +264,16 @@ class Runner:
         watcher = self._news.watch(_checked_run_id(run_id))
         async with self._session as log:
             while True:
+                stretch = None
                 first = await log.read(run_id, limit=1)
                 try:
                     if not first:
-                        starting = self._start(agent, user_message, context, thread_id, None, run_id=run_id, streamed=streamed)
-                        await self._begun(starting)
+                        starting = self._start(agent, user_message, context, thread_id, feed, run_id=run_id, streamed=streamed)
+                        stretch = await self._begun(starting)
                     else:
                         _check_same_request(first[0], agent, user_message, thread_id)
-                        await self._begun(self._resume(agent, run_id, None, allow_agent_change, None, reopen=reopen))
+                        resuming = self._resume(agent, run_id, None, allow_agent_change, feed, reopen=reopen)
+                        stretch = await self._begun(resuming)
                 except RunExistsError:
                     if first:
                         raise
@@ -278,7 +282,7 @@ class Runner:
                 except RunOwnedError:
                     # It goes on, and that is what was asked for.
                     pass
-                return await self._attached(run_id, by, watcher)
+                return await self._attached(run_id, by, watcher, stretch)
 
     # ---------------------------------------------------------------------------------------------------------------- resuming a run
 
@@ -588,13 +592,13 @@ class Runner:
 
     # --------------------------------------------------------------------------------------------------------------------- the inside
 
-    async def _attached(self, run_id: str, by: str, watcher: Watcher | None = None) -> AttachedRun:
+    async def _attached(self, run_id: str, by: str, watcher: Watcher | None = None, stretch: Stretch | None = None) -> AttachedRun:
         async with self._session as log:
             first = await log.read(run_id, limit=1)
             if not first:
                 raise not_found(log, run_id)
         interval_s = self.config.background_tool_poll_interval_s
-        return AttachedRun(self._session, self._inbox, self._news, self._clock, interval_s, by, first[0], watcher)
+        return AttachedRun(self._session, self._inbox, self._news, self._clock, interval_s, by, first[0], watcher, stretch)
 
     async def _run_to_the_end_of_the_loop(
         self, agent: Agent, user_message: UserMessage | None, context: dict[str, Any] | None, thread_id: str | None, run_id: str | None
@@ -699,7 +703,7 @@ class Runner:
         run_id: str,
         thread_id: str | None,
         allow_agent_change: bool,
-        feed: EventFeed | None,
+        feed: Feed | None,
         *,
         child: ChildRun | None = None,
         reopen: bool = False,

@@ -7,7 +7,7 @@ say of its attempt is fenced by the attempt's number: one that lost its task to 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -125,9 +125,10 @@ class TaskRecords:
 
     async def get_all(self, ids: Iterable[str]) -> dict[str, TaskItem]:
         """The tasks of these ids, as far as there are any."""
-        pages = [statements.of_ids(page) for page in _pages([*dict.fromkeys(ids)], statements.LONGEST_LIST)]
-        found = await self._log.transact(pages) if pages else []
-        return {row[0]: statements.task_item(row) for rows in found for row in rows}
+        found: dict[str, TaskItem] = {}
+        for page in _pages([*dict.fromkeys(ids)], statements.LONGEST_LIST):
+            found |= {row[0]: statements.task_item(row) for row in await self._log.query(statements.of_ids(page))}
+        return found
 
     async def list(
         self,
@@ -150,11 +151,9 @@ class TaskRecords:
             RunNotFoundError: there is no task `before`.
         """
         wanted = statements.listing(queue, state, contract, min(max(limit, 0), statements.LONGEST_LIST), before)
-        known = [] if before is None else [Statement(statements.KNOWN, (before,))]
-        *there, rows = await self._log.transact([*known, wanted])
-        if there and not there[0]:
+        if before is not None and not await self._read(statements.KNOWN, before):
             raise RunNotFoundError(f"there is no task {before} to page on from")
-        return tuple(map(statements.task_item, rows))
+        return tuple(map(statements.task_item, await self._log.query(wanted)))
 
     async def begin(self, task_id: str, worker: str, at: dt.datetime) -> Began | None:
         """Begin an attempt. Whoever has begun the one before can say nothing more of the task.
@@ -207,7 +206,7 @@ class TaskRecords:
         reason: str,
         letter: int,
         *,
-        runs: Sequence[str] = (),
+        runs: Mapping[str, int] | None = None,
         until: dt.datetime | None = None,
     ) -> bool:
         """Let it wait for somebody outside, with no worker, until `awaken` finds an answer.
@@ -215,7 +214,7 @@ class TaskRecords:
         Args:
             reason: for what, for people.
             letter: the position of the last letter that its run has taken in, or that was there before it was laid down: later ones awaken it.
-            runs: whose letters; default the task's own run. Where a subagent's run waits, name that as well.
+            runs: the same of runs of subagents that wait: their letters awaken it as well.
             until: when it goes on in any case; None: not by time.
         """
         now = self._now()
@@ -223,7 +222,7 @@ class TaskRecords:
         *_, rows = await self._log.transact(
             [
                 Statement(statements.FORGET, (task_id, attempt)),
-                *(Statement(statements.AWAIT, (task_id, attempt, run, letter)) for run in dict.fromkeys([task_id, *runs])),
+                *(Statement(statements.AWAIT, (task_id, attempt, *each)) for each in {**(runs or {}), task_id: letter}.items()),
                 Statement(statements.WAIT, (task_id, attempt, told(reason), due, now)),
             ]
         )
@@ -272,7 +271,7 @@ class TaskRecords:
 
     async def unsent(self, before: dt.datetime, limit: int = statements.LONGEST_LIST) -> tuple[TaskItem, ...]:
         """Queued tasks that the engine was not given, and that last changed before then, the oldest first: whoever was to send them is gone."""
-        return tuple(map(statements.task_item, await self._rows(statements.UNSENT, microseconds(before), limit)))
+        return tuple(map(statements.task_item, await self._read(statements.UNSENT, microseconds(before), limit)))
 
     async def mark_sent(self, ids: Iterable[str]) -> None:
         """Note that the engine has them."""
@@ -298,13 +297,14 @@ class TaskRecords:
         """
         now = self._clock.now() if at is None else at
         counts: dict[str, dict[str, int]] = {}
-        for queue, state, count in await self._rows(statements.COUNTS):
+        for queue, state, count in await self._read(statements.COUNTS):
             counts.setdefault(queue, {})[state] = count
-        backlog = [queue for queue in counts if counts[queue].get("queued")]
-        oldest = await self._log.transact([Statement(statements.OLDEST, (queue,)) for queue in backlog]) if backlog else []
-        ages = {queue: statements.age_s(now, rows[0][0]) for queue, rows in zip(backlog, oldest, strict=True) if rows[0][0] is not None}
-        due = {queue: age for queue, age in ages.items() if age >= 0}
+        due = {queue: await self._oldest_due_s(queue, now) for queue in counts if counts[queue].get("queued")}
         return tuple(msgspec.convert({"queue": each, "oldest_due_s": due.get(each), **counts[each]}, QueueStats) for each in sorted(counts))
+
+    async def _oldest_due_s(self, queue: str, now: dt.datetime) -> float | None:
+        ((oldest,),) = await self._read(statements.OLDEST, queue)
+        return None if oldest is None or oldest > microseconds(now) else statements.age_s(now, oldest)
 
     async def here(self, presence: WorkerPresence) -> None:
         """Note that a worker is there."""
@@ -317,7 +317,7 @@ class TaskRecords:
 
     async def workers(self) -> tuple[WorkerPresence, ...]:
         """The workers that have not said that they are gone, in the order in which they began."""
-        return tuple(map(presences.worker_presence, await self._rows(presences.ALL)))
+        return tuple(map(presences.worker_presence, await self._read(presences.ALL)))
 
     def _now(self) -> int:
         return microseconds(self._clock.now())
@@ -328,6 +328,9 @@ class TaskRecords:
     async def _one(self, sql: str, *parameters: Any) -> tuple[Any, ...] | None:
         rows = await self._rows(sql, *parameters)
         return rows[0] if rows else None
+
+    async def _read(self, sql: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
+        return await self._log.query(Statement(sql, parameters))
 
     async def _rows(self, sql: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
         (rows,) = await self._log.transact([Statement(sql, parameters)])

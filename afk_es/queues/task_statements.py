@@ -39,7 +39,8 @@ ADDED_AT_ONCE = 100
 
 def adding(items: Sequence[TaskItem], *, sent: bool) -> Statement:
     """Adds tasks; a constraint refuses one that is there already."""
-    rows, values = [], []
+    rows: list[str] = []
+    values: list[Any] = []
     for item in items:
         rows.append(_ADDED_ROW.format(*range(len(values) + 1, len(values) + 1 + _PARAMETERS)))
         created = microseconds(item.created_at)

@@ -143,8 +143,7 @@ async def _are_there(log: DatabaseLog, shown: str) -> bool:
     if not found:
         return False
     _refuse(shown, found.get("afk_es_tasks", "no table afk_es_tasks, which says what its tables of tasks are"))
-    ((found_version,),) = await log.transact([_FOUND_VERSION])
-    version = found_version[0]
+    ((version,),) = await log.query(_FOUND_VERSION)
     if version is not None and version > VERSION:
         raise NewerLogError(
             f"the log {shown} has tables of tasks of version {version}, this afk_es understands up to {VERSION}; upgrade afk_es to use them"
@@ -162,12 +161,14 @@ def _refuse(shown: str, fault: str | None) -> None:
 async def _found(log: DatabaseLog) -> dict[str, str | None]:
     """What is in the place of our tables: for each the reason why it is not ours, or None. What there is not is not in it."""
     if log.dialect == "sqlite":
-        (rows,) = await log.transact([Statement(objects_of(TABLES))])
+        rows = await log.query(Statement(objects_of(TABLES)))
         return {table: foreign(_of_table(rows, table), writing=True, ours=_ours()) for table in {row[2].lower() for row in rows}}
-    (rows,) = await log.transact([_OBJECTS])
+    rows = await log.query(_OBJECTS)
     columns = _columns()
     return {
-        name: None if plain and described == columns[name] else f"something in the place of the table {name} that is not the one that we make"
+        name: None
+        if plain and described == columns[name]
+        else f"something in the place of the table {name} that is not the one that we make"
         for name, plain, described in rows
     }
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from afk_es.clock import SimulatedClock
-from afk_es.errors import ConfigurationError, RunNotFoundError
-from afk_es.log.group_commit import ClashError
+from afk_es.errors import ClashError, ConfigurationError, RunNotFoundError
 from afk_es.log.port import DatabaseLog, Statement
 from afk_es.queues.items import Progress, TaskItem
 from afk_es.queues.records import TaskRecords
@@ -97,7 +96,8 @@ async def test_a_failure_counts_and_what_is_given_back_does_not(records: TaskRec
     assert (task.state, task.failures, task.error, task.error_type) == ("queued", 1, "no network", "LLMTimeoutError")
     assert task.not_before == NOW + 5 * SECOND
     began = await records.begin("a", "w", NOW)
-    assert began is not None and began.previous == "failed"
+    assert began is not None
+    assert began.previous == "failed"
     assert await records.again("a", 2, NOW, counts=False)
     began = await records.begin("a", "w", NOW)
     assert began is not None
@@ -115,7 +115,8 @@ async def test_a_dead_task_is_revived_or_discarded(records: TaskRecords) -> None
     assert (revived.state, revived.failures, revived.crashes) == ("queued", 0, 0)
     assert [task.id for task in await records.unsent(NOW + SECOND)] == ["a"]
     began = await records.begin("a", "w", NOW)
-    assert began is not None and began.previous == "revived"
+    assert began is not None
+    assert began.previous == "revived"
     assert await records.revive("a", NOW) is None
     assert not await records.discard("a")
     assert await records.discard("b")
@@ -125,7 +126,8 @@ async def test_a_dead_task_is_revived_or_discarded(records: TaskRecords) -> None
 async def test_cancelling_is_at_once_before_the_first_attempt_and_asked_for_after(records: TaskRecords) -> None:
     await records.add([a_task(name) for name in "abcd"], sent=True)
     cancelled = await records.cancel("a")
-    assert cancelled is not None and cancelled.state == "cancelled"
+    assert cancelled is not None
+    assert cancelled.state == "cancelled"
     assert await records.begin("a", "w", NOW) is None
 
     await records.begin("b", "w", NOW)
@@ -137,13 +139,15 @@ async def test_cancelling_is_at_once_before_the_first_attempt_and_asked_for_afte
     assert again is not None
     assert (again.state, again.not_before) == ("queued", None)
     began = await records.begin("b", "w", NOW)
-    assert began is not None and began.cancel_requested
+    assert began is not None
+    assert began.cancel_requested
     assert await records.end_cancelled("b", 2)
 
     await records.begin("c", "w", NOW)
     await records.wait("c", 1, "a person", 0)
     woken = await records.cancel("c")
-    assert woken is not None and woken.state == "queued"
+    assert woken is not None
+    assert woken.state == "queued"
     assert [task.id for task in await records.unsent(NOW + SECOND)] == ["c"]
 
     await records.begin("d", "w", NOW)
@@ -242,7 +246,8 @@ async def test_texts_for_people_are_cut_to_fit(records: TaskRecords) -> None:
     task = await records.get("a")
     assert task is not None
     assert len(task.progress.doing) == 300
-    assert task.error is not None and len(task.error) == 4_000
+    assert task.error is not None
+    assert len(task.error) == 4_000
     assert task.error.startswith("\N{REPLACEMENT CHARACTER}x")
     assert task.error.endswith("x... (10,001 characters in all)")
 
