@@ -282,7 +282,7 @@ def _stretches(run: Run) -> list[Owned]:
     """Who had it, and until the next one did."""
     begins = [(event.data["epoch"], event.data["owner"], event.at.timestamp()) for event in run if event.type == "run_started"]
     ends = [*(at for _, _, at in begins[1:]), float("inf")]
-    return [Owned(*begin, end) for begin, end in zip(begins, ends, strict=True)]
+    return [Owned(*begin, end) for begin, end in zip(begins, ends, strict=False)]
 
 
 def _told(mine: Sequence[Owned]) -> str:

@@ -16,7 +16,8 @@ from afk_es.errors import AfkError, UsageError
 from afk_es.log import EventLog
 from afk_es.log.location import open_log
 from afk_es.machine import AgentRunEvent
-from afk_es.queues import RetryPolicy, TaskItem, TaskQueue, Worker
+from afk_es.queues import RetryPolicy, TaskItem, TaskQueue
+from afk_es.queues.worker import Worker
 from tests.bugs.planting import slipped
 from tests.queues.kills.errands import Errand, errands
 from tests.queues.kills.slips import SLIPS
@@ -65,9 +66,8 @@ async def work(say: Said, job: dict[str, Any]) -> None:
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGUSR1, intent.arm)
             loop.add_signal_handler(signal.SIGUSR2, halfway.arm)
-            loop.add_signal_handler(signal.SIGTERM, lambda: asyncio.ensure_future(worker.drain()))
             say("ready")
-            await worker.run()
+            await worker.run(signals=True)
         await log.close()
     say("left")
 
