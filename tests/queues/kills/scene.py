@@ -46,7 +46,7 @@ class Trial:
     drain_every_s: float = 0.0
     minutes: float = 10.0
     patience_s: float = 120.0
-    linger_s: float = 0.005
+    linger_s: float = 0.02
     lease_s: float = 2.0
     drain_s: float = 2.0
     at_once: int = 8
@@ -189,10 +189,11 @@ class Scene:
     async def _stop(self) -> None:
         """Have one stop for longer than its lease, and go on."""
         place: Place = self._chance.choice(("anywhere", "intent", "effect"))
-        life = self._chance.choice(self._workers)
         lies_s = self._trial.lease_s * self._chance.uniform(1.3, 2.2)
-        if life.pid in self._tended or not any(word == "ready" for word, _ in life.said()):
+        ready = [life for life in self._workers if life.pid not in self._tended and _is_ready(life)]
+        if not ready:
             return
+        life = self._chance.choice(ready)
         with contextlib.suppress(ProcessLookupError):
             life.signal(_PLACES[place])
             self._tended[life.pid] = asyncio.create_task(self._tend(life, place, lies_s))
@@ -213,7 +214,7 @@ class Scene:
         """SIGTERM: it ends by itself, and another takes its place."""
         slot = self._chance.randrange(len(self._workers))
         life = self._workers[slot]
-        if not any(word == "ready" for word, _ in life.said()):
+        if not _is_ready(life):
             return
         self._workers[slot] = self._worker()
         self._told.done["drain"] += 1
@@ -266,6 +267,10 @@ class Scene:
                         self._told.died.append(text)
                     case _:
                         pass
+
+
+def _is_ready(life: Life) -> bool:
+    return any(word == "ready" for word, _ in life.said())
 
 
 async def _waited(lasts: Callable[[], bool], until: float) -> None:
