@@ -99,7 +99,7 @@ class Scene:
         trial = self._trial
         began = time.monotonic()
         pushers = [asyncio.create_task(self._push("keyed")), asyncio.create_task(self._push("keyless"))]
-        self._start("approve", "desk")
+        self._desk = self._start("approve", "desk")
         self._workers = [self._worker() for _ in range(trial.workers)]
         chaos = [
             asyncio.create_task(self._again(every_s, one))
@@ -174,7 +174,12 @@ class Scene:
                 await one()
 
     async def _kill(self) -> None:
-        """SIGKILL, wherever it is, also where it lies stopped; another takes its place."""
+        """SIGKILL, wherever it is, also where it lies stopped; another takes its place. Now and then it is the one who approves."""
+        if self._chance.random() < 0.1:
+            self._desk.kill()
+            self._told.done["kill of the desk"] += 1
+            self._desk = self._start("approve", "desk")
+            return
         slot = self._chance.randrange(len(self._workers))
         self._workers[slot].kill()
         self._told.done["kill"] += 1

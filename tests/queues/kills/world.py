@@ -79,7 +79,7 @@ class World:
 
     # -------------------------------------------------------------------------------------------------------- who acts upon it
 
-    def tools(self) -> list[Tool]:
+    def tools(self) -> list[Tool[..., Any]]:
         """Of agents; as handlers of jobs as well."""
 
         @tool
@@ -121,7 +121,7 @@ class World:
 
         return [pay, wire, put, look, stamp, flaky]
 
-    def handlers(self) -> list[Tool]:
+    def handlers(self) -> list[Tool[..., Any]]:
         """Of jobs."""
         return [each for each in self.tools() if each.name in ("pay", "put", "stamp", "flaky")]
 
