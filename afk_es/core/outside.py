@@ -64,8 +64,9 @@ class AttachedRun:
     Attributes:
         run_id: the run.
         thread_id: its thread.
-        stretch: the run as this Runner drives it, or what it came to, where that is how `Runner.run_once` found it; None where somebody else
-            drives it, and for a run that was attached to.
+        stretch: of `Runner.run_once`, where the run goes on in this event loop: done with its result when it has ended or was laid down;
+            with what stopped it otherwise (LeaseLostError, HeadConflictError, another LogError), and then the run can be gone on with.
+            Cancelling it lays the run down. None where another process drives the run, and of `Runner.attach`.
 
     Methods that say something to the run take `wait_s`: for how many seconds at most to wait until the run has taken it in, which
     `Receipt.status` tells; default 0.
@@ -85,7 +86,10 @@ class AttachedRun:
     ) -> None:
         self.run_id: str = head.run_id
         self.thread_id: str = head.thread_id
-        self.stretch: Stretch | None = stretch
+        self._driven = stretch
+        self.stretch: asyncio.Future[AgentResult] | None = stretch.task if stretch is not None else None
+        if self.stretch is not None:
+            self.stretch.add_done_callback(_heard)
         self._session = session
         self._inbox = inbox
         self._news = news
@@ -285,6 +289,13 @@ class AttachedRun:
         """
         return await self._control("interrupt", reason, wait_s)
 
+    def lay_down(self, reason: str) -> None:
+        """Interrupt a run that goes on in this event loop, without a letter, so also while the log cannot be reached: `stretch` is done soon
+        after. Does nothing to any other.
+        """
+        if self._driven is not None:
+            self._driven.ask("interrupt", reason)
+
     async def _control(self, action: Action, reason: str | None, wait_s: float) -> Receipt:
         reason = _checked_reason(reason)
         draft = Draft("control_requested", {"action": action, "reason": reason, "origin": clean_text(self._by)}, reason or "")
@@ -358,6 +369,12 @@ class AttachedRun:
         letter = await log.post(run_id, draft, at=self._clock.now())
         self._inbox.look()
         return await _fate(log, letter, head.seq, wait_s)
+
+
+def _heard(stretch: asyncio.Future[AgentResult]) -> None:
+    """Who only watches the run sees in the log what became of it; asyncio need not complain that nobody asked the stretch."""
+    if not stretch.cancelled():
+        stretch.exception()
 
 
 async def _state(log: EventLog, run_id: str) -> RunState:

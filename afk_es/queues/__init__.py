@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from afk_es.queues.contracts import Contract, JobRequest, Known, RunRequest, TaskRun, contract
     from afk_es.queues.dispatch import Consumer, Delivery, Dispatcher, Parcel
     from afk_es.queues.items import Progress, TaskItem, TaskState
+    from afk_es.queues.metrics import WorkerMetrics
     from afk_es.queues.presence import WorkerPresence
     from afk_es.queues.pushing import NewTask
     from afk_es.queues.queue import TaskQueue
     from afk_es.queues.records import QueueStats
     from afk_es.queues.retrying import RetryPolicy
     from afk_es.queues.tables import TableDispatcher
+    from afk_es.queues.worker import Worker
 
 _CONTRACTS = "afk_es.queues.contracts"
 _DISPATCH = "afk_es.queues.dispatch"
@@ -42,6 +44,8 @@ _HOMES = {
     "TaskQueue": "afk_es.queues.queue",
     "TaskRun": _CONTRACTS,
     "TaskState": _ITEMS,
+    "Worker": "afk_es.queues.worker",
+    "WorkerMetrics": "afk_es.queues.metrics",
     "WorkerPresence": "afk_es.queues.presence",
 }
 
@@ -67,6 +71,8 @@ __all__ = [
     "TaskQueue",
     "TaskRun",
     "TaskState",
+    "Worker",
+    "WorkerMetrics",
     "WorkerPresence",
 ]
 

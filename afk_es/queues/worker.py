@@ -94,7 +94,7 @@ class Worker:
         agents: Iterable[Agent] = (),
         handlers: Iterable[Tool[..., Any]] = (),
         contracts: Iterable[Contract] = (),
-        queues: Iterable[str] = ("default",),
+        queues: Iterable[str] | str = ("default",),
         max_concurrency: int = 10,
         lease_s: float = 30.0,
         drain_s: float = 30.0,
@@ -107,9 +107,10 @@ class Worker:
     ) -> None:
         if not isinstance(queue, TaskQueue):
             raise ConfigurationError(f"queue is a TaskQueue, not {type(queue).__name__}; write Worker(TaskQueue(...))")
-        if isinstance(queues, str) or not (names := tuple(dict.fromkeys(map(check_queue, queues)))):
-            raise ConfigurationError(f'queues are the names of one or more queues, such as ("default",), not {queues!r:.160}')
-        if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
+        names = tuple(dict.fromkeys(map(check_queue, (queues,) if isinstance(queues, str) else queues)))
+        if not names:
+            raise ConfigurationError("queues are the names of one queue or more, such as ('default',)")
+        if type(max_concurrency) is not int or max_concurrency < 1:
             raise ConfigurationError(f"max_concurrency is a number of tasks from 1, not {max_concurrency!r:.80}")
         self.name: str = _checked_name(name) if name is not None else f"{socket.gethostname()}:{os.getpid()}:{queue.ids.new('worker')[-8:]}"
         self.queues: tuple[str, ...] = names
@@ -137,6 +138,7 @@ class Worker:
 
     def _reset(self) -> None:
         self._bell = asyncio.Event()
+        self._joined = asyncio.Event()
         self._draining = False
         self._hurried = False
         self._away = False
@@ -179,8 +181,9 @@ class Worker:
     async def __aenter__(self) -> Worker:
         """Work in the background, from when it has joined."""
         self._working = asyncio.create_task(self.run(), name=f"worker {self.name}")
-        while self._lease is None and not self._working.done():
-            await asyncio.sleep(0)
+        joined = asyncio.ensure_future(self._joined.wait())
+        await asyncio.wait((joined, self._working), return_when=asyncio.FIRST_COMPLETED)
+        joined.cancel()
         if self._working.done():
             await self._working
         return self
@@ -194,9 +197,8 @@ class Worker:
 
     def metrics(self) -> WorkerMetrics:
         """What it has done, and what it has to do."""
-        lease = self._lease
-        gauges = {"slots": self._slots, "busy": len(self._attempts), "draining": self._draining, "held": lease is not None and lease.held()}
-        return WorkerMetrics(**gauges, **self._counts)
+        held = self._lease is not None and self._lease.held()
+        return WorkerMetrics(slots=self._slots, busy=len(self._attempts), draining=self._draining, held=held, **self._counts)
 
     # --------------------------------------------------------------------------------------------------------------------- the loop
 
@@ -215,6 +217,7 @@ class Worker:
             allow_agent_change=self._allow_agent_change,
         )
         self._began_at = self._clock.now()
+        self._joined.set()
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(self._beat()), group.create_task(self._do_chores())]

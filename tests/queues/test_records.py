@@ -259,13 +259,3 @@ async def test_a_result_that_is_too_large_is_left_to_the_log(records: TaskRecord
     task = await records.get("a")
     assert task is not None
     assert (task.state, task.result, task.result_in_log) == ("completed", None, True)
-
-
-async def test_statements_find_their_rows_by_an_index(records: TaskRecords, database_log: DatabaseLog) -> None:
-    from afk_es.queues import task_statements as made
-
-    for sql in (made.BEGIN, made.PROGRESS, made.AWAKEN, made.PURGE, made.UNSENT, made.OLDEST, made.COUNTS):
-        given = {made.BEGIN: 3, made.PROGRESS: 4, made.AWAKEN: 2, made.PURGE: 2, made.UNSENT: 2, made.OLDEST: 1, made.COUNTS: 0}[sql]
-        if database_log.dialect == "sqlite":
-            (plan,) = await database_log.transact([Statement(f"EXPLAIN QUERY PLAN {sql}", (0,) * given)])
-            assert not [row for row in plan if row[3].startswith("SCAN") and "USING" not in row[3]], plan
