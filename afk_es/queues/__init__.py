@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from afk_es.queues.items import Progress, TaskItem, TaskState
     from afk_es.queues.metrics import WorkerMetrics
     from afk_es.queues.presence import WorkerPresence
+    from afk_es.queues.procrastinate import ProcrastinateDispatcher
     from afk_es.queues.pushing import NewTask
     from afk_es.queues.queue import TaskQueue
     from afk_es.queues.records import QueueStats
@@ -35,6 +36,7 @@ _HOMES = {
     "Known": _CONTRACTS,
     "NewTask": "afk_es.queues.pushing",
     "Parcel": _DISPATCH,
+    "ProcrastinateDispatcher": "afk_es.queues.procrastinate",
     "Progress": _ITEMS,
     "QueueStats": "afk_es.queues.records",
     "RetryPolicy": "afk_es.queues.retrying",
@@ -54,14 +56,15 @@ _LIBRARIES = frozenset({"asyncpg", "procrastinate", "psycopg", "psycopg_pool"})
 
 __all__ = [
     "Consumer",
-    "Contract",
     "contract",
+    "Contract",
     "Delivery",
     "Dispatcher",
     "JobRequest",
     "Known",
     "NewTask",
     "Parcel",
+    "ProcrastinateDispatcher",
     "Progress",
     "QueueStats",
     "RetryPolicy",

@@ -17,7 +17,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any
@@ -30,6 +30,7 @@ from afk_es.log import TellingLog
 from afk_es.queues.attempts import Attempt, Workshop
 from afk_es.queues.contracts import Contract, Known
 from afk_es.queues.dispatch import Delivery
+from afk_es.queues.items import TaskItem
 from afk_es.queues.leases import WorkerLease
 from afk_es.queues.metrics import WorkerMetrics
 from afk_es.queues.presence import WorkerPresence
@@ -134,9 +135,7 @@ class Worker:
         self._counts: Counter[str] = Counter()
         self._attempts: dict[str, _Place] = {}
         self._working: asyncio.Task[None] | None = None
-        self._reset()
-
-    def _reset(self) -> None:
+        self._begun = False
         self._bell = asyncio.Event()
         self._joined = asyncio.Event()
         self._draining = False
@@ -151,24 +150,21 @@ class Worker:
     # -------------------------------------------------------------------------------------------------------------------- from outside
 
     async def run(self, *, signals: bool = False) -> None:
-        """Work until it is drained.
+        """Work until it is drained. A worker works once.
 
         Args:
             signals: let SIGTERM and SIGINT drain it, and a second one hurry it; default False.
 
         Raises:
             LogError: the log, or the engine, could not be reached at the start. Later it is waited for.
-            UsageError: it works already.
+            UsageError: it was called before.
         """
-        if self._lease is not None:
-            raise UsageError(f"worker {self.name} works already; make another one")
-        self._reset()
+        if self._begun:
+            raise UsageError(f"worker {self.name} works, or has worked, already; make another one")
+        self._begun = True
         with on_signals(self.drain) if signals else nullcontext():
             async with self._queue, self._runner:
-                try:
-                    await self._work()
-                finally:
-                    self._lease = None
+                await self._work()
 
     def drain(self) -> None:
         """Take nothing more, and stop once what is under way has ended, at the latest after `drain_s`; called again: at once. What has not
@@ -375,13 +371,21 @@ class Worker:
         if now < self._sure_at and not await self._letters_came():
             return
         self._sure_at = now + _SURE_S
-        records = self._shop.records
-        awakened = await records.awaken()
+        awakened = await self._shop.records.awaken()
         self._counts["awakened"] += len(awakened)
-        unsent = await records.unsent(self._clock.now() - dt.timedelta(seconds=_SURE_S))
-        if items := {item.id: item for item in (*awakened, *unsent)}:
-            await self._queue.dispatcher.send([parcel_of(item) for item in items.values()])
-            await records.mark_sent(items)
+        await self._send(awakened)
+        await self._send(await self._shop.records.unsent(self._clock.now() - dt.timedelta(seconds=_SURE_S)))
+
+    async def _send(self, items: Sequence[TaskItem]) -> None:
+        if not items:
+            return
+        parcels, ids = [parcel_of(item) for item in items], [item.id for item in items]
+        sending = self._queue.dispatcher.sending(parcels)
+        if sending is not None:
+            await self._queue.database.transact([*sending, self._shop.records.marking_sent(ids)])
+        else:
+            await self._queue.dispatcher.send(parcels)
+            await self._shop.records.mark_sent(ids)
 
     async def _letters_came(self) -> bool:
         """Whether anything may have been said to a run since it was asked last. A log that does not tell is asked, which costs one look."""

@@ -9,7 +9,7 @@ import pytest
 
 from afk_es.clock import SimulatedClock
 from afk_es.errors import ClashError, ConfigurationError, RunNotFoundError
-from afk_es.log.port import DatabaseLog, Statement
+from afk_es.log.port import DatabaseLog
 from afk_es.queues.items import Progress, TaskItem
 from afk_es.queues.records import TaskRecords
 
