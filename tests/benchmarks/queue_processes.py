@@ -12,8 +12,7 @@ from typing import Any
 import asyncpg
 
 from afk_es.log.location import open_log
-from afk_es.queues import TaskQueue
-from afk_es.queues.worker import Worker
+from afk_es.queues import TaskQueue, Worker
 from afk_es.tools import tool
 from tests.benchmarks.workload import agent
 from tests.support.zygote import Said

@@ -272,9 +272,10 @@ def measured(born: Zygote, place: Place, workers: int) -> Measured:
 
     async def until_ended(queue: TaskQueue) -> float:
         nonlocal connections
-        while await still_open(queue):
-            connections = max(connections, await _connections(place, lives))
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(120):
+            while await still_open(queue):
+                connections = max(connections, await _connections(place, lives))
+                await asyncio.sleep(0.05)
         return 0.0
 
     async def figures(queue: TaskQueue) -> float:

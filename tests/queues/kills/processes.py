@@ -16,8 +16,7 @@ from afk_es.errors import AfkError, UsageError
 from afk_es.log import EventLog
 from afk_es.log.location import open_log
 from afk_es.machine import AgentRunEvent
-from afk_es.queues import RetryPolicy, TaskItem, TaskQueue
-from afk_es.queues.worker import Worker
+from afk_es.queues import RetryPolicy, TaskItem, TaskQueue, Worker
 from tests.bugs.planting import slipped
 from tests.queues.kills.errands import Errand, errands
 from tests.queues.kills.slips import SLIPS
