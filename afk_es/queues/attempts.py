@@ -57,6 +57,9 @@ _LOGGER = logging.getLogger("afk_es.worker")
 _PAUSE_S = 1.0
 """Between two tries to reach a log that cannot be reached."""
 
+_TURNS = ("run_started", "llm_completed", "run_failed")
+"""Of these the last says whether a job that was reopened has yet to ask for its call again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
@@ -207,7 +210,7 @@ class Attempt:
         # After an outage the run goes on as this attempt left it, and what it failed by meanwhile is told before it is tried again. The same
         # of an attempt that was cut: what its run has failed by is not counted yet.
         reopen = self._run is None and began.previous is not None and not began.crashed
-        if reopen and await self._last_event(task.id) == "run_failed":
+        if wanted.is_job and began.previous is not None and await self._is_reopened(task.id, reopen):
             wanted.reopened(task.id)
         return await self._shop.runner.run_once(
             wanted.agent,
@@ -223,6 +226,15 @@ class Attempt:
             lease=self._lease,
             feed=self._feed,
         )
+
+    async def _is_reopened(self, run_id: str, now: bool) -> bool:
+        """Whether its run is reopened now, or was by an attempt that came to its end before the call was asked for again."""
+        for event in await self._shop.runner.log.scan(run_id, types=_TURNS, backwards=True):
+            if event.type != "run_started":
+                return now and event.type == "run_failed"
+            if event.data.get("reopened"):
+                return True
+        return False
 
     async def _cancelled(self, task: TaskItem) -> Ending | None:
         """End the run of a task that was called off; None where it had come to an end before."""
