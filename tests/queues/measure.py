@@ -56,7 +56,9 @@ async def fill(log: TasksLog, records: TaskRecords, number: int) -> None:
             Statement("INSERT INTO awaited (task_id, run_id, letter) SELECT id, id, 0 FROM tasks WHERE state = 'waiting'"),
         ]
     )
-    for sql in ["ANALYZE"] if log.dialect == "sqlite" else ["VACUUM ANALYZE tasks", "VACUUM ANALYZE awaited", "ANALYZE runs", "ANALYZE letters"]:
+    for sql in (
+        ["ANALYZE"] if log.dialect == "sqlite" else ["VACUUM ANALYZE tasks", "VACUUM ANALYZE awaited", "ANALYZE runs", "ANALYZE letters"]
+    ):
         await log.transact([Statement(sql)])
 
 

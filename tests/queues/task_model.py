@@ -109,7 +109,7 @@ class TaskModel:
         failures = 0 if row is None else row.item.failures + 1
         made = self._end(task_id, attempt, "bury", now, state="dead", error=error, error_type="E", failures=failures)
         if made and row is not None:
-            row.previous = "failed"
+            row.previous, row.ended_at = "failed", None
         return made
 
     def wait(self, task_id: str, attempt: int, letter: int, until: dt.datetime | None, now: dt.datetime, other: str) -> bool:
