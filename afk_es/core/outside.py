@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from afk_es.clock import Clock
 from afk_es.core.delegation import cancelled
 from afk_es.core.fork_answers import untouched
+from afk_es.core.handle import Stretch
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Loop
 from afk_es.core.news import News, Watcher
@@ -63,6 +64,9 @@ class AttachedRun:
     Attributes:
         run_id: the run.
         thread_id: its thread.
+        stretch: of `Runner.run_once`, where the run goes on in this event loop: done with its result when it has ended or was laid down;
+            with what stopped it otherwise (LeaseLostError, HeadConflictError, another LogError), and then the run can be gone on with.
+            Cancelling it lays the run down. None where another process drives the run, and of `Runner.attach`.
 
     Methods that say something to the run take `wait_s`: for how many seconds at most to wait until the run has taken it in, which
     `Receipt.status` tells; default 0.
@@ -78,9 +82,13 @@ class AttachedRun:
         by: str,
         head: AgentRunEvent,
         watcher: Watcher | None = None,
+        stretch: Stretch | None = None,
     ) -> None:
         self.run_id: str = head.run_id
         self.thread_id: str = head.thread_id
+        self.stretch: asyncio.Future[AgentResult] | None = stretch.task if stretch is not None else None
+        if self.stretch is not None:
+            self.stretch.add_done_callback(_heard)
         self._session = session
         self._inbox = inbox
         self._news = news
@@ -353,6 +361,12 @@ class AttachedRun:
         letter = await log.post(run_id, draft, at=self._clock.now())
         self._inbox.look()
         return await _fate(log, letter, head.seq, wait_s)
+
+
+def _heard(stretch: asyncio.Future[AgentResult]) -> None:
+    """Who only watches the run sees in the log what became of it; asyncio need not complain that nobody asked the stretch."""
+    if not stretch.cancelled():
+        stretch.exception()
 
 
 async def _state(log: EventLog, run_id: str) -> RunState:
