@@ -72,7 +72,9 @@ async def _all_consume(place: str, consumers: int, count: int, limit: int) -> tu
     answers = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
     took = time.perf_counter() - began
     told = [json.loads(out) for out, _ in answers]
-    return each * consumers / max(each_told["s"] for each_told in told) if took else 0.0, [at for each_told in told for at in each_told["taking"]]
+    return each * consumers / max(each_told["s"] for each_told in told) if took else 0.0, [
+        at for each_told in told for at in each_told["taking"]
+    ]
 
 
 async def _latency(place: str) -> list[float]:
