@@ -17,12 +17,13 @@ import pytest
 
 from afk_es.agents import Agent
 from afk_es.clock import SimulatedClock, SystemClock
+from afk_es.core import Runner
 from afk_es.errors import LogUnavailableError
 from afk_es.log import DatabaseLog, EventLog, Statement, open_log
 from afk_es.queues import Consumer, Delivery, Dispatcher, Parcel, RetryPolicy, TableDispatcher, TaskQueue, Worker
 from afk_es.tools import tool
-from tests.core.scenario import Counted, Stuck, limits, until
-from tests.queues.working import PATIENCE_S, ByTheBook, task_in, task_when
+from tests.core.scenario import Counted, Stuck, limits
+from tests.queues.working import PATIENCE_S, ByTheBook, seen, task_in, task_in_time, task_when
 
 AT_ONCE = RetryPolicy(base_s=0.0, cap_s=0.0)
 
@@ -159,7 +160,7 @@ async def test_a_worker_whose_tasks_were_given_to_others_drops_them_and_takes_an
         task = await queue.push_chat("clerk", "please")
         await stuck.begun.wait()
         moody.forgets = True
-        await until(lambda: stuck.cancelled)
+        await seen(lambda: stuck.cancelled)
         stuck.let_go.set()
         item = await task_in(queue, task.id, "completed")
         assert (item.attempts, item.failures, item.crashes) == (2, 0, 1)
@@ -210,7 +211,7 @@ async def test_a_worker_survives_an_engine_that_is_away(tmp_path: Path, caplog: 
         task = await queue.push_chat("clerk", "please")
         await stuck.begun.wait()
         moody.away = True
-        await until_async(lambda: worker.metrics().outages == 1)
+        await seen(lambda: worker.metrics().outages == 1)
         stuck.let_go.set()
         # What its run came to is in the log meanwhile, and what it says to the engine waits.
         await task_in(queue, task.id, "completed")
@@ -218,16 +219,9 @@ async def test_a_worker_survives_an_engine_that_is_away(tmp_path: Path, caplog: 
         moody.away = False
         later = await queue.push_chat("clerk", "me too")
         await task_in(queue, later.id, "completed")
-        await until_async(lambda: task.id in moody.done)
+        await seen(lambda: task.id in moody.done)
     assert caplog.text.count("cannot reach its tasks") == 1
     assert caplog.text.count("reaches its tasks again") == 1
-
-
-async def until_async(holds: Any) -> None:
-    """Wait in real time until it holds."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.005)
 
 
 async def test_a_log_that_is_away_for_a_while_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +259,7 @@ async def test_a_task_that_was_sent_twice_is_done_once(tmp_path: Path) -> None:
         moody.sends_twice = True
         task = await queue.push_chat("clerk", "please")
         await stuck.begun.wait()
-        await until_async(lambda: worker.metrics().taken == 2)
+        await seen(lambda: worker.metrics().taken == 2)
         stuck.let_go.set()
         assert (await task_in(queue, task.id, "completed")).attempts == 1
     assert stuck.ran == 1
@@ -278,8 +272,8 @@ async def test_what_was_pushed_and_not_sent_is_sent_by_a_worker(tmp_path: Path) 
         await queue.database.transact([Statement("DELETE FROM deliveries"), Statement("UPDATE tasks SET sent = 0")])
         clock.advance(10.0)
         async with Worker(queue, agents=[clerk()]):
-            assert (await task_in(queue, task.id, "completed")).attempts == 1
-        assert moody.done == [task.id]
+            item = await task_in_time(queue, clock, task.id, lambda item: item.state == "completed")
+    assert (item.attempts, moody.done) == (1, [task.id])
 
 
 async def test_a_task_over_which_too_many_workers_died_is_dead_and_its_run_untouched(tmp_path: Path) -> None:
@@ -300,8 +294,6 @@ async def test_a_task_over_which_a_worker_died_at_the_very_end_is_done(tmp_path:
     async with moody_queue(tmp_path, retry=RetryPolicy(max_crashes=0)) as (queue, _moody):
         task = await queue.push_chat(clerk(work.tool), "please")
         await queue.records.begin(task.id, "one that died", queue.clock.now())
-        from afk_es.core import Runner
-
         async with Runner(log=queue.log, config=queue.config) as runner:
             await runner.resume(clerk(work.tool), run_id=task.id)
         async with Worker(queue, agents=[clerk(work.tool)]):
@@ -314,8 +306,6 @@ async def test_what_a_run_failed_by_before_its_worker_died_counts_once(tmp_path:
     async with moody_queue(tmp_path, retry=AT_ONCE, handlers=[work.tool]) as (queue, _moody):
         task = await queue.push_job("work")
         await queue.records.begin(task.id, "one that died", queue.clock.now())
-        from afk_es.core import Runner
-
         wanted = queue.known.contract(task.contract).request(task.payload, queue.known)
         async with Runner(log=queue.log, config=queue.config) as runner:
             assert (await runner.resume(wanted.agent, run_id=task.id)).state == "failed"
@@ -340,5 +330,5 @@ async def test_code_that_blocks_the_event_loop_is_named(tmp_path: Path, caplog: 
     ):
         task = await queue.push_chat("clerk", "please")
         await task_when(queue, task.id, lambda item: item.attempts > 0 and item.state != "running")
-        await until_async(lambda: "stood still" in caplog.text)
+        await seen(lambda: "stood still" in caplog.text)
     assert f"task {task.id} (runs blocks)" in caplog.text

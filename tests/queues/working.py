@@ -64,3 +64,10 @@ async def task_in_time(
 async def task_in(queue: TaskQueue, task_id: str, *states: str) -> TaskItem:
     """The task as soon as it is in one of these states."""
     return await task_when(queue, task_id, lambda item: item.state in states)
+
+
+async def seen(holds: Callable[[], bool]) -> None:
+    """Wait in real time until it holds."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.005)
