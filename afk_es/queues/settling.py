@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from afk_es.queues.news import What
 from afk_es.queues.records import Began
 from afk_es.queues.retrying import RetryPolicy
 
@@ -140,6 +141,23 @@ class Settlement(msgspec.Struct, frozen=True):
                 return self.task
             case _:
                 return "done"
+
+    @property
+    def what(self) -> What | None:
+        """What is told of it; None for nothing."""
+        match self.task:
+            case "complete":
+                return "completed"
+            case "cancel":
+                return "cancelled"
+            case "again":
+                return "retried" if self.counts else "given_back"
+            case "bury":
+                return "dead"
+            case "wait":
+                return "waiting"
+            case "nothing":
+                return None
 
 
 def settled(ending: Ending, began: Began, retry: RetryPolicy) -> Settlement:

@@ -112,7 +112,7 @@ UPDATE tasks SET state = 'queued', previous = 'given_back', given_back = given_b
 WHERE id = $1 AND attempts = $2 AND state IN ({states("again")}) RETURNING id"""
 
 BURY = f"""
-UPDATE tasks SET state = 'dead', previous = 'failed', failures = failures + 1, error = $3, error_type = $4, updated_at = $5, ended_at = $5
+UPDATE tasks SET state = 'dead', previous = 'failed', failures = failures + 1, error = $3, error_type = $4, updated_at = $5
 WHERE id = $1 AND attempts = $2 AND state IN ({states("bury")}) RETURNING id"""
 
 WAIT = f"""
@@ -163,12 +163,13 @@ RETURNING {_COLUMNS}"""
 
 REVIVE = f"""
 UPDATE tasks SET state = 'queued', previous = 'revived', failures = 0, crashes = 0, given_back = 0, cancel_requested = 0, due_at = $2,
-  updated_at = $3, ended_at = NULL, sent = 0, offered_at = $3
+  updated_at = $3, sent = 0, offered_at = $3
 WHERE id = $1 AND state IN ({states("revive")}) RETURNING {_COLUMNS}"""
 
 DISCARD = f"DELETE FROM tasks WHERE id = $1 AND state IN ({states('discard')}) RETURNING id"
 
-ENDED = f"SELECT id FROM tasks WHERE ended_at < $1 AND state IN ({states('purge')}) ORDER BY ended_at LIMIT $2"
+# By this column alone, which a dead task has not: of the state as well, SQLite would rather go through all that are completed.
+ENDED = "SELECT id FROM tasks WHERE ended_at < $1 ORDER BY ended_at LIMIT $2"
 
 
 def purging(ids: Sequence[str]) -> Statement:

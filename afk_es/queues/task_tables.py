@@ -20,8 +20,8 @@ VERSION = 1
 TABLES = ("afk_es_tasks", "tasks", "awaited", "workers")
 
 # Times are microseconds since 1970, UTC, by the clock of whoever writes: the database's own is nobody's. `sent`, `cancel_requested`,
-# `result_in_log` and `draining` are 0 or 1. `offered_at` is when somebody undertook to send the task. A row of `awaited` is a run whose
-# letters behind that position awaken the task.
+# `result_in_log` and `draining` are 0 or 1. `offered_at` is when somebody undertook to send the task. `ended_at` is when it was completed or
+# cancelled: a dead one waits for an operator. A row of `awaited` is a run whose letters behind that position awaken the task.
 #
 # Indexes are dear, since each change of a task's state writes to them, so there is one for each question and none to spare: how many tasks
 # are in which state, and which of a queue (tasks_by_queue); which are in a state (tasks_by_state); of a contract (tasks_by_contract); since

@@ -8,6 +8,7 @@ import pytest
 
 from afk_es.errors import ForeignLogError, LogReadOnlyError, NewerLogError
 from afk_es.log import Statement, open_log
+from afk_es.log.postgres_address import address_of
 from afk_es.queues.records import TaskRecords
 from afk_es.testing.log_contract import begin
 from tests.queues.conftest import TasksLog, tasks_log
@@ -60,6 +61,37 @@ async def test_a_list_that_is_there_is_only_looked_at(records: TaskRecords, data
     with pytest.raises(LogReadOnlyError):
         await read_only.discard("a")
     await reading.close()
+
+
+async def test_a_role_that_may_make_no_tables_uses_those_that_are_there(postgres_log: str) -> None:
+    schema = address_of(postgres_log).schema
+    owner = tasks_log(postgres_log)
+    await owner.open()
+    role = f"role_{schema}"
+    grants = [
+        f"CREATE ROLE {role} LOGIN",
+        f"GRANT USAGE ON SCHEMA {schema} TO {role}",
+        f"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA {schema} TO {role}",
+    ]
+    await owner.transact([Statement(sql) for sql in grants])
+    log = tasks_log(postgres_log.replace("postgres@", f"{role}@"))
+    await log.open()
+    tasks = TaskRecords(log)
+    try:
+        with pytest.raises(LogReadOnlyError, match="CREATE on the schema where a table is to be made"):
+            await tasks.open()
+        await TaskRecords(owner).open()
+        await owner.transact([Statement(f"GRANT SELECT, INSERT ON tasks, afk_es_tasks, awaited, workers TO {role}")])
+        assert await tasks.open()
+        await tasks.add([a_task()])
+        with pytest.raises(LogReadOnlyError, match="GRANT it SELECT, INSERT, UPDATE and DELETE"):
+            await tasks.cancel("a")
+        await owner.transact([Statement(f"GRANT UPDATE, DELETE ON tasks, awaited, workers TO {role}")])
+        assert await tasks.cancel("a") is not None
+    finally:
+        await log.close()
+        await owner.transact([Statement(f"DROP OWNED BY {role}"), Statement(f"DROP ROLE {role}")])
+        await owner.close()
 
 
 async def test_where_there_is_none_it_can_be_left_at_that(database_log: TasksLog) -> None:
