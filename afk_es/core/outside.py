@@ -86,6 +86,7 @@ class AttachedRun:
     ) -> None:
         self.run_id: str = head.run_id
         self.thread_id: str = head.thread_id
+        self._driven = stretch
         self.stretch: asyncio.Future[AgentResult] | None = stretch.task if stretch is not None else None
         if self.stretch is not None:
             self.stretch.add_done_callback(_heard)
@@ -287,6 +288,13 @@ class AttachedRun:
             UsageError: the run has ended, or is laid down already; nothing was written.
         """
         return await self._control("interrupt", reason, wait_s)
+
+    def lay_down(self, reason: str) -> None:
+        """Interrupt a run that goes on in this event loop, without a letter, so also while the log cannot be reached: `stretch` is done soon
+        after. Does nothing to any other.
+        """
+        if self._driven is not None:
+            self._driven.ask("interrupt", reason)
 
     async def _control(self, action: Action, reason: str | None, wait_s: float) -> Receipt:
         reason = _checked_reason(reason)

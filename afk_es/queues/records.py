@@ -136,6 +136,10 @@ class TaskRecords:
         """The task, or None where there is none of that id."""
         return (await self.get_all([task_id])).get(task_id)
 
+    async def find(self, prefix: str, limit: int = 20) -> tuple[str, ...]:
+        """Ids that begin with this, in their order, at most so many."""
+        return tuple(row[0] for row in await self._read(statements.FIND, prefix, f"{prefix}\U0010ffff", limit))
+
     async def get_all(self, ids: Iterable[str]) -> dict[str, TaskItem]:
         """The tasks of these ids, as far as there are any."""
         found: dict[str, TaskItem] = {}

@@ -82,6 +82,8 @@ def _page(filters: Sequence[str]) -> str:
     return f"SELECT {_COLUMNS} FROM tasks{where} ORDER BY position DESC LIMIT $1"
 
 
+FIND = "SELECT id FROM tasks WHERE id >= $1 AND id < $2 ORDER BY id LIMIT $3"
+
 KNOWN = "SELECT 1 FROM tasks WHERE id = $1"
 
 BEGIN = f"""
