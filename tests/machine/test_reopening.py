@@ -37,8 +37,8 @@ from tests.machine.simulation import (
     tool_completed,
     tool_failed,
 )
-from tests.machine.test_compaction import compacting_alone
 from tests.machine.situations import answer_model, asked, asking_model, executing, fire_timers, gating, started, state_of
+from tests.machine.test_compaction import compacting_alone
 
 TWO = (ModelSpec("m", "p"), ModelSpec("backup", "q"))
 

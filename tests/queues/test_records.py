@@ -349,6 +349,13 @@ async def test_of_many_that_send_what_is_unsent_each_sends_others(database_url: 
     await asyncio.gather(*(log.close() for log in logs))
 
 
+async def test_of_many_that_are_added_at_once_only_the_one_that_is_there_is_refused(records: TaskRecords) -> None:
+    await records.add([a_task("t7")])
+    got = await asyncio.gather(*(records.add([a_task(f"t{number}")]) for number in range(20)), return_exceptions=True)
+    assert [number for number, each in enumerate(got) if isinstance(each, ClashError)] == [7]
+    assert len(await records.list()) == 20
+
+
 async def test_a_thousand_are_handled_in_one_go(records: TaskRecords) -> None:
     ids = [f"t{number:04}" for number in range(1_100)]
     await records.add([a_task(name) for name in ids])
