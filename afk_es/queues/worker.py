@@ -17,7 +17,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any
@@ -30,6 +30,7 @@ from afk_es.log import TellingLog
 from afk_es.queues.attempts import Attempt, Workshop
 from afk_es.queues.contracts import Contract, Known
 from afk_es.queues.dispatch import Delivery
+from afk_es.queues.first import first
 from afk_es.queues.items import TaskItem
 from afk_es.queues.leases import WorkerLease
 from afk_es.queues.metrics import WorkerMetrics
@@ -142,9 +143,9 @@ class Worker:
         self._joined = asyncio.Event()
         self._draining = False
         self._hurried = False
-        self._away = False
+        self._away: set[str] = set()
         self._broken: BaseException | None = None
-        self._lease: WorkerLease | None = None
+        self._laid_down = False
         self._told_of_letters = True
         self._posted = -1
         self._sure_at = self._recover_at = self._reads()
@@ -208,7 +209,7 @@ class Worker:
 
     def metrics(self) -> WorkerMetrics:
         """What it has done, and what it has to do."""
-        held = self._lease is not None and self._lease.held()
+        held = self._joined.is_set() and self._lease.held()
         return WorkerMetrics(slots=self._slots, busy=len(self._attempts), draining=self._draining, held=held, **self._counts)
 
     # --------------------------------------------------------------------------------------------------------------------- the loop
@@ -235,8 +236,7 @@ class Worker:
                 helpers = [group.create_task(self._beat()), group.create_task(self._do_chores())]
                 await self._take()
                 await self._idle(self._drain_s, hurried=True)
-                self._lay_down(f"worker {self.name} stops")
-                await self._idle(_LAYING_S)
+                await self._stop()
                 for helper in helpers:
                     helper.cancel()
         finally:
@@ -248,22 +248,21 @@ class Worker:
             self._bell.clear()
             if self._broken is not None:
                 raise self._broken
-            lease = self._lease
-            assert lease is not None
-            if not lease.held():
-                await _first(lease.regained(), self._bell.wait())
+            if not self._lease.held():
+                await first(self._lease.regained(), self._bell.wait())
                 continue
             free = self._slots - len(self._attempts)
             try:
                 deliveries = await self._shop.consumer.take(self.queues, free) if free else []
                 for delivery in deliveries:
-                    await self._place(delivery, lease)
-                self._reached()
+                    # Not the lease from before: where it was lost meanwhile, what was taken is held by the one that came after it.
+                    await self._place(delivery, self._lease)
+                self._reached("take")
                 if not deliveries:
-                    await _first(self._bell.wait(), *([self._shop.consumer.wait(_IDLE_S)] if free else []))
+                    await first(self._bell.wait(), *([self._shop.consumer.wait(_IDLE_S)] if free else []))
             except LogError as error:
-                self._unreachable(error)
-                await _first(self._bell.wait(), self._clock.sleep(_PAUSE_S))
+                self._unreachable("take", error)
+                await first(self._bell.wait(), self._clock.sleep(_PAUSE_S))
 
     async def _place(self, delivery: Delivery, lease: WorkerLease) -> None:
         self._counts["taken"] += 1
@@ -295,7 +294,7 @@ class Worker:
 
     async def _beat(self) -> None:
         while True:
-            pause_s = self._lease_s / _BEATS if not self._away else min(self._lease_s / _BEATS, _PAUSE_S)
+            pause_s = self._lease_s / _BEATS if "beat" not in self._away else min(self._lease_s / _BEATS, _PAUSE_S)
             await self._say_presence()
             due = self._reads() + pause_s
             await self._clock.sleep(pause_s)
@@ -305,10 +304,10 @@ class Worker:
             try:
                 kept = await self._shop.consumer.beat()
             except LogError as error:
-                self._unreachable(error)
+                self._unreachable("beat", error)
                 continue
-            self._reached()
-            if kept and self._lease is not None:
+            self._reached("beat")
+            if kept:
                 self._lease.renew(since)
             else:
                 self._lose(since)
@@ -316,7 +315,6 @@ class Worker:
     def _lose(self, since: float) -> None:
         """Others have been given what it held: drop all of it. What is taken from now on is held by the beat that said so."""
         lost, self._lease = self._lease, WorkerLease(self._reads, self._lease_s, since)
-        assert lost is not None
         lost.end()
         self._counts["leases_lost"] += 1
         if self._attempts:
@@ -364,8 +362,9 @@ class Worker:
                     await self._say_progress()
                     await self._recover()
                     await self._awaken()
+                    self._reached("chores")
                 except LogError as error:
-                    self._unreachable(error)
+                    self._unreachable("chores", error)
                 await self._clock.sleep(_CHORES_S)
         finally:
             if stop is not None:
@@ -421,19 +420,25 @@ class Worker:
         until = self._clock.monotonic() + within_s
         while self._attempts and not (hurried and self._hurried) and (left_s := until - self._clock.monotonic()) > 0:
             self._bell.clear()
-            await _first(self._bell.wait(), self._clock.sleep(left_s))
+            await first(self._bell.wait(), self._clock.sleep(left_s))
 
     def _lay_down(self, reason: str) -> None:
         for place in self._attempts.values():
             place.attempt.lay_down(reason)
 
-    async def _leave(self) -> None:
-        """Give back what it still has, and be gone. Also where it was cancelled, or a bug of ours has ended the loop."""
+    async def _stop(self) -> None:
+        """Lay down what is still under way."""
+        self._laid_down = True
         self._lay_down(f"worker {self.name} stops")
         await self._idle(_LAYING_S)
-        if self._lease is not None:
-            self._lease.end()
-        for place in (left := list(self._attempts.values())):
+
+    async def _leave(self) -> None:
+        """Give back what it still has, and be gone. Also where it was cancelled, or a bug of ours has ended the loop."""
+        if not self._laid_down:
+            await self._stop()
+        self._lease.end()
+        left = list(self._attempts.values())
+        for place in left:
             place.attempt.cut()
             place.task.cancel()
         await asyncio.gather(*(place.task for place in left), return_exceptions=True)
@@ -443,16 +448,17 @@ class Worker:
         except LogError as error:
             _LOGGER.warning("worker %s could not say that it is gone: %s", self.name, error)
 
-    def _unreachable(self, error: LogError) -> None:
+    def _unreachable(self, doing: str, error: LogError) -> None:
         if not self._away:
-            self._away = True
             self._counts["outages"] += 1
             _LOGGER.warning("worker %s cannot reach its tasks, and tries until it can: %s", self.name, error)
+        self._away.add(doing)
 
-    def _reached(self) -> None:
-        if self._away:
-            self._away = False
-            _LOGGER.warning("worker %s reaches its tasks again", self.name)
+    def _reached(self, doing: str) -> None:
+        if doing in self._away:
+            self._away.discard(doing)
+            if not self._away:
+                _LOGGER.warning("worker %s reaches its tasks again", self.name)
 
 
 class _Place:
@@ -481,20 +487,6 @@ def _counter(settlement: Settlement | None) -> str:
             return "retried" if settlement is not None and settlement.counts else "given_back"
         case _:
             return "unsettled"
-
-
-async def _first(*waits: Awaitable[object]) -> None:
-    """Return when one of them does, or raise as it does; the others are cancelled."""
-    tasks = [asyncio.ensure_future(each) for each in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        ends = await asyncio.gather(*tasks, return_exceptions=True)
-    for end in ends:
-        if isinstance(end, BaseException) and not isinstance(end, asyncio.CancelledError):
-            raise end
 
 
 def _checked_s(name: str, value: object, *, least: float) -> float:
