@@ -131,7 +131,7 @@ class ProcrastinateConsumer:
             worker = self._worker
             if not self._sure:
                 # A taking whose caller was cancelled, or whose answer was lost, may have landed.
-                await self._server.run(rows.AGAIN_SAVE, worker=worker, known=list(self._held.values()))
+                await self._server.run(rows.AGAIN_WHAT_NOBODY_GOT, worker=worker, known=list(self._held.values()))
             self._sure = False
             taken = await self._taken(worker, limit)
             self._sure = True

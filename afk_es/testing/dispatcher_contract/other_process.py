@@ -45,7 +45,8 @@ async def _main(reference: str, directory: str) -> None:
     maker = import_module(module)
     for part in name.split("."):
         maker = getattr(maker, part)
-    assert isinstance(maker, type) and issubclass(maker, DispatcherSubject)
+    assert isinstance(maker, type)
+    assert issubclass(maker, DispatcherSubject)
     consumer = await Bench(maker(), Path(directory)).consumer(LEASE_S)
     sys.stdout.write(msgspec.json.encode(await ids(consumer)).decode() + "\n")
     sys.stdout.flush()

@@ -35,7 +35,8 @@ _FIGURES = (
     "repeats, same key",
     "in doubt, run again",
     "in doubt, reported",
-    "under way when stopped",
+    "announced, never begun",
+    "done after a takeover",
 )
 
 
