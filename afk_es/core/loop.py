@@ -374,6 +374,8 @@ class Loop:
     async def _let_go(self) -> None:
         """Keep what effects came to, if the run is still this owner's; decide nothing more."""
         events, self._pending = self._pending[: self._facts], []
+        if not events:
+            return
         with suppress(LogError):
             await self._log.append(events, epoch=self.state.epoch)
             for event in events:

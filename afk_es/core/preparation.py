@@ -9,7 +9,7 @@ from afk_es.errors import ConfigurationError
 from afk_es.log import DatabaseLog, EventLog, Statement
 from afk_es.machine import AgentRunEvent, Draft, RunState, decide, evolve, stamp
 
-ORIGIN = "prepared"
+ORIGIN = "prepare"
 """Who asked for the interrupt, as the events of a run say that nobody has begun to work on."""
 
 

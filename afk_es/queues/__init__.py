@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from afk_es.queues.dispatch import Consumer, Delivery, Dispatcher, Parcel
     from afk_es.queues.items import Progress, TaskItem, TaskState
     from afk_es.queues.metrics import WorkerMetrics
+    from afk_es.queues.news import TaskNews
     from afk_es.queues.presence import WorkerPresence
     from afk_es.queues.procrastinate import ProcrastinateDispatcher
     from afk_es.queues.pushing import NewTask
@@ -43,6 +44,7 @@ _HOMES = {
     "RunRequest": _CONTRACTS,
     "TableDispatcher": "afk_es.queues.tables",
     "TaskItem": _ITEMS,
+    "TaskNews": "afk_es.queues.news",
     "TaskQueue": "afk_es.queues.queue",
     "TaskRun": _CONTRACTS,
     "TaskState": _ITEMS,
@@ -71,6 +73,7 @@ __all__ = [
     "RunRequest",
     "TableDispatcher",
     "TaskItem",
+    "TaskNews",
     "TaskQueue",
     "TaskRun",
     "TaskState",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from afk_es.clock import Clock
@@ -30,6 +31,7 @@ from afk_es.queues.contracts import Known, TaskRun
 from afk_es.queues.dispatch import Consumer, Delivery
 from afk_es.queues.items import Progress, TaskItem
 from afk_es.queues.leases import WorkerLease
+from afk_es.queues.news import TaskNews
 from afk_es.queues.records import Began, TaskRecords
 from afk_es.queues.retrying import RetryPolicy
 from afk_es.queues.settling import (
@@ -55,6 +57,9 @@ _LOGGER = logging.getLogger("afk_es.worker")
 _PAUSE_S = 1.0
 """Between two tries to reach a log that cannot be reached."""
 
+_TURNS = ("run_started", "llm_completed", "run_failed")
+"""Of these the last says whether a job that was reopened has yet to ask for its call again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
@@ -68,6 +73,7 @@ class Workshop:
     retry: RetryPolicy
     clock: Clock
     allow_agent_change: bool
+    tell: Callable[[TaskNews], None]
 
 
 class Attempt:
@@ -103,8 +109,14 @@ class Attempt:
             began = await self._begin()
             if began is None:
                 return None
+            self._shop.tell(TaskNews(what="begun", task=began.task, attempt=began.attempt))
             settlement = settled(await self._ending(began), began, self._shop.retry)
-            return settlement if await self._settle(began, settlement) else None
+            if not await self._settle(began, settlement):
+                return None
+            if (what := settlement.what) is not None:
+                told = TaskNews(what=what, task=began.task, attempt=began.attempt, error=settlement.error, after_s=settlement.after_s)
+                self._shop.tell(told)
+            return settlement
         except LogUnavailableError as error:
             # Whoever takes it next finds it running, and goes on with it.
             _LOGGER.warning("%s could not be settled: %s", self.doing, error)
@@ -198,7 +210,7 @@ class Attempt:
         # After an outage the run goes on as this attempt left it, and what it failed by meanwhile is told before it is tried again. The same
         # of an attempt that was cut: what its run has failed by is not counted yet.
         reopen = self._run is None and began.previous is not None and not began.crashed
-        if reopen and await self._last_event(task.id) == "run_failed":
+        if wanted.is_job and began.previous is not None and await self._is_reopened(task.id, reopen):
             wanted.reopened(task.id)
         return await self._shop.runner.run_once(
             wanted.agent,
@@ -207,12 +219,22 @@ class Attempt:
             user_message=wanted.user_message,
             context=wanted.context,
             thread_id=wanted.thread_id,
-            allow_agent_change=self._shop.allow_agent_change,
+            # What was only written down by whoever pushed it has done nothing yet that another agent could not answer for.
+            allow_agent_change=self._shop.allow_agent_change or began.attempt == 1,
             take_over=began.crashed,
             reopen=reopen,
             lease=self._lease,
             feed=self._feed,
         )
+
+    async def _is_reopened(self, run_id: str, now: bool) -> bool:
+        """Whether its run is reopened now, or was by an attempt that came to its end before the call was asked for again."""
+        for event in await self._shop.runner.log.scan(run_id, types=_TURNS, backwards=True):
+            if event.type != "run_started":
+                return now and event.type == "run_failed"
+            if event.data.get("reopened"):
+                return True
+        return False
 
     async def _cancelled(self, task: TaskItem) -> Ending | None:
         """End the run of a task that was called off; None where it had come to an end before."""

@@ -49,6 +49,9 @@ from afk_es.tools import Tool
 _SAID = 300
 """Characters of an error that an exception repeats."""
 
+WAITING = RunnerConfig(interaction_mode="external", background_tool_at_end="park")
+"""A run that waits for a person, or for a tool in the background, is laid down, so that it takes no worker's place meanwhile."""
+
 
 class TaskQueue:
     """Tasks on an event log, each of them a run of it.
@@ -60,7 +63,7 @@ class TaskQueue:
             begins in the log in the same transaction as the task.
         dispatcher: the engine that hands tasks out; default: one in the log's own database.
         retry: how tasks that failed are tried again; default `RetryPolicy()`.
-        config: settings of runs; default those that workers have, `RunnerConfig(interaction_mode="external")`.
+        config: settings of runs, here and where workers have none of their own; default `WAITING`.
         clock: where time comes from.
         ids: where ids come from.
 
@@ -88,7 +91,7 @@ class TaskQueue:
             if value is not None and not isinstance(value, kind):
                 raise ConfigurationError(f"{name} is a {kind.__name__} or None, not {type(value).__name__}; write {kind.__name__}(...)")
         self.retry_policy: RetryPolicy = retry if retry is not None else RetryPolicy()
-        self.config: RunnerConfig = config if config is not None else RunnerConfig(interaction_mode="external")
+        self.config: RunnerConfig = config if config is not None else WAITING
         self.known: Known = Known(agents, handlers, contracts)
         self.clock: Clock = checked_clock(clock)
         self.ids: Ids = checked_ids(ids)

@@ -17,7 +17,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any
@@ -33,6 +33,7 @@ from afk_es.queues.dispatch import Delivery
 from afk_es.queues.items import TaskItem
 from afk_es.queues.leases import WorkerLease
 from afk_es.queues.metrics import WorkerMetrics
+from afk_es.queues.news import TaskNews
 from afk_es.queues.presence import WorkerPresence
 from afk_es.queues.pushing import check_queue, parcel_of
 from afk_es.queues.queue import TaskQueue
@@ -79,7 +80,7 @@ class Worker:
         policy_engine, telemetry: as for `Runner`.
         config: settings of runs; default those of the queue.
         allow_agent_change: whether a run goes on with an agent that is not the one it began with, as after a deployment; default False: its
-            task is dead, with the reason.
+            task is dead, with the reason. A task that no worker has begun yet is begun with this worker's agent in any case.
         name: of letters, digits and '-_.:@', for people; default HOST:PID:and something that nobody else has.
 
     Raises:
@@ -120,8 +121,9 @@ class Worker:
         self._lease_s = _checked_s("lease_s", lease_s, least=0.1)
         self._drain_s = _checked_s("drain_s", drain_s, least=0.0)
         self._retry = retry if retry is not None else queue.retry_policy
-        self._known = queue.known | Known(agents, handlers, contracts)
+        self.known: Known = queue.known | Known(agents, handlers, contracts)
         self._allow_agent_change = allow_agent_change
+        self._listeners: list[Callable[[TaskNews], None]] = []
         self._clock = queue.clock
         self._reads = unpausing(queue.clock)
         self._runner = Runner(
@@ -191,6 +193,19 @@ class Worker:
         if self._working is not None:
             await self._working
 
+    def on_news(self, call: Callable[[TaskNews], None]) -> None:
+        """Have what is done with each task told, in the event loop that it works in; the call must neither raise nor block."""
+        self._listeners.append(call)
+
+    @property
+    def location(self) -> str:
+        """The log that it works for."""
+        return self._queue.log.location
+
+    def _tell(self, news: TaskNews) -> None:
+        for call in self._listeners:
+            call(news)
+
     def metrics(self) -> WorkerMetrics:
         """What it has done, and what it has to do."""
         held = self._lease is not None and self._lease.held()
@@ -207,10 +222,11 @@ class Worker:
             runner=self._runner,
             records=self._queue.records,
             consumer=consumer,
-            known=self._known,
+            known=self.known,
             retry=self._retry,
             clock=self._clock,
             allow_agent_change=self._allow_agent_change,
+            tell=self._tell,
         )
         self._began_at = self._clock.now()
         self._joined.set()

@@ -77,7 +77,7 @@ async def test_a_beat_that_was_too_long_under_way_does_not_give_it_back(lease: W
 
 def test_the_machines_clock_goes_on_while_the_machine_sleeps() -> None:
     reads = unpausing(SystemClock())
-    expected = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()  # noqa: TID251 - what it is measured by
+    expected = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
     assert abs(reads() - expected) < 5.0
     assert reads() <= reads()
 

@@ -134,7 +134,9 @@ def play_histories(subject: DispatcherSubject, directory: Path, examples: int) -
     """
     numbers = count(1)
 
-    @settings(max_examples=examples, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=_PHASES)
+    @settings(
+        max_examples=examples, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=_PHASES
+    )
     @given(acts=st.lists(_acts, min_size=5, max_size=40))
     def played(acts: list[tuple[Any, ...]]) -> None:
         place = directory / f"history-{next(numbers)}"

@@ -15,6 +15,7 @@ from afk_es.testing.dispatcher_contract.subject import DispatcherSubject
 from afk_es.testing.log_contract.expecting import BrokenPromiseError, holds, same
 
 PATIENCE_S = 30.0
+_A_MOMENT_S = 0.0004
 
 Promise = Callable[[Bench], Awaitable[None]]
 PROMISES: list[Promise] = []
@@ -76,7 +77,12 @@ async def several_may_open_an_engine_at_once(bench: Bench) -> None:
 async def what_is_sent_in_a_transaction_is_there_with_it(bench: Bench) -> None:
     dispatcher = await bench.dispatcher()
     consumer = await bench.consumer()
-    parcels = [Parcel("a", QUEUE, lane="l"), Parcel("b", QUEUE, priority=2), Parcel("c", QUEUE, not_before=bench.after(10)), Parcel("d", QUEUE)]
+    parcels = [
+        Parcel("a", QUEUE, lane="l"),
+        Parcel("b", QUEUE, priority=2),
+        Parcel("c", QUEUE, not_before=bench.after(10)),
+        Parcel("d", QUEUE),
+    ]
     statements = dispatcher.sending(parcels)
     if statements is None:
         await dispatcher.send(parcels)
@@ -231,6 +237,18 @@ async def what_waits_for_its_time_holds_up_its_lane(bench: Bench) -> None:
 
 
 @promise
+async def what_becomes_due_waits_for_what_is_held_of_its_lane(bench: Bench) -> None:
+    consumer = await bench.consumer(1_000)
+    await bench.send("a1", lane="a")
+    (held,) = await taken(consumer)
+    await bench.send("a0", lane="a", priority=1, in_s=60)
+    await bench.pass_time(61)
+    same(await ids(consumer), [], "what has become due and comes first, while another of its lane is held")
+    await consumer.done(held)
+    same(await ids(consumer), ["a0"], "once that is done")
+
+
+@promise
 async def what_is_held_is_ones_own_while_one_beats(bench: Bench) -> None:
     holder, other = await bench.consumer(), await bench.consumer(1_000, elsewhere=True)
     await bench.send("a")
@@ -348,27 +366,21 @@ async def who_leaves_gives_back_at_once(bench: Bench) -> None:
 @promise
 async def what_a_cancelled_taking_took_is_not_lost(bench: Bench) -> None:
     consumer = await bench.consumer(1_000)
-    names = [f"task {number}" for number in range(12)]
+    names = [f"task {number}" for number in range(16)]
     await bench.send(*names)
     had: list[str] = []
-    for turns in range(6):
+    for place in range(8):
         taking = asyncio.ensure_future(ids(consumer, 2))
-        for _ in range(turns):
-            await asyncio.sleep(0)
+        await asyncio.sleep(place * _A_MOMENT_S)  # Each is cut at another place.
         taking.cancel()
         try:
             had += await taking
         except asyncio.CancelledError:
             pass
-    for _ in range(PATIENCE_TURNS):
+    while len(had) < len(names):
         had += await ids(consumer)
-        if len(had) >= len(names):
-            break
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(_A_MOMENT_S)
     same(sorted(had), sorted(names), "what was taken in the end, each once")
-
-
-PATIENCE_TURNS = 200
 
 
 @promise

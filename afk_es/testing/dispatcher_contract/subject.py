@@ -40,7 +40,9 @@ class DispatcherSubject:
 
     def log(self, dispatcher: Dispatcher) -> DatabaseLog:
         """The log, open, whose transactions `dispatcher.sending` is for. Only asked where that gives statements."""
-        raise NotImplementedError(f"{type(self).__qualname__} needs `log(self, dispatcher)`: its dispatcher gives statements for a transaction")
+        raise NotImplementedError(
+            f"{type(self).__qualname__} needs `log(self, dispatcher)`: its dispatcher gives statements for a transaction"
+        )
 
     def reference(self) -> str | None:
         """How another process comes by this subject: "module:name"; None where the engine is within its process.
