@@ -375,8 +375,8 @@ class Worker:
             await place.attempt.say_progress()
 
     async def _recover(self) -> None:
-        """Look for workers that are gone, as often as it beats."""
-        if (now := self._reads()) >= self._recover_at:
+        """Look for workers that are gone, as often as it beats; one that is not sure of itself beats first."""
+        if (now := self._reads()) >= self._recover_at and self._lease.held():
             self._recover_at = now + self._lease_s / _BEATS
             self._counts["recovered"] += await self._shop.consumer.recover()
 
