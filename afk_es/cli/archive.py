@@ -140,7 +140,7 @@ def _teller(invocation: Invocation) -> Callable[[RunFate], None] | None:
 def _write(invocation: Invocation, report: ArchiveReport, *, check: bool) -> None:
     if invocation.format == "json":
         facts = {"complete": report.complete, "sound": report.sound}
-        output.write_json({"schema": f"afk_es.archive{'_check' if check else ''}/1", **msgspec.to_builtins(report), **facts})
+        output.write_json({"schema": "afk_es.archive_check/1" if check else "afk_es.archive/1", **msgspec.to_builtins(report), **facts})
     if invocation.format != "text":
         return
     for found in report.left[:_SHOWN]:
