@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from afk_es.clock import Clock
 from afk_es.core.delegation import cancelled
 from afk_es.core.fork_answers import untouched
+from afk_es.core.handle import Stretch
 from afk_es.core.inbox import Inbox
 from afk_es.core.loop import Loop
 from afk_es.core.news import News, Watcher
@@ -63,6 +64,8 @@ class AttachedRun:
     Attributes:
         run_id: the run.
         thread_id: its thread.
+        stretch: the run as this Runner drives it, or what it came to, where that is how `Runner.run_once` found it; None where somebody else
+            drives it, and for a run that was attached to.
 
     Methods that say something to the run take `wait_s`: for how many seconds at most to wait until the run has taken it in, which
     `Receipt.status` tells; default 0.
@@ -78,9 +81,11 @@ class AttachedRun:
         by: str,
         head: AgentRunEvent,
         watcher: Watcher | None = None,
+        stretch: Stretch | None = None,
     ) -> None:
         self.run_id: str = head.run_id
         self.thread_id: str = head.thread_id
+        self.stretch: Stretch | None = stretch
         self._session = session
         self._inbox = inbox
         self._news = news

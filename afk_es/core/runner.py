@@ -234,6 +234,8 @@ class Runner:
         thread_id: str | None = None,
         streamed: bool = False,
         allow_agent_change: bool = False,
+        reopen: bool = False,
+        feed: Feed | None = None,
     ) -> AttachedRun:
         """See to it that this run happens, and happens once: start it, go on with it, or find what it came to.
 
@@ -245,7 +247,8 @@ class Runner:
             run_id: the run's id, as for `run`.
             by: the name under which what is said to the run is recorded, as for `attach`.
             user_message, context, thread_id: as for `run`; what another run of that id was started with is refused.
-            allow_agent_change: as for `resume`.
+            allow_agent_change, reopen: as for `resume`.
+            feed: told of every event, durable and transient, as far as this Runner drives the run; it must not block.
             streamed: let `AttachedRun.live` have the model's text as it comes, where the run begins here and the model can.
 
         Returns:
@@ -261,14 +264,16 @@ class Runner:
         watcher = self._news.watch(_checked_run_id(run_id))
         async with self._session as log:
             while True:
+                stretch = None
                 first = await log.read(run_id, limit=1)
                 try:
                     if not first:
-                        starting = self._start(agent, user_message, context, thread_id, None, run_id=run_id, streamed=streamed)
-                        await self._begun(starting)
+                        starting = self._start(agent, user_message, context, thread_id, feed, run_id=run_id, streamed=streamed)
+                        stretch = await self._begun(starting)
                     else:
                         _check_same_request(first[0], agent, user_message, thread_id)
-                        await self._begun(self._resume(agent, run_id, None, allow_agent_change, None))
+                        resuming = self._resume(agent, run_id, None, allow_agent_change, feed, reopen=reopen)
+                        stretch = await self._begun(resuming)
                 except RunExistsError:
                     if first:
                         raise
@@ -277,11 +282,13 @@ class Runner:
                 except RunOwnedError:
                     # It goes on, and that is what was asked for.
                     pass
-                return await self._attached(run_id, by, watcher)
+                return await self._attached(run_id, by, watcher, stretch)
 
     # ---------------------------------------------------------------------------------------------------------------- resuming a run
 
-    async def resume(self, agent: Agent, *, run_id: str, thread_id: str | None = None, allow_agent_change: bool = False) -> AgentResult:
+    async def resume(
+        self, agent: Agent, *, run_id: str, thread_id: str | None = None, allow_agent_change: bool = False, reopen: bool = False
+    ) -> AgentResult:
         """Go on with a run from its log: after a crash, an interrupt, or a pause whose process is gone.
 
         A run that has ended returns its result. Effects whose result is in the log are not repeated; an effect in doubt is treated as
@@ -290,20 +297,26 @@ class Runner:
         Args:
             thread_id: if given, must be the run's.
             allow_agent_change: go on even if the agent is not the recorded one; the change is recorded.
+            reopen: go on with a run that failed too. What it failed by is forgiven: a model call that failed is asked again, and of tools
+                or subagents that failed the model is told. A limit that is used up fails it again at once, unless the agent was given a
+                higher one. `afk_es.machine.reopening_facts` has the table. It changes nothing for a run that did not fail.
 
         Raises:
             RunNotFoundError: no such run in this log.
             RunOwnedError: a live process drives it.
             AgentMismatchError: the agent differs; the message names what.
+            UsageError: a run that cannot be resumed, or a subagent's that is to be reopened: that is its parent's affair.
         """
-        return await (await self._begun(self._resume(agent, run_id, thread_id, allow_agent_change, None))).result_or_cancel()
+        starting = self._resume(agent, run_id, thread_id, allow_agent_change, None, reopen=reopen)
+        return await (await self._begun(starting)).result_or_cancel()
 
     async def resume_handle(
-        self, agent: Agent, *, run_id: str, thread_id: str | None = None, allow_agent_change: bool = False
+        self, agent: Agent, *, run_id: str, thread_id: str | None = None, allow_agent_change: bool = False, reopen: bool = False
     ) -> AgentRunHandle:
         """As `resume`, in the background of this event loop. The handle of a run that had ended has its result at once."""
         feed = EventFeed()
-        return AgentRunHandle(await self._begun(self._resume(agent, run_id, thread_id, allow_agent_change, feed)), feed)
+        starting = self._resume(agent, run_id, thread_id, allow_agent_change, feed, reopen=reopen)
+        return AgentRunHandle(await self._begun(starting), feed)
 
     # ---------------------------------------------------------------------------------------------------------------------- forking
 
@@ -579,13 +592,13 @@ class Runner:
 
     # --------------------------------------------------------------------------------------------------------------------- the inside
 
-    async def _attached(self, run_id: str, by: str, watcher: Watcher | None = None) -> AttachedRun:
+    async def _attached(self, run_id: str, by: str, watcher: Watcher | None = None, stretch: Stretch | None = None) -> AttachedRun:
         async with self._session as log:
             first = await log.read(run_id, limit=1)
             if not first:
                 raise not_found(log, run_id)
         interval_s = self.config.background_tool_poll_interval_s
-        return AttachedRun(self._session, self._inbox, self._news, self._clock, interval_s, by, first[0], watcher)
+        return AttachedRun(self._session, self._inbox, self._news, self._clock, interval_s, by, first[0], watcher, stretch)
 
     async def _run_to_the_end_of_the_loop(
         self, agent: Agent, user_message: UserMessage | None, context: dict[str, Any] | None, thread_id: str | None, run_id: str | None
@@ -690,9 +703,10 @@ class Runner:
         run_id: str,
         thread_id: str | None,
         allow_agent_change: bool,
-        feed: EventFeed | None,
+        feed: Feed | None,
         *,
         child: ChildRun | None = None,
+        reopen: bool = False,
     ) -> Stretch:
         _check_id("run_id", run_id)
         async with self._session as log:
@@ -707,7 +721,8 @@ class Runner:
             history = await self._memory.read(log, first.data.get("history", []))
             state = fold(initial_state(run_id, first.thread_id, history), events)
             notable = [event for event in events if event.type in RESULT_EVENTS]
-            if state.ended and state.status != "interrupted":
+            reopens = reopen and state.status == "failed"
+            if state.ended and state.status != "interrupted" and not reopens:
                 if feed is not None:
                     feed.close()
                 return Stretch.over(state, await _result(log, binding, state, notable, whole=child is None))
@@ -717,6 +732,11 @@ class Runner:
                 raise UsageError(
                     f"run {run_id} replays run {first.data['replay_of']['run_id']}, and a replay is not resumed: it asks nobody, so replay "
                     "that run again (Runner.replay)"
+                )
+            if reopens and "parent" in (forked or first).data:
+                raise UsageError(
+                    f"run {run_id} is a subagent's, and its parent was told that it failed: reopen the run that a caller started, "
+                    f"{root_of(first.data, run_id)}"
                 )
             if state.spec.agent_path:
                 # A subagent's run keeps its place in the family, and the limits that its parent left it.
@@ -741,6 +761,8 @@ class Runner:
                 reuse = await self._forks(log).reuse_of(forked, events, binding)
                 if untouched := reuse.untouched(state, no_code=had_no_code(forked, events)):
                     data["untouched"] = untouched
+            if reopens:
+                data["reopened"] = True
             if "parent" in first.data:
                 # Whoever is told of this stretch alone must be able to place it.
                 data["parent"] = first.data["parent"]

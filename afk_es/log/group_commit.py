@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from afk_es.errors import LogClosedError, LogError
+from afk_es.errors import ClashError, LogClosedError, LogError, LogUnavailableError
 from afk_es.log.batch import Base, Batch, Head, base_head, chained, conflict, refusal
+from afk_es.log.port import Statement
 
 EVENTS_IN_A_GROUP = 4_000
 """Events of one transaction, save that a single larger batch is never split."""
@@ -24,10 +25,11 @@ PARTS_KNOWN = 4_096
 
 
 class Waiting(NamedTuple):
-    """A batch in the queue, and whoever waits for it."""
+    """A batch in the queue, and whoever waits for it. The statements are others', for the same transaction."""
 
     batch: Batch
     done: asyncio.Future[None]
+    statements: Sequence[Statement] = ()
 
 
 class Tail(NamedTuple):
@@ -59,12 +61,12 @@ class Placed(NamedTuple):
         return [(run, *event.columns, link) for event, link in zip(self.waiting.batch.events, self.hashes, strict=True)]
 
 
-class ClashError(Exception):
-    """The tables refused a group: somebody else wrote to one of its runs. Nothing of the group was written."""
-
-
 class UncertainError(Exception):
     """Whether the group was written is not known, as where a connection is lost on the way. The rows tell, once they can be read again."""
+
+
+class UndoneError(UncertainError):
+    """The connection was lost, and nothing was written."""
 
 
 class Rows(Protocol):
@@ -90,8 +92,17 @@ class Rows(Protocol):
             new_parts: JSON texts by digest, of parts that may be new.
 
         Raises:
-            ClashError: a row is there already, or does not follow its run's head; nothing was written.
+            ClashError: a row is there already, or does not follow its run's head; or a table refused a statement; nothing was written.
             UncertainError: it cannot be told; `restore`, then ask `has`.
+        """
+        ...
+
+    async def transact(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
+        """Run statements that are others' in one transaction, durable when it returns, and give the rows of each.
+
+        Raises:
+            ClashError: a table refused one of them; nothing was written.
+            UncertainError: as for `write`.
         """
         ...
 
@@ -127,20 +138,43 @@ class GroupCommit:
         self._after_write = after_write
         self._queue: deque[Waiting] = deque()
         self._draining: asyncio.Task[None] | None = None
+        self._transactions: set[asyncio.Task[Any]] = set()
         self._tails: OrderedDict[str, Tail] = OrderedDict()
         self._parts: OrderedDict[str, None] = OrderedDict()
         self._closed = False
         # What else is written through the same connection must not fall into somebody's transaction, which may be rolled back.
         self.turn: asyncio.Lock = asyncio.Lock()
 
-    async def append(self, batch: Batch) -> None:
+    async def append(self, batch: Batch, statements: Sequence[Statement] = ()) -> None:
         """Append a batch and wait until it is durable. It lands even if the waiting is cancelled."""
         self.check_open()
         done = asyncio.get_running_loop().create_future()
-        self._queue.append(Waiting(batch, done))
+        self._queue.append(Waiting(batch, done, statements))
         if self._draining is None or self._draining.done():
             self._start()
         await done
+
+    async def transact(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
+        """Run statements that are others' in one transaction. They land even if the waiting is cancelled."""
+        self.check_open()
+        task = asyncio.create_task(self._transact(statements), name="afk_es log statements")
+        self._transactions.add(task)
+        task.add_done_callback(self._transactions.discard)
+        return await asyncio.shield(task)
+
+    async def _transact(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
+        async with self.turn:
+            while True:
+                await self._rows.restore()
+                try:
+                    return await self._rows.transact(statements)
+                except UndoneError:
+                    continue
+                except UncertainError as error:
+                    raise LogUnavailableError(
+                        f"the log {self._place_name}: the connection was lost while statements were run, and whether they wrote is not known; "
+                        "look before you run them again"
+                    ) from error
 
     def check_open(self) -> None:
         """Raise a `LogClosedError` where it is closed."""
@@ -159,6 +193,8 @@ class GroupCommit:
                 await asyncio.wait([self._draining])
             # An event loop that ends cancels that task too, perhaps before its first step.
             await self._drain()
+            if self._transactions:
+                await asyncio.wait(self._transactions)
         finally:
             for waiting in self._queue:
                 waiting.done.cancel()
@@ -183,10 +219,13 @@ class GroupCommit:
             self._draining = None
 
     def _next_group(self) -> list[Waiting]:
-        group = [self._queue.popleft()]
+        queue = self._queue
+        group = [queue.popleft()]
         size = len(group[0].batch.events)
-        while self._queue and size + len(self._queue[0].batch.events) <= EVENTS_IN_A_GROUP:
-            group.append(self._queue.popleft())
+        # Statements of others may be slow, or refused: batches without any do not share their transaction.
+        alone = not group[0].statements
+        while queue and size + len(queue[0].batch.events) <= EVENTS_IN_A_GROUP and alone is not bool(queue[0].statements):
+            group.append(queue.popleft())
             size += len(group[-1].batch.events)
         return group
 
@@ -254,18 +293,19 @@ class GroupCommit:
             placed, behind = await self._place(group)
             if placed:
                 await self._commit(placed)
-        except ClashError as error:
-            self._forget_all(group)
-            if len(placed) == 1:
-                _fail([placed[0].waiting], await self._conflict(placed[0].waiting.batch, error))
-            else:
-                # Somebody else wrote to one of these runs. Alone, behind a fresh head, each gets what it deserves.
-                for item in placed:
-                    await self._write([item.waiting])
         except LogError as error:
             self._forget_all(group)
-            _fail(group, error)
-            return
+            clash = isinstance(error, ClashError)
+            if len(placed) > 1 and (clash or placed[0].waiting.statements):
+                # Somebody else wrote to one of these runs, or a statement cannot be run. Alone, behind a fresh head, each gets what it
+                # deserves.
+                for item in placed:
+                    await self._write([item.waiting])
+            elif clash:
+                _fail([placed[0].waiting], await self._conflict(placed[0].waiting, error))
+            else:
+                _fail(group, error)
+                return
         if behind:
             await self._write(behind)
 
@@ -273,13 +313,15 @@ class GroupCommit:
         for waiting in group:
             self._tails.pop(waiting.batch.run_id, None)
 
-    async def _conflict(self, batch: Batch, error: ClashError) -> LogError:
+    async def _conflict(self, waiting: Waiting, error: LogError) -> LogError:
+        batch = waiting.batch
         tail = (await self._rows.tails([batch.run_id])).get(batch.run_id)
         head = tail.head if tail is not None else None
         fork = await self._fork_of(batch)
-        found = refusal(batch, head, fork.head if fork is not None else None) or conflict(
-            batch, head.seq if head else 0, head.epoch if head else 0
-        )
+        found = refusal(batch, head, fork.head if fork is not None else None)
+        if found is None and waiting.statements:
+            return error  # The events would follow, so it was one of the statements that a table refused.
+        found = found or conflict(batch, head.seq if head else 0, head.epoch if head else 0)
         found.__cause__ = error.__cause__
         return found
 

@@ -303,7 +303,8 @@ class Statement(NamedTuple):
 class DatabaseLog(Protocol):
     """What a log can do besides, if it is in a database: let others keep tables beside its own, and write to them in one transaction with it.
 
-    The tables of the log are nobody else's to touch. Names of tables are found in the log's schema, without naming it.
+    The tables of the log are nobody else's to touch. Names of tables are found in the log's schema, without naming it. A statement is one
+    command. What the database has against one is a `LogError`, and no `LogUnavailableError` unless it may go better later.
     """
 
     @property
@@ -311,19 +312,28 @@ class DatabaseLog(Protocol):
         """The SQL that it understands."""
         ...
 
+    async def query(self, statement: Statement) -> list[tuple[Any, ...]]:
+        """The rows of a statement that only reads. It is run again where the connection is lost, and keeps no append waiting.
+
+        Raises:
+            LogError: it could not be run.
+        """
+        ...
+
     async def transact(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
         """Run statements in one transaction, durable when it returns, and give the rows of each. It lands even if the waiting is cancelled.
 
         Raises:
             ClashError: a constraint of a table refused one of them; nothing was written.
-            LogUnavailableError: the connection was lost, and where they write, whether they did is not known.
+            LogUnavailableError: the log cannot be written now; or the connection was lost at the end, and whether they wrote is not known:
+                the message says which.
             LogError: they could not be run; nothing was written.
         """
         ...
 
     async def append_with(self, events: Sequence[AgentRunEvent], *, epoch: int, statements: Sequence[Statement]) -> None:
         """As `EventLog.append`, with statements in the same transaction: all of it, or nothing. Where the connection is lost it waits until
-        there is another, as an append does.
+        there is another, as an append does. Statements without an event are run as by `transact`.
 
         Raises:
             ClashError: a constraint of a table refused one of the statements; nothing was written.

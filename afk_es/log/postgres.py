@@ -10,14 +10,14 @@ import asyncio
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from afk_es.clock import Ids, RandomIds
 from afk_es.errors import ConfigurationError, CorruptLogError, LogClosedError, LogReadOnlyError, RunNotFoundError
 from afk_es.log import postgres_queries as queries
 from afk_es.log.batch import encode_batch
 from afk_es.log.codec import Codec, Row, microseconds
-from afk_es.log.port import ChainFault, Letter, RunHead, RunRecord, StoredLetter
+from afk_es.log.port import ChainFault, Letter, RunHead, RunRecord, Statement, StoredLetter
 from afk_es.log.postgres_address import address_of
 from afk_es.log.postgres_calls import Calls
 from afk_es.log.postgres_connection import Line
@@ -139,6 +139,29 @@ class PostgresEventLog:
         writer = self._writing()
         if events:
             await writer.append(encode_batch(self._codec, events, epoch))
+
+    @property
+    def dialect(self) -> Literal["postgresql"]:
+        """See `DatabaseLog.dialect`."""
+        return "postgresql"
+
+    async def query(self, statement: Statement) -> list[tuple[Any, ...]]:
+        """See `DatabaseLog.query`."""
+        self._check_open()
+        reader = self._reader or await self._open_reader()
+        return [tuple(record) for record in await reader.query(statement)]
+
+    async def transact(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
+        """See `DatabaseLog.transact`."""
+        writer = self._writing()
+        return await writer.transact(tuple(statements)) if statements else []
+
+    async def append_with(self, events: Sequence[AgentRunEvent], *, epoch: int, statements: Sequence[Statement]) -> None:
+        """See `DatabaseLog.append_with`."""
+        if events:
+            await self._writing().append(encode_batch(self._codec, events, epoch), tuple(statements))
+        else:
+            await self.transact(statements)
 
     def _writing(self) -> Writer:
         self._check_open()

@@ -7,10 +7,11 @@ So it is connected directly, or through a pooler in session mode.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from afk_es.errors import (
+    ClashError,
     ConfigurationError,
     CorruptLogError,
     InvalidEventError,
@@ -21,6 +22,7 @@ from afk_es.errors import (
     LogReadOnlyError,
     LogUnavailableError,
 )
+from afk_es.log.port import Statement
 from afk_es.log.postgres_address import Address
 from afk_es.log.postgres_driver import asyncpg
 
@@ -60,6 +62,8 @@ _CLASSES: dict[str, tuple[type[LogError], str]] = {
 # The connection is gone, or about to be: an operator's shutdown, a crash, a server that is just starting, too many clients, a timeout of ours.
 _LOST_STATES = ("08", "57P01", "57P02", "57P03", "57P05", "53300")
 _AGAIN_STATES = ("40001", "40P01")
+_OUTDATED = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
+"""A table was changed since the statement was prepared. Outside a transaction the driver prepares it anew by itself."""
 
 _FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 """What comes of the server, the driver and the network."""
@@ -71,6 +75,10 @@ Prepare = Callable[[asyncpg.Connection], Awaitable[None]]
 
 class LostError(Exception):
     """The connection was lost, or the transaction has to be tried again: whether what was sent was done is not known."""
+
+
+class NothingDoneError(LostError):
+    """As that, and nothing of it was done."""
 
 
 def is_lost(error: BaseException) -> bool:
@@ -97,6 +105,16 @@ def in_our_words(error: BaseException, shown: str) -> LogError:
     if isinstance(error, (asyncpg.DataError, UnicodeEncodeError, OverflowError)):
         return InvalidEventError(f"the log {shown}: a value cannot be kept by PostgreSQL ({error})")
     return LogUnavailableError(f"the log {shown}: the driver failed; open it again ({type(error).__name__}: {error})")
+
+
+def of_a_statement(error: BaseException, shown: str) -> LogError:
+    """The `LogError` for what the server or the driver has against statements that are not ours: it names the log and says what they said."""
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        return ClashError(f"the log {shown}: a table refused what was to be written to it ({error.args[0]} [{error.sqlstate}])")
+    state = error.sqlstate or "" if isinstance(error, asyncpg.PostgresError) else ""
+    if state == "42501" or (state[:2] != "42" and (state in _WAYS_OUT or state[:2] in _CLASSES)) or is_lost(error):
+        return in_our_words(error, shown)
+    return LogError(f"the log {shown}: a statement cannot be run ({error}{f' [{state}]' if state else ''})")
 
 
 class Line:
@@ -145,7 +163,7 @@ class Line:
         async with self._turn:
             connection = self._connection
             if connection is None or connection.is_closed():
-                raise LostError
+                raise NothingDoneError
             try:
                 return await connection.fetch(sql, *arguments)  # type: ignore[no-any-return]
             except asyncpg.IntegrityConstraintViolationError:
@@ -155,8 +173,58 @@ class Line:
                     connection.terminate()
                     raise LostError from error
                 if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _AGAIN_STATES:
-                    raise LostError from error
+                    raise NothingDoneError from error
                 raise in_our_words(error, self._address.shown) from error
+
+    async def transact(self, statements: Sequence[Statement]) -> list[list[asyncpg.Record]]:
+        """Run statements in one transaction: a single one in one round trip, others in one for each and two more.
+
+        Raises:
+            NothingDoneError: they have to be run again; nothing was done.
+            LostError: whether they were run is not known.
+            ClashError: a constraint refused one of them.
+            LogError: everything else that the server has against one.
+        """
+        async with self._turn:
+            connection = self._connection
+            if connection is None or connection.is_closed():
+                raise NothingDoneError
+            ending = len(statements) == 1
+            try:
+                if ending:
+                    return [await connection.fetch(statements[0].sql, *statements[0].parameters)]
+                await connection.execute("BEGIN")
+                found = [await connection.fetch(sql, *parameters) for sql, parameters in statements]
+                ending = True
+                await connection.execute("COMMIT")
+            except BaseException as error:
+                if not isinstance(error, (*_FAILURES, ValueError, OverflowError, TypeError)):
+                    connection.terminate()
+                    raise
+                if is_lost(error):
+                    connection.terminate()
+                    raise (LostError if ending else NothingDoneError) from error
+                await self._roll_back(connection)
+                if isinstance(error, _OUTDATED) or (isinstance(error, asyncpg.PostgresError) and error.sqlstate in _AGAIN_STATES):
+                    raise NothingDoneError from error
+                raise of_a_statement(error, self._address.shown) from error
+            return found
+
+    async def query(self, statement: Statement) -> list[asyncpg.Record]:
+        """As `transact` for one statement that may be run twice: where the connection is lost it is run again on the next one."""
+        while True:
+            await self.ready()
+            try:
+                return (await self.transact((statement,)))[0]
+            except LostError:
+                continue
+
+    async def _roll_back(self, connection: asyncpg.Connection) -> None:
+        if connection.is_in_transaction():
+            try:
+                await connection.execute("ROLLBACK")
+            except _FAILURES:
+                connection.terminate()
 
     async def read(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         """As `fetch`, for a statement that may be run twice: where the connection is lost it is run again on the next one."""

@@ -1,18 +1,20 @@
 """The one writer of a store on PostgreSQL: what a group commit needs of the tables, through one connection.
 
-Every group is one statement, so one round trip and one transaction: nothing is ever begun and left open by a connection that is lost.
+Every group is one statement, so one round trip and one transaction, save where others' statements are to be in it: then it is begun and
+committed, and what a lost connection leaves open the server rolls back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from afk_es.errors import InvalidEventError, LogUnavailableError
+from afk_es.errors import ClashError, InvalidEventError, LogUnavailableError
 from afk_es.log import postgres_queries as queries
 from afk_es.log.batch import Base, Batch, Head
-from afk_es.log.group_commit import ClashError, GroupCommit, Placed, Tail, UncertainError
-from afk_es.log.postgres_connection import Line, LostError
+from afk_es.log.group_commit import GroupCommit, Placed, Tail, UncertainError, UndoneError
+from afk_es.log.port import Statement
+from afk_es.log.postgres_connection import Line, LostError, NothingDoneError
 from afk_es.log.postgres_driver import asyncpg
 
 LONGEST_ID = 2_600
@@ -82,7 +84,7 @@ class Writer(GroupCommit):
         self._line = line
         self._shown = shown
 
-    async def append(self, batch: Batch) -> None:
+    async def append(self, batch: Batch, statements: Sequence[Statement] = ()) -> None:
         """See `GroupCommit.append`.
 
         Raises:
@@ -92,7 +94,7 @@ class Writer(GroupCommit):
             for identity in (batch.run_id, batch.thread_id):
                 if len(identity) * 4 > LONGEST_ID and len(identity.encode()) > LONGEST_ID:
                     raise InvalidEventError(f"{identity[:40]!r}... is no id for a log on PostgreSQL: an id has at most {LONGEST_ID} bytes")
-        await super().append(batch)
+        await super().append(batch, statements)
 
     async def post(self, row: tuple[Any, ...]) -> int | None:
         """Store a letter and return its position, durable; None if there is no such run. It lands even if the waiting is cancelled.
@@ -137,31 +139,27 @@ class _Tables:
 
     async def write(self, placed: list[Placed], new_runs: dict[str, str], new_parts: dict[str, str]) -> dict[str, int]:
         """See `Rows.write`."""
+        insert = _insert(placed, new_runs, new_parts)
         try:
-            if new_runs or new_parts:
-                return await self._write_all(placed, new_runs, new_parts)
-            await self._fetch(_INSERT, *queries.columns(row for item in placed for row in item.rows({})))
+            if placed[0].waiting.statements:
+                found = (await self._transact([insert, *(each for item in placed for each in item.waiting.statements)]))[0]
+            else:
+                found = await self._fetch(insert.sql, *insert.parameters)
         except asyncpg.IntegrityConstraintViolationError as error:
             raise ClashError from error
-        return {}
-
-    async def _write_all(self, placed: list[Placed], new_runs: dict[str, str], new_parts: dict[str, str]) -> dict[str, int]:
-        forks = [(item.waiting.batch.run_id, item.fork.key, item.fork.head.seq) for item in placed if item.fork is not None]
-        ids = [item.waiting.batch.run_id if item.key is None else None for item in placed for _ in item.hashes]
-        unplaced: dict[str, Any] = dict.fromkeys(new_runs)  # The key of a new run is NULL until the statement has made it.
-        events = queries.columns(row for item in placed for row in item.rows(unplaced))
-        digests = sorted(new_parts)
-        found = await self._fetch(
-            _INSERT_ALL,
-            list(new_runs),
-            list(new_runs.values()),
-            digests,
-            [new_parts[key] for key in digests],
-            *([fork[place] for fork in forks] for place in range(3)),
-            *events,
-            ids,
-        )
         return dict(found)
+
+    async def transact(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
+        """See `Rows.transact`."""
+        return [[tuple(record) for record in records] for records in await self._transact(statements)]
+
+    async def _transact(self, statements: Sequence[Statement]) -> list[list[Any]]:
+        try:
+            return await self._line.transact(statements)
+        except NothingDoneError as error:
+            raise UndoneError from error
+        except LostError as error:
+            raise UncertainError from error
 
     async def restore(self) -> None:
         """See `Rows.restore`."""
@@ -177,3 +175,24 @@ class _Tables:
             return await self._line.fetch(sql, *arguments)
         except LostError as error:
             raise UncertainError from error
+
+
+def _insert(placed: list[Placed], new_runs: dict[str, str], new_parts: dict[str, str]) -> Statement:
+    """The one statement that writes a group; its rows are the keys of the new runs."""
+    if not new_runs and not new_parts:
+        return Statement(_INSERT, tuple(queries.columns(row for item in placed for row in item.rows({}))))
+    forks = [(item.waiting.batch.run_id, item.fork.key, item.fork.head.seq) for item in placed if item.fork is not None]
+    ids = [item.waiting.batch.run_id if item.key is None else None for item in placed for _ in item.hashes]
+    unplaced: dict[str, Any] = dict.fromkeys(new_runs)  # The key of a new run is NULL until the statement has made it.
+    events = queries.columns(row for item in placed for row in item.rows(unplaced))
+    digests = sorted(new_parts)
+    parameters = (
+        list(new_runs),
+        list(new_runs.values()),
+        digests,
+        [new_parts[key] for key in digests],
+        *([fork[place] for fork in forks] for place in range(3)),
+        *events,
+        ids,
+    )
+    return Statement(_INSERT_ALL, parameters)

@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import aiosqlite
 
@@ -25,9 +25,9 @@ from afk_es.log import sqlite_queries as queries
 from afk_es.log.batch import encode_batch, stored_batches
 from afk_es.log.codec import Codec, Row, microseconds
 from afk_es.log.owners import Owners
-from afk_es.log.port import ChainFault, Letter, RunHead, RunRecord, StoredLetter
+from afk_es.log.port import ChainFault, Letter, RunHead, RunRecord, Statement, StoredLetter
 from afk_es.log.records import letter_of, listed_run
-from afk_es.log.sqlite_file import Durability, check_options, fetch, in_our_words, open_reader, open_writer
+from afk_es.log.sqlite_file import Durability, check_options, fetch, in_our_words, of_a_statement, open_reader, open_writer, run
 from afk_es.log.sqlite_writer import Writer
 from afk_es.log.verification import Segment, chain_fault, part_fault
 from afk_es.machine.events import AgentRunEvent, Draft, validate_letter
@@ -143,6 +143,32 @@ class SqliteEventLog:
         writer = self._writing()
         if events:
             await writer.append(encode_batch(self._codec, events, epoch))
+
+    @property
+    def dialect(self) -> Literal["sqlite"]:
+        """See `DatabaseLog.dialect`."""
+        return "sqlite"
+
+    async def query(self, statement: Statement) -> list[tuple[Any, ...]]:
+        """See `DatabaseLog.query`."""
+        self._check_open()
+        try:
+            return await run(self._reader or await self._open_reader(), statement)
+        except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
+            self._check_open()
+            raise of_a_statement(error, self._path) from error
+
+    async def transact(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
+        """See `DatabaseLog.transact`."""
+        writer = self._writing()
+        return await writer.transact(tuple(statements)) if statements else []
+
+    async def append_with(self, events: Sequence[AgentRunEvent], *, epoch: int, statements: Sequence[Statement]) -> None:
+        """See `DatabaseLog.append_with`."""
+        if events:
+            await self._writing().append(encode_batch(self._codec, events, epoch), tuple(statements))
+        else:
+            await self.transact(statements)
 
     def _writing(self) -> Writer:
         self._check_open()

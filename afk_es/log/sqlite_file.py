@@ -7,9 +7,11 @@ connections of a process do.
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +19,7 @@ from typing import Any, Literal
 import aiosqlite
 
 from afk_es.errors import (
+    ClashError,
     ConfigurationError,
     CorruptLogError,
     ForeignLogError,
@@ -27,6 +30,7 @@ from afk_es.errors import (
     LogUnavailableError,
     NewerLogError,
 )
+from afk_es.log.port import Statement
 from afk_es.log.sqlite_schema import OBJECTS, foreign
 
 Durability = Literal["full", "normal"]
@@ -55,6 +59,10 @@ _WAYS_OUT: dict[int, tuple[type[LogError], str]] = {
 }
 
 
+# A parameter, and the texts in which one would be none.
+_PARAMETER = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\d+)""")
+
+
 def primary_code(error: sqlite3.Error) -> int:
     """SQLite's primary result code, or 0 where the error is Python's own."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
@@ -68,6 +76,48 @@ def in_our_words(error: sqlite3.Error, path: Path) -> LogError:
         primary_code(error), (LogUnavailableError, "open it again, and check the file with `PRAGMA integrity_check`")
     )
     return kind(f"the log {path}: {way_out} (SQLite says: {error})")
+
+
+def of_a_statement(error: Exception, path: Path) -> LogError:
+    """The `LogError` for what SQLite, or Python in front of it, has against a statement that is not ours."""
+    if isinstance(error, sqlite3.IntegrityError):
+        return ClashError(f"the log {path}: a table refused what was to be written to it ({error})")
+    if isinstance(error, sqlite3.Error) and primary_code(error) in _WAYS_OUT:
+        return in_our_words(error, path)
+    return LogError(f"the log {path}: a statement cannot be run ({error})")
+
+
+async def run(connection: aiosqlite.Connection, statement: Statement) -> list[tuple[Any, ...]]:
+    """Run one statement that names its parameters $1, $2, ... and fetch all its rows."""
+    return await fetch(connection, _in_sqlite(statement.sql), statement.parameters)
+
+
+async def run_all(connection: aiosqlite.Connection, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
+    """Run statements in one transaction."""
+    if len(statements) == 1:
+        return [await run(connection, statements[0])]
+    try:
+        await fetch(connection, "BEGIN IMMEDIATE")
+        found = [await run(connection, statement) for statement in statements]
+        await fetch(connection, "COMMIT")
+    except BaseException:
+        await roll_back(connection)
+        raise
+    return found
+
+
+async def roll_back(connection: aiosqlite.Connection) -> None:
+    """Undo what a transaction has done that failed or was cancelled."""
+    # A cancelled statement is executed all the same, so only the connection's own thread knows whether there is something to roll back.
+    # Where there is not this fails, and the error that led here says more.
+    with suppress(sqlite3.Error):
+        await fetch(connection, "ROLLBACK")
+
+
+@lru_cache(512)
+def _in_sqlite(sql: str) -> str:
+    # SQLite takes $1 for a name, and numbers names in the order in which they come.
+    return _PARAMETER.sub(lambda found: f"?{found[1]}" if found[1] else found[0], sql)
 
 
 async def fetch(connection: aiosqlite.Connection, sql: str, parameters: Iterable[Any] = ()) -> list[Any]:

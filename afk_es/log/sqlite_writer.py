@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 
+from afk_es.errors import ClashError
 from afk_es.log import sqlite_queries as queries
 from afk_es.log.batch import Base, Batch, Head
-from afk_es.log.group_commit import ClashError, GroupCommit, Placed, Tail
-from afk_es.log.sqlite_file import fetch, in_our_words
+from afk_es.log.group_commit import GroupCommit, Placed, Tail
+from afk_es.log.port import Statement
+from afk_es.log.sqlite_file import fetch, in_our_words, of_a_statement, roll_back, run, run_all
 
 EVENTS_IN_A_STATEMENT = 64
 """Up to here one multi-row statement beats BEGIN, executemany and COMMIT, which are three thread hops."""
@@ -112,6 +113,8 @@ class _Tables:
     async def write(self, placed: list[Placed], new_runs: dict[str, str], new_parts: dict[str, str]) -> dict[str, int]:
         """See `Rows.write`."""
         size = sum(len(item.hashes) for item in placed)
+        if placed[0].waiting.statements:
+            return await self._write_with(placed, new_runs, new_parts)
         try:
             if new_runs or new_parts or size > EVENTS_IN_A_STATEMENT:
                 return await self._transact(placed, new_runs, new_parts)
@@ -122,6 +125,19 @@ class _Tables:
         except sqlite3.Error as error:
             raise in_our_words(error, self._path) from error
         return {}
+
+    async def _write_with(self, placed: list[Placed], new_runs: dict[str, str], new_parts: dict[str, str]) -> dict[str, int]:
+        try:
+            return await self._transact(placed, new_runs, new_parts)
+        except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
+            raise of_a_statement(error, self._path) from error
+
+    async def transact(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
+        """See `Rows.transact`."""
+        try:
+            return await run_all(self._connection, statements)
+        except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
+            raise of_a_statement(error, self._path) from error
 
     async def _transact(self, placed: list[Placed], new_runs: dict[str, str], new_parts: dict[str, str]) -> dict[str, int]:
         connection = self._connection
@@ -136,12 +152,12 @@ class _Tables:
             if new_parts:
                 await connection.executemany(_INSERT_PART, new_parts.items())
             await connection.executemany(_insert_events(1), [row for item in placed for row in item.rows(keys)])
+            for item in placed:
+                for statement in item.waiting.statements:
+                    await run(connection, statement)
             await fetch(connection, "COMMIT")
         except BaseException:
-            # A cancelled statement is executed all the same, so only the connection's own thread knows whether there is something to roll
-            # back. Where there is not this fails, and the error that led here says more.
-            with suppress(sqlite3.Error):
-                await fetch(connection, "ROLLBACK")
+            await roll_back(connection)
             raise
         return keys
 

@@ -10,8 +10,11 @@ from afk_es.extras import loaded
 
 if TYPE_CHECKING:
     from afk_es.queues.dispatch import Consumer, Delivery, Dispatcher, Parcel
-    from afk_es.queues.items import TaskItem, TaskState
+    from afk_es.queues.items import Progress, TaskItem, TaskState
+    from afk_es.queues.presence import WorkerPresence
+    from afk_es.queues.records import QueueStats
     from afk_es.queues.retrying import RetryPolicy
+    from afk_es.queues.tables import TableDispatcher
 
 _DISPATCH = "afk_es.queues.dispatch"
 _ITEMS = "afk_es.queues.items"
@@ -21,9 +24,13 @@ _HOMES = {
     "Delivery": _DISPATCH,
     "Dispatcher": _DISPATCH,
     "Parcel": _DISPATCH,
+    "Progress": _ITEMS,
+    "QueueStats": "afk_es.queues.records",
     "RetryPolicy": "afk_es.queues.retrying",
+    "TableDispatcher": "afk_es.queues.tables",
     "TaskItem": _ITEMS,
     "TaskState": _ITEMS,
+    "WorkerPresence": "afk_es.queues.presence",
 }
 
 _LIBRARIES = frozenset({"asyncpg", "procrastinate", "psycopg", "psycopg_pool"})
@@ -34,9 +41,13 @@ __all__ = [
     "Delivery",
     "Dispatcher",
     "Parcel",
+    "Progress",
+    "QueueStats",
     "RetryPolicy",
+    "TableDispatcher",
     "TaskItem",
     "TaskState",
+    "WorkerPresence",
 ]
 
 

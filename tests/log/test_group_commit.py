@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from afk_es.errors import InvalidEventError
+from afk_es.errors import ClashError, InvalidEventError
 from afk_es.log import open_log
 from afk_es.log.batch import Base, Batch, encode_batch
 from afk_es.log.codec import Codec
-from afk_es.log.group_commit import EVENTS_IN_A_GROUP, ClashError, GroupCommit, Placed, Tail, UncertainError
+from afk_es.log.group_commit import EVENTS_IN_A_GROUP, GroupCommit, Placed, Tail, UncertainError
+from afk_es.log.port import Statement
 from afk_es.log.sqlite import SqliteEventLog
 from afk_es.log.sqlite_file import open_writer
 from afk_es.log.sqlite_writer import EVENTS_IN_A_STATEMENT, Writer
@@ -124,6 +127,9 @@ class LosesItsConnection:
             raise ClashError
         self.groups.append([item.waiting.batch.thread_id for item in placed])
         self.heads |= {item.waiting.batch.run_id: Tail(1, item.head) for item in placed}
+        raise UncertainError
+
+    async def transact(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
         raise UncertainError
 
     async def restore(self) -> None:
