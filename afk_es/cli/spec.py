@@ -31,6 +31,10 @@ RUN_NAMES: dict[str, str] = {
 }
 
 MEANINGS: dict[str, dict[int, str]] = {
+    "archive": {
+        NEGATIVE: "not all of the log is in the archive, or not all has ended",
+        INTEGRITY: "a run is damaged, or another is in its place",
+    },
     "bisect": {OK: "found", NEGATIVE: "it holds nowhere, or everywhere"},
     "check": {NEGATIVE: "a condition is violated"},
     "diff": {OK: "the same", NEGATIVE: "they differ"},

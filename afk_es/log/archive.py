@@ -242,7 +242,7 @@ class _Archiver:
             name = left.pop()
             if name in found:
                 continue
-            each = await self._source.head(name)
+            each = head if name == head.run_id else await self._source.head(name)
             if each is None:
                 continue  # Such as a subagent's run that never began.
             found[name] = each
@@ -265,26 +265,28 @@ class _Archiver:
         raise AssertionError("unreachable")
 
     async def _brought(self, head: RunHead) -> RunFate:
-        if (left := await _unfit(self._source, self._target, head)) is not None:
+        there = await self._target.head(head.run_id)
+        if (left := await _unfit(self._source, self._target, head, there)) is not None:
             return left
         begun = await start(self._target, head)
         if begun is None:
             return RunFate(head.run_id, "waits", f"it was forked from {_base(head)}, which is not archived")
-        there = await self._target.head(head.run_id)
         if there is not None:
             begun = there.seq, bytes.fromhex(cast(str, await self._target.link(head.run_id, there.seq)))
         after, link = begun
+        last = link
         events = size = 0
         try:
             async for page in self._out.of(head, after=after, link=link):
                 await self._target.append_rows(head, page.rows, page.parts)
                 events += len(page.rows)
                 size += sum(len(row[8]) for row in page.rows)
+                last = page.rows[-1][-1]
             async for page in self._back.of(head, after=after, link=link):
                 link = page.rows[-1][-1]
         except UnsoundError as error:
             return RunFate(head.run_id, "damaged", str(error), events=events, bytes=size)
-        if events and link.hex() != await self._source.link(head.run_id, head.seq):
+        if link != last:
             raise CorruptLogError(f"{self._target.location}: the copy of run {head.run_id} is not what was written; name another file")
         letters = await self._letters(head)
         if letters is None:
@@ -308,12 +310,11 @@ class _Archiver:
         return [letter for letter in wanted if letter not in there]
 
 
-async def _unfit(source: RowLog, target: RowLog, head: RunHead) -> RunFate | None:
-    """Why a run cannot come into the archive, or None."""
+async def _unfit(source: RowLog, target: RowLog, head: RunHead, there: RunHead | None) -> RunFate | None:
+    """Why a run cannot come into the archive, where it has that head, if any; or None."""
     if head.last_type not in _ENDED:
         how = "it was interrupted" if head.last_type == "run_interrupted" else "it has not ended"
         return RunFate(head.run_id, "open", f"{how}, and may go on: resume it, or end it with `afk-es cancel`")
-    there = await target.head(head.run_id)
     if there is None:
         return None
     seq = min(head.seq, there.seq)
@@ -324,9 +325,9 @@ async def _unfit(source: RowLog, target: RowLog, head: RunHead) -> RunFate | Non
 
 
 async def _compared(source: RowLog, target: RowLog, pages: Pages, head: RunHead) -> RunFate:
-    if (left := await _unfit(source, target, head)) is not None:
-        return left
     there = await target.head(head.run_id)
+    if (left := await _unfit(source, target, head, there)) is not None:
+        return left
     begun = await start(target, head)
     if there is None or begun is None or there.seq < head.seq:
         what = f"it has {there.seq} of {head.seq} events" if there is not None else "it has none of it"
