@@ -20,10 +20,13 @@ from afk_es.cli.reading import reading
 from afk_es.clock import SystemClock
 from afk_es.debugger.figures import span
 from afk_es.errors import UsageError
+from afk_es.log import DatabaseLog, EventLog
 from afk_es.log.archive import ArchiveReport, Fate, RunFate, archive_runs, check_archive
 from afk_es.log.location import file_of
 from afk_es.log.postgres_address import is_postgres
 from afk_es.log.sqlite import SqliteEventLog
+from afk_es.queues.items import OPEN
+from afk_es.queues.records import TaskRecords
 
 _SHOWN = 10
 _WAIT_S = 60.0
@@ -68,9 +71,10 @@ def archive(invocation: Invocation, target: str | None, checked: str | None, end
     if checked is not None:
         if ended_before is not None or threads:
             raise UsageError("--check is about the whole log, which is dropped as a whole; leave out --ended-before and --thread")
-        report = asyncio.run(_check(invocation, _file(checked, invocation)))
+        report, tasks = asyncio.run(_check(invocation, _file(checked, invocation)))
     else:
         assert target is not None, "one of both is there"
+        tasks = {}
         before = moment(ended_before, "--ended-before") if ended_before is not None else None
         began = SystemClock().monotonic()
         report = asyncio.run(_archive(invocation, _file(target, invocation), before, threads))
@@ -78,10 +82,11 @@ def archive(invocation: Invocation, target: str | None, checked: str | None, end
             seconds = max(SystemClock().monotonic() - began, 1e-9)
             speed = f"{sum(report.fates.values()) / seconds:.0f} runs and {megabytes(int(report.bytes / seconds))} a second"
             output.note(f"{span(seconds)}; {speed}")
-    _write(invocation, report, check=checked is not None)
+    may_go = report.complete and not tasks
+    _write(invocation, report, tasks, may_go=may_go if checked is not None else None)
     if not report.sound:
         raise click.exceptions.Exit(INTEGRITY)
-    if checked is not None and not report.complete:
+    if checked is not None and not may_go:
         raise click.exceptions.Exit(NEGATIVE)
 
 
@@ -115,9 +120,19 @@ async def _archive(invocation: Invocation, target: Path, before: dt.datetime | N
             await archived.close()
 
 
-async def _check(invocation: Invocation, checked: Path) -> ArchiveReport:
+async def _check(invocation: Invocation, checked: Path) -> tuple[ArchiveReport, dict[str, int]]:
     async with reading(invocation.location) as log, reading(str(checked)) as archived:
-        return await check_archive(log, archived, tell=_teller(invocation))
+        return await check_archive(log, archived, tell=_teller(invocation)), await _unfinished(log)
+
+
+async def _unfinished(log: EventLog) -> dict[str, int]:
+    """By state, tasks of the log's queues that somebody still wants something of; a task that no run has begun for is in no archive."""
+    if not isinstance(log, DatabaseLog):
+        return {}
+    records = TaskRecords(log)
+    stats = await records.stats() if await records.exist() else ()
+    counts = {state: sum(getattr(each, state) for each in stats) for state in sorted(OPEN | {"dead"})}
+    return {state: count for state, count in counts.items() if count}
 
 
 def _teller(invocation: Invocation) -> Callable[[RunFate], None] | None:
@@ -137,9 +152,11 @@ def _teller(invocation: Invocation) -> Callable[[RunFate], None] | None:
     return tell
 
 
-def _write(invocation: Invocation, report: ArchiveReport, *, check: bool) -> None:
+def _write(invocation: Invocation, report: ArchiveReport, tasks: dict[str, int], *, may_go: bool | None) -> None:
+    """Tell what was done, or, where `may_go` is not None, what was found."""
+    check = may_go is not None
     if invocation.format == "json":
-        facts = {"complete": report.complete, "sound": report.sound}
+        facts = {"complete": report.complete, "sound": report.sound, **({"tasks": tasks, "may_go": may_go} if check else {})}
         output.write_json({"schema": "afk_es.archive_check/1" if check else "afk_es.archive/1", **msgspec.to_builtins(report), **facts})
     if invocation.format != "text":
         return
@@ -153,8 +170,13 @@ def _write(invocation: Invocation, report: ArchiveReport, *, check: bool) -> Non
     what = "compared" if check else "written"
     output.echo(f"{report.archive}: {report.runs} runs of {report.log}{f' ({told})' if told else ''}; ", nl=False)
     output.echo(f"{report.events} events, {report.letters} letters, {megabytes(report.bytes)} {what}")
+    if tasks:
+        told = ", ".join(f"{count} {state}" for state, count in tasks.items())
+        output.echo(
+            output.toned(f"its queues have tasks: {told}; let workers end them, or cancel or discard them (`afk-es queue`)", "mark")
+        )
     if check:
         good = "all of the log is in the archive; if nobody writes to it any more, it may go"
-        output.echo(output.toned(good, "good") if report.complete else output.toned("not all of it is there: keep the log", "bad"))
+        output.echo(output.toned(good, "good") if may_go else output.toned("not all of it is there, and ended: keep the log", "bad"))
     elif report.events or left:
         output.note(f"next: {output.command('archive', '--check', report.archive, db=invocation.db)}")

@@ -20,7 +20,7 @@ from afk_es.queues import presence as presences
 from afk_es.queues import task_statements as statements
 from afk_es.queues.items import Progress, TaskItem, TaskState
 from afk_es.queues.presence import WorkerPresence
-from afk_es.queues.task_tables import require_tables
+from afk_es.queues.task_tables import are_there, require_tables
 from afk_es.queues.texts import check, check_name, kept_progress, kept_result, told
 from afk_es.queues.transitions import Previous
 
@@ -89,7 +89,19 @@ class TaskRecords:
             NewerLogError: the tables were made by a newer afk_es.
             ForeignLogError: something else is in their place.
         """
-        await require_tables(self._log, self._log.location if isinstance(self._log, EventLog) else "")
+        await require_tables(self._log, self._shown)
+
+    async def exist(self) -> bool:
+        """Whether the tables are there. It makes none, so that a log that is only read can be asked.
+
+        Raises:
+            NewerLogError, ForeignLogError: as `open`.
+        """
+        return await are_there(self._log, self._shown)
+
+    @property
+    def _shown(self) -> str:
+        return self._log.location if isinstance(self._log, EventLog) else ""
 
     def adding(self, item: TaskItem, *, sent: bool) -> Statement:
         """The statement that adds a new task; its transaction fails with `ClashError` where there is one of that id.

@@ -130,14 +130,14 @@ async def require_tables(log: DatabaseLog, shown: str) -> None:
         ForeignLogError: something is in their place that we did not make.
         LogError: they could not be looked at or made.
     """
-    if await _are_there(log, shown):
+    if await are_there(log, shown):
         return
     making = [*([_ONE_AT_A_TIME] if log.dialect == "postgresql" else []), *map(Statement, _statements(log.dialect)), _MARK]
     await log.transact(making)
-    await _are_there(log, shown)
+    await are_there(log, shown)
 
 
-async def _are_there(log: DatabaseLog, shown: str) -> bool:
+async def are_there(log: DatabaseLog, shown: str) -> bool:
     """Whether they are; raises where what is there is not ours. The version is looked at first: a newer one has other columns."""
     found = await _found(log)
     if not found:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime as dt
 import json
 from pathlib import Path
 
 import pytest
 
+from afk_es.log.sqlite import SqliteEventLog
+from afk_es.queues import TaskItem
+from afk_es.queues.records import TaskRecords
 from tests.cli.conftest import Afk
 from tests.support.stories import Stories
 
@@ -40,7 +45,7 @@ def test_whether_a_log_may_go_is_an_exit_code(afk: Afk, stories: Stories, tmp_pa
     assert afk("archive", "--db", log, "--to", target).exit_code == 0
     refused = afk("archive", "--db", log, "--check", target)
     assert refused.exit_code == 1
-    assert "not all of it is there: keep the log" in refused.stdout
+    assert "not all of it is there, and ended: keep the log" in refused.stdout
     assert afk("cancel", "run_crashed", "--db", log).exit_code == 0
     assert afk("archive", "--db", log, "--check", target).exit_code == 1
     again = afk("archive", "--db", log, "--to", target)
@@ -49,6 +54,35 @@ def test_whether_a_log_may_go_is_an_exit_code(afk: Afk, stories: Stories, tmp_pa
     good = afk("archive", "--db", log, "--check", target)
     assert good.exit_code == 0
     assert "all of the log is in the archive; if nobody writes to it any more, it may go" in good.stdout
+
+
+def test_a_log_whose_queue_still_has_tasks_stays(afk: Afk, stories: Stories, tmp_path: Path, target: str) -> None:
+    """A task that no worker has begun has no run yet, and would be gone with the log."""
+    log = str(stories.copied(tmp_path).log)
+    assert afk("cancel", "run_crashed", "--db", log).exit_code == 0
+    assert afk("archive", "--db", log, "--to", target).exit_code == 0
+    assert afk("archive", "--db", log, "--check", target).exit_code == 0
+
+    async def change(end: bool) -> None:
+        store = SqliteEventLog(log)
+        await store.open()
+        records = TaskRecords(store)
+        await records.open()
+        at = dt.datetime(2026, 11, 21, tzinfo=dt.UTC)
+        if end:
+            await records.cancel("task_1")
+        else:
+            await records.add([TaskItem(id="task_1", queue="q", contract="c", payload={}, state="queued", created_at=at, updated_at=at)])
+        await store.close()
+
+    asyncio.run(change(end=False))
+    refused = afk("archive", "--db", log, "--check", target)
+    assert refused.exit_code == 1
+    assert "its queues have tasks: 1 queued; let workers end them" in refused.stdout
+    told = json.loads(afk("archive", "--db", log, "--check", target, "--format", "json").stdout)
+    assert (told["complete"], told["tasks"], told["may_go"]) == (True, {"queued": 1}, False)
+    asyncio.run(change(end=True))
+    assert afk("archive", "--db", log, "--check", target).exit_code == 0
 
 
 def test_its_figures_are_json(afk: Afk, stories: Stories, target: str) -> None:
