@@ -9,26 +9,38 @@ from typing import TYPE_CHECKING, Any
 from afk_es.extras import loaded
 
 if TYPE_CHECKING:
+    from afk_es.queues.contracts import Contract, JobRequest, Known, RunRequest, TaskRun, contract
     from afk_es.queues.dispatch import Consumer, Delivery, Dispatcher, Parcel
     from afk_es.queues.items import Progress, TaskItem, TaskState
     from afk_es.queues.presence import WorkerPresence
+    from afk_es.queues.pushing import NewTask
+    from afk_es.queues.queue import TaskQueue
     from afk_es.queues.records import QueueStats
     from afk_es.queues.retrying import RetryPolicy
     from afk_es.queues.tables import TableDispatcher
 
+_CONTRACTS = "afk_es.queues.contracts"
 _DISPATCH = "afk_es.queues.dispatch"
 _ITEMS = "afk_es.queues.items"
 
 _HOMES = {
     "Consumer": _DISPATCH,
+    "Contract": _CONTRACTS,
+    "contract": _CONTRACTS,
     "Delivery": _DISPATCH,
     "Dispatcher": _DISPATCH,
+    "JobRequest": _CONTRACTS,
+    "Known": _CONTRACTS,
+    "NewTask": "afk_es.queues.pushing",
     "Parcel": _DISPATCH,
     "Progress": _ITEMS,
     "QueueStats": "afk_es.queues.records",
     "RetryPolicy": "afk_es.queues.retrying",
+    "RunRequest": _CONTRACTS,
     "TableDispatcher": "afk_es.queues.tables",
     "TaskItem": _ITEMS,
+    "TaskQueue": "afk_es.queues.queue",
+    "TaskRun": _CONTRACTS,
     "TaskState": _ITEMS,
     "WorkerPresence": "afk_es.queues.presence",
 }
@@ -38,14 +50,22 @@ _LIBRARIES = frozenset({"asyncpg", "procrastinate", "psycopg", "psycopg_pool"})
 
 __all__ = [
     "Consumer",
+    "Contract",
+    "contract",
     "Delivery",
     "Dispatcher",
+    "JobRequest",
+    "Known",
+    "NewTask",
     "Parcel",
     "Progress",
     "QueueStats",
     "RetryPolicy",
+    "RunRequest",
     "TableDispatcher",
     "TaskItem",
+    "TaskQueue",
+    "TaskRun",
     "TaskState",
     "WorkerPresence",
 ]

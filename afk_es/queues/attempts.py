@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from typing import Protocol
+from dataclasses import dataclass
 
 from afk_es.clock import Clock
 from afk_es.core import AgentResult, Runner
@@ -17,7 +17,6 @@ from afk_es.core.pending import family_of, unanswered
 from afk_es.errors import (
     AgentMismatchError,
     HeadConflictError,
-    LeaseLostError,
     LogError,
     LogUnavailableError,
     RunOwnedError,
@@ -50,17 +49,15 @@ from afk_es.queues.settling import (
     settled,
 )
 from afk_es.queues.watching import ProgressFeed
-from afk_es.views import FAILURE_EVENTS, failure_of
 
 _LOGGER = logging.getLogger("afk_es.worker")
 
 _PAUSE_S = 1.0
 """Between two tries to reach a log that cannot be reached."""
 
-_LOST = "the worker's lease is over"
 
-
-class Workshop(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
     """What a worker has for all its attempts."""
 
     name: str
@@ -89,6 +86,7 @@ class Attempt:
         self._began: Began | None = None
         self._stretch: Stretch | None = None
         self._leaving: str | None = None
+        self._at: dt.datetime | None = None
 
     @property
     def doing(self) -> str:
@@ -118,6 +116,11 @@ class Attempt:
         if self._stretch is not None:
             self._stretch.ask("interrupt", reason)
 
+    def cut(self) -> None:
+        """Stop driving the run, as a crash would; its next owner finds in the log what was under way."""
+        if self._stretch is not None:
+            self._stretch.task.cancel()
+
     async def say_progress(self) -> None:
         """Write how far the run is, if that has changed."""
         progress = self._feed.progress
@@ -144,9 +147,9 @@ class Attempt:
         while True:
             try:
                 return await self._ended(began)
-            except (LeaseLostError, LogUnavailableError) as error:
+            except LogUnavailableError as error:
                 if not await self._reached_again(error):
-                    return Dropped() if self._leaving is None else LaidDown(self._leaving, here=True)
+                    return Dropped() if self._leaving is None or self._lease.ended else LaidDown(self._leaving, here=True)
             except (RunOwnedError, HeadConflictError) as error:
                 return Elsewhere(text_of(error))
             except UnregisteredError as error:
@@ -204,9 +207,7 @@ class Attempt:
             context=wanted.context,
             thread_id=wanted.thread_id,
             allow_agent_change=self._shop.allow_agent_change,
-            take_over=began.crashed,
             reopen=reopen,
-            lease=self._lease,
             feed=self._feed,
         )
         if run.stretch is None:
@@ -243,14 +244,9 @@ class Attempt:
             case _ if self._lease.ended:
                 return Dropped()
             case "failed":
-                return await self._failed(state)
+                return _failed(result)
             case "interrupted":
                 return await self._interrupted(state)
-
-    async def _failed(self, state: RunState) -> Failed:
-        failure = failure_of(await self._shop.runner.log.scan(state.run_id, types=FAILURE_EVENTS))
-        assert failure is not None
-        return Failed(failure.error, failure.error_type, failure.retryable, failure.retry_after_s)
 
     async def _interrupted(self, state: RunState) -> Ending:
         if state.control is not None:
@@ -263,7 +259,8 @@ class Attempt:
         until: list[dt.datetime] = [ticket.expires_at for each in family for ticket in each.tickets]
         for each in family:
             until += [request.expires_at for request in unanswered(each, ()) if request.expires_at is not None]
-        return Waits(state.reason, {each.run_id: each.last_letter for each in family}, min(until, default=None))
+        runs = {each.run_id: each.last_letter for each in family[1:]}
+        return Waits(state.reason, state.last_letter, runs, min(until, default=None))
 
     # -------------------------------------------------------------------------------------------------------------------------- settling
 
@@ -294,19 +291,27 @@ class Attempt:
             case "cancel":
                 return await records.end_cancelled(task_id, attempt)
             case "again":
-                self._at = self._shop.clock.now() + dt.timedelta(seconds=settlement.after_s)
-                return await records.again(task_id, attempt, self._at, error, settlement.error_type, counts=settlement.counts)
+                now = self._shop.clock.now()
+                self._at = now + dt.timedelta(seconds=settlement.after_s) if settlement.after_s else None
+                return await records.again(task_id, attempt, self._at or now, error, settlement.error_type, counts=settlement.counts)
             case "bury":
                 return await records.bury(task_id, attempt, error, settlement.error_type)
             case "wait":
-                assert settlement.waits is not None
-                return await records.wait(task_id, attempt, error, settlement.waits.letters, until=settlement.waits.until)
+                waits = settlement.waits
+                assert waits is not None
+                return await records.wait(task_id, attempt, error, waits.letter, runs=waits.runs, until=waits.until)
             case "nothing":
                 return False
 
     async def _tell(self, settlement: Settlement | None) -> None:
         """None: the task is another attempt's, which has a delivery of its own, so this one is not needed."""
         if settlement is not None and settlement.engine == "again":
-            await self._shop.consumer.again(self.delivery, self._at if settlement.after_s else None)
+            await self._shop.consumer.again(self.delivery, self._at)
         else:
             await self._shop.consumer.done(self.delivery)
+
+
+def _failed(result: AgentResult) -> Failed:
+    failure = result.failure
+    assert failure is not None
+    return Failed(failure.error, failure.error_type, failure.retryable, failure.retry_after_s)

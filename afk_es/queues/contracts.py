@@ -81,13 +81,18 @@ class TaskRun:
             self.agent.model.reopened(run_id)
 
     def outcome(self, result: AgentResult) -> Any:
-        """What the task came to, as JSON: what the job's handler returned, else the run's structured output or its text."""
-        if isinstance(self.agent.model, JobModel):
-            return job_result(result)
-        structured = result.final_structured
-        if structured is None:
-            return result.final_text
-        return structured.model_dump(mode="json") if isinstance(structured, BaseModel) else plain(structured)
+        """What the task came to; see `outcome_of`."""
+        return outcome_of(result)
+
+
+def outcome_of(result: AgentResult) -> Any:
+    """What a task came to, as JSON: what the job's handler returned, else the run's structured output or its text."""
+    if result.provider_adapter == JobModel.provider_id:
+        return job_result(result)
+    structured = result.final_structured
+    if structured is None:
+        return result.final_text
+    return structured.model_dump(mode="json") if isinstance(structured, BaseModel) else plain(structured)
 
 
 class Contract:
@@ -99,7 +104,7 @@ class Contract:
     """
 
     def __init__(self, name: str, function: Callable[[Any], RunRequest | JobRequest], payload: type[BaseModel] | None = None) -> None:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name):
             raise ConfigurationError(
                 f"a contract is named by 1 to 128 letters, digits, '_', '-' and '.', such as 'invoices.send.v1', not {name!r:.160}"
             )

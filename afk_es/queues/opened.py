@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Protocol
 
 from afk_es.errors import UsageError
-
-
-class Opening(Protocol):
-    """What is opened before use, and closed after it."""
-
-    async def open(self) -> None:
-        """Make it usable."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of it."""
-        ...
+from afk_es.log import EventLog
+from afk_es.queues.dispatch import Dispatcher
+from afk_es.queues.records import TaskRecords
 
 
 class Opened:
-    """Opens what it is given, in this order, for the first user, and closes it in the other after the last. A user is whoever is inside
-    `async with`. It belongs to one event loop at a time.
+    """Opens them for the first user, and closes them after the last. A user is whoever is inside `async with`.
+
+    Args:
+        owned: whether the log is ours to close.
     """
 
-    def __init__(self, *parts: Opening) -> None:
-        self._parts = parts
+    def __init__(self, log: EventLog, records: TaskRecords, dispatcher: Dispatcher, *, owned: bool) -> None:
+        self._log = log
+        self._records = records
+        self._dispatcher = dispatcher
+        self._owned = owned
         self._users = 0
-        self._open: list[Opening] = []
+        self._ready = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: asyncio.Lock | None = None
 
@@ -43,8 +38,8 @@ class Opened:
         self._users += 1
         try:
             async with self._turn:
-                if not self._open:
-                    await self._open_all()
+                if not self._ready:
+                    await self._open()
         except BaseException:
             self._users -= 1
             raise
@@ -53,18 +48,21 @@ class Opened:
         assert self._turn is not None
         self._users -= 1
         async with self._turn:
-            if not self._users:
-                await self._close_all()
+            if self._ready and not self._users:
+                self._ready = False
+                await self._dispatcher.close()
+                await self._close_log()
 
-    async def _open_all(self) -> None:
-        for part in self._parts:
-            try:
-                await part.open()
-            except BaseException:
-                await self._close_all()
-                raise
-            self._open.append(part)
+    async def _open(self) -> None:
+        try:
+            await self._log.open()
+            await self._records.open()
+            await self._dispatcher.open()
+        except BaseException:
+            await self._close_log()
+            raise
+        self._ready = True
 
-    async def _close_all(self) -> None:
-        while self._open:
-            await self._open.pop().close()
+    async def _close_log(self) -> None:
+        if self._owned:
+            await self._log.close()

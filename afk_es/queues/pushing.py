@@ -15,11 +15,9 @@ from afk_es.machine.values import canonical_json
 from afk_es.queues.contracts import Contract, Known, TaskRun, plain_payload
 from afk_es.queues.dispatch import Parcel
 from afk_es.queues.items import TaskItem
+from afk_es.queues.texts import LARGEST_PAYLOAD, LONGEST_NAME
 from afk_es.serving.ownership import run_id_of
 
-MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
-MAX_KEY_CHARACTERS = 512
-MAX_LANE_CHARACTERS = 512
 MAX_DELAY_S = 10 * 365 * 86_400.0
 MAX_ATTEMPTS = 1_000_000
 
@@ -38,7 +36,7 @@ class NewTask:
         priority: the higher is taken first; 32 bits; default 0.
         delay_s: seconds from now before which it is not taken; default none.
         at: the time before which it is not taken, with a time zone; instead of `delay_s`.
-        key: of up to 512 characters; another push under the same key of the same queue gives the same task, for ever. Default none.
+        key: of up to 500 characters; another push under the same key of the same queue gives the same task, for ever. Default none.
         lane: tasks of a lane are done one after the other; default what the contract says, which for a chat is its thread.
         max_attempts: failures after which the task is dead; default that of the queue's `RetryPolicy`.
     """
@@ -76,8 +74,10 @@ def checked(new: NewTask, known: Known, *, task_id: str, now: dt.datetime, max_a
     """
     contract = new.contract if isinstance(new.contract, Contract) else known.contract(new.contract)
     payload = plain_payload(new.payload)
-    if (size := len(canonical_json(payload))) > MAX_PAYLOAD_BYTES:
-        raise PayloadError(f"a payload has at most {MAX_PAYLOAD_BYTES:,} bytes, and this has {size:,}; keep what is large elsewhere, and say where")
+    if (size := len(canonical_json(payload))) > LARGEST_PAYLOAD:
+        raise PayloadError(
+            f"a payload has at most {LARGEST_PAYLOAD:,} bytes, and this has {size:,}; keep what is large elsewhere, and say where"
+        )
     asked = contract.asked(payload)
     if run is None:
         try:
@@ -88,11 +88,11 @@ def checked(new: NewTask, known: Known, *, task_id: str, now: dt.datetime, max_a
     thread_id = getattr(asked, "thread_id", None)
     check_queue(new.queue)
     if new.key is not None:
-        _check_text("key", new.key, MAX_KEY_CHARACTERS)
+        _check_text("key", new.key, LONGEST_NAME)
         task_id = run_id_of("task", new.queue, new.key)
     lane = new.lane if new.lane is not None else thread_id
     if lane is not None:
-        _check_text("lane" if new.lane is not None else "thread_id, which is the task's lane,", lane, MAX_LANE_CHARACTERS)
+        _check_text("lane" if new.lane is not None else "thread_id, which is the task's lane,", lane, LONGEST_NAME)
     item = TaskItem(
         id=task_id,
         queue=new.queue,
@@ -128,7 +128,9 @@ def check_queue(queue: object) -> str:
 
 def _check_text(name: str, value: object, longest: int) -> None:
     if not isinstance(value, str) or not value.strip() or len(value) > longest or "\0" in value:
-        raise ConfigurationError(f"{name} is a text of 1 to {longest} characters that are not all blank, without NUL; this is {value!r:.160}")
+        raise ConfigurationError(
+            f"{name} is a text of 1 to {longest} characters that are not all blank, without NUL; this is {value!r:.160}"
+        )
     try:
         value.encode()
     except UnicodeEncodeError as error:

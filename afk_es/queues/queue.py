@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -14,7 +15,6 @@ from pydantic import BaseModel
 from afk_es.agents import Agent
 from afk_es.clock import Clock, Ids
 from afk_es.core import AgentResult, Runner, RunnerConfig
-from afk_es.core.servers import servers_of
 from afk_es.core.wiring import checked_clock, checked_ids, event_log
 from afk_es.errors import (
     ClashError,
@@ -31,14 +31,16 @@ from afk_es.errors import (
 )
 from afk_es.llms import UserMessage
 from afk_es.log import DatabaseLog, EventLog
-from afk_es.queues.contracts import CHAT, JOB, Contract, Known, TaskRun, chat_payload
+from afk_es.machine.values import canonical_json
+from afk_es.queues.contracts import CHAT, JOB, Contract, JobRequest, Known, TaskRun, chat_payload, outcome_of, plain_payload
 from afk_es.queues.dispatch import Dispatcher
 from afk_es.queues.engines import engine_of
 from afk_es.queues.gathering import Gathering
 from afk_es.queues.items import Progress, TaskItem, TaskState
 from afk_es.queues.opened import Opened
-from afk_es.queues.pushing import Checked, NewTask, check_queue, checked, parcel_of
-from afk_es.queues.records import TaskRecords
+from afk_es.queues.presence import WorkerPresence
+from afk_es.queues.pushing import MAX_DELAY_S, Checked, NewTask, check_queue, checked, parcel_of
+from afk_es.queues.records import QueueStats, TaskRecords
 from afk_es.queues.retrying import RetryPolicy
 from afk_es.queues.waiting import changes
 from afk_es.tools import Tool
@@ -98,9 +100,8 @@ class TaskQueue:
         self.log: EventLog = opened
         self.database: DatabaseLog = opened
         self.records: TaskRecords = TaskRecords(opened, clock=self.clock)
-        self.dispatcher: Dispatcher = dispatcher if dispatcher is not None else engine_of(opened, log, self.clock, self.ids)
-        own = () if opened is log else (opened,)
-        self._opened = Opened(*own, self.records, self.dispatcher)
+        self.dispatcher: Dispatcher = dispatcher if dispatcher is not None else engine_of(opened, self.clock, self.ids)
+        self._opened = Opened(opened, self.records, self.dispatcher, owned=opened is not log)
         self._gathering = Gathering(opened)
         self._runner = Runner(log=opened, config=self.config, clock=self.clock, ids=self.ids)
 
@@ -222,7 +223,9 @@ class TaskQueue:
         if not isinstance(handler, (Tool, str)):
             raise ConfigurationError(f"handler is a tool or the name of one, not {type(handler).__name__}")
         arguments = payload.model_dump(mode="json", by_alias=True) if isinstance(payload, BaseModel) else {} if payload is None else payload
-        known = self.known.job_of(handler) if isinstance(handler, Tool) else None
+        run = None
+        if isinstance(handler, Tool):
+            run = self.known.run_of(JobRequest(handler=handler, payload=plain_payload(arguments)))
         new = NewTask(
             contract=JOB,
             payload={"handler": handler.name if isinstance(handler, Tool) else handler, "payload": arguments},
@@ -234,7 +237,7 @@ class TaskQueue:
             lane=lane,
             max_attempts=max_attempts,
         )
-        return await self._push(self._checked(new, known))
+        return await self._push(self._checked(new, run))
 
     async def push_many(self, tasks: Iterable[NewTask]) -> list[TaskItem]:
         """Ask for many things in one transaction: all are pushed, or none.
@@ -277,15 +280,11 @@ class TaskQueue:
         )
 
     async def _push(self, new: Checked) -> TaskItem:
-        item, run = new
+        item = new.item
         async with self._opened:
-            # In a thread a run begins with what came before it, which is not there yet; and servers are asked by whoever works with them.
-            if run is not None and run.thread_id is None and next(servers_of(run.agent), None) is None:
-                with suppress(ClashError, RunExistsError):
-                    return await self._begin(item, run)
-            else:
-                with suppress(ClashError):
-                    return await self._write([item])
+            with suppress(ClashError, RunExistsError):
+                await self._write([item])
+                return item
             there = await self.records.get(item.id)
             if there is not None:
                 _check_same(there, item)
@@ -293,22 +292,6 @@ class TaskQueue:
             # Its run is in the log, and the task was discarded or purged since: it is taken up where it was left.
             await self._write([item])
             return item
-
-    async def _begin(self, item: TaskItem, run: TaskRun) -> TaskItem:
-        """Store the task, its delivery and the beginning of its run, all or none."""
-        sending = self.dispatcher.sending([parcel_of(item)])
-        statements = [self.records.adding(item, sent=sending is not None), *(sending or ())]
-        await self._runner.prepare(
-            run.agent,
-            run_id=item.id,
-            user_message=run.user_message,
-            context=run.context,
-            reason=f"queued in {item.queue}",
-            statements=statements,
-        )
-        if sending is None:
-            await self._send([item])
-        return item
 
     async def _write(self, items: Sequence[TaskItem]) -> None:
         """Store tasks and their deliveries, all or none."""
@@ -325,3 +308,206 @@ class TaskQueue:
         with suppress(LogError):
             await self.dispatcher.send([parcel_of(item) for item in items])
             await self.records.mark_sent([item.id for item in items])
+
+    # --------------------------------------------------------------------------------------------------------------------------- watching
+
+    async def get(self, task_id: str) -> TaskItem:
+        """The task as it is now.
+
+        Raises:
+            TaskNotFoundError: there is no such task.
+        """
+        async with self._opened:
+            return await self._get(task_id)
+
+    async def list(
+        self,
+        *,
+        queue: str | None = None,
+        state: TaskState | None = None,
+        contract: str | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> tuple[TaskItem, ...]:
+        """Tasks, the newest first.
+
+        Args:
+            queue, state, contract: only those.
+            limit: at most so many, up to 1,000.
+            before: the id of the last task of the page before.
+
+        Raises:
+            TaskNotFoundError: there is no task `before`.
+        """
+        if queue is not None:
+            check_queue(queue)
+        async with self._opened:
+            try:
+                return await self.records.list(queue, state, contract, limit, before)
+            except RunNotFoundError as error:
+                raise TaskNotFoundError(str(error)) from error
+
+    async def progress(self, task_id: str) -> Progress:
+        """How far the task is.
+
+        Raises:
+            TaskNotFoundError: there is no such task.
+        """
+        return (await self.get(task_id)).progress
+
+    async def watch(self, task_id: str) -> AsyncIterator[TaskItem]:
+        """The task as it is now, and again whenever it has changed, until it has ended.
+
+        Raises:
+            TaskNotFoundError: there is no such task, or no longer.
+        """
+        async with self._opened:
+            async for item in changes(self.log, task_id, lambda: self._get(task_id)):
+                yield item
+
+    async def result(self, task_id: str, *, timeout_s: float | None = None) -> Any:
+        """What the task came to, once it has: the run's structured output as JSON data or its text, or what a job's handler returned.
+
+        Args:
+            timeout_s: seconds to wait at most; None: as long as it takes.
+
+        Raises:
+            TimeoutError: it has not ended by then; it goes on nevertheless.
+            RunFailedError: it is dead. `result` of the error is the `AgentResult` of its run, or None where it came to none.
+            RunCancelledError: it was cancelled.
+            TaskNotFoundError: there is no such task, or no longer.
+        """
+        if timeout_s is not None and not 0 <= timeout_s < float("inf"):
+            raise ConfigurationError(f"timeout_s is a number of seconds or None, not {timeout_s!r}")
+        async with self._opened:
+            item = await self._get(task_id)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    async for now in changes(self.log, task_id, lambda: self._get(task_id)):
+                        item = now
+            except TimeoutError:
+                raise TimeoutError(f"task {task_id} is {item.state} after {timeout_s:g} s, and goes on") from None
+            return await self._outcome(item)
+
+    async def _outcome(self, item: TaskItem) -> Any:
+        if item.state == "completed" and not item.result_in_log:
+            return item.result
+        result = await self._run_result(item.id)
+        if item.state == "completed":
+            return None if result is None else outcome_of(result)
+        if item.state == "cancelled":
+            raise RunCancelledError(f"task {item.id} was cancelled", result=result)
+        said = (item.error or "")[:_SAID]
+        raise RunFailedError(f"task {item.id} is dead after {item.attempts} attempts: {said}", result=result)
+
+    async def _run_result(self, task_id: str) -> AgentResult | None:
+        try:
+            return await (await self._runner.attach(run_id=task_id, by="queue")).await_result()
+        except UsageError:
+            # It never began, or did not come to an end.
+            return None
+
+    async def _get(self, task_id: str) -> TaskItem:
+        item = await self.records.get(task_id)
+        if item is None:
+            raise TaskNotFoundError(f"{self.log.location} has no task {task_id!r:.160}; `afk-es queue list` lists what it has")
+        return item
+
+    # --------------------------------------------------------------------------------------------------------------------------- managing
+
+    async def cancel(self, task_id: str, *, reason: str | None = None, by: str = "queue") -> TaskItem:
+        """Call a task off. One that no worker has begun is cancelled when this returns; of another the run is told to end, and the task is
+        cancelled as soon as it has.
+
+        Args:
+            reason: why, for whoever reads the run.
+            by: who says so.
+
+        Raises:
+            TaskNotFoundError: there is no such task.
+            TaskStateError: it has ended.
+        """
+        async with self._opened:
+            item = await self.records.cancel(task_id)
+            if item is None:
+                item = await self._get(task_id)
+            if item.state in ("completed", "dead"):
+                raise TaskStateError(f"task {task_id} is {item.state} already, and cannot be cancelled{_instead(item)}")
+            if item.state == "queued":
+                await self._send([item])
+            else:
+                # Whether it never began or is under way now: its run, if there is one, ends as cancelled.
+                with suppress(UsageError):
+                    await (await self._runner.attach(run_id=task_id, by=by)).cancel(reason)
+            return await self._get(task_id)
+
+    async def retry(self, task_id: str) -> TaskItem:
+        """Let a dead task be tried again, as often as if it had never failed. Its run goes on where it failed.
+
+        Raises:
+            TaskNotFoundError: there is no such task.
+            TaskStateError: it is not dead.
+        """
+        async with self._opened:
+            item = await self.records.revive(task_id, self.clock.now())
+            if item is None:
+                there = await self._get(task_id)
+                raise TaskStateError(f"task {task_id} is {there.state}; only a dead task is retried")
+            await self._send([item])
+            return item
+
+    async def discard(self, task_id: str) -> None:
+        """Forget a dead task. Its run stays in the log.
+
+        Raises:
+            TaskNotFoundError: there is no such task.
+            TaskStateError: it is not dead.
+        """
+        async with self._opened:
+            if not await self.records.discard(task_id):
+                there = await self._get(task_id)
+                raise TaskStateError(f"task {task_id} is {there.state}; only a dead task is discarded{_instead(there)}")
+
+    async def dead(self, *, queue: str | None = None, limit: int = 50, before: str | None = None) -> tuple[TaskItem, ...]:
+        """The dead letters, the newest first: tasks that failed for good. Arguments and errors as for `list`."""
+        return await self.list(queue=queue, state="dead", limit=limit, before=before)
+
+    async def stats(self) -> tuple[QueueStats, ...]:
+        """How many tasks each queue has in each state, by the names of the queues."""
+        async with self._opened:
+            return await self.records.stats(self.clock.now())
+
+    async def workers(self) -> tuple[WorkerPresence, ...]:
+        """The workers that are there, and those that went without saying so: see `WorkerPresence`."""
+        async with self._opened:
+            return await self.records.workers()
+
+    async def purge(self, *, older_than_s: float) -> int:
+        """Forget tasks that were completed or cancelled before so many seconds, and say how many. Their runs stay in the log."""
+        if not 0 <= older_than_s <= MAX_DELAY_S:
+            raise ConfigurationError(f"older_than_s is a number of seconds from 0 to ten years, not {older_than_s!r:.80}")
+        before = self.clock.now() - dt.timedelta(seconds=older_than_s)
+        purged = 0
+        async with self._opened:
+            while some := await self.records.purge(before):
+                purged += some
+        return purged
+
+
+def _check_same(there: TaskItem, item: TaskItem) -> None:
+    """One key, one task.
+
+    Raises:
+        TaskExistsError: it is another.
+    """
+    if there.contract != item.contract or canonical_json(there.payload) != canonical_json(item.payload):
+        raise TaskExistsError(
+            f"key {item.key!r:.160} stands for task {there.id} of queue {there.queue}, which has another "
+            f"{'contract' if there.contract != item.contract else 'payload'}; a key stands for one task, so choose another"
+        )
+
+
+def _instead(item: TaskItem) -> str:
+    if item.state == "dead":
+        return "; retry it or discard it"
+    return "; cancel it" if item.state in ("queued", "running", "waiting") else ""

@@ -7,7 +7,7 @@ say of its attempt is fenced by the attempt's number: one that lost its task to 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -218,7 +218,7 @@ class TaskRecords:
         reason: str,
         letter: int,
         *,
-        runs: Sequence[str] = (),
+        runs: Mapping[str, int] | None = None,
         until: dt.datetime | None = None,
     ) -> bool:
         """Let it wait for somebody outside, with no worker, until `awaken` finds an answer.
@@ -226,7 +226,7 @@ class TaskRecords:
         Args:
             reason: for what, for people.
             letter: the position of the last letter that its run has taken in, or that was there before it was laid down: later ones awaken it.
-            runs: whose letters; default the task's own run. Where a subagent's run waits, name that as well.
+            runs: the same of runs of subagents that wait: their letters awaken it as well.
             until: when it goes on in any case; None: not by time.
         """
         now = self._now()
@@ -234,7 +234,7 @@ class TaskRecords:
         *_, rows = await self._log.transact(
             [
                 Statement(statements.FORGET, (task_id, attempt)),
-                *(Statement(statements.AWAIT, (task_id, attempt, run, letter)) for run in dict.fromkeys([task_id, *runs])),
+                *(Statement(statements.AWAIT, (task_id, attempt, *each)) for each in {**(runs or {}), task_id: letter}.items()),
                 Statement(statements.WAIT, (task_id, attempt, told(reason), due, now)),
             ]
         )

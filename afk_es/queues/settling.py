@@ -65,12 +65,14 @@ class Waits(msgspec.Struct, frozen=True):
 
     Attributes:
         reason: for what, in words.
-        letters: by run, of the task's own and of those of its subagents that wait: the position of the last letter that it has taken in.
+        letter: the position of the last letter that the run has taken in.
+        runs: the same of its subagents' runs that wait.
         until: when the run has to go on even if nobody says anything; None: never.
     """
 
     reason: str
-    letters: dict[str, int]
+    letter: int
+    runs: dict[str, int] = {}
     until: dt.datetime | None = None
 
 
