@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from afk_es.queues.dispatch import Consumer, Delivery, Dispatcher, Parcel
     from afk_es.queues.items import Progress, TaskItem, TaskState
     from afk_es.queues.presence import WorkerPresence
+    from afk_es.queues.procrastinate import ProcrastinateDispatcher
     from afk_es.queues.pushing import NewTask
     from afk_es.queues.queue import TaskQueue
     from afk_es.queues.records import QueueStats
@@ -35,6 +36,7 @@ _HOMES = {
     "Parcel": _DISPATCH,
     "Progress": _ITEMS,
     "QueueStats": "afk_es.queues.records",
+    "ProcrastinateDispatcher": "afk_es.queues.procrastinate",
     "RetryPolicy": "afk_es.queues.retrying",
     "RunRequest": _CONTRACTS,
     "TableDispatcher": "afk_es.queues.tables",
@@ -60,6 +62,7 @@ __all__ = [
     "Parcel",
     "Progress",
     "QueueStats",
+    "ProcrastinateDispatcher",
     "RetryPolicy",
     "RunRequest",
     "TableDispatcher",

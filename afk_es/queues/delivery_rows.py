@@ -119,14 +119,14 @@ def taking(consumer: str, queues: Collection[str], limit: int, now: dt.datetime)
     return [Statement(_PROMOTE, (at, DUE_AT_ONCE)), Statement(_TAKE.format(ready=ready), (consumer, at, limit, *names))]
 
 
-def looking(consumer: str, queues: Collection[str], now: dt.datetime) -> list[Statement]:
+def looking(consumer: str, queues: Collection[str], now: dt.datetime) -> Statement:
     """Whether there is something to take, and when the next parcel that waits for its time is due; no row where the lease is over."""
-    return [Statement(_LOOK, (consumer, microseconds(now), canonical_json(sorted(set(queues)))))]
+    return Statement(_LOOK, (consumer, microseconds(now), canonical_json(sorted(set(queues)))))
 
 
-def holding(consumer: str) -> list[Statement]:
+def holding(consumer: str) -> Statement:
     """What the consumer holds, as rows of (seq, lane)."""
-    return [Statement(_HOLDING, (consumer,))]
+    return Statement(_HOLDING, (consumer,))
 
 
 def finishing(seq: int, consumer: str, lane: str | None, now: dt.datetime) -> list[Statement]:

@@ -1,19 +1,19 @@
 """What becomes of a task after an attempt, as a pure function of how the attempt ended. It reads no clock, no log and no engine.
 
-    how it ended                                    the task                      the engine
-    ------------------------------------------------------------------------------------------------------------------
-    Completed    the run has an answer              completed                     done
-    Cancelled    somebody ended the run             cancelled                     done
-    Failed       and may pass                       queued again after a backoff  again; dead after max_attempts
-                 and cannot pass                    dead                          done
-    Waits        for people, or events outside      waiting                       done; sent again when it goes on
-    LaidDown     by this worker, which stops        queued again at once          again; it does not count
-                 by somebody else                   dead, to be retried by hand   done
-    Elsewhere    somebody else drives the run       queued again in a moment      again; it does not count
-    Unknown      to this worker                     queued again, ever later      again; dead after an hour
-    Refused      it can never be done               dead                          done
-    Deadly       it has killed too many workers     dead                          done
-    Dropped      the lease is over                  nothing: another has it       nothing
+how it ended                                    the task                      the engine
+------------------------------------------------------------------------------------------------------------------
+Completed    the run has an answer              completed                     done
+Cancelled    somebody ended the run             cancelled                     done
+Failed       and may pass                       queued again after a backoff  again; dead after max_attempts
+             and cannot pass                    dead                          done
+Waits        for people, or events outside      waiting                       done; sent again when it goes on
+LaidDown     by this worker, which stops        queued again at once          again; it does not count
+             by somebody else                   dead, to be retried by hand   done
+Elsewhere    somebody else drives the run       queued again in a moment      again; it does not count
+Unknown      to this worker                     queued again, ever later      again; dead after an hour
+Refused      it can never be done               dead                          done
+Deadly       it has killed too many workers     dead                          done
+Dropped      the lease is over                  nothing: another has it       nothing
 """
 
 from __future__ import annotations

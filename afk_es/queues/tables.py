@@ -150,7 +150,7 @@ class TableConsumer:
 
     async def _give_back_what_nobody_got(self) -> None:
         # A taking whose caller was cancelled, or whose answer was lost, may have landed.
-        (holding,) = await self._log.transact(rows.holding(self._name))
+        holding = await self._log.query(rows.holding(self._name))
         known = {seq for seq, _lane in self._held.values()}
         now = self._clock.now()
         unknown = [rows.returning(seq, self._name, lane, now, None) for seq, lane in holding if seq not in known]
@@ -172,7 +172,7 @@ class TableConsumer:
     async def _look(self) -> tuple[bool, float]:
         """Whether there may be something to take, and in how many seconds there may be next."""
         now = self._clock.now()
-        (seen,) = await self._log.transact(rows.looking(self._name, self._queues, now))
+        seen = await self._log.query(rows.looking(self._name, self._queues, now))
         if not seen:
             return False, float("inf")
         ((ready, due),) = seen
