@@ -30,6 +30,7 @@ written. What we did wrong says which run and which event.
     │   ├── HeadConflictError         somebody else appended first: this owner is stale
     │   ├── ClashError                a table beside the log refused what was to be written to it
     │   └── InvalidEventError         an event whose data does not have the declared shape
+    ├── LeaseLostError                the time for which this process had the run is over; it started nothing more
     ├── LLMError                      what a model adapter raises; the loop turns it into `llm_failed`
     │   ├── LLMTimeoutError           retryable
     │   ├── LLMRetryableError         retryable: 408, 429, 5xx, connection
@@ -154,6 +155,10 @@ class LogReadOnlyError(LogUnavailableError):
 
 class LogClosedError(LogUnavailableError):
     """The store was used after it had been closed."""
+
+
+class LeaseLostError(AfkError):
+    """The time for which this process had been lent the run is over, and others may have it. It started nothing more; the run can go on."""
 
 
 class ClashError(LogError):

@@ -130,7 +130,7 @@ async def _unfinished(log: EventLog) -> dict[str, int]:
     if not isinstance(log, DatabaseLog):
         return {}
     records = TaskRecords(log)
-    stats = await records.stats() if await records.exist() else ()
+    stats = await records.stats() if await records.open(make=False) else ()
     counts = {state: sum(getattr(each, state) for each in stats) for state in sorted(OPEN | {"dead"})}
     return {state: count for state, count in counts.items() if count}
 

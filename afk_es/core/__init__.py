@@ -4,6 +4,7 @@ from afk_es.core.config import RunnerConfig
 from afk_es.core.fork_plans import ForkPlan, ForkStep
 from afk_es.core.guard import Guard
 from afk_es.core.handle import AgentRunHandle, AgentStreamEvent, AgentStreamHandle
+from afk_es.core.lease import Lease
 from afk_es.core.outside import AttachedRun, Receipt
 from afk_es.core.recorded_agents import RecordedAgent, recorded_agent
 from afk_es.core.replays import RecordedPeople, Replayed
@@ -43,6 +44,7 @@ __all__ = [
     "ForkPlan",
     "ForkStep",
     "Guard",
+    "Lease",
     "Leftover",
     "ModelMode",
     "ModelUse",

@@ -20,11 +20,12 @@ from afk_es.agents.inheritance import inherited_context
 from afk_es.clock import Clock
 from afk_es.core.guard import Guard
 from afk_es.core.handle import Stretch
+from afk_es.core.lease import Lease
 from afk_es.core.loop import Handlers, Loop
 from afk_es.core.pending import state_of
 from afk_es.core.places import CrowdedError, Place, Places
 from afk_es.core.result import text_of_run
-from afk_es.errors import HeadConflictError, LogError, RunOwnedError, ToolArgumentsError
+from afk_es.errors import HeadConflictError, LeaseLostError, LogError, RunOwnedError, ToolArgumentsError
 from afk_es.handlers import Binding
 from afk_es.log import EventLog
 from afk_es.machine import Draft, RunState
@@ -48,6 +49,8 @@ class ChildRun:
         place: the child's, which it lends out while its own subagents work.
         end: the reason to end it for good, where it is not to go on.
         guard: the parent's, which watches its subagents as well.
+        lease: the parent's; who drives the parent drives its subagents.
+        take_over: whether the parent was taken from an owner that may still live, and may have this run as well.
     """
 
     run_id: str
@@ -59,6 +62,8 @@ class ChildRun:
     place: Place | None = None
     end: str | None = None
     guard: Guard | None = None
+    lease: Lease | None = None
+    take_over: bool = False
 
 
 Begin = Callable[[ChildRun], Awaitable[Stretch]]
@@ -129,10 +134,19 @@ class SubagentHandler:
     Args:
         place: the parent's own, where it is a subagent itself.
         parent: the parent's loop, which says why an effect was stopped.
+        take_over: see `ChildRun`.
     """
 
     def __init__(
-        self, children: Children, binding: Binding, log: EventLog, clock: Clock, root: str, place: Place | None, parent: Callable[[], Loop]
+        self,
+        children: Children,
+        binding: Binding,
+        log: EventLog,
+        clock: Clock,
+        root: str,
+        place: Place | None,
+        parent: Callable[[], Loop],
+        take_over: bool = False,
     ) -> None:
         self._children = children
         self._binding = binding
@@ -141,6 +155,7 @@ class SubagentHandler:
         self._root = root
         self._place = place
         self._parent = parent
+        self._take_over = take_over
 
     def handlers(self) -> Handlers:
         """Its part of the table."""
@@ -195,6 +210,8 @@ class SubagentHandler:
             place,
             end,
             self._parent().guard,
+            self._parent().lease,
+            self._take_over,
         )
 
     async def _lived(self, child: ChildRun) -> RunState:
@@ -206,6 +223,10 @@ class SubagentHandler:
             try:
                 stretch = await asyncio.shield(starting)
                 await stretch.result()
+            except (LeaseLostError, HeadConflictError):
+                if found is None:
+                    raise
+                continue  # It was driven under a lease of an earlier stretch of the parent's.
             except asyncio.CancelledError:
                 if _is_being_cancelled():
                     await self._laid_down(starting)

@@ -2,7 +2,7 @@
 
 It knows no model, no tool and no policy, only a table of handlers, so a live run, a resumed one and a replayed one differ in nothing but
 that table. What it guarantees is the order: an intent is durable before its effect starts, a result is durable before anything that
-follows from it starts, and an owner whose append is refused starts nothing more.
+follows from it starts, and an owner whose append is refused, or whose lease is over, starts nothing more.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ import asyncio
 import datetime as dt
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from afk_es.clock import Clock
 from afk_es.core.guard import Guard
-from afk_es.errors import InvariantError
+from afk_es.core.lease import Lease
+from afk_es.errors import InvariantError, LeaseLostError, LogError
 from afk_es.log import EventLog, Letter
 from afk_es.machine import AgentRunEvent, Draft, Effect, RunState, decide, endings, evolve, fold, initial_state, stamp
 from afk_es.machine.admission import admitted, overtaken
 from afk_es.machine.effects import EvaluatePolicy, ValidateOutput, Wait
 from afk_es.machine.inquiries import TERM
 from afk_es.machine.values import Messages
+from afk_es.tools.permission import PERMISSION
 
 Handler = Callable[[Any, RunState], Awaitable[Draft]]
 """Performs one kind of effect and answers with one of its `endings`. It may raise only for a bug of ours."""
@@ -69,6 +72,7 @@ class Loop:
             take in a deadline or a cancellation meanwhile.
         before_term: awaited before the term of a question to a person ends, so that an answer that waits outside is delivered first.
         guard: may lay the run down before it makes its next call.
+        lease: the right to drive the run, where it ends by itself. Its subagents' runs are under the same.
         always_replay: read the run back after each write, fold it from zero, and compare.
         pacing: lets time pass in place of the clock.
     """
@@ -84,6 +88,7 @@ class Loop:
         room: Room | None = None,
         before_term: Room | None = None,
         guard: Guard | None = None,
+        lease: Lease | None = None,
         history: Messages | None = None,
         always_replay: bool = False,
         pacing: Pacing | None = None,
@@ -97,10 +102,12 @@ class Loop:
         self._room = room
         self._before_term = before_term
         self.guard: Guard | None = guard
+        self.lease: Lease | None = lease
         self._history = history
         self._always_replay = always_replay
         self._pacing = pacing
         self._pending: list[AgentRunEvent] = []
+        self._facts = 0  # How many of them say what has happened; those behind them say what was decided from it.
         self._running: dict[str, asyncio.Task[None]] = {}
         self._inbox: list[tuple[str | None, Draft]] = []
         self._letters: deque[Letter] = deque()
@@ -170,6 +177,8 @@ class Loop:
 
         Raises:
             HeadConflictError: somebody else took the run over; nothing was dispatched after that.
+            LeaseLostError: its lease is over; nothing was dispatched after that. What effects came to by then is in the log, unless
+                somebody else has the run already.
             LogError: the log could not be written. What it has is whole, and the run can be resumed.
             InvariantError: a bug of ours.
         """
@@ -179,6 +188,8 @@ class Loop:
             while True:
                 try:
                     effects = await self._advance()
+                except LeaseLostError:
+                    raise
                 except Exception:
                     # A bug of ours. What came in before and beside it really happened, and must not happen again when the run is resumed.
                     self._take_in()
@@ -191,6 +202,9 @@ class Loop:
                 await self._receive()
         except asyncio.CancelledError:
             await self._lay_down()
+            raise
+        except LeaseLostError:
+            await self._let_go()
             raise
         finally:
             self.finished = True
@@ -235,6 +249,7 @@ class Loop:
         if not self._pending:
             return
         events, self._pending = self._pending, []
+        self._facts = 0
         await self._log.append(events, epoch=self.state.epoch)
         if self._always_replay:
             await self._check_replay()
@@ -258,6 +273,12 @@ class Loop:
             if self._pacing is not None:
                 self._pacing.idle()
             await self._wake.wait()
+        if not self._may_go_on():
+            # What is said to it is for whoever has it next; what its effects came to has happened.
+            self._inbox = [(effect_id, draft) for effect_id, draft in self._inbox if effect_id is not None]
+            self._letters.clear()
+            self._take_in()
+            raise self._lease_lost()
         self._take_in()
         if self._broken is not None:
             # What came in beside the bug really happened, and must not happen again when the run is resumed.
@@ -274,12 +295,19 @@ class Loop:
         while self._letters:
             letter = self._letters.popleft()
             self._add(admitted(self.state, letter.draft, letter.position))
+        self._facts = len(self._pending)
 
     async def _perform(self, effect: Effect) -> None:
+        refused: list[LeaseLostError] = []
+        if self.lease is not None:
+            PERMISSION.set(lambda: self._require_lease(refused))
         try:
             if self._room is not None and not isinstance(effect, Wait):
                 await self._room()
             draft = await self._answer(effect)
+            if refused:
+                # Whatever hooks or handlers have made of it: that is no answer of an effect that never started.
+                raise refused[0]
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -306,6 +334,7 @@ class Loop:
             if self._before_term is not None and effect.id.startswith(TERM):
                 await self._before_term()
             return Draft("timer_fired", {"timer": effect.timer})
+        self._require_lease()
         try:
             draft = await self._handlers[type(effect)](effect, self.state)
         except asyncio.CancelledError as error:
@@ -313,6 +342,8 @@ class Loop:
             if task is not None and task.cancelling():
                 raise
             raise self._invariant(f"the handler of {type(effect).__name__} was cancelled from inside") from error
+        except LeaseLostError:
+            raise  # A subagent's run is under the same lease.
         except Exception as error:
             raise self._invariant(f"the handler of {type(effect).__name__} raised {type(error).__name__}: {error}") from error
         if draft.type not in endings(effect):
@@ -323,6 +354,34 @@ class Loop:
         self._broken = error
         self._wake.set()
 
+    def _may_go_on(self) -> bool:
+        return self.lease is None or self.lease.held()
+
+    def _require_lease(self, refused: list[LeaseLostError] | None = None) -> None:
+        """Asked where an effect is about to start, with nothing awaited in between. May be called in another thread."""
+        if not self._may_go_on():
+            error = self._lease_lost()
+            if refused is not None:
+                refused.append(error)
+            raise error
+
+    def _lease_lost(self) -> LeaseLostError:
+        return LeaseLostError(
+            f"run {self.state.run_id}: the lease under which this process drove it is over, so nothing more is started here; whoever has the "
+            "run now goes on with it, and where nobody has, Runner.resume does"
+        )
+
+    async def _let_go(self) -> None:
+        """Keep what effects came to, if the run is still this owner's; decide nothing more."""
+        events, self._pending = self._pending[: self._facts], []
+        if not events:
+            return
+        with suppress(LogError):
+            await self._log.append(events, epoch=self.state.epoch)
+            for event in events:
+                if self._publish is not None:
+                    self._publish(event)
+
     def _invariant(self, message: str) -> InvariantError:
         return InvariantError(message, run_id=self.state.run_id, seq=self.state.seq)
 
@@ -331,6 +390,9 @@ class Loop:
         # When an event loop ends, everybody in it is cancelled at once. Whoever awaited this run is, and then it is to be cancelled for good.
         await asyncio.sleep(0)
         if self.state.ended:
+            return
+        if not self._may_go_on():
+            await self._let_go()
             return
         self._take_in()
         if self.state.control is None:

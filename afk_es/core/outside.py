@@ -46,8 +46,8 @@ class Receipt(BaseModel):
         run_id: the run it went to; of a subagent's request, the subagent's.
         letter: its position in the log; the event it becomes names it as `data["letter"]`.
         status: "taken_in": it is an event of the run. "refused": the run had gone on meanwhile, and it did not fit any more. "posted": it
-            is safe in the log, and nobody has taken it in yet: the run's process will, or whoever resumes the run.
-        reason: why it was refused; None otherwise.
+            is safe in the log, and nobody has taken it in yet: the run's process will, or whoever resumes or reopens the run.
+        reason: why it was refused, or that the run failed before it was taken in; None otherwise.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, defer_build=True)
@@ -64,8 +64,9 @@ class AttachedRun:
     Attributes:
         run_id: the run.
         thread_id: its thread.
-        stretch: the run as this Runner drives it, or what it came to, where that is how `Runner.run_once` found it; None where somebody else
-            drives it, and for a run that was attached to.
+        stretch: of `Runner.run_once`, where the run goes on in this event loop: done with its result when it has ended or was laid down;
+            with what stopped it otherwise (LeaseLostError, HeadConflictError, another LogError), and then the run can be gone on with.
+            Cancelling it lays the run down. None where another process drives the run, and of `Runner.attach`.
 
     Methods that say something to the run take `wait_s`: for how many seconds at most to wait until the run has taken it in, which
     `Receipt.status` tells; default 0.
@@ -85,7 +86,10 @@ class AttachedRun:
     ) -> None:
         self.run_id: str = head.run_id
         self.thread_id: str = head.thread_id
-        self.stretch: Stretch | None = stretch
+        self._driven = stretch
+        self.stretch: asyncio.Future[AgentResult] | None = stretch.task if stretch is not None else None
+        if self.stretch is not None:
+            self.stretch.add_done_callback(_heard)
         self._session = session
         self._inbox = inbox
         self._news = news
@@ -285,6 +289,13 @@ class AttachedRun:
         """
         return await self._control("interrupt", reason, wait_s)
 
+    def lay_down(self, reason: str) -> None:
+        """Interrupt a run that goes on in this event loop, without a letter, so also while the log cannot be reached: `stretch` is done soon
+        after. Does nothing to any other.
+        """
+        if self._driven is not None:
+            self._driven.ask("interrupt", reason)
+
     async def _control(self, action: Action, reason: str | None, wait_s: float) -> Receipt:
         reason = _checked_reason(reason)
         draft = Draft("control_requested", {"action": action, "reason": reason, "origin": clean_text(self._by)}, reason or "")
@@ -360,6 +371,12 @@ class AttachedRun:
         return await _fate(log, letter, head.seq, wait_s)
 
 
+def _heard(stretch: asyncio.Future[AgentResult]) -> None:
+    """Who only watches the run sees in the log what became of it; asyncio need not complain that nobody asked the stretch."""
+    if not stretch.cancelled():
+        stretch.exception()
+
+
 async def _state(log: EventLog, run_id: str) -> RunState:
     events = await log.read(run_id)
     if not events:
@@ -383,6 +400,7 @@ async def _fate(log: EventLog, letter: Letter, after: int, wait_s: float) -> Rec
     """What has become of a letter, waited for as long as may be; it is in an event behind the seq at which it was posted."""
     run_id = letter.run_id
     deadline = asyncio.get_running_loop().time() + wait_s
+    ended: AgentRunEvent | None = None
     while True:
         for event in await log.read(run_id, after=after):
             after = event.seq
@@ -390,10 +408,14 @@ async def _fate(log: EventLog, letter: Letter, after: int, wait_s: float) -> Rec
                 if event.type == "warning":
                     return Receipt(run_id=run_id, letter=letter.position, status="refused", reason=event.data.get("reason", event.message))
                 return Receipt(run_id=run_id, letter=letter.position, status="taken_in")
-            if event.type in TERMINAL and event.type != "run_interrupted":
-                # Nobody will ever take it in.
-                reason = f"the run had ended before it was taken in ({event.state})"
-                return Receipt(run_id=run_id, letter=letter.position, status="refused", reason=reason)
+            if event.type == "run_started" or (event.type in TERMINAL and event.type != "run_interrupted"):
+                ended = event if event.type in TERMINAL else None
+        if ended is not None:
+            reason = f"the run had ended before it was taken in ({ended.state})"
+            if ended.type == "run_failed":
+                return Receipt(run_id=run_id, letter=letter.position, status="posted", reason=f"{reason}; it is, if the run is reopened")
+            # Nobody will ever take it in.
+            return Receipt(run_id=run_id, letter=letter.position, status="refused", reason=reason)
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0:
             return Receipt(run_id=run_id, letter=letter.position, status="posted")

@@ -24,11 +24,13 @@ from afk_es.core.guard import Guard
 from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Feed, StreamFeed, Stretch, begun
 from afk_es.core.history import ThreadMemory
 from afk_es.core.inbox import Inbox
+from afk_es.core.lease import Lease
 from afk_es.core.loop import Handlers, Loop
 from afk_es.core.news import News, Watcher
 from afk_es.core.outside import AttachedRun, Receipt, not_found
 from afk_es.core.pending import pending_requests
 from afk_es.core.places import Places
+from afk_es.core.preparation import prepared, write_down
 from afk_es.core.recorded_agents import RecordedAgent, recorded_binding
 from afk_es.core.recorded_servers import recorded_offers, recorded_teams, still_offered
 from afk_es.core.replays import Replayed, Replaying, Replays
@@ -48,7 +50,7 @@ from afk_es.handlers.withdrawing import WithdrawingHandler
 from afk_es.interaction import ApprovalRequest, InputRequest, InteractionProvider
 from afk_es.llms import ChatModel, UserMessage
 from afk_es.llms.content import content_of
-from afk_es.log import EventLog
+from afk_es.log import EventLog, Statement
 from afk_es.machine import AgentRunEvent, Draft, RunSpec, RunState, fold, initial_state
 from afk_es.machine.effects import CallModel
 from afk_es.machine.values import Messages, clean_text, digest, plain
@@ -58,6 +60,8 @@ if TYPE_CHECKING:
     from afk_es.telemetry import TelemetrySink
 
 _AGENTS_KEPT = 64
+_CLAIMS = 100
+"""How often a run is claimed whose owner goes on appending. Each time it has to append between a look at the run and the next statement."""
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
@@ -235,6 +239,8 @@ class Runner:
         streamed: bool = False,
         allow_agent_change: bool = False,
         reopen: bool = False,
+        take_over: bool = False,
+        lease: Lease | None = None,
         feed: Feed | None = None,
     ) -> AttachedRun:
         """See to it that this run happens, and happens once: start it, go on with it, or find what it came to.
@@ -248,8 +254,12 @@ class Runner:
             by: the name under which what is said to the run is recorded, as for `attach`.
             user_message, context, thread_id: as for `run`; what another run of that id was started with is refused.
             allow_agent_change, reopen: as for `resume`.
-            feed: told of every event, durable and transient, as far as this Runner drives the run; it must not block.
-            streamed: let `AttachedRun.live` have the model's text as it comes, where the run begins here and the model can.
+            streamed: let `AttachedRun.live` have the model's text as it comes, where the run goes on here and the model can.
+            take_over: take the run even from a live owner, with its subagents' runs: one that is stopped, or has lost its lease. It starts
+                nothing more once it has learnt of it, which it does with its next append; what it has under way may still come to its end.
+                Who lends runs to processes for a time gives each a `lease` besides, and then it starts nothing even before that.
+            lease: asked before every effect; where it is over the run stops here, and `AttachedRun.stretch` raises LeaseLostError.
+            feed: told of every event, durable and transient, as far as the run goes on here; it must not block.
 
         Returns:
             The run, to watch, to answer and to control.
@@ -264,16 +274,24 @@ class Runner:
         watcher = self._news.watch(_checked_run_id(run_id))
         async with self._session as log:
             while True:
-                stretch = None
                 first = await log.read(run_id, limit=1)
                 try:
                     if not first:
-                        starting = self._start(agent, user_message, context, thread_id, feed, run_id=run_id, streamed=streamed)
-                        stretch = await self._begun(starting)
+                        starting = self._start(agent, user_message, context, thread_id, feed, run_id=run_id, streamed=streamed, lease=lease)
                     else:
                         _check_same_request(first[0], agent, user_message, thread_id)
-                        resuming = self._resume(agent, run_id, None, allow_agent_change, feed, reopen=reopen)
-                        stretch = await self._begun(resuming)
+                        starting = self._gone_on(
+                            agent,
+                            run_id,
+                            None,
+                            allow_agent_change,
+                            feed,
+                            streamed=streamed,
+                            lease=lease,
+                            take_over=take_over,
+                            reopen=reopen,
+                        )
+                    stretch = await self._begun(starting)
                 except RunExistsError:
                     if first:
                         raise
@@ -281,13 +299,61 @@ class Runner:
                     continue
                 except RunOwnedError:
                     # It goes on, and that is what was asked for.
-                    pass
+                    stretch = None
                 return await self._attached(run_id, by, watcher, stretch)
+
+    async def prepare(
+        self,
+        agent: Agent,
+        *,
+        run_id: str,
+        user_message: UserMessage | None = None,
+        context: dict[str, Any] | None = None,
+        reason: str = "queued",
+        statements: Sequence[Statement] = (),
+    ) -> None:
+        """Write a run down for another process, which begins with it by `run_once` under the same id. Durable when it returns.
+
+        It stands in the log as a run that was laid down before it did anything, on a thread of its own.
+
+        Args:
+            run_id, user_message, context: as for `run`.
+            reason: why it lies there; what a list of runs says of it.
+            statements: for the same transaction, where the log is a `DatabaseLog`: all is written, or nothing.
+
+        Raises:
+            RunExistsError: the log has a run of that id; nothing was written.
+            ClashError: a constraint of a table refused a statement; nothing was written.
+            UsageError, ToolError, LogError: as for `run`.
+        """
+        content_of(user_message)
+        _checked_run_id(run_id)
+        _check_id("reason", reason)
+        binding = None if _is_served(agent) else await self._runnable(agent)
+        merged = _json_context(agent, context)
+        async with self._session as log:
+            if binding is None:
+                binding = await self._runnable(agent)
+            state = initial_state(run_id, self._ids.new("thread"))
+            started = _started(binding, log.owner, user_message, merged)
+            try:
+                await write_down(log, prepared(state, started, clean_text(reason), self._clock.now()), statements)
+            except (HeadConflictError, InvalidEventError) as error:
+                if await log.head(run_id) is not None:
+                    raise _taken(run_id, log) from error
+                raise
 
     # ---------------------------------------------------------------------------------------------------------------- resuming a run
 
     async def resume(
-        self, agent: Agent, *, run_id: str, thread_id: str | None = None, allow_agent_change: bool = False, reopen: bool = False
+        self,
+        agent: Agent,
+        *,
+        run_id: str,
+        thread_id: str | None = None,
+        allow_agent_change: bool = False,
+        take_over: bool = False,
+        reopen: bool = False,
     ) -> AgentResult:
         """Go on with a run from its log: after a crash, an interrupt, or a pause whose process is gone.
 
@@ -300,6 +366,7 @@ class Runner:
             reopen: go on with a run that failed too. What it failed by is forgiven: a model call that failed is asked again, and of tools
                 or subagents that failed the model is told. A limit that is used up fails it again at once, unless the agent was given a
                 higher one. `afk_es.machine.reopening_facts` has the table. It changes nothing for a run that did not fail.
+            take_over: take it even from a live owner; see `run_once`.
 
         Raises:
             RunNotFoundError: no such run in this log.
@@ -307,16 +374,23 @@ class Runner:
             AgentMismatchError: the agent differs; the message names what.
             UsageError: a run that cannot be resumed, or a subagent's that is to be reopened: that is its parent's affair.
         """
-        starting = self._resume(agent, run_id, thread_id, allow_agent_change, None, reopen=reopen)
-        return await (await self._begun(starting)).result_or_cancel()
+        resuming = self._gone_on(agent, run_id, thread_id, allow_agent_change, None, take_over=take_over, reopen=reopen)
+        return await (await self._begun(resuming)).result_or_cancel()
 
     async def resume_handle(
-        self, agent: Agent, *, run_id: str, thread_id: str | None = None, allow_agent_change: bool = False, reopen: bool = False
+        self,
+        agent: Agent,
+        *,
+        run_id: str,
+        thread_id: str | None = None,
+        allow_agent_change: bool = False,
+        take_over: bool = False,
+        reopen: bool = False,
     ) -> AgentRunHandle:
         """As `resume`, in the background of this event loop. The handle of a run that had ended has its result at once."""
         feed = EventFeed()
-        starting = self._resume(agent, run_id, thread_id, allow_agent_change, feed, reopen=reopen)
-        return AgentRunHandle(await self._begun(starting), feed)
+        resuming = self._gone_on(agent, run_id, thread_id, allow_agent_change, feed, take_over=take_over, reopen=reopen)
+        return AgentRunHandle(await self._begun(resuming), feed)
 
     # ---------------------------------------------------------------------------------------------------------------------- forking
 
@@ -623,15 +697,15 @@ class Runner:
         run_id: str | None = None,
         streamed: bool = False,
         guard: Guard | None = None,
+        lease: Lease | None = None,
     ) -> Stretch:
-        text, parts = content_of(user_message)
+        content_of(user_message)
         if thread_id is not None:
             _check_id("thread_id", thread_id)
         if run_id is not None:
             _checked_run_id(run_id)
         # Servers are asked while the Runner is in use, and left when it no longer is. All else is told before the log is touched.
-        served = _is_agent(agent) and next(servers_of(agent), None) is not None
-        binding = None if served else await self._runnable(agent)
+        binding = None if _is_served(agent) else await self._runnable(agent)
         merged = _json_context(agent, context)
         async with self._session as log:
             if binding is None:
@@ -641,20 +715,10 @@ class Runner:
             refs = await self._memory.latest(log, thread_id) if thread_id is not None else []
             history = await self._memory.read(log, refs)
             state = initial_state(run_id or self._ids.new("run"), thread_id or self._ids.new("thread"), history)
-            data: dict[str, Any] = {
-                "agent_name": agent.name,
-                "resumed": False,
-                "epoch": 1,
-                "owner": log.owner,
-                "agent": binding.data,
-                "user_message": text,
-                "context": merged,
-            }
-            if parts:
-                data["user_parts"] = parts
+            started = _started(binding, log.owner, user_message, merged)
             if refs:
-                data["history"] = refs
-            return await self._drive(binding, state, history, Draft("run_started", data), [], feed, streamed=streamed, guard=guard)
+                started.data["history"] = refs
+            return await self._drive(binding, state, history, started, [], feed, streamed=streamed, guard=guard, lease=lease)
 
     async def _fork(
         self,
@@ -683,7 +747,9 @@ class Runner:
         """The run of a subagent: from its start, or from where its log ends."""
         async with self._session as log:
             if await log.head(child.run_id) is not None:
-                return await self._resume(child.binding.agent, child.run_id, None, True, None, child=child)
+                return await self._gone_on(
+                    child.binding.agent, child.run_id, None, True, None, child=child, lease=child.lease, take_over=child.take_over
+                )
             state = initial_state(child.run_id, f"thread_{digest(child.run_id.encode())}")
             data: dict[str, Any] = {
                 "agent_name": child.binding.spec.agent_name,
@@ -695,7 +761,19 @@ class Runner:
                 "context": child.context,
                 "parent": child.parent,
             }
-            return await self._drive(child.binding, state, Messages(), Draft("run_started", data), [], None, child=child, root=child.root)
+            return await self._drive(
+                child.binding, state, Messages(), Draft("run_started", data), [], None, child=child, root=child.root, lease=child.lease
+            )
+
+    async def _gone_on(self, *arguments: Any, take_over: bool, **options: Any) -> Stretch:
+        """As `_resume`. An owner that is to be taken over may append between the look at its run and the claim: then it is looked again."""
+        for _ in range(_CLAIMS):
+            try:
+                return await self._resume(*arguments, take_over=take_over, **options)
+            except RunOwnedError:
+                if not take_over:
+                    raise
+        return await self._resume(*arguments, take_over=take_over, **options)
 
     async def _resume(
         self,
@@ -707,6 +785,9 @@ class Runner:
         *,
         child: ChildRun | None = None,
         reopen: bool = False,
+        streamed: bool = False,
+        lease: Lease | None = None,
+        take_over: bool = False,
     ) -> Stretch:
         _check_id("run_id", run_id)
         async with self._session as log:
@@ -743,7 +824,7 @@ class Runner:
                 binding = self._children.placed(binding, state)
             if not allow_agent_change:
                 check_same_agent(state.spec, binding.spec)
-            if not state.ended and await log.alive(state.owner, run_id):
+            if not state.ended and not take_over and await log.alive(state.owner, run_id):
                 raise RunOwnedError(
                     f"run {run_id} is being driven by {state.owner}, which is alive; wait until it ends, or stop that process"
                 )
@@ -770,7 +851,18 @@ class Runner:
                 data["agent"] = binding.data
             root = root_of(first.data, run_id)
             return await self._drive(
-                binding, state, history, Draft("run_started", data), notable, feed, child=child, root=root, reuse=reuse
+                binding,
+                state,
+                history,
+                Draft("run_started", data),
+                notable,
+                feed,
+                streamed=streamed,
+                child=child,
+                root=root,
+                reuse=reuse,
+                lease=lease,
+                take_over=take_over,
             )
 
     async def _binding_to_resume(
@@ -797,6 +889,8 @@ class Runner:
         reuse: Reuse | None = None,
         replaying: Replaying | None = None,
         guard: Guard | None = None,
+        lease: Lease | None = None,
+        take_over: bool = False,
     ) -> Stretch:
         """Claim the run, and let its loop go on in a task of its own; that of a fork, or of a replay, answers from the record first."""
 
@@ -829,7 +923,7 @@ class Runner:
         playback = replaying.playback if replaying is not None else None
         children = replaying.children if replaying is not None else self._children
         clock = playback.clock if playback is not None else self._clock
-        subagents = SubagentHandler(children, binding, log, clock, root or state.run_id, place, lambda: loop)
+        subagents = SubagentHandler(children, binding, log, clock, root or state.run_id, place, lambda: loop, take_over)
         handlers: Handlers = {**self._handlers(binding, emit if streamed else None, report), **subagents.handlers()}
         withdrawing = None
         # By the name alone: to check for the whole protocol takes 0.1 ms, for every run. A replay has asked nobody.
@@ -850,6 +944,7 @@ class Runner:
             # Nobody has posted anything to a replay, and its questions are answered when they were.
             before_term=look if playback is None else None,
             guard=child.guard if child is not None else guard,
+            lease=lease,
             history=history,
             always_replay=self._always_replay,
             pacing=playback,
@@ -971,6 +1066,10 @@ def _is_agent(agent: object) -> bool:
     return isinstance(agent, Agent)
 
 
+def _is_served(agent: Agent) -> bool:
+    return _is_agent(agent) and next(servers_of(agent), None) is not None
+
+
 def _checked_run_id(run_id: object) -> str:
     if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
         raise ConfigurationError(
@@ -981,6 +1080,23 @@ def _checked_run_id(run_id: object) -> str:
 
 def _taken(run_id: str, log: EventLog) -> RunExistsError:
     return RunExistsError(f"{log.location} has a run {run_id!r} already; choose another id, or call run_once to join it")
+
+
+def _started(binding: Binding, owner: str, user_message: UserMessage | None, context: dict[str, Any]) -> Draft:
+    """The event that begins a run that a caller asks for."""
+    text, parts = content_of(user_message)
+    data: dict[str, Any] = {
+        "agent_name": binding.agent.name,
+        "resumed": False,
+        "epoch": 1,
+        "owner": owner,
+        "agent": binding.data,
+        "user_message": text,
+        "context": context,
+    }
+    if parts:
+        data["user_parts"] = parts
+    return Draft("run_started", data)
 
 
 def _check_same_request(first: AgentRunEvent, agent: Agent, user_message: UserMessage | None, thread_id: str | None) -> None:

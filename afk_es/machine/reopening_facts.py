@@ -30,6 +30,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from afk_es.machine.model_facts import UNKNOWN_PRICE, unpriced
+from afk_es.machine.retention import Measure
 from afk_es.machine.spec import RunSpec
 from afk_es.machine.state import Failure, ModelCall, RunState, ToolBatch
 
@@ -43,7 +44,9 @@ def reopened(state: RunState, spec: RunSpec) -> RunState:
         turns = tuple([replace(turn, consequence="continue") if turn.consequence == "fail" else turn for turn in state.batch.turns])
         changed = replace(changed, batch=ToolBatch(state.batch.seq, turns, state.batch.delegation))
     if state.compaction is not None and state.compaction.failure is not None:
-        changed = replace(changed, compaction=replace(state.compaction, status="due", failures=0, failure=None))
+        # It grew too large by what it was before, and not by what it has grown since.
+        compaction = replace(state.compaction, status="due", failures=0, failure=None, after=Measure())
+        changed = replace(changed, compaction=compaction)
     return changed
 
 

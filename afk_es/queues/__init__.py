@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from afk_es.queues.contracts import Contract, JobRequest, Known, RunRequest, TaskRun, contract
     from afk_es.queues.dispatch import Consumer, Delivery, Dispatcher, Parcel
     from afk_es.queues.items import Progress, TaskItem, TaskState
+    from afk_es.queues.metrics import WorkerMetrics
+    from afk_es.queues.news import TaskNews
     from afk_es.queues.presence import WorkerPresence
     from afk_es.queues.procrastinate import ProcrastinateDispatcher
     from afk_es.queues.pushing import NewTask
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from afk_es.queues.records import QueueStats
     from afk_es.queues.retrying import RetryPolicy
     from afk_es.queues.tables import TableDispatcher
+    from afk_es.queues.worker import Worker
 
 _CONTRACTS = "afk_es.queues.contracts"
 _DISPATCH = "afk_es.queues.dispatch"
@@ -34,16 +37,19 @@ _HOMES = {
     "Known": _CONTRACTS,
     "NewTask": "afk_es.queues.pushing",
     "Parcel": _DISPATCH,
+    "ProcrastinateDispatcher": "afk_es.queues.procrastinate",
     "Progress": _ITEMS,
     "QueueStats": "afk_es.queues.records",
-    "ProcrastinateDispatcher": "afk_es.queues.procrastinate",
     "RetryPolicy": "afk_es.queues.retrying",
     "RunRequest": _CONTRACTS,
     "TableDispatcher": "afk_es.queues.tables",
     "TaskItem": _ITEMS,
+    "TaskNews": "afk_es.queues.news",
     "TaskQueue": "afk_es.queues.queue",
     "TaskRun": _CONTRACTS,
     "TaskState": _ITEMS,
+    "Worker": "afk_es.queues.worker",
+    "WorkerMetrics": "afk_es.queues.metrics",
     "WorkerPresence": "afk_es.queues.presence",
 }
 
@@ -52,24 +58,27 @@ _LIBRARIES = frozenset({"asyncpg", "procrastinate", "psycopg", "psycopg_pool"})
 
 __all__ = [
     "Consumer",
-    "Contract",
     "contract",
+    "Contract",
     "Delivery",
     "Dispatcher",
     "JobRequest",
     "Known",
     "NewTask",
     "Parcel",
+    "ProcrastinateDispatcher",
     "Progress",
     "QueueStats",
-    "ProcrastinateDispatcher",
     "RetryPolicy",
     "RunRequest",
     "TableDispatcher",
     "TaskItem",
+    "TaskNews",
     "TaskQueue",
     "TaskRun",
     "TaskState",
+    "Worker",
+    "WorkerMetrics",
     "WorkerPresence",
 ]
 

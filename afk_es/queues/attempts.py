@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from afk_es.clock import Clock
-from afk_es.core import AgentResult, Runner
-from afk_es.core.handle import Stretch
+from afk_es.core import AgentResult, AttachedRun, Runner
 from afk_es.core.pending import family_of, unanswered
 from afk_es.errors import (
+    AfkError,
     AgentMismatchError,
     HeadConflictError,
+    LeaseLostError,
     LogError,
     LogUnavailableError,
     RunOwnedError,
@@ -25,11 +27,11 @@ from afk_es.errors import (
     UsageError,
     text_of,
 )
-from afk_es.machine import RunState
 from afk_es.queues.contracts import Known, TaskRun
 from afk_es.queues.dispatch import Consumer, Delivery
 from afk_es.queues.items import Progress, TaskItem
 from afk_es.queues.leases import WorkerLease
+from afk_es.queues.news import TaskNews
 from afk_es.queues.records import Began, TaskRecords
 from afk_es.queues.retrying import RetryPolicy
 from afk_es.queues.settling import (
@@ -55,6 +57,9 @@ _LOGGER = logging.getLogger("afk_es.worker")
 _PAUSE_S = 1.0
 """Between two tries to reach a log that cannot be reached."""
 
+_TURNS = ("run_started", "llm_completed", "run_failed")
+"""Of these the last says whether a job that was reopened has yet to ask for its call again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
@@ -68,6 +73,7 @@ class Workshop:
     retry: RetryPolicy
     clock: Clock
     allow_agent_change: bool
+    tell: Callable[[TaskNews], None]
 
 
 class Attempt:
@@ -84,7 +90,7 @@ class Attempt:
         self._feed = ProgressFeed()
         self._told = Progress()
         self._began: Began | None = None
-        self._stretch: Stretch | None = None
+        self._run: AttachedRun | None = None
         self._leaving: str | None = None
         self._at: dt.datetime | None = None
 
@@ -103,8 +109,14 @@ class Attempt:
             began = await self._begin()
             if began is None:
                 return None
+            self._shop.tell(TaskNews(what="begun", task=began.task, attempt=began.attempt))
             settlement = settled(await self._ending(began), began, self._shop.retry)
-            return settlement if await self._settle(began, settlement) else None
+            if not await self._settle(began, settlement):
+                return None
+            if (what := settlement.what) is not None:
+                told = TaskNews(what=what, task=began.task, attempt=began.attempt, error=settlement.error, after_s=settlement.after_s)
+                self._shop.tell(told)
+            return settlement
         except LogUnavailableError as error:
             # Whoever takes it next finds it running, and goes on with it.
             _LOGGER.warning("%s could not be settled: %s", self.doing, error)
@@ -113,13 +125,13 @@ class Attempt:
     def lay_down(self, reason: str) -> None:
         """Lay the run down as soon as may be; the task is then given back."""
         self._leaving = self._leaving or reason
-        if self._stretch is not None:
-            self._stretch.ask("interrupt", reason)
+        if self._run is not None:
+            self._run.lay_down(reason)
 
     def cut(self) -> None:
         """Stop driving the run, as a crash would; its next owner finds in the log what was under way."""
-        if self._stretch is not None:
-            self._stretch.task.cancel()
+        if self._run is not None and self._run.stretch is not None:
+            self._run.stretch.cancel()
 
     async def say_progress(self) -> None:
         """Write how far the run is, if that has changed."""
@@ -147,7 +159,7 @@ class Attempt:
         while True:
             try:
                 return await self._ended(began)
-            except LogUnavailableError as error:
+            except (LeaseLostError, LogUnavailableError) as error:
                 if not await self._reached_again(error):
                     return Dropped() if self._leaving is None or self._lease.ended else LaidDown(self._leaving, here=True)
             except (RunOwnedError, HeadConflictError) as error:
@@ -169,7 +181,7 @@ class Attempt:
                 _LOGGER.exception("%s", self.doing)
                 return Failed(text_of(error), type(error).__name__, passing=True)
 
-    async def _reached_again(self, error: LogError) -> bool:
+    async def _reached_again(self, error: AfkError) -> bool:
         """After an error of the log's, or the lapse of the lease: whether it is worth another try, once it is."""
         if self._leaving is not None:
             return False
@@ -185,34 +197,44 @@ class Attempt:
         if deadly(began, self._shop.retry) and not await self._has_ended(task.id):
             return Deadly()
         wanted = self._shop.known.contract(task.contract).request(task.payload, self._shop.known)
-        self._stretch = await self._driven(began, wanted)
+        self._run = run = await self._driven(began, wanted)
+        if run.stretch is None:
+            return Elsewhere("another process drives its run")
         if self._leaving is not None:
-            self._stretch.ask("interrupt", self._leaving)
-        result = await self._stretch.result()
-        return await self._meaning(result, self._stretch.state, wanted)
+            run.lay_down(self._leaving)
+        return await self._meaning(await run.stretch, wanted)
 
-    async def _driven(self, began: Began, wanted: TaskRun) -> Stretch:
+    async def _driven(self, began: Began, wanted: TaskRun) -> AttachedRun:
         """The run, driven here, or what it had come to before."""
         task = began.task
         # After an outage the run goes on as this attempt left it, and what it failed by meanwhile is told before it is tried again. The same
         # of an attempt that was cut: what its run has failed by is not counted yet.
-        reopen = self._stretch is None and began.previous is not None and not began.crashed
-        if reopen and await self._last_event(task.id) == "run_failed":
+        reopen = self._run is None and began.previous is not None and not began.crashed
+        if wanted.is_job and began.previous is not None and await self._is_reopened(task.id, reopen):
             wanted.reopened(task.id)
-        run = await self._shop.runner.run_once(
+        return await self._shop.runner.run_once(
             wanted.agent,
             run_id=task.id,
             by=f"worker {self._shop.name}",
             user_message=wanted.user_message,
             context=wanted.context,
             thread_id=wanted.thread_id,
-            allow_agent_change=self._shop.allow_agent_change,
+            # What was only written down by whoever pushed it has done nothing yet that another agent could not answer for.
+            allow_agent_change=self._shop.allow_agent_change or began.attempt == 1,
+            take_over=began.crashed,
             reopen=reopen,
+            lease=self._lease,
             feed=self._feed,
         )
-        if run.stretch is None:
-            raise RunOwnedError(f"another process drives run {task.id}")
-        return run.stretch
+
+    async def _is_reopened(self, run_id: str, now: bool) -> bool:
+        """Whether its run is reopened now, or was by an attempt that came to its end before the call was asked for again."""
+        for event in await self._shop.runner.log.scan(run_id, types=_TURNS, backwards=True):
+            if event.type != "run_started":
+                return now and event.type == "run_failed"
+            if event.data.get("reopened"):
+                return True
+        return False
 
     async def _cancelled(self, task: TaskItem) -> Ending | None:
         """End the run of a task that was called off; None where it had come to an end before."""
@@ -234,7 +256,7 @@ class Attempt:
         head = await self._shop.runner.log.head(run_id)
         return None if head is None else head.last_type
 
-    async def _meaning(self, result: AgentResult, state: RunState, wanted: TaskRun) -> Ending:
+    async def _meaning(self, result: AgentResult, wanted: TaskRun) -> Ending:
         """What a run that has ended, or was laid down, means for its task."""
         match result.state:
             case "completed" | "degraded":
@@ -246,21 +268,18 @@ class Attempt:
             case "failed":
                 return _failed(result)
             case "interrupted":
-                return await self._interrupted(state)
+                return await self._interrupted(result.run_id)
 
-    async def _interrupted(self, state: RunState) -> Ending:
+    async def _interrupted(self, run_id: str) -> Ending:
+        state, *subagents = family = await family_of(self._shop.runner.log, run_id)
         if state.control is not None:
             # What a worker lays down because it stops says so with the very words.
             return LaidDown(state.reason, here=state.reason == self._leaving)
         if state.overdue:
             return LaidDown(state.reason, here=False)
-        log = self._shop.runner.log
-        family = await family_of(log, state.run_id)
-        until: list[dt.datetime] = [ticket.expires_at for each in family for ticket in each.tickets]
-        for each in family:
-            until += [request.expires_at for request in unanswered(each, ()) if request.expires_at is not None]
-        runs = {each.run_id: each.last_letter for each in family[1:]}
-        return Waits(state.reason, state.last_letter, runs, min(until, default=None))
+        terms = [ticket.expires_at for each in family for ticket in each.tickets]
+        terms += [request.expires_at for each in family for request in unanswered(each, ()) if request.expires_at is not None]
+        return Waits(state.reason, state.last_letter, {each.run_id: each.last_letter for each in subagents}, min(terms, default=None))
 
     # -------------------------------------------------------------------------------------------------------------------------- settling
 

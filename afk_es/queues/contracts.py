@@ -75,6 +75,11 @@ class TaskRun:
     context: dict[str, Any] | None = None
     thread_id: str | None = None
 
+    @property
+    def is_job(self) -> bool:
+        """Whether it has no model that thinks, but the one call of a job."""
+        return isinstance(self.agent.model, JobModel)
+
     def reopened(self, run_id: str) -> None:
         """To be said just before a run that *has failed* in the log goes on: a job then asks for its call again."""
         if isinstance(self.agent.model, JobModel):

@@ -30,7 +30,14 @@ _SETTINGS = {
     # What is lost of takings and endings when the server crashes is delivered again. What is sent waits for the disk.
     "synchronous_commit": "off",
 }
-_LIFE: dict[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "connect_timeout": 10}
+# A statement is planned for the queues that it names. What the functions do is planned once in a session all the same.
+_LIFE: dict[str, Any] = {
+    "prepare_threshold": None,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "connect_timeout": 10,
+}
 _LISTENING_S = 30.0
 """A listening connection that heard nothing for so long is asked whether it still lives."""
 _PAUSE_S = 0.5
@@ -138,6 +145,8 @@ class Server:
         if not state:
             return LogUnavailableError(f"{where}: the server cannot be reached; check that it runs and the URL is right ({said})")
         kind, way_out = way_out_of(state)
+        if state.startswith("42") and state != "42501":
+            kind, way_out = LogError, "procrastinate's tables or functions are not what they were; see what was changed, and restore it"
         return kind(f"{where}: {way_out} (PostgreSQL says: {said} [{state}])")
 
     async def _prepare(self, connection: psycopg.AsyncConnection[Any]) -> None:

@@ -21,7 +21,8 @@ from afk_es.serving.ownership import run_id_of
 MAX_DELAY_S = 10 * 365 * 86_400.0
 MAX_ATTEMPTS = 1_000_000
 
-_QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+"""procrastinate makes of it the name of a channel, for which PostgreSQL has 63 bytes."""
 _INT32 = 2**31
 
 
@@ -32,7 +33,7 @@ class NewTask:
     Attributes:
         contract: a contract, or the name of a registered one.
         payload: a JSON object that fits it, or a Pydantic model.
-        queue: letters, digits, '_', '-' and '.', at most 128; default "default".
+        queue: letters, digits, '_', '-' and '.', at most 40; default "default".
         priority: the higher is taken first; 32 bits; default 0.
         delay_s: seconds from now before which it is not taken; default none.
         at: the time before which it is not taken, with a time zone; instead of `delay_s`.
@@ -122,7 +123,7 @@ def check_queue(queue: object) -> str:
         ConfigurationError: it is none.
     """
     if not isinstance(queue, str) or not _QUEUE.fullmatch(queue):
-        raise ConfigurationError(f"a queue is named by 1 to 128 letters, digits, '_', '-' and '.', not {queue!r:.160}")
+        raise ConfigurationError(f"a queue is named by 1 to 40 letters, digits, '_', '-' and '.', not {queue!r:.160}")
     return queue
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from afk_es.agents import Agent
 from afk_es.clock import Clock, Ids
 from afk_es.core import AgentResult, Runner, RunnerConfig
+from afk_es.core.servers import servers_of
 from afk_es.core.wiring import checked_clock, checked_ids, event_log
 from afk_es.errors import (
     ClashError,
@@ -48,6 +49,9 @@ from afk_es.tools import Tool
 _SAID = 300
 """Characters of an error that an exception repeats."""
 
+WAITING = RunnerConfig(interaction_mode="external", background_tool_at_end="park")
+"""A run that waits for a person, or for a tool in the background, is laid down, so that it takes no worker's place meanwhile."""
+
 
 class TaskQueue:
     """Tasks on an event log, each of them a run of it.
@@ -59,7 +63,7 @@ class TaskQueue:
             begins in the log in the same transaction as the task.
         dispatcher: the engine that hands tasks out; default: one in the log's own database.
         retry: how tasks that failed are tried again; default `RetryPolicy()`.
-        config: settings of runs; default those that workers have, `RunnerConfig(interaction_mode="external")`.
+        config: settings of runs, here and where workers have none of their own; default `WAITING`.
         clock: where time comes from.
         ids: where ids come from.
 
@@ -87,7 +91,7 @@ class TaskQueue:
             if value is not None and not isinstance(value, kind):
                 raise ConfigurationError(f"{name} is a {kind.__name__} or None, not {type(value).__name__}; write {kind.__name__}(...)")
         self.retry_policy: RetryPolicy = retry if retry is not None else RetryPolicy()
-        self.config: RunnerConfig = config if config is not None else RunnerConfig(interaction_mode="external")
+        self.config: RunnerConfig = config if config is not None else WAITING
         self.known: Known = Known(agents, handlers, contracts)
         self.clock: Clock = checked_clock(clock)
         self.ids: Ids = checked_ids(ids)
@@ -100,7 +104,7 @@ class TaskQueue:
         self.log: EventLog = opened
         self.database: DatabaseLog = opened
         self.records: TaskRecords = TaskRecords(opened, clock=self.clock)
-        self.dispatcher: Dispatcher = dispatcher if dispatcher is not None else engine_of(opened, self.clock, self.ids)
+        self.dispatcher: Dispatcher = dispatcher if dispatcher is not None else engine_of(opened, opened.location, self.clock, self.ids)
         self._opened = Opened(opened, self.records, self.dispatcher, owned=opened is not log)
         self._gathering = Gathering(opened)
         self._runner = Runner(log=opened, config=self.config, clock=self.clock, ids=self.ids)
@@ -280,10 +284,14 @@ class TaskQueue:
         )
 
     async def _push(self, new: Checked) -> TaskItem:
-        item = new.item
+        item, run = new
         async with self._opened:
             with suppress(ClashError, RunExistsError):
-                await self._write([item])
+                # In a thread a run begins with what came before it, which is not there yet; and servers are asked by whoever works with them.
+                if run is not None and run.thread_id is None and next(servers_of(run.agent), None) is None:
+                    await self._begin(item, run)
+                else:
+                    await self._write([item])
                 return item
             there = await self.records.get(item.id)
             if there is not None:
@@ -292,6 +300,21 @@ class TaskQueue:
             # Its run is in the log, and the task was discarded or purged since: it is taken up where it was left.
             await self._write([item])
             return item
+
+    async def _begin(self, item: TaskItem, run: TaskRun) -> None:
+        """Store the task, its delivery and the beginning of its run, all or none."""
+        sending = self.dispatcher.sending([parcel_of(item)])
+        statements = [self.records.adding(item, sent=sending is not None), *(sending or ())]
+        await self._runner.prepare(
+            run.agent,
+            run_id=item.id,
+            user_message=run.user_message,
+            context=run.context,
+            reason=f"queued in {item.queue}",
+            statements=statements,
+        )
+        if sending is None:
+            await self._send([item])
 
     async def _write(self, items: Sequence[TaskItem]) -> None:
         """Store tasks and their deliveries, all or none."""

@@ -20,7 +20,7 @@ from afk_es.queues import presence as presences
 from afk_es.queues import task_statements as statements
 from afk_es.queues.items import Progress, TaskItem, TaskState
 from afk_es.queues.presence import WorkerPresence
-from afk_es.queues.task_tables import are_there, require_tables
+from afk_es.queues.task_tables import has_tables, make_tables
 from afk_es.queues.texts import check, check_name, kept_progress, kept_result, told
 from afk_es.queues.transitions import Previous
 
@@ -82,26 +82,27 @@ class TaskRecords:
         self._log = log
         self._clock = clock or SystemClock()
 
-    async def open(self) -> None:
+    async def open(self, *, make: bool = True) -> bool:
         """See to it that the tables are there. Any number of processes may do it at once.
+
+        Args:
+            make: make them where there are none; with False that is seen from what this returns, and nothing else may be called then.
+
+        Returns:
+            Whether they are there.
 
         Raises:
             NewerLogError: the tables were made by a newer afk_es.
             ForeignLogError: something else is in their place.
         """
-        await require_tables(self._log, self._shown)
-
-    async def exist(self) -> bool:
-        """Whether the tables are there. It makes none, so that a log that is only read can be asked.
-
-        Raises:
-            NewerLogError, ForeignLogError: as `open`.
-        """
-        return await are_there(self._log, self._shown)
-
-    @property
-    def _shown(self) -> str:
-        return self._log.location if isinstance(self._log, EventLog) else ""
+        shown = self._log.location if isinstance(self._log, EventLog) else "of these tasks"
+        if await has_tables(self._log, shown):
+            return True
+        if make:
+            await make_tables(self._log)
+            # Somebody else may have made what is there now.
+            return await has_tables(self._log, shown)
+        return False
 
     def adding(self, item: TaskItem, *, sent: bool) -> Statement:
         """The statement that adds a new task; its transaction fails with `ClashError` where there is one of that id.
@@ -135,6 +136,10 @@ class TaskRecords:
         """The task, or None where there is none of that id."""
         return (await self.get_all([task_id])).get(task_id)
 
+    async def find(self, prefix: str, limit: int = 20) -> tuple[str, ...]:
+        """Ids that begin with this, in their order, at most so many."""
+        return tuple(row[0] for row in await self._read(statements.FIND, prefix, f"{prefix}\U0010ffff", limit))
+
     async def get_all(self, ids: Iterable[str]) -> dict[str, TaskItem]:
         """The tasks of these ids, as far as there are any."""
         found: dict[str, TaskItem] = {}
@@ -162,7 +167,7 @@ class TaskRecords:
         Raises:
             RunNotFoundError: there is no task `before`.
         """
-        wanted = statements.listing(queue, state, contract, min(max(limit, 0), statements.LONGEST_LIST), before)
+        wanted = statements.listing(queue, state, contract, _bounded(limit), before)
         if before is not None and not await self._read(statements.KNOWN, before):
             raise RunNotFoundError(f"there is no task {before} to page on from")
         return tuple(map(statements.task_item, await self._log.query(wanted)))
@@ -255,7 +260,7 @@ class TaskRecords:
 
     async def discard(self, task_id: str) -> bool:
         """Remove a dead task from the list. Its run stays in the log."""
-        *_, rows = await self._log.transact([Statement(statements.DISCARD, (task_id,))])
+        rows, _ = await self._log.transact([Statement(statements.DISCARD, (task_id,)), statements.tidying([task_id])])
         return bool(rows)
 
     async def cancel(self, task_id: str) -> TaskItem | None:
@@ -275,15 +280,28 @@ class TaskRecords:
             at: now; default by the clock.
             limit: at most so many.
         """
-        rows = await self._rows(statements.AWAKEN, self._now() if at is None else microseconds(at), limit)
-        items = tuple(map(statements.task_item, rows))
-        if items:
-            await self._log.transact([statements.tidying(page) for page in _pages([item.id for item in items], statements.LONGEST_LIST)])
-        return items
+        now = self._now() if at is None else microseconds(at)
+        ids = [task_id for (task_id,) in await self._read(statements.AWAKENED, now, _bounded(limit))]
+        if not ids:
+            return ()
+        rows, _ = await self._log.transact([statements.awakening(ids, now), statements.tidying(ids)])
+        return statements.in_order(rows)
 
     async def unsent(self, before: dt.datetime, limit: int = statements.LONGEST_LIST) -> tuple[TaskItem, ...]:
-        """Queued tasks that the engine was not given, and that last changed before then, the oldest first: whoever was to send them is gone."""
-        return tuple(map(statements.task_item, await self._read(statements.UNSENT, microseconds(before), limit)))
+        """Queued tasks that the engine was not given although somebody was to send them before then, the oldest first. Now the caller is.
+
+        Of several workers that ask, each is given others, as long as `before` is in the past.
+        """
+        latest = microseconds(before)
+        ids = [task_id for (task_id,) in await self._read(statements.UNSENT, latest, _bounded(limit))]
+        if not ids:
+            return ()
+        (rows,) = await self._log.transact([statements.undertaking(ids, latest, self._now())])
+        return statements.in_order(rows)
+
+    def marking_sent(self, ids: Sequence[str]) -> Statement:
+        """The statement that notes that the engine has these tasks, 1,000 at most, for the transaction that sends them."""
+        return statements.marking_sent(ids)
 
     async def mark_sent(self, ids: Iterable[str]) -> None:
         """Note that the engine has them."""
@@ -297,9 +315,10 @@ class TaskRecords:
             ended_before: only those that ended before then. Forgets workers that were last alive before then as well.
             limit: at most so many in one transaction; repeat it until it says 0.
         """
-        longest = Statement(statements.PURGE, (microseconds(ended_before), limit))
-        rows, _ = await self._log.transact([longest, presences.long_gone(ended_before)])
-        return len(rows)
+        ids = [task_id for (task_id,) in await self._read(statements.ENDED, microseconds(ended_before), _bounded(limit))]
+        removing = [statements.purging(ids), statements.tidying(ids)] if ids else []
+        *removed, _ = await self._log.transact([*removing, presences.long_gone(ended_before)])
+        return len(removed[0]) if removed else 0
 
     async def stats(self, at: dt.datetime | None = None) -> tuple[QueueStats, ...]:
         """How many tasks each queue has in each state, in the order of their names. Counts an index: a tenth of a second per million tasks.
@@ -351,6 +370,10 @@ class TaskRecords:
 
 def _told(text: str | None) -> str | None:
     return None if text is None else told(text)
+
+
+def _bounded(limit: int) -> int:
+    return min(max(limit, 0), statements.LONGEST_LIST)
 
 
 def _pages(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:

@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from afk_es.queues.news import What
 from afk_es.queues.records import Began
 from afk_es.queues.retrying import RetryPolicy
 
@@ -120,7 +121,7 @@ class Settlement(msgspec.Struct, frozen=True):
     Attributes:
         task: what becomes of it.
         after_s: seconds until it may be taken again, where it is "again".
-        counts: whether the attempt counts as a failure.
+        counts: whether the attempt counts as a failure, where it is "again".
         waits: for what, where it is "wait".
     """
 
@@ -140,6 +141,23 @@ class Settlement(msgspec.Struct, frozen=True):
                 return self.task
             case _:
                 return "done"
+
+    @property
+    def what(self) -> What | None:
+        """What is told of it; None for nothing."""
+        match self.task:
+            case "complete":
+                return "completed"
+            case "cancel":
+                return "cancelled"
+            case "again":
+                return "retried" if self.counts else "given_back"
+            case "bury":
+                return "dead"
+            case "wait":
+                return "waiting"
+            case "nothing":
+                return None
 
 
 def settled(ending: Ending, began: Began, retry: RetryPolicy) -> Settlement:
@@ -185,7 +203,7 @@ def _failed(failed: Failed, began: Began, retry: RetryPolicy) -> Settlement:
     failures = began.task.failures + 1
     error, error_type = failed.error, failed.error_type
     if not failed.passing or failures >= began.task.max_attempts:
-        return Settlement("bury", error=error, error_type=error_type, counts=True)
+        return Settlement("bury", error=error, error_type=error_type)
     delay_s = max(retry.delay_s(began.task.id, failures), min(failed.retry_after_s or 0.0, retry.cap_s))
     return Settlement("again", error=error, error_type=error_type, after_s=delay_s, counts=True)
 

@@ -25,14 +25,14 @@ NEVER = 2**63 - 1
 
 _COLUMNS = (
     "id, queue, contract, payload, state, priority, dedup_key, lane, max_attempts, created_at, updated_at, due_at, attempts, failures, "
-    "crashes, given_back, previous, worker, error, error_type, result, result_in_log, progress, cancel_requested"
+    "crashes, given_back, previous, worker, error, error_type, result, result_in_log, progress, cancel_requested, position"
 )
 _ADDED = (
     "id, queue, contract, payload, state, priority, dedup_key, lane, max_attempts, created_at, updated_at, due_at, attempts, failures, "
-    "crashes, given_back, result_in_log, cancel_requested, sent"
+    "crashes, given_back, result_in_log, cancel_requested, sent, offered_at"
 )
-_ADDED_ROW = "(${}, ${}, ${}, ${}, 'queued', ${}, ${}, ${}, ${}, ${}, ${}, ${}, 0, 0, 0, 0, 0, 0, ${})"
-_PARAMETERS = 12
+_ADDED_ROW = "(${}, ${}, ${}, ${}, 'queued', ${}, ${}, ${}, ${}, ${}, ${}, ${}, 0, 0, 0, 0, 0, 0, ${}, ${})"
+_PARAMETERS = 13
 ADDED_AT_ONCE = 100
 """Rows that one statement adds: most of its cost is that of being sent."""
 
@@ -46,7 +46,7 @@ def adding(items: Sequence[TaskItem], *, sent: bool) -> Statement:
         created = microseconds(item.created_at)
         due = created if item.not_before is None else max(created, microseconds(item.not_before))
         values += [item.id, item.queue, item.contract, msgspec.json.encode(item.payload).decode(), item.priority, item.key, item.lane]
-        values += [item.max_attempts, created, created, due, int(sent)]
+        values += [item.max_attempts, created, created, due, int(sent), created]
     return Statement(f"INSERT INTO tasks ({_ADDED}) VALUES {', '.join(rows)}", tuple(values))
 
 
@@ -79,8 +79,10 @@ def listing(queue: str | None, state: str | None, contract: str | None, limit: i
 
 def _page(filters: Sequence[str]) -> str:
     where = f" WHERE {' AND '.join(filters)}" if filters else ""
-    return f"SELECT {_COLUMNS}, position FROM tasks{where} ORDER BY position DESC LIMIT $1"
+    return f"SELECT {_COLUMNS} FROM tasks{where} ORDER BY position DESC LIMIT $1"
 
+
+FIND = "SELECT id FROM tasks WHERE id >= $1 AND id < $2 ORDER BY id LIMIT $3"
 
 KNOWN = "SELECT 1 FROM tasks WHERE id = $1"
 
@@ -110,7 +112,7 @@ UPDATE tasks SET state = 'queued', previous = 'given_back', given_back = given_b
 WHERE id = $1 AND attempts = $2 AND state IN ({states("again")}) RETURNING id"""
 
 BURY = f"""
-UPDATE tasks SET state = 'dead', previous = 'failed', failures = failures + 1, error = $3, error_type = $4, updated_at = $5, ended_at = $5
+UPDATE tasks SET state = 'dead', previous = 'failed', failures = failures + 1, error = $3, error_type = $4, updated_at = $5
 WHERE id = $1 AND attempts = $2 AND state IN ({states("bury")}) RETURNING id"""
 
 WAIT = f"""
@@ -128,17 +130,24 @@ END_CANCELLED = f"""
 UPDATE tasks SET state = 'cancelled', error = NULL, error_type = NULL, updated_at = $3, ended_at = $3
 WHERE id = $1 AND attempts = $2 AND state IN ({states("end_cancelled")}) RETURNING id"""
 
-# The tables of the log are only read.
-AWAKEN = f"""
-UPDATE tasks SET state = 'queued', error = NULL, due_at = $1, updated_at = $1, sent = 0
-WHERE id IN (
-  SELECT t.id FROM tasks AS t
-  WHERE t.state = 'waiting' AND (t.due_at <= $1 OR EXISTS (
-    SELECT 1 FROM awaited AS a JOIN runs AS r ON r.run_id = a.run_id JOIN letters AS l ON l.run = r.run
-    WHERE a.task_id = t.id AND l.position > a.letter))
-  ORDER BY t.position LIMIT $2)
-AND state IN ({states("awaken")})
-RETURNING {_COLUMNS}"""
+# Asked by a connection that only reads: most often there is none, and nobody who writes is kept waiting by the look at all that wait. The
+# tables of the log are only read.
+AWAKENED = """
+SELECT t.id FROM tasks AS t
+WHERE t.state = 'waiting' AND (t.due_at <= $1 OR EXISTS (
+  SELECT 1 FROM awaited AS a JOIN runs AS r ON r.run_id = a.run_id JOIN letters AS l ON l.run = r.run
+  WHERE a.task_id = t.id AND l.position > a.letter))
+ORDER BY t.position LIMIT $2"""
+
+
+def awakening(ids: Sequence[str], at: int) -> Statement:
+    """Queues those of these tasks that wait."""
+    return Statement(
+        f"UPDATE tasks SET state = 'queued', error = NULL, due_at = $1, updated_at = $1, sent = 0, offered_at = $1 "
+        f"WHERE id IN ({_places(len(ids), 2)}) AND state IN ({states('awaken')}) RETURNING {_COLUMNS}",
+        (at, *ids),
+    )
+
 
 _CALLED_OFF = "state = 'queued' AND attempts = 0"
 
@@ -146,25 +155,38 @@ CANCEL = f"""
 UPDATE tasks SET
   state = CASE WHEN {_CALLED_OFF} THEN 'cancelled' WHEN state = 'waiting' THEN 'queued' ELSE state END,
   ended_at = CASE WHEN {_CALLED_OFF} THEN CAST($2 AS bigint) END,
-  sent = CASE WHEN {_CALLED_OFF} OR state = 'running' THEN sent ELSE 0 END,
+  sent = CASE WHEN {_CALLED_OFF} OR state = 'running' THEN 1 ELSE 0 END,
   due_at = CASE WHEN {_CALLED_OFF} OR state = 'running' THEN due_at ELSE $2 END,
-  cancel_requested = 1, updated_at = $2
+  cancel_requested = 1, updated_at = $2, offered_at = $2
 WHERE id = $1 AND state IN ({states("cancel")})
 RETURNING {_COLUMNS}"""
 
 REVIVE = f"""
 UPDATE tasks SET state = 'queued', previous = 'revived', failures = 0, crashes = 0, given_back = 0, cancel_requested = 0, due_at = $2,
-  updated_at = $3, ended_at = NULL, sent = 0
+  updated_at = $3, sent = 0, offered_at = $3
 WHERE id = $1 AND state IN ({states("revive")}) RETURNING {_COLUMNS}"""
 
 DISCARD = f"DELETE FROM tasks WHERE id = $1 AND state IN ({states('discard')}) RETURNING id"
 
-PURGE = f"""
-DELETE FROM tasks WHERE id IN (
-  SELECT id FROM tasks WHERE ended_at < $1 AND state IN ({states("purge")}) ORDER BY ended_at LIMIT $2)
-AND state IN ({states("purge")}) RETURNING id"""
+# By this column alone, which a dead task has not: of the state as well, SQLite would rather go through all that are completed.
+ENDED = "SELECT id FROM tasks WHERE ended_at < $1 ORDER BY ended_at LIMIT $2"
 
-UNSENT = f"SELECT {_COLUMNS} FROM tasks WHERE sent = 0 AND state = 'queued' AND updated_at < $1 ORDER BY position LIMIT $2"
+
+def purging(ids: Sequence[str]) -> Statement:
+    """Removes those of these tasks that have ended."""
+    return Statement(f"DELETE FROM tasks WHERE id IN ({_places(len(ids), 1)}) AND state IN ({states('purge')}) RETURNING id", tuple(ids))
+
+
+# What was not sent is queued: whatever takes a task out of that state sees to it.
+UNSENT = "SELECT id FROM tasks WHERE sent = 0 AND offered_at < $1 ORDER BY position LIMIT $2"
+
+
+def undertaking(ids: Sequence[str], before: int, at: int) -> Statement:
+    """Notes that the caller sends these tasks: for a while nobody else is given them."""
+    return Statement(
+        f"UPDATE tasks SET offered_at = $1 WHERE id IN ({_places(len(ids), 3)}) AND sent = 0 AND offered_at < $2 RETURNING {_COLUMNS}",
+        (at, before, *ids),
+    )
 
 
 def marking_sent(ids: Sequence[str]) -> Statement:
@@ -185,6 +207,11 @@ def tidying(ids: Sequence[str]) -> Statement:
 COUNTS = "SELECT queue, state, count(*) FROM tasks GROUP BY queue, state"
 
 OLDEST = "SELECT min(due_at) FROM tasks WHERE queue = $1 AND state = 'queued'"
+
+
+def in_order(rows: Sequence[Sequence[Any]]) -> tuple[TaskItem, ...]:
+    """The tasks of rows that a change gave back, in the order in which they were pushed."""
+    return tuple(map(task_item, sorted(rows, key=lambda row: row[24])))
 
 
 def task_item(row: Sequence[Any]) -> TaskItem:

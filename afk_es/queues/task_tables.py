@@ -20,7 +20,8 @@ VERSION = 1
 TABLES = ("afk_es_tasks", "tasks", "awaited", "workers")
 
 # Times are microseconds since 1970, UTC, by the clock of whoever writes: the database's own is nobody's. `sent`, `cancel_requested`,
-# `result_in_log` and `draining` are 0 or 1.
+# `result_in_log` and `draining` are 0 or 1. `offered_at` is when somebody undertook to send the task. `ended_at` is when it was completed or
+# cancelled: a dead one waits for an operator. A row of `awaited` is a run whose letters behind that position awaken the task.
 #
 # Indexes are dear, since each change of a task's state writes to them, so there is one for each question and none to spare: how many tasks
 # are in which state, and which of a queue (tasks_by_queue); which are in a state (tasks_by_state); of a contract (tasks_by_contract); since
@@ -58,7 +59,8 @@ CREATE TABLE IF NOT EXISTS tasks (
   result_in_log {integer} NOT NULL,
   progress {text},
   cancel_requested {integer} NOT NULL,
-  sent {integer} NOT NULL
+  sent {integer} NOT NULL,
+  offered_at {integer} NOT NULL
 ){strict};
 
 CREATE INDEX IF NOT EXISTS tasks_by_queue ON tasks (queue, state, position);
@@ -119,8 +121,8 @@ WHERE c.relnamespace = to_regnamespace(current_schema()) AND c.relkind IN ('r', 
 _COLUMN = re.compile(r"^  ([a-z_]+) \{(integer|text|key)\}", re.MULTILINE)
 
 
-async def require_tables(log: DatabaseLog, shown: str) -> None:
-    """See to it that the tables of this version are there; they are made where none is.
+async def has_tables(log: DatabaseLog, shown: str) -> bool:
+    """Whether the tables of this version are there.
 
     Args:
         shown: the log, for messages.
@@ -128,17 +130,9 @@ async def require_tables(log: DatabaseLog, shown: str) -> None:
     Raises:
         NewerLogError: they were made by a newer afk_es.
         ForeignLogError: something is in their place that we did not make.
-        LogError: they could not be looked at or made.
+        LogError: they could not be looked at.
     """
-    if await are_there(log, shown):
-        return
-    making = [*([_ONE_AT_A_TIME] if log.dialect == "postgresql" else []), *map(Statement, _statements(log.dialect)), _MARK]
-    await log.transact(making)
-    await are_there(log, shown)
-
-
-async def are_there(log: DatabaseLog, shown: str) -> bool:
-    """Whether they are; raises where what is there is not ours. The version is looked at first: a newer one has other columns."""
+    # The version before the columns: those of a newer one are others.
     found = await _found(log)
     if not found:
         return False
@@ -151,6 +145,12 @@ async def are_there(log: DatabaseLog, shown: str) -> bool:
     for table in TABLES:
         _refuse(shown, found.get(table, f"no table {table}, but others of tasks"))
     return version is not None
+
+
+async def make_tables(log: DatabaseLog) -> None:
+    """Make the tables. Any number of processes may do it at once."""
+    making = [*([_ONE_AT_A_TIME] if log.dialect == "postgresql" else []), *map(Statement, _statements(log.dialect)), _MARK]
+    await log.transact(making)
 
 
 def _refuse(shown: str, fault: str | None) -> None:

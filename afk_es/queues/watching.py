@@ -32,8 +32,8 @@ class ProgressFeed:
         """Take it in."""
         data = event.data
         if event.type == "tool_progress":
-            doing = event.message or f"runs {data['tool_name']}"
-            self.progress = Progress(event.step, doing, data["progress"], data["total"])
+            said = event.message or f"runs {data['tool_name']}"
+            self.progress = Progress(event.step, said, data["progress"], data["total"])
         elif event.type == "step_started":
             self.progress = Progress(event.step, self.progress.doing)
         elif (doing := _DOING.get(event.type)) is not None:

@@ -17,7 +17,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any
@@ -30,8 +30,10 @@ from afk_es.log import TellingLog
 from afk_es.queues.attempts import Attempt, Workshop
 from afk_es.queues.contracts import Contract, Known
 from afk_es.queues.dispatch import Delivery
+from afk_es.queues.items import TaskItem
 from afk_es.queues.leases import WorkerLease
 from afk_es.queues.metrics import WorkerMetrics
+from afk_es.queues.news import TaskNews
 from afk_es.queues.presence import WorkerPresence
 from afk_es.queues.pushing import check_queue, parcel_of
 from afk_es.queues.queue import TaskQueue
@@ -78,7 +80,7 @@ class Worker:
         policy_engine, telemetry: as for `Runner`.
         config: settings of runs; default those of the queue.
         allow_agent_change: whether a run goes on with an agent that is not the one it began with, as after a deployment; default False: its
-            task is dead, with the reason.
+            task is dead, with the reason. A task that no worker has begun yet is begun with this worker's agent in any case.
         name: of letters, digits and '-_.:@', for people; default HOST:PID:and something that nobody else has.
 
     Raises:
@@ -94,7 +96,7 @@ class Worker:
         agents: Iterable[Agent] = (),
         handlers: Iterable[Tool[..., Any]] = (),
         contracts: Iterable[Contract] = (),
-        queues: Iterable[str] = ("default",),
+        queues: Iterable[str] | str = ("default",),
         max_concurrency: int = 10,
         lease_s: float = 30.0,
         drain_s: float = 30.0,
@@ -107,9 +109,10 @@ class Worker:
     ) -> None:
         if not isinstance(queue, TaskQueue):
             raise ConfigurationError(f"queue is a TaskQueue, not {type(queue).__name__}; write Worker(TaskQueue(...))")
-        if isinstance(queues, str) or not (names := tuple(dict.fromkeys(map(check_queue, queues)))):
-            raise ConfigurationError(f'queues are the names of one or more queues, such as ("default",), not {queues!r:.160}')
-        if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
+        names = tuple(dict.fromkeys(map(check_queue, (queues,) if isinstance(queues, str) else queues)))
+        if not names:
+            raise ConfigurationError("queues are the names of one queue or more, such as ('default',)")
+        if type(max_concurrency) is not int or max_concurrency < 1:
             raise ConfigurationError(f"max_concurrency is a number of tasks from 1, not {max_concurrency!r:.80}")
         self.name: str = _checked_name(name) if name is not None else f"{socket.gethostname()}:{os.getpid()}:{queue.ids.new('worker')[-8:]}"
         self.queues: tuple[str, ...] = names
@@ -118,8 +121,9 @@ class Worker:
         self._lease_s = _checked_s("lease_s", lease_s, least=0.1)
         self._drain_s = _checked_s("drain_s", drain_s, least=0.0)
         self._retry = retry if retry is not None else queue.retry_policy
-        self._known = queue.known | Known(agents, handlers, contracts)
+        self.known: Known = queue.known | Known(agents, handlers, contracts)
         self._allow_agent_change = allow_agent_change
+        self._listeners: list[Callable[[TaskNews], None]] = []
         self._clock = queue.clock
         self._reads = unpausing(queue.clock)
         self._runner = Runner(
@@ -133,10 +137,9 @@ class Worker:
         self._counts: Counter[str] = Counter()
         self._attempts: dict[str, _Place] = {}
         self._working: asyncio.Task[None] | None = None
-        self._reset()
-
-    def _reset(self) -> None:
+        self._begun = False
         self._bell = asyncio.Event()
+        self._joined = asyncio.Event()
         self._draining = False
         self._hurried = False
         self._away = False
@@ -149,24 +152,21 @@ class Worker:
     # -------------------------------------------------------------------------------------------------------------------- from outside
 
     async def run(self, *, signals: bool = False) -> None:
-        """Work until it is drained.
+        """Work until it is drained. A worker works once.
 
         Args:
             signals: let SIGTERM and SIGINT drain it, and a second one hurry it; default False.
 
         Raises:
             LogError: the log, or the engine, could not be reached at the start. Later it is waited for.
-            UsageError: it works already.
+            UsageError: it was called before.
         """
-        if self._lease is not None:
-            raise UsageError(f"worker {self.name} works already; make another one")
-        self._reset()
+        if self._begun:
+            raise UsageError(f"worker {self.name} works, or has worked, already; make another one")
+        self._begun = True
         with on_signals(self.drain) if signals else nullcontext():
             async with self._queue, self._runner:
-                try:
-                    await self._work()
-                finally:
-                    self._lease = None
+                await self._work()
 
     def drain(self) -> None:
         """Take nothing more, and stop once what is under way has ended, at the latest after `drain_s`; called again: at once. What has not
@@ -179,8 +179,9 @@ class Worker:
     async def __aenter__(self) -> Worker:
         """Work in the background, from when it has joined."""
         self._working = asyncio.create_task(self.run(), name=f"worker {self.name}")
-        while self._lease is None and not self._working.done():
-            await asyncio.sleep(0)
+        joined = asyncio.ensure_future(self._joined.wait())
+        await asyncio.wait((joined, self._working), return_when=asyncio.FIRST_COMPLETED)
+        joined.cancel()
         if self._working.done():
             await self._working
         return self
@@ -192,11 +193,23 @@ class Worker:
         if self._working is not None:
             await self._working
 
+    def on_news(self, call: Callable[[TaskNews], None]) -> None:
+        """Have what is done with each task told, in the event loop that it works in; the call must neither raise nor block."""
+        self._listeners.append(call)
+
+    @property
+    def location(self) -> str:
+        """The log that it works for."""
+        return self._queue.log.location
+
+    def _tell(self, news: TaskNews) -> None:
+        for call in self._listeners:
+            call(news)
+
     def metrics(self) -> WorkerMetrics:
         """What it has done, and what it has to do."""
-        lease = self._lease
-        gauges = {"slots": self._slots, "busy": len(self._attempts), "draining": self._draining, "held": lease is not None and lease.held()}
-        return WorkerMetrics(**gauges, **self._counts)
+        held = self._lease is not None and self._lease.held()
+        return WorkerMetrics(slots=self._slots, busy=len(self._attempts), draining=self._draining, held=held, **self._counts)
 
     # --------------------------------------------------------------------------------------------------------------------- the loop
 
@@ -209,12 +222,14 @@ class Worker:
             runner=self._runner,
             records=self._queue.records,
             consumer=consumer,
-            known=self._known,
+            known=self.known,
             retry=self._retry,
             clock=self._clock,
             allow_agent_change=self._allow_agent_change,
+            tell=self._tell,
         )
         self._began_at = self._clock.now()
+        self._joined.set()
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(self._beat()), group.create_task(self._do_chores())]
@@ -372,13 +387,21 @@ class Worker:
         if now < self._sure_at and not await self._letters_came():
             return
         self._sure_at = now + _SURE_S
-        records = self._shop.records
-        awakened = await records.awaken()
+        awakened = await self._shop.records.awaken()
         self._counts["awakened"] += len(awakened)
-        unsent = await records.unsent(self._clock.now() - dt.timedelta(seconds=_SURE_S))
-        if items := {item.id: item for item in (*awakened, *unsent)}:
-            await self._queue.dispatcher.send([parcel_of(item) for item in items.values()])
-            await records.mark_sent(items)
+        await self._send(awakened)
+        await self._send(await self._shop.records.unsent(self._clock.now() - dt.timedelta(seconds=_SURE_S)))
+
+    async def _send(self, items: Sequence[TaskItem]) -> None:
+        if not items:
+            return
+        parcels, ids = [parcel_of(item) for item in items], [item.id for item in items]
+        sending = self._queue.dispatcher.sending(parcels)
+        if sending is not None:
+            await self._queue.database.transact([*sending, self._shop.records.marking_sent(ids)])
+        else:
+            await self._queue.dispatcher.send(parcels)
+            await self._shop.records.mark_sent(ids)
 
     async def _letters_came(self) -> bool:
         """Whether anything may have been said to a run since it was asked last. A log that does not tell is asked, which costs one look."""

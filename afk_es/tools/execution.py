@@ -14,6 +14,7 @@ from afk_es.errors import ToolError, ToolTimeoutError
 from afk_es.tools.context import ToolContext
 from afk_es.tools.hooks import chained, run_posthooks, run_prehooks
 from afk_es.tools.outcome import ToolDeferredHandle, failure_text, settled
+from afk_es.tools.permission import require_permission
 from afk_es.tools.threads import THREADS
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ async def _invoke(tool: Tool[..., Any], args: BaseModel | dict[str, Any], ctx: T
         args = tool.validate_named(tool.named_arguments(args), sandbox)
     signature = tool.signature
     if signature.is_async:
+        require_permission()
         return await signature.invoke(args, ctx)
     output = await _in_thread(signature.invoke, args, ctx)
     # A partial, a lambda or a callable object may hide a coroutine function.
@@ -94,6 +96,7 @@ async def _in_thread(invoke: Callable[[BaseModel, ToolContext], Any], args: Base
 
 
 def _carried(invoke: Callable[[BaseModel, ToolContext], Any], args: BaseModel, ctx: ToolContext) -> Any:
+    require_permission()
     try:
         return invoke(args, ctx)
     except StopIteration as error:

@@ -11,9 +11,12 @@ from pydantic import BaseModel
 
 from afk_es.agents import Agent, PolicyEngine, PolicyRule
 from afk_es.clock import SimulatedClock
-from afk_es.core import AgentResult, Runner
+from afk_es.core import AgentResult, Runner, recorded_agent
+from afk_es.core.replays import spec_of
 from afk_es.errors import LLMConfigurationError, LLMRetryableError, ToolError, UsageError
-from tests.core.scenario import Counted, agent, always, asks, limits, log_of, model_of, only, says, turns, types
+from afk_es.tools import ToolDeferredHandle, tool
+from tests.core.replayed import divergence
+from tests.core.scenario import Counted, StuckModel, agent, always, asks, limits, log_of, model_of, only, says, turns, types
 
 DONE = says("done", cost=0.1)
 
@@ -224,3 +227,100 @@ async def test_a_handle_of_a_reopened_run_has_its_new_stretch(runner: Runner) ->
     seen = [event async for event in handle.events]
     assert (types(seen)[0], types(seen)[-1]) == ("run_started", "run_completed")
     assert (await handle.await_result()).usage_by_model["scripted-1"].requests == 4
+
+
+@pytest.mark.parametrize("name", ["model away", "tool raises", "subagent fails", "router raises"])
+async def test_a_reopened_run_is_replayed_with_its_reopening(name: str, runner: Runner) -> None:
+    """The reopening is a decision from outside, which the record holds; today's agent fails and is reopened where it was."""
+    first = await failed(runner, WAYS[name])
+    result = await runner.resume(WAYS[name].agent(True), run_id=first.run_id, reopen=True)
+    recorded = await log_of(runner, first.run_id)
+    replayed = await runner.replay(recorded_agent(spec_of(recorded[0])), run_id=first.run_id)
+    assert (replayed.result.state, replayed.unanswered, replayed.leftovers) == ("completed", (), ())
+    assert replayed.result.final_text == result.final_text
+    events = await log_of(runner, replayed.run_id)
+    assert types(events) == types(recorded)
+    assert [event.data.get("reopened") for event in only(events, "run_started")] == [None, True]
+    assert await divergence(runner.log, first.run_id, replayed.run_id) is None
+
+
+async def test_an_agent_that_does_not_fail_today_is_not_reopened_in_its_replay(runner: Runner) -> None:
+    way = WAYS["tool raises"]
+    first = await failed(runner, way)
+    await runner.resume(way.agent(True), run_id=first.run_id, reopen=True)
+    lenient = agent([], Counted().tool)
+    replayed = await runner.replay(lenient, run_id=first.run_id)
+    assert replayed.result.state == "completed", "the model is told of the failure, as its policy says today"
+    assert types(await log_of(runner, replayed.run_id)).count("run_started") == 1
+
+
+async def test_a_fork_shares_the_reopening_and_may_be_reopened_itself(runner: Runner) -> None:
+    way = WAYS["model away"]
+    first = await failed(runner, way)
+    await runner.resume(way.agent(True), run_id=first.run_id, reopen=True)
+    events = await log_of(runner, first.run_id)
+    reopening = only(events, "run_started")[1].seq
+    fork = await runner.fork(way.agent(False), run_id=first.run_id, at=reopening, edits=[])
+    assert fork.state == "completed", "what was answered behind the reopening is reused"
+    other = agent([LLMConfigurationError("no")], instructions="Be quick.")
+    lost = await runner.fork(other, run_id=first.run_id, at=reopening)
+    assert lost.state == "failed"
+    found = await runner.resume(agent([DONE], instructions="Be quick."), run_id=lost.run_id, reopen=True)
+    assert (found.state, found.final_text) == ("completed", "done")
+
+
+async def test_the_next_run_on_the_thread_sees_what_the_reopened_one_came_to(runner: Runner) -> None:
+    way = WAYS["tool raises"]
+    first = await failed(runner, way)
+    between = await runner.run(agent([says("between")]), user_message="and?", thread_id=first.thread_id)
+    await runner.resume(way.agent(True), run_id=first.run_id, reopen=True)
+    last = agent([says("last")])
+    result = await runner.run(last, user_message="so?", thread_id=first.thread_id)
+    shown = [text for _role, text in turns(model_of(last).requests[0])]
+    assert "done" in shown
+    assert "between" in shown
+    assert (between.state, result.state) == ("completed", "completed")
+
+
+async def test_a_letter_that_the_failing_run_did_not_take_in_is_taken_in_when_it_is_reopened(runner: Runner) -> None:
+    model = StuckModel()
+    described = agent(model, fail_safe=limits(llm_failure_policy="fail", max_llm_calls=1), output_type=Answer)
+    handle = await runner.run_handle(described, user_message="go")
+    await model.asked.wait()
+    attached = await runner.attach(run_id=handle.run_id, by="ann")
+    post = runner.log.post
+
+    async def overtaken(run_id: str, draft: Any, *, at: Any) -> Any:
+        model.let_go.set()
+        assert (await handle.await_result()).state == "failed"
+        return await post(run_id, draft, at=at)
+
+    runner.log.post = overtaken  # type: ignore[method-assign]
+    receipt = await attached.cancel("enough", wait_s=10)
+    assert (receipt.status, receipt.reason) == (
+        "posted",
+        "the run had ended before it was taken in (failed); it is, if the run is reopened",
+    )
+    result = await runner.resume(described, run_id=handle.run_id, reopen=True)
+    assert (result.state, result.error) == ("cancelled", "enough")
+
+
+async def test_tickets_of_a_run_that_failed_are_open_again_when_it_is_reopened(runner: Runner) -> None:
+    @tool
+    def order() -> ToolDeferredHandle:
+        """Order it."""
+        return ToolDeferredHandle(ticket_id="t1")
+
+    def described(well: bool) -> Agent:
+        script = [says("waits"), says("it came")] if well else [asks(("order", {})), LLMConfigurationError("no")]
+        return agent(script, order)
+
+    first = await runner.run(described(False), user_message="go")
+    about = {"thread_id": first.thread_id, "run_id": first.run_id}
+    assert [each["status"] for each in await runner.list_background_tools(**about, include_resolved=True)] == ["abandoned"]
+    with pytest.raises(UsageError, match="has ended"):
+        await runner.resolve_background_tool(**about, ticket_id="t1", output="here")
+    handle = await runner.resume_handle(described(True), run_id=first.run_id, reopen=True)
+    assert [each["status"] for each in await runner.list_background_tools(**about)] == ["pending"]
+    await runner.resolve_background_tool(**about, ticket_id="t1", output="here")
+    assert (await handle.await_result()).final_text == "it came"

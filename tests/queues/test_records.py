@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from typing import Any
 
@@ -9,9 +10,14 @@ import pytest
 
 from afk_es.clock import SimulatedClock
 from afk_es.errors import ClashError, ConfigurationError, RunNotFoundError
-from afk_es.log.port import DatabaseLog, Statement
+from afk_es.log import Statement
+from afk_es.machine.events import Draft
+from afk_es.queues import task_statements as made
 from afk_es.queues.items import Progress, TaskItem
+from afk_es.queues.presence import WorkerPresence
 from afk_es.queues.records import TaskRecords
+from afk_es.testing.log_contract import begin
+from tests.queues.conftest import TasksLog, tasks_log
 
 NOW = SimulatedClock().now()
 SECOND = dt.timedelta(seconds=1)
@@ -19,8 +25,8 @@ SECOND = dt.timedelta(seconds=1)
 
 def a_task(name: str = "a", **changes: Any) -> TaskItem:
     """A task as it is pushed."""
-    made: dict[str, Any] = {"queue": "default", "contract": "runner.chat.v1", "payload": {"user_message": "hi"}, "state": "queued"}
-    return TaskItem(**{"id": name, "created_at": NOW, "updated_at": NOW, **made, **changes})
+    usual: dict[str, Any] = {"queue": "default", "contract": "runner.chat.v1", "payload": {"user_message": "hi"}, "state": "queued"}
+    return TaskItem(**{"id": name, "created_at": NOW, "updated_at": NOW, **usual, **changes})
 
 
 async def test_what_is_added_is_read_back_whole(records: TaskRecords) -> None:
@@ -44,7 +50,7 @@ async def test_an_id_is_added_once(records: TaskRecords) -> None:
     assert [task.id for task in await records.list()] == ["a"]
 
 
-async def test_it_is_added_with_other_statements_or_not_at_all(records: TaskRecords, database_log: DatabaseLog) -> None:
+async def test_it_is_added_with_other_statements_or_not_at_all(records: TaskRecords, database_log: TasksLog) -> None:
     with pytest.raises(ClashError):
         await records.add([a_task()], [records.adding(a_task("b"), sent=True), records.adding(a_task("b"), sent=True)])
     assert await records.list() == ()
@@ -261,11 +267,145 @@ async def test_a_result_that_is_too_large_is_left_to_the_log(records: TaskRecord
     assert (task.state, task.result, task.result_in_log) == ("completed", None, True)
 
 
-async def test_statements_find_their_rows_by_an_index(records: TaskRecords, database_log: DatabaseLog) -> None:
-    from afk_es.queues import task_statements as made
+async def test_an_answer_to_its_run_or_to_a_subagents_awakens_it(records: TaskRecords, database_log: TasksLog) -> None:
+    answer = Draft("control_requested", {"action": "pause", "reason": "", "origin": "test"})
+    for name in ("a", "b", "child", "other"):
+        await begin(database_log, name)
+    seen = (await database_log.post("a", answer, at=NOW)).position
+    await records.add([a_task("a"), a_task("b")], sent=True)
+    for name in "ab":
+        await records.begin(name, "w", NOW)
+    assert await records.wait("a", 1, "a person", seen)
+    assert await records.wait("b", 1, "a person", 0, runs={"child": seen})
+    await database_log.post("other", answer, at=NOW)
+    assert await records.awaken() == ()
+    last = (await database_log.post("child", answer, at=NOW)).position
+    assert [task.id for task in await records.awaken()] == ["b"]
+    assert await records.awaken() == ()
+    await database_log.post("a", answer, at=NOW)
+    assert [task.id for task in await records.awaken()] == ["a"]
+    began = await records.begin("b", "w", NOW)
+    assert began is not None
+    assert (began.attempt, began.previous) == (2, "waited")
+    assert await records.wait("b", 2, "a person", 0, runs={"child": last})
+    assert await records.awaken() == ()
 
-    for sql in (made.BEGIN, made.PROGRESS, made.AWAKEN, made.PURGE, made.UNSENT, made.OLDEST, made.COUNTS):
-        given = {made.BEGIN: 3, made.PROGRESS: 4, made.AWAKEN: 2, made.PURGE: 2, made.UNSENT: 2, made.OLDEST: 1, made.COUNTS: 0}[sql]
-        if database_log.dialect == "sqlite":
-            (plan,) = await database_log.transact([Statement(f"EXPLAIN QUERY PLAN {sql}", (0,) * given)])
-            assert not [row for row in plan if row[3].startswith("SCAN") and "USING" not in row[3]], plan
+
+async def test_what_a_task_waits_for_is_forgotten_with_it(records: TaskRecords, database_log: TasksLog) -> None:
+    async def kept() -> list[tuple[Any, ...]]:
+        return await database_log.query(Statement("SELECT task_id, run_id, letter FROM awaited ORDER BY run_id"))
+
+    await records.add([a_task()], sent=True)
+    await records.begin("a", "w", NOW)
+    await records.wait("a", 1, "a person", 3, runs={"child": 4})
+    assert await kept() == [("a", "a", 3), ("a", "child", 4)]
+    assert not await records.wait("a", 1, "again", 9)
+    assert await kept() == [("a", "a", 3), ("a", "child", 4)]
+    await records.cancel("a")
+    await records.begin("a", "w", NOW)
+    await records.wait("a", 2, "a person", 5)
+    assert await kept() == [("a", "a", 5)]
+    await records.cancel("a")
+    await records.begin("a", "w", NOW)
+    await records.end_cancelled("a", 3)
+    assert await records.purge(NOW + SECOND) == 1
+    assert await kept() == []
+
+
+async def test_a_revived_task_is_not_to_be_cancelled_any_more(records: TaskRecords) -> None:
+    await records.add([a_task()], sent=True)
+    await records.begin("a", "w", NOW)
+    await records.cancel("a")
+    await records.bury("a", 1, "no")
+    revived = await records.revive("a", NOW)
+    assert revived is not None
+    assert not revived.cancel_requested
+
+
+async def test_of_many_that_begin_at_once_the_last_has_the_task(database_url: str, records: TaskRecords) -> None:
+    await records.add([a_task()], sent=True)
+    logs = [tasks_log(database_url) for _ in range(4)]
+    await asyncio.gather(*(log.open() for log in logs))
+    lists = [TaskRecords(log) for log in logs]
+    began = await asyncio.gather(*(each.begin("a", f"w{number}", NOW) for number, each in enumerate(lists) for _ in range(5)))
+    assert sorted(each.attempt for each in began if each is not None) == list(range(1, 21))
+    ended = await asyncio.gather(*(lists[0].complete("a", attempt, attempt) for attempt in range(1, 21)))
+    assert ended == [False] * 19 + [True]
+    task = await records.get("a")
+    assert task is not None
+    assert (task.result, task.crashes) == (20, 19)
+    await asyncio.gather(*(log.close() for log in logs))
+
+
+async def test_of_many_that_send_what_is_unsent_each_sends_others(database_url: str, records: TaskRecords) -> None:
+    await records.add([a_task(f"t{number}") for number in range(20)])
+    logs = [tasks_log(database_url) for _ in range(4)]
+    await asyncio.gather(*(log.open() for log in logs))
+    lists = [TaskRecords(log) for log in logs]
+    given = await asyncio.gather(*(each.unsent(NOW + SECOND, limit=8) for each in lists for _ in range(3)))
+    ids = [task.id for tasks in given for task in tasks]
+    assert len(ids) == len(set(ids))
+    assert await records.unsent(NOW) == ()
+    await asyncio.gather(*(log.close() for log in logs))
+
+
+async def test_of_many_that_are_added_at_once_only_the_one_that_is_there_is_refused(records: TaskRecords) -> None:
+    await records.add([a_task("t7")])
+    got = await asyncio.gather(*(records.add([a_task(f"t{number}")]) for number in range(20)), return_exceptions=True)
+    assert [number for number, each in enumerate(got) if isinstance(each, ClashError)] == [7]
+    assert len(await records.list()) == 20
+
+
+async def test_a_thousand_are_handled_in_one_go(records: TaskRecords) -> None:
+    ids = [f"t{number:04}" for number in range(1_100)]
+    await records.add([a_task(name) for name in ids])
+    assert [task.id for task in await records.unsent(NOW + SECOND)] == ids[:1_000]
+    await records.mark_sent(ids)
+    assert len(await records.get_all(ids)) == 1_100
+    for name in ids[:3]:
+        await records.cancel(name)
+    assert await records.purge(NOW + SECOND) == 3
+
+
+async def test_workers_say_that_they_are_there(records: TaskRecords, clock: SimulatedClock) -> None:
+    def said(worker: str, seen_s: int, **changes: Any) -> WorkerPresence:
+        seen = NOW + seen_s * SECOND
+        usual: dict[str, Any] = {"queues": ("default", "mail"), "slots": 10, "busy": 0, "started_at": NOW, "seen_at": seen}
+        return WorkerPresence(worker=worker, host="h", pid=7, **{**usual, "alive_until": seen + 30 * SECOND, **changes})
+
+    await records.here(said("a", 0))
+    await records.here(said("b", 1))
+    latest = said("a", 10, busy=3, draining=True)
+    await records.here(latest)
+    await records.here(said("a", 5, busy=9))
+    assert await records.workers() == (latest, said("b", 1))
+    assert latest.alive(NOW + 39 * SECOND)
+    assert not latest.alive(NOW + 40 * SECOND)
+    await records.gone("b")
+    assert await records.workers() == (latest,)
+    assert await records.purge(NOW + 41 * SECOND) == 0
+    assert await records.workers() == ()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        (Statement(made.BEGIN, ("a", "w", 0)), "sqlite_autoindex_tasks_1"),
+        (Statement(made.AWAKENED, (0, 9)), "tasks_by_state"),
+        (Statement(made.UNSENT, (0, 9)), "tasks_unsent"),
+        (Statement(made.ENDED, (0, 9)), "tasks_ended"),
+        (Statement(made.OLDEST, ("q",)), "tasks_due"),
+        (Statement(made.COUNTS), "COVERING INDEX tasks_by_queue"),
+        (made.listing("q", "dead", None, 9, None), "tasks_by_queue"),
+        (made.listing("q", None, None, 9, None), "tasks_by_queue"),
+        (made.listing(None, "dead", None, 9, "a"), "tasks_by_state"),
+        (made.listing(None, None, "c", 9, None), "tasks_by_contract"),
+    ],
+)
+async def test_statements_find_their_rows_by_an_index(
+    records: TaskRecords, database_log: TasksLog, statement: Statement, index: str
+) -> None:
+    plan = [row[3] for row in await database_log.query(Statement(f"EXPLAIN QUERY PLAN {statement.sql}", statement.parameters))]
+    assert any(index in line for line in plan), plan
+    assert not [line for line in plan if line.startswith("SCAN") and "USING" not in line and "SCAN page" not in line], plan

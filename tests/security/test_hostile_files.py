@@ -48,6 +48,7 @@ READING: dict[str, tuple[str, ...]] = {
     "debug": ("--batch", "-e", "where"),
     "doctor": (),
     "archive": ("--to", "{beside}/archived.db"),
+    "queue": ("list",),
 }
 """The verbs that look into a log, and what they need beside it."""
 
@@ -65,7 +66,23 @@ WRITING: dict[str, tuple[str, ...]] = {
 }
 
 OTHERS = frozenset(
-    {"a2a", "demo", "run", "eval", "golden", "resume", "policy", "fork", "import", "export", "spec", "explore", "mcp", "mcp-config"}
+    {
+        "a2a",
+        "demo",
+        "run",
+        "eval",
+        "golden",
+        "resume",
+        "policy",
+        "fork",
+        "import",
+        "export",
+        "spec",
+        "explore",
+        "mcp",
+        "mcp-config",
+        "worker",
+    }
 )
 """Verbs that read no log, or need an agent of the user's as well."""
 
