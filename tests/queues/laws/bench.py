@@ -15,7 +15,6 @@ from typing import Any
 from afk_es.clock import SeededIds, SimulatedClock
 from afk_es.errors import ToolError
 from afk_es.log import EventLog
-from afk_es.queues.attempts import Workshop
 from afk_es.queues.dispatch import Consumer, Dispatcher
 from afk_es.queues.items import TaskItem
 from afk_es.queues.leases import WorkerLease
@@ -88,9 +87,9 @@ class Bench:
 
     async def settled(self) -> None:
         """Return when every attempt of a living worker waits for the world, for its lease, or has come to its end."""
-        until = time.monotonic() + _PATIENCE_S  # noqa: TID251 - it bounds a test that hangs
+        until = time.monotonic() + _PATIENCE_S
         while not all(hand.is_quiet() for hand in self.hands.values() if not hand.dead):
-            if time.monotonic() > until:  # noqa: TID251 - as above
+            if time.monotonic() > until:
                 raise StuckError("; ".join(f"{hand.name}: {hand.told()}" for hand in self.hands.values() if not hand.is_quiet()))
             await asyncio.sleep(0.0003)
 
@@ -148,20 +147,7 @@ class HandWorker:
         worker, queue = self.worker, self.queue
         await queue.__aenter__()
         await worker._runner.__aenter__()
-        since = worker._reads()
-        consumer = await queue.dispatcher.join(self.name, LEASE_S)
-        worker._lease = WorkerLease(worker._reads, LEASE_S, since)
-        worker._shop = Workshop(
-            name=self.name,
-            runner=worker._runner,
-            records=queue.records,
-            consumer=consumer,
-            known=worker._known,
-            retry=RETRY,
-            clock=queue.clock,
-            allow_agent_change=False,
-        )
-        worker._began_at = queue.clock.now()
+        await worker._join()
         self.gates.held = lambda: self.lease.held()
 
     @property
