@@ -214,7 +214,8 @@ class Worker:
 
     # --------------------------------------------------------------------------------------------------------------------- the loop
 
-    async def _work(self) -> None:
+    async def _join(self) -> None:
+        """Begin a lease, and lay out what attempts need."""
         since = self._reads()
         consumer = await self._queue.dispatcher.join(self.name, self._lease_s)
         self._lease = WorkerLease(self._reads, self._lease_s, since)
@@ -231,6 +232,9 @@ class Worker:
         )
         self._began_at = self._clock.now()
         self._joined.set()
+
+    async def _work(self) -> None:
+        await self._join()
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(self._beat()), group.create_task(self._do_chores())]
