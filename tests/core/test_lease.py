@@ -250,5 +250,5 @@ async def test_a_lease_that_is_over_from_the_beginning_claims_nothing(runner: Ru
     await lent(runner, described, Lent(1), user_message="go")
     before = await log_of(runner, "task")
     with pytest.raises(LeaseLostError, match="run task"):
-        await runner.run_once(described, run_id="task", by="worker", lease=Lent(0), take_over=True)
+        await runner.run_once(described, run_id="task", by="worker", lease=Lent(0), user_message="go", take_over=True)
     assert await log_of(runner, "task") == before
