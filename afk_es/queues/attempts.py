@@ -55,6 +55,7 @@ from afk_es.queues.settling import (
     deadly,
     settled,
 )
+from afk_es.queues.task_statements import FREE_IN_BEGIN
 from afk_es.queues.watching import ProgressFeed
 
 _LOGGER = logging.getLogger("afk_es.worker")
@@ -150,7 +151,8 @@ class Attempt:
     async def _begin(self) -> Began | None:
         while True:
             try:
-                began = await self._shop.records.begin(self.delivery.task_id, self._shop.name, self._shop.clock.now())
+                held = self._shop.consumer.holding(self.delivery, FREE_IN_BEGIN)
+                began = await self._shop.records.begin(self.delivery.task_id, self._shop.name, self._shop.clock.now(), held=held)
                 if began is None:
                     await self._shop.consumer.done(self.delivery)
                 self._began = began

@@ -82,6 +82,9 @@ class MoodyConsumer:
         self._engine.check()
         await self._consumer.wait(min(timeout_s, 0.02))
 
+    def holding(self, delivery: Delivery, first: int) -> Statement | None:
+        return self._consumer.holding(delivery, first)
+
     async def beat(self) -> bool:
         self._engine.check()
         self._engine.beats += 1
@@ -187,7 +190,7 @@ async def test_while_its_lease_has_run_out_a_worker_starts_nothing_and_then_goes
         assert (work.ran, stuck.ran) == (0, 1)
         assert (await queue.get(later.id)).attempts == 0
         assert head[-1] == "tool_completed"
-        worker._lease.renew(clock.monotonic())  # type: ignore[union-attr] # as the next beat will, in half a minute
+        worker._lease.renew(clock.monotonic()) # as the next beat will, in half a minute
         await task_in(queue, task.id, "completed")
         await task_in(queue, later.id, "completed")
         assert (work.ran, stuck.ran) == (2, 2)
