@@ -190,7 +190,7 @@ async def test_while_its_lease_has_run_out_a_worker_starts_nothing_and_then_goes
         assert (work.ran, stuck.ran) == (0, 1)
         assert (await queue.get(later.id)).attempts == 0
         assert head[-1] == "tool_completed"
-        worker._lease.renew(clock.monotonic()) # as the next beat will, in half a minute
+        worker._lease.renew(clock.monotonic())  # as the next beat will, in half a minute
         await task_in(queue, task.id, "completed")
         await task_in(queue, later.id, "completed")
         assert (work.ran, stuck.ran) == (2, 2)
@@ -365,7 +365,7 @@ async def test_a_task_that_another_has_begun_meanwhile_is_left_to_it(tmp_path: P
     stuck, work = Stuck(idempotent=True), Counted()
     async with (
         moody_queue(tmp_path) as (queue, moody),
-        Worker(queue, agents=[clerk(stuck.tool, work.tool)]) as first,
+        Worker(queue, agents=[clerk(stuck.tool, work.tool)], max_concurrency=1) as first,  # its hands are full: the other takes it
     ):
         task = await queue.push_chat("clerk", "please")
         await stuck.begun.wait()
