@@ -31,6 +31,10 @@ RUN_NAMES: dict[str, str] = {
 }
 
 MEANINGS: dict[str, dict[int, str]] = {
+    "archive": {
+        NEGATIVE: "not all of the log is in the archive, or not all has ended",
+        INTEGRITY: "a run is damaged, or another is in its place",
+    },
     "bisect": {OK: "found", NEGATIVE: "it holds nowhere, or everywhere"},
     "check": {NEGATIVE: "a condition is violated"},
     "diff": {OK: "the same", NEGATIVE: "they differ"},
@@ -82,6 +86,18 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
     "fork": ("afk_es.fork_plan/1", "afk_es.result/1", "afk_es.stream_event/1"),
     "policy": ("afk_es.policy_what_if/1", "afk_es.run_what_if/1"),
     "log": ("afk_es.log/1", "afk_es.event/1"),
+    "queue": (
+        "afk_es.task_pushed/1",
+        "afk_es.tasks/1",
+        "afk_es.task/1",
+        "afk_es.tasks_changed/1",
+        "afk_es.task_changed/1",
+        "afk_es.workers/1",
+        "afk_es.worker/1",
+        "afk_es.queues/1",
+        "afk_es.queue/1",
+    ),
+    "worker": ("afk_es.worker_news/1",),
     "resume": ("afk_es.result/1", "afk_es.stream_event/1"),
     "run": ("afk_es.result/1", "afk_es.stream_event/1"),
     "runs": ("afk_es.runs/1", "afk_es.run/1"),
@@ -95,6 +111,7 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
     "telemetry": ("afk_es.exported/1",),
     "tickets": ("afk_es.tickets/1", "afk_es.ticket/1"),
     "mcp-config": ("afk_es.mcp_config/1", "afk_es.mcp_server/1"),
+    "archive": ("afk_es.archive/1", "afk_es.archive_check/1", "afk_es.archived_run/1"),
     "verify": ("afk_es.verify/1", "afk_es.verified_run/1"),
 }
 """The schemas that a verb's JSON can carry; a test holds this together with what the verbs write."""
