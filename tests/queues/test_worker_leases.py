@@ -362,7 +362,7 @@ async def test_a_task_that_another_has_begun_meanwhile_is_left_to_it(tmp_path: P
     stuck, work = Stuck(idempotent=True), Counted()
     async with (
         moody_queue(tmp_path) as (queue, moody),
-        Worker(queue, agents=[clerk(stuck.tool, work.tool)]) as first,
+        Worker(queue, agents=[clerk(stuck.tool, work.tool)], max_concurrency=1) as first,
     ):
         task = await queue.push_chat("clerk", "please")
         await stuck.begun.wait()
