@@ -4,8 +4,8 @@ No engine that exists lives in a file of somebody else's, and in the transaction
 (huey, litequeue, persist-queue) keep a file of their own, so that a task and its delivery could not be stored together. On PostgreSQL there
 are such engines, and this is not for it.
 
-What is ready is looked for now and then, the less often the longer nothing came, since SQLite tells nobody of a change. What is sent through
-the same dispatcher is noticed at once.
+What is ready is looked for now and then, the less often the longer nothing came, since SQLite tells nobody of a change. What is sent
+through the same dispatcher is noticed at once.
 """
 
 from __future__ import annotations
