@@ -55,6 +55,7 @@ from afk_es.queues.settling import (
     deadly,
     settled,
 )
+from afk_es.queues.task_statements import FREE_IN_BEGIN
 from afk_es.queues.watching import ProgressFeed
 
 _LOGGER = logging.getLogger("afk_es.worker")
@@ -150,7 +151,8 @@ class Attempt:
     async def _begin(self) -> Began | None:
         while True:
             try:
-                began = await self._shop.records.begin(self.delivery.task_id, self._shop.name, self._shop.clock.now())
+                held = self._shop.consumer.holding(self.delivery, FREE_IN_BEGIN)
+                began = await self._shop.records.begin(self.delivery.task_id, self._shop.name, self._shop.clock.now(), held=held)
                 if began is None:
                     await self._shop.consumer.done(self.delivery)
                 self._began = began
@@ -212,12 +214,15 @@ class Attempt:
         if deadly(began, self._shop.retry) and not await self._has_ended(task.id):
             return Deadly()
         wanted = self._shop.known.contract(task.contract).request(task.payload, self._shop.known)
-        self._run = run = await self._driven(began, wanted)
-        if run.stretch is None:
-            return Elsewhere("another process drives its run")
-        if self._leaving is not None:
-            run.lay_down(self._leaving)
-        return await self._meaning(await run.stretch, wanted)
+        try:
+            self._run = run = await self._driven(began, wanted)
+            if run.stretch is None:
+                return Elsewhere("another process drives its run")
+            if self._leaving is not None:
+                run.lay_down(self._leaving)
+            return await self._meaning(await run.stretch, wanted)
+        finally:
+            wanted.left(task.id)
 
     async def _driven(self, began: Began, wanted: TaskRun) -> AttachedRun:
         """The run, driven here, or what it had come to before."""

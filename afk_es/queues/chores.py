@@ -63,8 +63,10 @@ class Chores:
             while True:
                 try:
                     await self._say_progress()
-                    await self._recover()
-                    await self._awaken()
+                    if self._reads() >= self._recover_at and self._may_recover():
+                        await self.recover()
+                    if self._reads() >= self._sure_at or await self._letters_came():
+                        await self.awaken()
                     self._outages.over("chores")
                 except LogError as error:
                     self._outages.met("chores", error)
@@ -77,17 +79,14 @@ class Chores:
         for attempt in self._attempts():
             await attempt.say_progress()
 
-    async def _recover(self) -> None:
-        if (now := self._reads()) >= self._recover_at and self._may_recover():
-            self._recover_at = now + self._recover_every_s
-            self._counts["recovered"] += await self._shop.consumer.recover()
+    async def recover(self) -> None:
+        """Have what workers held that are gone delivered again."""
+        self._recover_at = self._reads() + self._recover_every_s
+        self._counts["recovered"] += await self._shop.consumer.recover()
 
-    async def _awaken(self) -> None:
+    async def awaken(self) -> None:
         """Send on tasks that wait no longer, and those that whoever pushed them did not live to send."""
-        now = self._reads()
-        if now < self._sure_at and not await self._letters_came():
-            return
-        self._sure_at = now + _SURE_S
+        self._sure_at = self._reads() + _SURE_S
         awakened = await self._shop.records.awaken()
         self._counts["awakened"] += len(awakened)
         await self._send(awakened)

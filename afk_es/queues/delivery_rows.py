@@ -129,6 +129,11 @@ def holding(consumer: str) -> Statement:
     return Statement(_HOLDING, (consumer,))
 
 
+def bearing(seq: int, consumer: str, first: int) -> Statement:
+    """A row where it bears the consumer's name: nobody else is given it as long as it does, whatever the time is."""
+    return Statement(f"SELECT 1 FROM deliveries WHERE seq = ${first} AND consumer = ${first + 1}", (seq, consumer))
+
+
 def finishing(seq: int, consumer: str, lane: str | None, now: dt.datetime) -> list[Statement]:
     """Deliver it no more, if the consumer holds it."""
     return [Statement(_DONE, (seq, consumer, microseconds(now))), *_next(lane)]

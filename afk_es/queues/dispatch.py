@@ -61,6 +61,16 @@ class Consumer(Protocol):
         """Return when there may be something to take, at the latest after so many seconds."""
         ...
 
+    def holding(self, delivery: Delivery, first: int) -> Statement | None:
+        """A query in the log's own database that finds a row for as long as nobody else can be given this delivery; None where the engine is
+        elsewhere. It is asked within a transaction that must not land any more once somebody has been given it, however late it comes: its
+        worker may have been stopped since it looked at the clock.
+
+        Args:
+            first: the number of its first parameter.
+        """
+        ...
+
     async def beat(self) -> bool:
         """Renew the lease of all that it holds.
 

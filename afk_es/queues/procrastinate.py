@@ -169,6 +169,11 @@ class ProcrastinateConsumer:
             async with asyncio.timeout(limit_s):
                 await self._news.wait()
 
+    def holding(self, delivery: Delivery, first: int) -> Statement:
+        """See `Consumer.holding`."""
+        worker, _, job = delivery.tag.partition(":")
+        return Statement(rows.BEARING.format(job=f"${first}", worker=f"${first + 1}"), (int(job), int(worker)))
+
     async def beat(self) -> bool:
         """See `Consumer.beat`."""
         still = await self._server.run(rows.BEAT, worker=self._worker, lease=self._lease_s)

@@ -51,6 +51,10 @@ WHERE j.status = 'doing' AND j.worker_id = %(worker)s AND {_LIVES}"""
 # Only what is put in for the first time is told by a trigger.
 _TELL = "pg_notify('procrastinate_queue_v1#' || queue_name, json_build_object('type', 'job_inserted', 'job_id', id)::text)"
 
+# Whoever recovers it waits for the transaction that this is asked in, or is seen by it.
+BEARING = "SELECT 1 FROM procrastinate_jobs WHERE id = {job} AND worker_id = {worker} AND status = 'doing' FOR SHARE"
+"""A row where the job bears the worker's name, in the log's own transaction."""
+
 BEAT = f"""
 UPDATE procrastinate_workers AS w SET last_heartbeat = now() + make_interval(secs => %(lease)s - {STALLED_AFTER_S})
 WHERE {_LIVES} RETURNING w.id"""

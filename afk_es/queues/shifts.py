@@ -59,8 +59,8 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """An attempt under way."""
+class Place:
+    """An attempt under way, and the lease that it is under."""
 
     attempt: Attempt
     lease: WorkerLease
@@ -74,6 +74,11 @@ class Shift:
         since: when the beat began that its first lease stands on: before it joined.
         reads: seconds that pass while the process is stopped, too: see `clock.unpausing`.
         counts: where it counts what it does; see `WorkerMetrics`.
+
+    Attributes:
+        lease: of what it takes now.
+        places: attempts under way, by their tasks.
+        chores: what it does besides.
     """
 
     def __init__(
@@ -84,20 +89,20 @@ class Shift:
         self._terms = terms
         self._reads = reads
         self._counts = counts
-        self._lease = WorkerLease(reads, terms.lease_s, since)
+        self.lease = WorkerLease(reads, terms.lease_s, since)
         self._outages = Outages(shop.name, counts)
-        self._chores = Chores(
+        self.chores = Chores(
             shop,
             queue,
             self._outages,
             counts,
-            under_way=lambda: [place.attempt for place in self._places.values()],
-            may_recover=lambda: self._lease.held(),
+            under_way=lambda: [place.attempt for place in self.places.values()],
+            may_recover=lambda: self.lease.held(),
             recover_every_s=terms.lease_s / _BEATS,
             reads=reads,
         )
         self._began_at = shop.clock.now()
-        self._places: dict[str, _Place] = {}
+        self.places: dict[str, Place] = {}
         self._in_hand: list[Delivery] = []
         self._bell = asyncio.Event()
         self._idling = asyncio.Event()
@@ -105,16 +110,6 @@ class Shift:
         self._hurried = False
         self._laid_down = False
         self._broken: BaseException | None = None
-
-    @property
-    def busy(self) -> int:
-        """Attempts under way."""
-        return len(self._places)
-
-    @property
-    def held(self) -> bool:
-        """Whether its lease lasts."""
-        return self._lease.held()
 
     def drain(self, *, hurry: bool) -> None:
         """Take nothing more, and end; with `hurry` without waiting for what is under way."""
@@ -126,14 +121,14 @@ class Shift:
         """Work until it is drained, and leave."""
         try:
             async with asyncio.TaskGroup() as group:
-                helpers = [group.create_task(each) for each in (self._listen(), self._beat(), self._chores.keep_doing())]
+                helpers = [group.create_task(each) for each in (self._listen(), self._beat(), self.chores.keep_doing())]
                 await self._take()
                 await self._idle(self._terms.drain_s, hurried=True)
                 await self._stop()
                 for helper in helpers:
                     helper.cancel()
         finally:
-            await self._leave()
+            await self.leave()
 
     # ------------------------------------------------------------------------------------------------------------------------- taking
 
@@ -143,53 +138,56 @@ class Shift:
             self._bell.clear()
             if self._broken is not None:
                 raise self._broken
-            if not self._lease.held():
-                await first(self._lease.regained(), self._bell.wait())
+            if not self.lease.held():
+                await first(self.lease.regained(), self._bell.wait())
                 continue
-            free = self._terms.slots - len(self._places)
             try:
-                taken = await self._shop.consumer.take(self._terms.queues, free) if free else []
-                self._counts["taken"] += len(taken)
-                self._in_hand += taken
-                await self._begin()
+                taken = await self.take_up()
                 self._outages.over("take")
             except LogError as error:
                 self._outages.met("take", error)
                 await first(self._bell.wait(), self._clock.sleep(_PAUSE_S))
                 continue
             if not taken:
-                if free:
+                if self._free:
                     self._idling.set()
                 await self._bell.wait()
 
-    async def _begin(self) -> None:
-        """Begin an attempt at each task in hand. One that waits for another to end stays there: the bell rings when that has."""
+    async def take_up(self) -> bool:
+        """Take as many tasks as there are places for, and begin an attempt at each. Whether any were taken."""
+        self._begin()
+        free = self._free
+        taken = await self._shop.consumer.take(self._terms.queues, free) if free > 0 else []
+        self._counts["taken"] += len(taken)
+        self._in_hand += taken
+        self._begin()
+        return bool(taken)
+
+    @property
+    def _free(self) -> int:
+        return self._terms.slots - len(self.places)
+
+    def _begin(self) -> None:
+        """Begin an attempt at each task in hand, save where one at the same task is under way: it may be that this was sent twice, or that the
+        other has just given it back, or has lost its lease. Which it was is seen once that has come to its end. Nothing is awaited here: what
+        was taken and then forgotten would be held for as long as the worker lives.
+        """
         deliveries, self._in_hand = self._in_hand, []
-        while deliveries:
-            delivery = deliveries.pop(0)
-            place = self._places.get(delivery.task_id)
-            if place is None:
-                self._start(delivery)
-            elif place.lease is not self._lease:
-                # The attempt that lost its lease has not come to its end yet.
+        for delivery in deliveries:
+            if delivery.task_id in self.places:
                 self._in_hand.append(delivery)
             else:
-                # It was sent twice, as happens where whoever sent it did not live to note it.
-                try:
-                    await self._shop.consumer.done(delivery)
-                except LogError:
-                    self._in_hand += [delivery, *deliveries]
-                    raise
+                self._start(delivery)
 
     def _start(self, delivery: Delivery) -> None:
         # The lease of now, and not from before it was taken: where that was lost meanwhile, what was taken is held by the one after it.
-        attempt = Attempt(delivery, self._lease, self._shop)
+        attempt = Attempt(delivery, self.lease, self._shop)
         task = asyncio.create_task(attempt.run(), name=f"{self._shop.name}:{delivery.task_id}")
-        self._places[delivery.task_id] = _Place(attempt, self._lease, task)
+        self.places[delivery.task_id] = Place(attempt, self.lease, task)
         task.add_done_callback(lambda task: self._ended(delivery, task))
 
     def _ended(self, delivery: Delivery, task: asyncio.Task[Settlement | None]) -> None:
-        del self._places[delivery.task_id]
+        del self.places[delivery.task_id]
         self._bell.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # A bug of ours, which the loop raises: an attempt turns everything else into an ending.
@@ -232,16 +230,17 @@ class Shift:
             self._outages.over("beat")
             pause_s = every_s
             if kept:
-                self._lease.renew(since)
+                self.lease.renew(since)
             else:
-                self._lose(since)
+                self.lose(since)
 
-    def _lose(self, since: float) -> None:
+    def lose(self, since: float) -> None:
         """Others have been given what it held: drop all of it. What is taken from now on is held by the beat that said so."""
-        lost, self._lease = self._lease, WorkerLease(self._reads, self._terms.lease_s, since)
+        self._in_hand.clear()
+        lost, self.lease = self.lease, WorkerLease(self._reads, self._terms.lease_s, since)
         lost.end()
         self._counts["leases_lost"] += 1
-        if self._places:
+        if self.places:
             _LOGGER.warning("worker %s has lost its lease, and leaves to others: %s", self._shop.name, self._under_way())
         self._lay_down("its worker's lease is over")
         self._bell.set()
@@ -257,7 +256,7 @@ class Shift:
         )
 
     def _under_way(self) -> str:
-        return ", ".join(place.attempt.doing for place in self._places.values()) or "nothing"
+        return ", ".join(place.attempt.doing for place in self.places.values()) or "nothing"
 
     async def _say_presence(self) -> None:
         now = self._clock.now()
@@ -267,7 +266,7 @@ class Shift:
             pid=os.getpid(),
             queues=self._terms.queues,
             slots=self._terms.slots,
-            busy=len(self._places),
+            busy=len(self.places),
             draining=self._draining,
             started_at=self._began_at,
             seen_at=now,
@@ -281,12 +280,12 @@ class Shift:
     async def _idle(self, within_s: float, *, hurried: bool = False) -> None:
         """Return when nothing is under way, at the latest after so many seconds, or when it is to hurry."""
         until = self._clock.monotonic() + within_s
-        while self._places and not (hurried and self._hurried) and (left_s := until - self._clock.monotonic()) > 0:
+        while self.places and not (hurried and self._hurried) and (left_s := until - self._clock.monotonic()) > 0:
             self._bell.clear()
             await first(self._bell.wait(), self._clock.sleep(left_s))
 
     def _lay_down(self, reason: str) -> None:
-        for place in self._places.values():
+        for place in self.places.values():
             place.attempt.lay_down(reason)
 
     async def _stop(self) -> None:
@@ -295,12 +294,12 @@ class Shift:
         self._lay_down(f"worker {self._shop.name} stops")
         await self._idle(_LAYING_S)
 
-    async def _leave(self) -> None:
+    async def leave(self) -> None:
         """Give back what it still has, and be gone. Also where it was cancelled, or a bug of ours has ended the loop."""
         if not self._laid_down:
             await self._stop()
-        self._lease.end()
-        left = list(self._places.values())
+        self.lease.end()
+        left = list(self.places.values())
         for place in left:
             place.attempt.cut()
             place.task.cancel()

@@ -179,6 +179,11 @@ class TableConsumer:
         until_due_s = float("inf") if due is None else (due - microseconds(now)) / 1e6
         return bool(ready) or until_due_s <= 0, until_due_s
 
+    def holding(self, delivery: Delivery, first: int) -> Statement:
+        """See `Consumer.holding`."""
+        consumer, _, seq = delivery.tag.rpartition(":")
+        return rows.bearing(int(seq), consumer, first)
+
     async def beat(self) -> bool:
         """See `Consumer.beat`."""
         now = self._clock.now()

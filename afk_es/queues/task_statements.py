@@ -56,6 +56,14 @@ def of_ids(ids: Sequence[str]) -> Statement:
     return Statement(f"SELECT {_COLUMNS} FROM tasks WHERE id IN ({_places(len(ids), 1)})", tuple(ids))
 
 
+def beginning(parameters: tuple[Any, ...], held: Statement | None) -> Statement:
+    """Begin an attempt, where this query, if there is one, finds a row."""
+    if held is None:
+        return Statement(BEGIN, parameters)
+    change, returning = BEGIN.split("\nRETURNING ")
+    return Statement(f"{change}\n  AND EXISTS ({held.sql})\nRETURNING {returning}", (*parameters, *held.parameters))
+
+
 def _places(number: int, first: int) -> str:
     return ", ".join(f"${place}" for place in range(first, first + number))
 
@@ -94,6 +102,9 @@ UPDATE tasks SET
   state = 'running', attempts = attempts + 1, worker = $2, updated_at = $3, sent = 1
 WHERE id = $1 AND state IN ({states("begin")})
 RETURNING {_COLUMNS}"""
+
+FREE_IN_BEGIN = 4
+"""The first number that `BEGIN` has for parameters of others."""
 
 PROGRESS = f"""
 UPDATE tasks SET progress = $3, updated_at = $4 WHERE id = $1 AND attempts = $2 AND state IN ({states("progress")}) RETURNING id"""

@@ -122,7 +122,8 @@ class Worker:
         self._begun = True
         with on_signals(self.drain) if signals else nullcontext():
             async with self._queue, self._runner:
-                await self._work()
+                shift = await self._join()
+                await shift.work()
 
     def drain(self) -> None:
         """Take nothing more, and stop once what is under way has ended, at the latest after `drain_s`; called again: at once. What has not
@@ -167,13 +168,14 @@ class Worker:
         shift = self._shift
         return WorkerMetrics(
             slots=self._terms.slots,
-            busy=shift.busy if shift is not None else 0,
+            busy=len(shift.places) if shift is not None else 0,
             draining=self._drains > 0,
-            held=shift is not None and shift.held,
+            held=shift is not None and shift.lease.held(),
             **self._counts,
         )
 
-    async def _work(self) -> None:
+    async def _join(self) -> Shift:
+        """Begin a lease, and lay out what attempts need."""
         since = self._reads()
         shop = Workshop(
             name=self.name,
@@ -190,7 +192,7 @@ class Worker:
         if self._drains:
             self._shift.drain(hurry=self._drains > 1)
         self._joined.set()
-        await self._shift.work()
+        return self._shift
 
 
 def _checked_s(name: str, value: object, *, least: float) -> float:

@@ -116,6 +116,9 @@ class MemoryConsumer:
         except TimeoutError:
             return
 
+    def holding(self, delivery: Delivery, first: int) -> None:
+        """See `Consumer.holding`: it is in no database."""
+
     async def beat(self) -> bool:
         """See `Consumer.beat`."""
         still = self._lives()

@@ -82,6 +82,9 @@ class MoodyConsumer:
         self._engine.check()
         await self._consumer.wait(min(timeout_s, 0.02))
 
+    def holding(self, delivery: Delivery, first: int) -> Statement | None:
+        return self._consumer.holding(delivery, first)
+
     async def beat(self) -> bool:
         self._engine.check()
         self._engine.beats += 1
