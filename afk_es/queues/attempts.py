@@ -168,7 +168,8 @@ class Attempt:
                 return await self._ended(began)
             except (LeaseLostError, LogUnavailableError) as error:
                 if not await self._reached_again(error):
-                    return Dropped() if self._leaving is None or self._lease.ended else LaidDown(self._leaving, here=True)
+                    # The run may not lie there: its task stays as that of a worker that is gone, from whom the next takes the run.
+                    return Dropped()
             except (RunOwnedError, HeadConflictError) as error:
                 return Elsewhere(text_of(error))
             except UnregisteredError as error:
@@ -184,11 +185,19 @@ class Attempt:
             except LogError as error:
                 # What is written wrongly stays so.
                 passing = not isinstance(error, (LogFormatError, InvalidEventError))
+                await self._put_down(began.task.id, error)
                 return Failed(text_of(error), type(error).__name__, passing)
             except Exception as error:
                 # A bug of ours, or of a port of the user's. The other tasks have nothing to do with it.
                 _LOGGER.exception("%s", self.doing)
+                await self._put_down(began.task.id, error)
                 return Failed(text_of(error), type(error).__name__, passing=True)
+
+    async def _put_down(self, run_id: str, error: Exception) -> None:
+        """See to it that a run whose loop broke lies there for the next attempt: by its log this process, which lives, still drives it."""
+        with suppress(AfkError):
+            run = await self._shop.runner.attach(run_id=run_id, by=f"worker {self._shop.name}")
+            await run.interrupt(f"{type(error).__name__}: {text_of(error)}")
 
     async def _reached_again(self, error: AfkError) -> bool:
         """After an error of the log's, or the lapse of the lease: whether it is worth another try, once it is."""

@@ -141,6 +141,7 @@ class Worker:
         self._begun = False
         self._bell = asyncio.Event()
         self._joined = asyncio.Event()
+        self._idling = asyncio.Event()
         self._draining = False
         self._hurried = False
         self._away: set[str] = set()
@@ -233,7 +234,7 @@ class Worker:
         self._joined.set()
         try:
             async with asyncio.TaskGroup() as group:
-                helpers = [group.create_task(self._beat()), group.create_task(self._do_chores())]
+                helpers = [group.create_task(each) for each in (self._beat(), self._listen(), self._do_chores())]
                 await self._take()
                 await self._idle(self._drain_s, hurried=True)
                 await self._stop()
@@ -259,10 +260,25 @@ class Worker:
                     await self._place(delivery, self._lease)
                 self._reached("take")
                 if not deliveries:
-                    await first(self._bell.wait(), *([self._shop.consumer.wait(_IDLE_S)] if free else []))
+                    if free:
+                        self._idling.set()
+                    await self._bell.wait()
             except LogError as error:
                 self._unreachable("take", error)
                 await first(self._bell.wait(), self._clock.sleep(_PAUSE_S))
+
+    async def _listen(self) -> None:
+        """Ring when the engine may have something. What it does for that is never cut off, save at the end: a query that is costs a connection."""
+        while True:
+            await self._idling.wait()
+            self._idling.clear()
+            try:
+                await self._shop.consumer.wait(_IDLE_S)
+                self._reached("listen")
+            except LogError as error:
+                self._unreachable("listen", error)
+                await self._clock.sleep(_PAUSE_S)
+            self._bell.set()
 
     async def _place(self, delivery: Delivery, lease: WorkerLease) -> None:
         self._counts["taken"] += 1
@@ -375,8 +391,8 @@ class Worker:
             await place.attempt.say_progress()
 
     async def _recover(self) -> None:
-        """Look for workers that are gone, as often as it beats."""
-        if (now := self._reads()) >= self._recover_at:
+        """Look for workers that are gone, as often as it beats; one that is not sure of itself beats first."""
+        if (now := self._reads()) >= self._recover_at and self._lease.held():
             self._recover_at = now + self._lease_s / _BEATS
             self._counts["recovered"] += await self._shop.consumer.recover()
 

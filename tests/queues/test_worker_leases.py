@@ -335,3 +335,69 @@ async def test_code_that_blocks_the_event_loop_is_named(tmp_path: Path, caplog: 
         await task_when(queue, task.id, lambda item: item.attempts > 0 and item.state != "running")
         await seen(lambda: "stood still" in caplog.text)
     assert f"task {task.id} (runs blocks)" in caplog.text
+
+
+async def test_a_stopping_worker_does_not_wait_for_a_log_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck = Stuck()
+    async with moody_queue(tmp_path) as (queue, _moody):
+        worker = Worker(queue, agents=[clerk(stuck.tool)], drain_s=0.1)
+        working = asyncio.create_task(worker.run())
+        task = await queue.push_chat("clerk", "please")
+        await stuck.begun.wait()
+
+        async def away(*_arguments: Any, **_options: Any) -> None:
+            raise LogUnavailableError("no room on the disk")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(queue.log, "append", away)
+            stuck.let_go.set()
+            await asyncio.sleep(0)
+            worker.drain()
+            async with asyncio.timeout(5.0):
+                await working
+        # What could not be said of it is found by whoever comes next.
+        async with Worker(queue, agents=[clerk(stuck.tool)]):
+            assert (await task_in(queue, task.id, "completed")).failures == 0
+
+
+async def test_a_task_that_another_has_begun_meanwhile_is_left_to_it(tmp_path: Path) -> None:
+    """As where an engine delivers a task twice, to two workers: the run has one owner, and the first says nothing more of it."""
+    stuck, work = Stuck(idempotent=True), Counted()
+    async with (
+        moody_queue(tmp_path) as (queue, moody),
+        Worker(queue, agents=[clerk(stuck.tool, work.tool)], max_concurrency=1) as first,
+    ):
+        task = await queue.push_chat("clerk", "please")
+        await stuck.begun.wait()
+        async with Worker(queue, agents=[clerk(stuck.tool, work.tool)]) as second:
+            stuck.begun.clear()
+            await moody.send([Parcel(task.id, "default")])
+            await stuck.begun.wait()
+            stuck.let_go.set()
+            item = await task_in(queue, task.id, "completed")
+            assert (item.attempts, item.worker in (first.name, second.name)) == (2, True)
+            await seen(lambda: moody.done.count(task.id) == 2)
+    assert work.ran == 1
+
+
+async def test_a_run_whose_loop_broke_can_be_gone_on_with_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its log it would still be driven by the process in which it broke, and which lives."""
+    work = Counted()
+    async with (
+        moody_queue(tmp_path, retry=AT_ONCE) as (queue, _moody),
+        Worker(queue, agents=[clerk(work.tool)]),
+    ):
+        append = queue.log.append
+
+        async def breaks(events: Sequence[Any], **options: Any) -> None:
+            if events[0].type == "tool_completed":
+                monkeypatch.setattr(queue.log, "append", append)
+                raise RuntimeError("a bug")
+            await append(events, **options)
+
+        monkeypatch.setattr(queue.log, "append", breaks)
+        task = await queue.push_chat("clerk", "please")
+        item = await task_in(queue, task.id, "completed")
+        assert (item.attempts, item.failures) == (2, 1)
+        events = [event.type for event in await queue.log.read(task.id)]
+        assert events.index("run_interrupted") < events.index("effect_in_doubt")
