@@ -137,6 +137,7 @@ class Worker:
         )
         self._counts: Counter[str] = Counter()
         self._attempts: dict[str, _Place] = {}
+        self._unplaced: list[tuple[Delivery, dt.datetime | None]] = []
         self._working: asyncio.Task[None] | None = None
         self._begun = False
         self._bell = asyncio.Event()
@@ -254,12 +255,13 @@ class Worker:
                 continue
             free = self._slots - len(self._attempts)
             try:
+                await self._give_back()
                 deliveries = await self._shop.consumer.take(self.queues, free) if free else []
                 for delivery in deliveries:
                     # Not the lease from before: where it was lost meanwhile, what was taken is held by the one that came after it.
-                    await self._place(delivery, self._lease)
+                    self._place(delivery, self._lease)
                 self._reached("take")
-                if not deliveries:
+                if not deliveries and not self._unplaced:
                     if free:
                         self._idling.set()
                     await self._bell.wait()
@@ -280,7 +282,8 @@ class Worker:
                 await self._clock.sleep(_PAUSE_S)
             self._bell.set()
 
-    async def _place(self, delivery: Delivery, lease: WorkerLease) -> None:
+    def _place(self, delivery: Delivery, lease: WorkerLease) -> None:
+        """Have an attempt made. Nothing is awaited here: what was taken and is not placed would be held for as long as the worker lives."""
         self._counts["taken"] += 1
         under_way = self._attempts.get(delivery.task_id)
         if under_way is None:
@@ -289,14 +292,21 @@ class Worker:
             self._attempts[delivery.task_id] = _Place(attempt, lease, task)
             task.add_done_callback(lambda task: self._ended(delivery, task))
         elif under_way.lease is lease:
-            # It was sent twice, as happens where whoever sent it did not live to note it.
-            await self._shop.consumer.done(delivery)
+            # It was sent twice, as happens where whoever sent it did not live to note it. Or that attempt has just given it back, and has not
+            # heard yet that it did. When it is over it is known which: then this one is delivered once more.
+            under_way.twins.append(delivery)
         else:
             # The attempt that lost its lease has not come to its end yet.
-            await self._shop.consumer.again(delivery, self._clock.now() + dt.timedelta(seconds=_PAUSE_S))
+            self._unplaced.append((delivery, self._clock.now() + dt.timedelta(seconds=_PAUSE_S)))
+
+    async def _give_back(self) -> None:
+        """Give back what was taken and could not be placed."""
+        while self._unplaced:
+            await self._shop.consumer.again(*self._unplaced[0])
+            del self._unplaced[0]
 
     def _ended(self, delivery: Delivery, task: asyncio.Task[Settlement | None]) -> None:
-        del self._attempts[delivery.task_id]
+        self._unplaced += [(twin, None) for twin in self._attempts.pop(delivery.task_id).twins]
         self._bell.set()
         if task.cancelled():
             self._counts["unsettled"] += 1
@@ -478,14 +488,15 @@ class Worker:
 
 
 class _Place:
-    """An attempt under way."""
+    """An attempt under way. `twins` are deliveries of its task that came while it was."""
 
-    __slots__ = ("attempt", "lease", "task")
+    __slots__ = ("attempt", "lease", "task", "twins")
 
     def __init__(self, attempt: Attempt, lease: WorkerLease, task: asyncio.Task[Settlement | None]) -> None:
         self.attempt = attempt
         self.lease = lease
         self.task = task
+        self.twins: list[Delivery] = []
 
 
 def _counter(settlement: Settlement | None) -> str:
