@@ -22,8 +22,8 @@ class Mistake(NamedTuple):
 _ENDLESS = Slip("afk_es.queues.leases:WorkerLease.held", "self.left_s() > 0", "True")
 _DEAF = Slip(
     "afk_es.core.loop:Loop._flush",
-    "        await self._log.append(events, epoch=self.state.epoch)\n",
-    "        try:\n            await self._log.append(events, epoch=self.state.epoch)\n        except Exception:\n            pass\n",
+    "    await self._log.append(events, epoch=self.state.epoch)\n",
+    "    try:\n        await self._log.append(events, epoch=self.state.epoch)\n    except Exception:\n        pass\n",
 )
 
 
