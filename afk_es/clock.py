@@ -13,6 +13,8 @@ import math
 import os
 import random
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 _TURNS = 100
@@ -59,6 +61,20 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """`asyncio.sleep`."""
         await asyncio.sleep(seconds)
+
+
+def unpausing(clock: Clock) -> Callable[[], float]:
+    """Seconds since some fixed moment that pass while the process is stopped and while the machine sleeps, too.
+
+    A lease is judged by them: whoever lends one counts those seconds. Of the machine's clock it is CLOCK_BOOTTIME where there is such a clock
+    (Linux), else `time.monotonic()`, which some systems halt while they sleep; of any other clock its own `monotonic`.
+    """
+    if isinstance(clock, SystemClock) and _BOOT_TIME is not None:
+        return partial(time.clock_gettime, _BOOT_TIME)
+    return clock.monotonic
+
+
+_BOOT_TIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class RandomIds:

@@ -11,7 +11,12 @@ written. What we did wrong says which run and which event.
     │   ├── RunNotFoundError          no run with that id in this log
     │   ├── RunExistsError            another run of that id is in this log
     │   ├── RunOwnedError             another live owner drives this run
-    │   └── AgentMismatchError        resumed with another agent than the recorded one
+    │   ├── AgentMismatchError        resumed with another agent than the recorded one
+    │   ├── TaskNotFoundError         no task with that id in this queue
+    │   ├── TaskExistsError           another task was pushed under that key
+    │   ├── TaskStateError            a task that is not in a state in which that can be done with it
+    │   ├── UnregisteredError         an agent, job handler or contract that is not known here by that name
+    │   └── PayloadError              a task's payload that does not fit its contract
     ├── LogError                      the event log could not be opened, read or written
     │   ├── LogFormatError            not a log of ours, or of a newer version, or damaged
     │   │   ├── ForeignLogError
@@ -90,6 +95,26 @@ class RunOwnedError(UsageError):
 
 class AgentMismatchError(UsageError):
     """The agent given to `resume` is not the one the log recorded. The message names what differs."""
+
+
+class TaskNotFoundError(UsageError, LookupError):
+    """The queue has no task with that id."""
+
+
+class TaskExistsError(UsageError):
+    """The queue has another task under that key."""
+
+
+class TaskStateError(UsageError):
+    """The task is not in a state in which that can be done with it. The message says in which it is."""
+
+
+class UnregisteredError(UsageError, LookupError):
+    """No agent, job handler or contract is registered here by that name. Another worker may know it."""
+
+
+class PayloadError(UsageError, ValueError):
+    """A task's payload does not fit its contract. The message says where."""
 
 
 class LogError(AfkError):

@@ -42,7 +42,7 @@ EXPORTS = {
     "afk_es.core": """
         AgentResult AgentRunEvent AgentRunHandle AgentStreamEvent AgentStreamHandle AttachedRun CompactionResult
         Edit EditDecision EditMessage EditToolResult EditedCall ForkPlan ForkStep Guard Lease Leftover ModelMode ModelUse Receipt RecordedAgent RecordedPeople
-        Replayed RetentionPolicy Runner RunnerConfig SetInstructions SetModel StateSnapshot Stub SubagentExecutionRecord
+        Replayed RetentionPolicy RunFailure Runner RunnerConfig SetInstructions SetModel StateSnapshot Stub SubagentExecutionRecord
         ToolExecutionRecord ToolMode Unanswered recorded_agent
     """,
     "afk_es.interaction": """

@@ -52,6 +52,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "import": ("afk_es.cli.importing", "Read transcripts of other systems, an exported run or a golden into a log."),
     "export": ("afk_es.cli.exporting", "Write a run as a page, a report, a picture, a test, a golden, a log or a trajectory."),
     "fork": ("afk_es.cli.fork", "Try a change: a run that shares another's beginning."),
+    "queue": ("afk_es.cli.queue", "Push tasks for workers, and see to those that failed."),
+    "worker": ("afk_es.cli.worker", "Do what is queued, until it is told to stop."),
     "mcp": ("afk_es.cli.mcp", "Serve tools and agents by the Model Context Protocol."),
     "a2a": ("afk_es.cli.a2a", "Serve agents by the A2A protocol."),
     "mcp-config": ("afk_es.cli.mcp_config", "List the MCP servers of a config file, and their tools."),

@@ -105,15 +105,27 @@ def load_value(target: str, kind: str, form: str) -> Any:
     module_name, colon, attribute = target.rpartition(":")
     if not colon or not module_name or not attribute:
         raise ConfigurationError(f"{target!r} does not name {kind}; {form}")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    module = _file(Path(module_name).expanduser(), form) if module_name.endswith(".py") else _module(module_name, form)
+    module = load_module(module_name, form)
     value: Any = module
     for part in attribute.split("."):
         if not hasattr(value, part):
             raise ConfigurationError(f"{module_name} has no {attribute!r}; {_instead(module, attribute, kind)}")
         value = getattr(value, part)
     return value
+
+
+def load_module(name: str, form: str) -> ModuleType:
+    """The module of that name, or the .py file.
+
+    Args:
+        form: how to write it, for messages.
+
+    Raises:
+        ConfigurationError: there is none, or it raised; the message says what and where.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    return _file(Path(name).expanduser(), form) if name.endswith(".py") else _module(name, form)
 
 
 def called(function: Callable[[], Any], target: str) -> Any:

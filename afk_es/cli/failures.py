@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from afk_es.errors import AfkError, CorruptLogError, InvariantError, LogError, RunNotFoundError, UsageError
+from afk_es.errors import AfkError, CorruptLogError, InvariantError, LogError, RunNotFoundError, TaskNotFoundError, UsageError
 
 OK = 0
 NEGATIVE = 1
@@ -59,7 +59,7 @@ def exit_code(error: AfkError) -> int:
     match error:
         case CorruptLogError():
             return INTEGRITY
-        case RunNotFoundError() | LogError():
+        case RunNotFoundError() | TaskNotFoundError() | LogError():
             return NOT_FOUND
         case UsageError():
             return WRONG_USAGE

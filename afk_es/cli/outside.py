@@ -73,6 +73,8 @@ def _tell(invocation: Invocation, what: str, receipt: Receipt, goes_on: str | No
             raise click.exceptions.Exit(NEGATIVE)
         case "taken_in":
             output.note("the run has taken it in")
+        case "posted" if receipt.reason is not None:
+            output.note(f"it is in the log; {receipt.reason}")
         case "posted" if goes_on is not None:
             output.note(f"it is in the log; nobody drives this run; {goes_on}")
         case "posted":

@@ -26,7 +26,7 @@ from afk_es.handlers.edits import (
 from afk_es.handlers.holding import Unanswered
 from afk_es.handlers.leftovers import Leftover
 from afk_es.machine.events import AgentRunEvent
-from afk_es.views import ModelUse
+from afk_es.views import ModelUse, RunFailure
 
 __all__ = [
     "AgentResult",
@@ -53,6 +53,7 @@ __all__ = [
     "RecordedPeople",
     "Replayed",
     "RetentionPolicy",
+    "RunFailure",
     "Runner",
     "RunnerConfig",
     "SetInstructions",

@@ -33,6 +33,7 @@ from afk_es.machine.children import live_children
 from afk_es.machine.effects import CancelSubagent, RunSubagent
 from afk_es.machine.events import ParentRef
 from afk_es.machine.values import Usage, plain
+from afk_es.views import FOR_GOOD
 
 _SPECS_KEPT = 64
 
@@ -332,16 +333,13 @@ async def _classified(child: RunState, log: EventLog) -> dict[str, Any]:
     """Whether another run of it may go better: not where it was told to end, or would meet the same wall."""
     last = await log.read(child.run_id, after=child.seq - 1, limit=1)
     error_type = last[0].data.get("error_type") if last else None
-    if child.status == "cancelled" or child.overdue or error_type in _NOT_MENDED_BY_ASKING_AGAIN:
+    if child.status == "cancelled" or child.overdue or error_type in FOR_GOOD:
         classification = "terminal"
     elif child.call is not None and child.call.failure is not None:
         classification = child.call.failure.classification
     else:
         classification = "retryable"
     return {"error_type": error_type or child.status, "classification": classification}
-
-
-_NOT_MENDED_BY_ASKING_AGAIN = frozenset({"LimitReached", "UnknownPrice", "PolicyDenied", "ApprovalDenied"})
 
 
 def _about(effect: RunSubagent | CancelSubagent) -> dict[str, Any]:

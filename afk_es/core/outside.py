@@ -46,8 +46,8 @@ class Receipt(BaseModel):
         run_id: the run it went to; of a subagent's request, the subagent's.
         letter: its position in the log; the event it becomes names it as `data["letter"]`.
         status: "taken_in": it is an event of the run. "refused": the run had gone on meanwhile, and it did not fit any more. "posted": it
-            is safe in the log, and nobody has taken it in yet: the run's process will, or whoever resumes the run.
-        reason: why it was refused; None otherwise.
+            is safe in the log, and nobody has taken it in yet: the run's process will, or whoever resumes or reopens the run.
+        reason: why it was refused, or that the run failed before it was taken in; None otherwise.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, defer_build=True)
@@ -86,6 +86,7 @@ class AttachedRun:
     ) -> None:
         self.run_id: str = head.run_id
         self.thread_id: str = head.thread_id
+        self._driven = stretch
         self.stretch: asyncio.Future[AgentResult] | None = stretch.task if stretch is not None else None
         if self.stretch is not None:
             self.stretch.add_done_callback(_heard)
@@ -288,6 +289,13 @@ class AttachedRun:
         """
         return await self._control("interrupt", reason, wait_s)
 
+    def lay_down(self, reason: str) -> None:
+        """Interrupt a run that goes on in this event loop, without a letter, so also while the log cannot be reached: `stretch` is done soon
+        after. Does nothing to any other.
+        """
+        if self._driven is not None:
+            self._driven.ask("interrupt", reason)
+
     async def _control(self, action: Action, reason: str | None, wait_s: float) -> Receipt:
         reason = _checked_reason(reason)
         draft = Draft("control_requested", {"action": action, "reason": reason, "origin": clean_text(self._by)}, reason or "")
@@ -392,6 +400,7 @@ async def _fate(log: EventLog, letter: Letter, after: int, wait_s: float) -> Rec
     """What has become of a letter, waited for as long as may be; it is in an event behind the seq at which it was posted."""
     run_id = letter.run_id
     deadline = asyncio.get_running_loop().time() + wait_s
+    ended: AgentRunEvent | None = None
     while True:
         for event in await log.read(run_id, after=after):
             after = event.seq
@@ -399,10 +408,14 @@ async def _fate(log: EventLog, letter: Letter, after: int, wait_s: float) -> Rec
                 if event.type == "warning":
                     return Receipt(run_id=run_id, letter=letter.position, status="refused", reason=event.data.get("reason", event.message))
                 return Receipt(run_id=run_id, letter=letter.position, status="taken_in")
-            if event.type in TERMINAL and event.type != "run_interrupted":
-                # Nobody will ever take it in.
-                reason = f"the run had ended before it was taken in ({event.state})"
-                return Receipt(run_id=run_id, letter=letter.position, status="refused", reason=reason)
+            if event.type == "run_started" or (event.type in TERMINAL and event.type != "run_interrupted"):
+                ended = event if event.type in TERMINAL else None
+        if ended is not None:
+            reason = f"the run had ended before it was taken in ({ended.state})"
+            if ended.type == "run_failed":
+                return Receipt(run_id=run_id, letter=letter.position, status="posted", reason=f"{reason}; it is, if the run is reopened")
+            # Nobody will ever take it in.
+            return Receipt(run_id=run_id, letter=letter.position, status="refused", reason=reason)
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0:
             return Receipt(run_id=run_id, letter=letter.position, status="posted")

@@ -44,6 +44,17 @@ async def pending_requests(log: EventLog, run_id: str | None = None) -> tuple[Ap
     return tuple(sorted(found, key=lambda request: (request.asked_at, request.run_id, request.request_id)))
 
 
+async def family_of(log: EventLog, run_id: str) -> list[RunState]:
+    """Where a run stands, and each of the subagents' runs, at every level, that it waits for."""
+    states: list[RunState] = []
+    run_ids = [run_id]
+    while run_ids:
+        if events := await log.read(run_ids.pop()):
+            states.append(await state_of(log, events))
+            run_ids += _children(events)
+    return states
+
+
 def unanswered(state: RunState, letters: Iterable[Letter]) -> list[ApprovalRequest | InputRequest]:
     """The open questions of a run in this state to which none of these letters is an answer."""
     answered = {letter.draft.data["request_id"] for letter in letters if answers(state, letter)}

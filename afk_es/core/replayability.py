@@ -16,8 +16,8 @@ from afk_es.machine.events import TERMINAL
 def unreplayable(events: Iterable[AgentRunEvent], *, part: bool = False) -> str | None:
     """Why a run cannot be replayed, as a sentence with the way out; None where it can.
 
-    A run that was laid down and resumed, or whose process died and that was resumed, can be, as long as one agent ran it all the way. What
-    the operator chooses, such as how tool outputs are rendered, may have changed.
+    A run that was laid down and resumed, that failed and was reopened, or whose process died and that was resumed, can be, as long as one
+    agent ran it all the way. What the operator chooses, such as how tool outputs are rendered, may have changed.
 
     Args:
         events: the run from its first event; of a fork, with what it shares.
@@ -63,7 +63,7 @@ class _Begun:
         data = event.data
         if data.get("agent", {}).get("retention", {}).get("alone"):
             return f"run {event.run_id} only compacts a thread: take a run of an agent on that thread"
-        if before is not None and before.type == "run_interrupted":
+        if before is not None and (before.type == "run_interrupted" or data.get("reopened")):
             self._stretch = event.seq
         elif before is not None and before.type in TERMINAL:
             return f"run {event.run_id} is a fork that goes on behind the end of another run: take that run, or one that was forked earlier"

@@ -141,7 +141,7 @@ class Replays:
         member = family.member(binding, state, history, run_id)
         stretch = await member.begin(self._started(first, len(events), binding))
         result = await stretch.result_or_cancel()
-        while result.state == "interrupted" and not family.stopped and member.playback.parts_left:
+        while not family.stopped and _goes_on(result, member.playback):
             family.time.advance_to(member.playback.next_part())
             result = await (await member.resume()).result_or_cancel()
         return family.told(result)
@@ -318,7 +318,7 @@ class _Member:
         return self.stretch
 
     async def resume(self) -> Stretch:
-        """Drive it on, where it was laid down."""
+        """Drive it on, where it was laid down, or where it failed and its recording was reopened."""
         state = self.state
         data: dict[str, Any] = {
             "agent_name": self.binding.spec.agent_name,
@@ -326,6 +326,8 @@ class _Member:
             "epoch": state.epoch + 1,
             "owner": self.family.replays.log.owner,
         }
+        if state.status == "failed":
+            data["reopened"] = True
         if self.binding.spec != state.spec:
             data["agent"] = self.binding.data
         if self.child is not None:
@@ -340,6 +342,11 @@ class _Member:
                 what = f"{inquiry.kind} for {inquiry.request['tool_name']}"
                 found.append(Unanswered(inquiry.run_id, inquiry.seq, what, f"nobody was asked for {what} in the recording"))
         return found
+
+
+def _goes_on(result: AgentResult, playback: Playback) -> bool:
+    """Whether the recording has another stretch behind an end such as today's."""
+    return playback.parts_left if result.state == "interrupted" else result.state == "failed" and playback.reopens
 
 
 def spec_of(started: AgentRunEvent) -> RunSpec:

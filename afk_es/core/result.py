@@ -15,12 +15,14 @@ from afk_es.log import EventLog
 from afk_es.machine.events import AgentRunEvent
 from afk_es.machine.state import NO_TIME, RunState
 from afk_es.machine.values import ToolCall, Usage, canonical_json
-from afk_es.views import TICKET_EVENTS, ModelUse, TicketBook, TicketRecord, usage_by_model
+from afk_es.views import FAILURE_EVENTS, TICKET_EVENTS, ModelUse, RunFailure, TicketBook, TicketRecord, failure_of, usage_by_model
 
 ResultState = Literal["completed", "failed", "degraded", "cancelled", "interrupted"]
 
 RESULT_EVENTS = (
-    frozenset({"run_started", "llm_called", "llm_completed", "llm_failed", "subagent_started", "subagent_completed"}) | TICKET_EVENTS
+    frozenset({"run_started", "llm_called", "llm_completed", "llm_failed", "subagent_started", "subagent_completed"})
+    | TICKET_EVENTS
+    | FAILURE_EVENTS
 )
 """The events that a result needs beside the state."""
 
@@ -78,7 +80,8 @@ class AgentResult(BaseModel):
     Attributes:
         final_text: the answer; the error message of a failed run; the answer and what is missing of a degraded one; for a cancelled or
             interrupted run the last text there was, or "".
-        state: completed, failed, degraded, cancelled or interrupted. Only an interrupted run can be resumed.
+        state: completed, failed, degraded, cancelled or interrupted. An interrupted run can be resumed, and a failed one reopened
+            (`Runner.resume(..., reopen=True)`).
         tool_executions: every tool call, of subagents at every level too, which their `agent_path` tells apart.
         subagent_executions: the runs of this run's own subagents that have ended.
         usage_aggregate: tokens of all model calls whose provider said how many, those of subagents that have ended too.
@@ -93,6 +96,7 @@ class AgentResult(BaseModel):
             a finished run is asked for again with another one: the JSON data of a structured answer. None where there is none.
         llm_response: the last answer of the model, or None.
         error: why a run that is not completed ended; None for a completed one.
+        failure: of a failed run, how it failed, and whether it may go better another time (`RunFailure.retryable`); None otherwise.
         pending: the questions to people that an interrupted run waits with, or a subagent it waits for: an
             `afk_es.interaction.ApprovalRequest` or `InputRequest` each, with its own run_id; answer them with `Runner.approve`,
             `deny` or `answer`, or on the command line, and resume the run.
@@ -116,6 +120,7 @@ class AgentResult(BaseModel):
     llm_response: LLMResponse | None = None
     state_snapshot: StateSnapshot
     error: str | None = None
+    failure: RunFailure | None = None
     pending: tuple[ApprovalRequest | InputRequest, ...] = ()
 
     def raise_for_state(self) -> AgentResult:
@@ -202,6 +207,7 @@ def result_of(
             open_tickets=len(state.tickets),
         ),
         error=None if completed else state.reason,
+        failure=failure_of(events) if state.status == "failed" else None,
         pending=pending,
     )
 

@@ -238,8 +238,10 @@ class Runner:
         thread_id: str | None = None,
         streamed: bool = False,
         allow_agent_change: bool = False,
+        reopen: bool = False,
         take_over: bool = False,
         lease: Lease | None = None,
+        feed: Feed | None = None,
     ) -> AttachedRun:
         """See to it that this run happens, and happens once: start it, go on with it, or find what it came to.
 
@@ -251,12 +253,13 @@ class Runner:
             run_id: the run's id, as for `run`.
             by: the name under which what is said to the run is recorded, as for `attach`.
             user_message, context, thread_id: as for `run`; what another run of that id was started with is refused.
-            allow_agent_change: as for `resume`.
+            allow_agent_change, reopen: as for `resume`.
             streamed: let `AttachedRun.live` have the model's text as it comes, where the run goes on here and the model can.
             take_over: take the run even from a live owner, with its subagents' runs: one that is stopped, or has lost its lease. It starts
                 nothing more once it has learnt of it, which it does with its next append; what it has under way may still come to its end.
                 Who lends runs to processes for a time gives each a `lease` besides, and then it starts nothing even before that.
             lease: asked before every effect; where it is over the run stops here, and `AttachedRun.stretch` raises LeaseLostError.
+            feed: told of every event, durable and transient, as far as the run goes on here; it must not block.
 
         Returns:
             The run, to watch, to answer and to control.
@@ -274,11 +277,19 @@ class Runner:
                 first = await log.read(run_id, limit=1)
                 try:
                     if not first:
-                        starting = self._start(agent, user_message, context, thread_id, None, run_id=run_id, streamed=streamed, lease=lease)
+                        starting = self._start(agent, user_message, context, thread_id, feed, run_id=run_id, streamed=streamed, lease=lease)
                     else:
                         _check_same_request(first[0], agent, user_message, thread_id)
                         starting = self._gone_on(
-                            agent, run_id, None, allow_agent_change, None, streamed=streamed, lease=lease, take_over=take_over
+                            agent,
+                            run_id,
+                            None,
+                            allow_agent_change,
+                            feed,
+                            streamed=streamed,
+                            lease=lease,
+                            take_over=take_over,
+                            reopen=reopen,
                         )
                     stretch = await self._begun(starting)
                 except RunExistsError:
@@ -342,6 +353,7 @@ class Runner:
         thread_id: str | None = None,
         allow_agent_change: bool = False,
         take_over: bool = False,
+        reopen: bool = False,
     ) -> AgentResult:
         """Go on with a run from its log: after a crash, an interrupt, or a pause whose process is gone.
 
@@ -351,14 +363,18 @@ class Runner:
         Args:
             thread_id: if given, must be the run's.
             allow_agent_change: go on even if the agent is not the recorded one; the change is recorded.
+            reopen: go on with a run that failed too. What it failed by is forgiven: a model call that failed is asked again, and of tools
+                or subagents that failed the model is told. A limit that is used up fails it again at once, unless the agent was given a
+                higher one. `afk_es.machine.reopening_facts` has the table. It changes nothing for a run that did not fail.
             take_over: take it even from a live owner; see `run_once`.
 
         Raises:
             RunNotFoundError: no such run in this log.
             RunOwnedError: a live process drives it.
             AgentMismatchError: the agent differs; the message names what.
+            UsageError: a run that cannot be resumed, or a subagent's that is to be reopened: that is its parent's affair.
         """
-        resuming = self._gone_on(agent, run_id, thread_id, allow_agent_change, None, take_over=take_over)
+        resuming = self._gone_on(agent, run_id, thread_id, allow_agent_change, None, take_over=take_over, reopen=reopen)
         return await (await self._begun(resuming)).result_or_cancel()
 
     async def resume_handle(
@@ -369,10 +385,11 @@ class Runner:
         thread_id: str | None = None,
         allow_agent_change: bool = False,
         take_over: bool = False,
+        reopen: bool = False,
     ) -> AgentRunHandle:
         """As `resume`, in the background of this event loop. The handle of a run that had ended has its result at once."""
         feed = EventFeed()
-        resuming = self._gone_on(agent, run_id, thread_id, allow_agent_change, feed, take_over=take_over)
+        resuming = self._gone_on(agent, run_id, thread_id, allow_agent_change, feed, take_over=take_over, reopen=reopen)
         return AgentRunHandle(await self._begun(resuming), feed)
 
     # ---------------------------------------------------------------------------------------------------------------------- forking
@@ -764,9 +781,10 @@ class Runner:
         run_id: str,
         thread_id: str | None,
         allow_agent_change: bool,
-        feed: EventFeed | None,
+        feed: Feed | None,
         *,
         child: ChildRun | None = None,
+        reopen: bool = False,
         streamed: bool = False,
         lease: Lease | None = None,
         take_over: bool = False,
@@ -784,7 +802,8 @@ class Runner:
             history = await self._memory.read(log, first.data.get("history", []))
             state = fold(initial_state(run_id, first.thread_id, history), events)
             notable = [event for event in events if event.type in RESULT_EVENTS]
-            if state.ended and state.status != "interrupted":
+            reopens = reopen and state.status == "failed"
+            if state.ended and state.status != "interrupted" and not reopens:
                 if feed is not None:
                     feed.close()
                 return Stretch.over(state, await _result(log, binding, state, notable, whole=child is None))
@@ -794,6 +813,11 @@ class Runner:
                 raise UsageError(
                     f"run {run_id} replays run {first.data['replay_of']['run_id']}, and a replay is not resumed: it asks nobody, so replay "
                     "that run again (Runner.replay)"
+                )
+            if reopens and "parent" in (forked or first).data:
+                raise UsageError(
+                    f"run {run_id} is a subagent's, and its parent was told that it failed: reopen the run that a caller started, "
+                    f"{root_of(first.data, run_id)}"
                 )
             if state.spec.agent_path:
                 # A subagent's run keeps its place in the family, and the limits that its parent left it.
@@ -818,6 +842,8 @@ class Runner:
                 reuse = await self._forks(log).reuse_of(forked, events, binding)
                 if untouched := reuse.untouched(state, no_code=had_no_code(forked, events)):
                     data["untouched"] = untouched
+            if reopens:
+                data["reopened"] = True
             if "parent" in first.data:
                 # Whoever is told of this stretch alone must be able to place it.
                 data["parent"] = first.data["parent"]

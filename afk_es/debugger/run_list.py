@@ -70,9 +70,11 @@ class RunList:
         return len(page)
 
     async def refresh(self) -> bool:
-        """Read what is new: runs that began since, and those without an end that went on. Whether there was anything."""
+        """Read what is new: runs that began since, those without an end that went on, failed ones that were reopened. Whether there was any."""
         changed = await self._new_runs()
         watched = [run_id for run_id in self._order if self._rows[run_id].status in ("running", "paused", "interrupted", "crashed")]
+        # What was reopened is looked for with what is left of one look: there may be many that failed, and few of them go on.
+        watched += [run_id for run_id in self._order if self._rows[run_id].status == "failed"][: _WATCHED - len(watched[:_WATCHED])]
         for run_id in watched[:_WATCHED]:
             row = self._rows[run_id]
             head = await self._log.head(run_id)

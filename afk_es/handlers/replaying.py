@@ -142,6 +142,11 @@ class Playback:
         """Whether the recorded run was resumed after the stretch that is served."""
         return self._begun < len(self.tape.parts)
 
+    @property
+    def reopens(self) -> bool:
+        """Whether the recorded run failed in the stretch that is served, and was reopened."""
+        return self.parts_left and self.tape.events[self.tape.parts[self._begun].first - 1].data.get("reopened", False)
+
     def next_part(self) -> int:
         """Go on with the next recorded stretch, or with none where there is none; the moment at which it began."""
         part = self.tape.parts[self._begun] if self.parts_left else Part(len(self.tape.events) + 1)

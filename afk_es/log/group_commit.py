@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from afk_es.errors import ClashError, LogClosedError, LogError, LogUnavailableError
 from afk_es.log.batch import Base, Batch, Head, base_head, chained, conflict, refusal
 from afk_es.log.port import Statement
+from afk_es.log.shared_transactions import SharedTransactions
 
 EVENTS_IN_A_GROUP = 4_000
 """Events of one transaction, save that a single larger batch is never split."""
@@ -138,7 +139,7 @@ class GroupCommit:
         self._after_write = after_write
         self._queue: deque[Waiting] = deque()
         self._draining: asyncio.Task[None] | None = None
-        self._transactions: set[asyncio.Task[Any]] = set()
+        self._shared = SharedTransactions(self._transact)
         self._tails: OrderedDict[str, Tail] = OrderedDict()
         self._parts: OrderedDict[str, None] = OrderedDict()
         self._closed = False
@@ -155,12 +156,18 @@ class GroupCommit:
         await done
 
     async def transact(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
-        """Run statements that are others' in one transaction. They land even if the waiting is cancelled."""
+        """Run statements that are others' in one transaction. They land even if the waiting is cancelled.
+
+        Statements that come at the same time share one, see `SharedTransactions`.
+        """
         self.check_open()
-        task = asyncio.create_task(self._transact(statements), name="afk_es log statements")
-        self._transactions.add(task)
-        task.add_done_callback(self._transactions.discard)
-        return await asyncio.shield(task)
+        try:
+            return await self._shared.transact(statements)
+        except UncertainError as error:
+            raise LogUnavailableError(
+                f"the log {self._place_name}: the connection was lost while statements were run, and whether they wrote is not known; "
+                "look before you run them again"
+            ) from error
 
     async def _transact(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
         async with self.turn:
@@ -170,11 +177,6 @@ class GroupCommit:
                     return await self._rows.transact(statements)
                 except UndoneError:
                     continue
-                except UncertainError as error:
-                    raise LogUnavailableError(
-                        f"the log {self._place_name}: the connection was lost while statements were run, and whether they wrote is not known; "
-                        "look before you run them again"
-                    ) from error
 
     def check_open(self) -> None:
         """Raise a `LogClosedError` where it is closed."""
@@ -193,8 +195,7 @@ class GroupCommit:
                 await asyncio.wait([self._draining])
             # An event loop that ends cancels that task too, perhaps before its first step.
             await self._drain()
-            if self._transactions:
-                await asyncio.wait(self._transactions)
+            await self._shared.finish()
         finally:
             for waiting in self._queue:
                 waiting.done.cancel()

@@ -91,13 +91,18 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, (OSError, asyncpg.InternalClientError))
 
 
+def way_out_of(state: str) -> tuple[type[LogError], str]:
+    """The kind of error that a SQLSTATE is for a log, and what to do about it."""
+    if state.startswith(_LOST_STATES):
+        return LogUnavailableError, "the server is not there now, or has no room for another connection; try again"
+    return _WAYS_OUT.get(state) or _CLASSES.get(state[:2]) or (LogUnavailableError, "see the server's own log")
+
+
 def in_our_words(error: BaseException, shown: str) -> LogError:
     """The `LogError` for what the server or the driver reported: names the log and the way out, and nothing secret."""
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
-        kind, way_out = _WAYS_OUT.get(state) or _CLASSES.get(state[:2]) or (LogUnavailableError, "see the server's own log")
-        if is_lost(error):
-            kind, way_out = LogUnavailableError, "the server is not there now, or has no room for another connection; try again"
+        kind, way_out = way_out_of(state)
         return kind(f"the log {shown}: {way_out} (PostgreSQL says: {error.args[0] if error.args else state} [{state}])")
     if is_lost(error):
         said = str(error) or type(error).__name__
@@ -112,7 +117,12 @@ def of_a_statement(error: BaseException, shown: str) -> LogError:
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return ClashError(f"the log {shown}: a table refused what was to be written to it ({error.args[0]} [{error.sqlstate}])")
     state = error.sqlstate or "" if isinstance(error, asyncpg.PostgresError) else ""
-    if state == "42501" or (state[:2] != "42" and (state in _WAYS_OUT or state[:2] in _CLASSES)) or is_lost(error):
+    if state == "42501":
+        return LogReadOnlyError(
+            f"the log {shown}: the role may not do that beside the log; GRANT it SELECT, INSERT, UPDATE and DELETE on the table, or CREATE on "
+            f"the schema where a table is to be made (PostgreSQL says: {error} [{state}])"
+        )
+    if (state[:2] != "42" and (state in _WAYS_OUT or state[:2] in _CLASSES)) or is_lost(error):
         return in_our_words(error, shown)
     return LogError(f"the log {shown}: a statement cannot be run ({error}{f' [{state}]' if state else ''})")
 

@@ -10,50 +10,64 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
-OBJECTS = """
+
+def objects_of(tables: Sequence[str]) -> str:
+    """The query for what stands under the names of these tables, and for the triggers on them: what `foreign` is asked about."""
+    names = ", ".join(f"'{table}'" for table in sorted(tables))
+    return f"""
 SELECT type, name, tbl_name, sql FROM sqlite_schema
-WHERE (type IN ('table', 'view') AND lower(name) IN ('runs', 'events', 'parts', 'letters', 'forks'))
-  OR (type = 'trigger' AND lower(tbl_name) IN ('runs', 'events', 'parts', 'letters', 'forks'))"""
-"""What `foreign` is asked about."""
+WHERE (type IN ('table', 'view') AND lower(name) IN ({names})) OR (type = 'trigger' AND lower(tbl_name) IN ({names}))"""
+
+
+OBJECTS = objects_of(("runs", "events", "parts", "letters", "forks"))
+"""What `foreign` is asked about for a log."""
 
 # SQLite's lexer as far as it matters: within a text a comment is none, and within a comment a text.
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)|\w+|\s+|.""", re.DOTALL)
 
 
-def foreign(objects: Iterable[tuple[str, str, str, str | None]], *, writing: bool) -> str | None:
+def foreign(
+    objects: Iterable[tuple[str, str, str, str | None]], *, writing: bool, ours: Mapping[tuple[str, str], str] | None = None
+) -> str | None:
     """What is in the place of ours and is not ours, in words; None where all is well.
 
     Args:
-        objects: rows of `OBJECTS`.
+        objects: rows of `OBJECTS`, or of another query by `objects_of`.
         writing: whether triggers matter; reading runs none.
+        ours: what should be there, from `made_by`; by default the tables of a log.
     """
+    ours = _schema() if ours is None else ours
     for kind, name, table, sql in objects:
         if kind == "trigger":
-            if writing and not _is_ours(kind, name, sql):
+            if writing and not _is_ours(ours.get((kind, name)), sql):
                 return f"a trigger on {table} that is not ours ({name})"
-        elif not _is_ours(kind, name, sql):
+        elif not _is_ours(ours.get((kind, name)), sql):
             return f"a {kind} in the place of the table {name} that is not the one that we make"
     return None
 
 
-def _is_ours(kind: str, name: str, sql: str | None) -> bool:
-    ours = _schema().get((kind, name))
+def made_by(script: str, query: str) -> dict[tuple[str, str], str]:
+    """Type and name of the tables and triggers that a script makes, as SQLite keeps them; the query is one by `objects_of`."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.executescript(script)
+        return {(kind, name): sql for kind, name, _table, sql in connection.execute(query)}
+    finally:
+        connection.close()
+
+
+def _is_ours(ours: str | None, sql: str | None) -> bool:
     return ours is not None and sql is not None and (sql == ours or _tokens(sql) == _tokens(ours))
 
 
 @cache
 def _schema() -> dict[tuple[str, str], str]:
-    """Our tables and triggers as SQLite keeps them."""
-    connection = sqlite3.connect(":memory:")
-    try:
-        connection.executescript(files("afk_es.log").joinpath("schema.sql").read_text("utf-8"))
-        return {(kind, name): sql for kind, name, _table, sql in connection.execute(OBJECTS)}
-    finally:
-        connection.close()
+    """A log's tables and triggers."""
+    return made_by(files("afk_es.log").joinpath("schema.sql").read_text("utf-8"), OBJECTS)
 
 
 def _tokens(sql: str) -> list[str]:

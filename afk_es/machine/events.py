@@ -112,6 +112,8 @@ class ForkData(TypedDict):
 class RunStarted(TypedDict):
     agent_name: str
     resumed: bool
+    reopened: NotRequired[bool]
+    """The stretch goes on with a run that failed: see `reopening_facts`."""
     epoch: int
     owner: str
     agent: NotRequired[dict[str, Any]]
@@ -617,7 +619,7 @@ _TABLE = (
     EventType(
         "run_started",
         RunStarted,
-        "a run, or a resumed stretch of it, begins and its owner claims it",
+        "a run, or a resumed stretch of it, begins and its owner claims it; one that failed is reopened",
         "runner",
         parts=("agent", "user_parts"),
     ),

@@ -66,8 +66,12 @@ def evolve(state: RunState, event: AgentRunEvent) -> RunState:
 
 
 def _goes_on(state: RunState, event: AgentRunEvent) -> bool:
-    """Whether this event may follow the end of a stretch: an interrupted run can be resumed, and every run can be forked."""
-    return event.type == "run_started" and (state.status == "interrupted" or "forked_from" in event.data)
+    """Whether this event may follow the end of a stretch: an interrupted run can be resumed, a failed one reopened, every run forked."""
+    if event.type != "run_started":
+        return False
+    if "forked_from" in event.data:
+        return True
+    return state.status == ("failed" if event.data.get("reopened") else "interrupted")
 
 
 # What absurd values lead to: times and numbers out of range, lists without the item, data that has not the shape the log would have checked.

@@ -85,8 +85,19 @@ def unknown_price(model: str) -> Failure:
     return Failure(
         f"max_total_cost_usd is set, but the price of model {model!r} is unknown, so the limit cannot be held: register the model's price "
         "with LiteLLM, set LLMResponse.cost_usd in your model, or remove the limit",
-        "UnknownPrice",
+        UNKNOWN_PRICE,
     )
+
+
+UNKNOWN_PRICE = "UnknownPrice"
+
+
+def unpriced(spec: RunSpec) -> str | None:
+    """The first model that this agent may ask whose price is known not to be known, where its costs are limited."""
+    if spec.limits.max_total_cost_usd is None:
+        return None
+    asked = spec.models if spec.retention is None or spec.retention.model is None else (*spec.models, spec.retention.model)
+    return next((model.model for model in asked if model.priced is False), None)
 
 
 def llm_failed(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> RunState:

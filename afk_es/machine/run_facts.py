@@ -18,7 +18,8 @@ from afk_es.machine.effects import Wait
 from afk_es.machine.events import AgentRunEvent
 from afk_es.machine.fork_facts import forked
 from afk_es.machine.legality import broken
-from afk_es.machine.model_facts import unknown_price
+from afk_es.machine.model_facts import unknown_price, unpriced
+from afk_es.machine.reopening_facts import reopened
 from afk_es.machine.requests import facets_of
 from afk_es.machine.spec import Limits, RunSpec
 from afk_es.machine.state import Control, Facets, ModelCall, RunState, ToolBatch, ToolTurn
@@ -55,6 +56,10 @@ def run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         raise broken(event, "the first run_started carries no agent")
     else:
         spec, facets = state.spec, state.facets
+    if data.get("reopened"):
+        if fork or state.status != "failed":
+            raise broken(event, f"a run is reopened that has not failed: it is {state.status}")
+        state = reopened(state, spec)
     changes: dict[str, Any] = {
         "status": "running",
         # The time since the last event belongs to nobody: no process ran the run.
@@ -76,11 +81,9 @@ def run_started(state: RunState, event: AgentRunEvent, data: dict[str, Any]) -> 
         changes["instructions"] = spec.instructions
     elif not first:
         changes["facets"] = replace(facets, instructions=digest_json(state.instructions))
-    if spec.limits.max_total_cost_usd is not None:
-        asked = spec.models if spec.retention is None or spec.retention.model is None else (*spec.models, spec.retention.model)
-        unpriced = [model.model for model in asked if model.priced is False]
-        if unpriced:
-            changes["fault"] = unknown_price(unpriced[0])
+    without_price = unpriced(spec)
+    if without_price is not None:
+        changes["fault"] = unknown_price(without_price)
     if first:
         changes["phase"] = "between"
         changes["context"] = data.get("context", {})

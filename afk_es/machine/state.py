@@ -32,7 +32,7 @@ Status = Literal["new", "running", "paused", "completed", "degraded", "failed", 
 Phase = Literal["new", "between", "model", "requested", "tools", "output", "answered"]
 
 ENDED: frozenset[str] = frozenset({"completed", "degraded", "failed", "cancelled", "interrupted"})
-"""Statuses in which nothing goes on. Of these only an interrupted run can be resumed."""
+"""Statuses in which nothing goes on. Of these an interrupted run can be resumed, and a failed one reopened."""
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 NO_TIME = dt.timedelta(0)

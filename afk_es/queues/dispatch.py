@@ -24,7 +24,7 @@ class Parcel(msgspec.Struct, frozen=True):
         queue: where it is taken from.
         priority: the higher is taken first; of equals what was sent first.
         not_before: when it may be taken at the earliest; None: at once.
-        lane: parcels of one lane are held by one consumer at a time, and taken in the order in which they were sent: one that waits for
+        lane: one parcel of a lane is held at a time, and they are taken in their order (priority, then as they were sent): one that waits for
             its time, or for another try, holds up those behind it. None: no lane.
     """
 

@@ -54,7 +54,9 @@ class TaskItem(msgspec.Struct, frozen=True, kw_only=True):
         error: why the last attempt failed, or why it is dead or waiting; None where there is nothing to say.
         error_type: the class of that error, as events name it.
         result: what it came to: the run's text or structured output, or what a job's handler returned; None until it is completed.
+        result_in_log: whether the result is too large for the list of tasks, which then has None: `TaskQueue.result` reads it of the run.
         progress: see `Progress`.
+        cancel_requested: whether somebody wants it cancelled, and the worker that has it next is to end its run.
     """
 
     id: str
@@ -76,7 +78,9 @@ class TaskItem(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     error_type: str | None = None
     result: Any = None
+    result_in_log: bool = False
     progress: Progress = Progress()
+    cancel_requested: bool = False
 
     @property
     def ended(self) -> bool:

@@ -83,6 +83,7 @@ class CrashScenario:
         begin: begins the run instead of `Runner.run_handle`, for instance as a fork of one that `before` has made.
         answer: is given the runner and the result where the run lies interrupted, and may answer what it waits for. True: the same process
             resumes it.
+        reopenings: how often the run is reopened where it failed, over all processes; default 0.
         world: is given the table of handlers of a process and gives the one that is used, for instance one that answers from a record.
     """
 
@@ -101,6 +102,7 @@ class CrashScenario:
     people: Callable[[Path], InteractionProvider] | None = None
     answer: Callable[[Runner, AgentResult], Awaitable[bool]] | None = None
     begin: Callable[[Runner, Agent], Awaitable[AgentRunHandle]] | None = None
+    reopenings: int = 0
     world: World | None = None
 
     def agent_in(self, directory: Path) -> Agent:
@@ -330,7 +332,7 @@ async def lived(scenario: CrashScenario, runner: Runner, agent: Agent, run_id: s
             # It has ended, so this is its result, whoever asks for it.
             return await runner.resume(agent, run_id=run_id)
         if await runner.log.head(run_id) is not None:
-            handle = await runner.resume_handle(agent, run_id=run_id)
+            handle = await runner.resume_handle(agent, run_id=run_id, reopen=await _reopens(scenario, runner, run_id))
         elif scenario.begin is not None:
             handle = await scenario.begin(runner, agent)
         else:
@@ -338,10 +340,29 @@ async def lived(scenario: CrashScenario, runner: Runner, agent: Agent, run_id: s
                 agent, user_message=scenario.user_message, context=scenario.context, thread_id=scenario.thread_id
             )
         result = await _result_of(scenario, runner, handle)
-        while result.state == "interrupted" and scenario.answer is not None and await scenario.answer(runner, result):
-            handle = await runner.resume_handle(agent, run_id=run_id)
+        while await _goes_on(scenario, runner, result):
+            handle = await runner.resume_handle(agent, run_id=run_id, reopen=True)
             result = await _result_of(scenario, runner, handle)
         return result
+
+
+async def _goes_on(scenario: CrashScenario, runner: Runner, result: AgentResult) -> bool:
+    """Whether the same process goes on with the run."""
+    match result.state:
+        case "interrupted" if scenario.answer is not None:
+            return await scenario.answer(runner, result)
+        case "failed":
+            return await _reopens(scenario, runner, result.run_id)
+        case _:
+            return False
+
+
+async def _reopens(scenario: CrashScenario, runner: Runner, run_id: str) -> bool:
+    """Whether the run, if it failed, may be reopened once more."""
+    if not scenario.reopenings:
+        return False
+    claims = await runner.log.scan(run_id, types=("run_started",))
+    return sum(claim.data.get("reopened", False) for claim in claims) < scenario.reopenings
 
 
 async def _result_of(scenario: CrashScenario, runner: Runner, handle: AgentRunHandle) -> AgentResult:

@@ -105,10 +105,11 @@ def _differences(unkilled: AgentResult, result: AgentResult) -> Iterator[str]:
 
 
 def _kept(before: list[AgentRunEvent], after: list[AgentRunEvent]) -> Iterator[str]:
-    """The log only grows, and that of a run that had ended does not."""
+    """The log only grows, and that of a run that had ended does not, unless it failed and was reopened."""
     if after[: len(before)] != before:
         yield "what was in the log at the crash was changed"
-    if before[-1].type in TERMINAL - {"run_interrupted"} and len(after) > len(before):
+    ended = before[-1].type in TERMINAL - {"run_interrupted"} and len(after) > len(before)
+    if ended and not after[len(before)].data.get("reopened"):
         yield f"run {before[-1].run_id} had ended, and went on"
 
 

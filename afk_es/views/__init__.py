@@ -1,5 +1,6 @@
 """What people and programs want to see of a run, as pure functions of its events. No I/O, no clock, no terminal."""
 
+from afk_es.views.failures import FAILURE_EVENTS, FOR_GOOD, RunFailure, failure_of
 from afk_es.views.ledger import CallRecord, ToolTally, call_records, tallied
 from afk_es.views.metrics import Meter, ModelMetrics, RunMetrics, ToolMetrics, run_metrics
 from afk_es.views.overview import LimitUse, Overview, limits_used, overview
@@ -30,6 +31,9 @@ __all__ = [
     "clipped",
     "columns",
     "compact_json",
+    "FAILURE_EVENTS",
+    "failure_of",
+    "FOR_GOOD",
     "heading",
     "LimitUse",
     "limits_used",
@@ -51,6 +55,7 @@ __all__ = [
     "message_text",
     "ModelUse",
     "minutes_up",
+    "RunFailure",
     "run_metrics",
     "RunMetrics",
     "since",

@@ -21,7 +21,8 @@ class TicketRecord(msgspec.Struct, frozen=True):
     """A tool call that went on in the background.
 
     Attributes:
-        status: "pending" until its end is known; "expired" is a failure for want of time; "abandoned" where the run ended for good before.
+        status: "pending" until its end is known; "expired" is a failure for want of time; "abandoned" where the run ended before, unless it
+            failed and is reopened.
         summary, resume_hint: what the tool said of it.
         expires_at: when its term ends, as ISO 8601; None in old logs.
         ended_at: when its end became known; for a posted result, when it was posted.
@@ -102,7 +103,9 @@ class TicketBook:
             case "tool_background_resolved" | "tool_background_failed":
                 return self._end(Draft(event.type, event.data), event.at, event.data.get("letter"), taken_in=True)
             case "run_completed" | "run_failed" | "run_cancelled":
-                self._records = [replace(one, status="abandoned") if one.status == "pending" else one for one in self._records]
+                self._turned("pending", "abandoned")
+            case "run_started" if event.data.get("reopened"):
+                self._turned("abandoned", "pending")
             case _:
                 pass
         return None
@@ -111,6 +114,9 @@ class TicketBook:
         """Take a letter that was posted then and is not an event yet."""
         if letter.type in ("tool_background_resolved", "tool_background_failed"):
             self._end(letter, at, position, taken_in=False)
+
+    def _turned(self, before: TicketStatus, after: TicketStatus) -> None:
+        self._records = [replace(one, status=after) if one.status == before else one for one in self._records]
 
     def _open(self, event: AgentRunEvent) -> None:
         data = event.data

@@ -146,7 +146,7 @@ Described = tuple[str, Tone]
 def _run_started(data: dict[str, Any], reading: _Reading, event: AgentRunEvent) -> Described:
     if data.get("resumed"):
         changed = "; with another agent or configuration" if "agent" in data else ""
-        return f"resumed, epoch {data['epoch']}, owner {data['owner']}{changed}", "mark"
+        return f"{'reopened' if data.get('reopened') else 'resumed'}, epoch {data['epoch']}, owner {data['owner']}{changed}", "mark"
     if (base := data.get("forked_from")) is not None and base["seq"]:
         return f"forked from {base['run_id']} at seq {base['seq']}", "mark"
     message = data.get("user_message")

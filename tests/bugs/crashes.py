@@ -192,7 +192,7 @@ BUGS = (
         slips=(
             Slip(
                 "afk_es.core.runner:Runner._resume",
-                'if state.ended and state.status != "interrupted":',
+                'if state.ended and state.status != "interrupted" and not reopens:',
                 'if state.status in ("completed", "degraded"):',
             ),
         ),

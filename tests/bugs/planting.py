@@ -59,9 +59,16 @@ class Bug:
 @contextmanager
 def planted(bug: Bug) -> Iterator[None]:
     """The product with this bug in it."""
+    with slipped(bug.slips):
+        yield
+
+
+@contextmanager
+def slipped(slips: Sequence[Slip]) -> Iterator[None]:
+    """The product with these edits."""
     with ExitStack() as stack:
-        for place in dict.fromkeys(slip.place for slip in bug.slips):
-            stack.enter_context(_slipped(place, [slip for slip in bug.slips if slip.place == place]))
+        for place in dict.fromkeys(slip.place for slip in slips):
+            stack.enter_context(_slipped(place, [slip for slip in slips if slip.place == place]))
         yield
 
 

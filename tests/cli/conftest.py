@@ -64,6 +64,7 @@ changed = agent.model_copy(update={"instructions": "Multiply."})
 hostile_agent = Agent(model=ScriptedModel(asking("hostile")), tools=[hostile])
 personal = Agent(model=ScriptedModel(asking("whoami")), tools=[whoami])
 broken = Agent(model=ScriptedModel(failing))
+mended = Agent(model=ScriptedModel(lambda request: "It is well."))
 memory = Agent(model=ScriptedModel(remembering))
 not_an_agent = 7
 degraded = Agent(

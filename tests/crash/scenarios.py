@@ -432,6 +432,17 @@ SCENARIOS: dict[str, CrashScenario] = {
         agent=agent([["put"]]), user_message=["Do it", Image(data=b"\x89PNG\r\n\x1a\n"), Image(url="https://example.org/a.png")]
     ),
     "no model at all": CrashScenario(agent=agent([["pay"]], wrap=never_there), user_message="Do it"),
+    "reopened after a tool": CrashScenario(
+        agent=agent([["look"], ["pay", "broken", "put"]], tool_parallelism=1, fail_safe=FailSafeConfig(tool_failure_policy="fail_run")),
+        user_message="Do it",
+        reopenings=1,
+    ),
+    "reopened without a model": CrashScenario(
+        agent=agent([["pay"]], wrap=never_there, fail_safe=FailSafeConfig(breaker_failure_threshold=2)), user_message="Do it", reopenings=2
+    ),
+    "reopened at a limit": CrashScenario(
+        agent=agent([["pay"], ["put"]], fail_safe=FailSafeConfig(max_llm_calls=2)), user_message="Do it", reopenings=1
+    ),
     "structured output": CrashScenario(agent=_verdict, user_message="Judge"),
     "dynamic instructions": CrashScenario(agent=_dynamic, user_message="Do it", context={"customer": "Ada"}),
     "second run of a thread": CrashScenario(

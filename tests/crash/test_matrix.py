@@ -60,7 +60,8 @@ def test_a_run_survives_a_crash_at_every_point(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["sequential tools", "parallel tools", "mixed tools", "a person approves and denies", "answered from outside"]
+    "name",
+    ["sequential tools", "parallel tools", "mixed tools", "a person approves and denies", "answered from outside", "reopened after a tool"],
 )
 def test_so_it_does_on_sqlite(name: str) -> None:
     matrix = crash_everywhere(replace(SCENARIOS[name], log="sqlite"), what_the_world_saw)

@@ -25,6 +25,7 @@ REPLAYED = {name: scenario for name, scenario in SCENARIOS.items() if scenario.c
 COUNTED_OTHERWISE = {
     "call limit": "a call that was in doubt and run again counted twice, and counts once in a replay, which has no crash",
     "exact model limit": "the same of a request",
+    "reopened at a limit": "the same of a request",
     "cancelled by letter": "what was in doubt when the run was taken over to be cancelled is under way in a replay, and cut instead of unknown",
 }
 """Scenarios in which a joint shows: `handlers.tape` says what a replay makes of one."""

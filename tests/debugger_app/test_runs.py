@@ -11,6 +11,7 @@ import pytest
 from afk_es import Agent, Runner
 from afk_es.clock import SeededIds
 from afk_es.debugger.run_list import PAGE, RunList
+from afk_es.errors import LLMConfigurationError
 from afk_es.log import RunRecord
 from afk_es.log.memory import MemoryEventLog
 from afk_es.testing import ScriptedModel
@@ -161,6 +162,19 @@ async def test_runs_that_begin_and_go_on_meanwhile_are_seen(tmp_path: Path) -> N
     assert await runs.refresh()
     assert [row.record.user_message for row in runs.rows()] == ["one more", "task 1", "task 0"]
     await log.close()
+
+
+async def test_a_failed_run_that_is_reopened_is_seen(tmp_path: Path) -> None:
+    log = MemoryEventLog()
+    agent = Agent(model=ScriptedModel([LLMConfigurationError("no"), "done"]))
+    async with Runner(log=log, ids=SeededIds(9)) as runner:
+        failed = await runner.run(agent, user_message="one")
+        runs = RunList(log)
+        await runs.load()
+        assert ([row.status for row in runs.rows()], await runs.refresh()) == (["failed"], False)
+        await runner.resume(agent, run_id=failed.run_id, reopen=True)
+        assert await runs.refresh()
+        assert [row.status for row in runs.rows()] == ["completed"]
 
 
 async def test_families_whose_origins_lead_in_a_circle_are_listed_all_the_same() -> None:

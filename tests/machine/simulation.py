@@ -323,6 +323,12 @@ class Simulation:
         else:
             self.put(self._claim(True))
 
+    def reopen(self, spec: RunSpec | None = None) -> None:
+        """A run that failed is gone on with; with another spec where one is given."""
+        more: dict[str, Any] = {} if spec is None else {"agent": msgspec.to_builtins(spec)}
+        self.spec = spec or self.spec
+        self.put(self._claim(True, reopened=True, **more))
+
     def _claim(self, resumed: bool, **more: Any) -> Draft:
         epoch = self.state.epoch + 1
         return Draft("run_started", {"agent_name": "agent", "resumed": resumed, "epoch": epoch, "owner": f"owner_{epoch}", **more})

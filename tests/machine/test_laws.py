@@ -109,6 +109,9 @@ def runs(draw: st.DrawFn) -> Simulation:
     if simulation.state.status == "interrupted" and draw(st.booleans()):
         simulation.resume()
         simulation.run(Drawn(draw(st.data())), INTRUDERS)
+    if simulation.state.status == "failed" and draw(st.booleans()):
+        simulation.reopen()
+        simulation.run(Drawn(draw(st.data())), INTRUDERS)
     return simulation
 
 
@@ -163,6 +166,8 @@ def test_a_model_is_left_alone_after_its_failures_in_a_row_and_only_then(run: Si
                 assert cooling == (event.type == "circuit_open")
             case "llm_completed":
                 row[asked] = 0
+            case "run_started" if data.get("reopened"):
+                row.clear()
             case "llm_failed" if data["classification"] == "retryable" and data["model"] != "none":
                 row[asked] += 1
                 last[asked] = event.at.timestamp()

@@ -22,6 +22,8 @@ LEFT_OUT: Mapping[str, str] = {
     "debug --web": "serves until it is ended; see test_loopback.py",
     "mcp serve": "serves until it is ended; see tests/mcp/server/test_stdio.py and test_loopback.py",
     "telemetry --to otel": "sends over a network; what it sends is protobuf",
+    "worker": "works until it is ended; what it tells is held in tests/cli/test_worker.py",
+    "queue push --module": "runs code that the user names; see tests/cli/test_queue.py",
     "log --follow": "waits for what a live run will do; its lines are those of log",
 }
 """What is not called, and why."""

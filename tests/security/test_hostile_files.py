@@ -47,6 +47,7 @@ READING: dict[str, tuple[str, ...]] = {
     "verify": (),
     "debug": ("--batch", "-e", "where"),
     "doctor": (),
+    "queue": ("list",),
 }
 """The verbs that look into a log, and what they need beside it."""
 
@@ -64,7 +65,23 @@ WRITING: dict[str, tuple[str, ...]] = {
 }
 
 OTHERS = frozenset(
-    {"a2a", "demo", "run", "eval", "golden", "resume", "policy", "fork", "import", "export", "spec", "explore", "mcp", "mcp-config"}
+    {
+        "a2a",
+        "demo",
+        "run",
+        "eval",
+        "golden",
+        "resume",
+        "policy",
+        "fork",
+        "import",
+        "export",
+        "spec",
+        "explore",
+        "mcp",
+        "mcp-config",
+        "worker",
+    }
 )
 """Verbs that read no log, or need an agent of the user's as well."""
 

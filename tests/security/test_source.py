@@ -29,6 +29,8 @@ IMPORTERS = {
     ),
     "afk_es/cli/__init__.py": "the module of a verb, from the table of verbs",
     "afk_es/cli/agents.py": "MODULE:NAME of the command line; what a golden names, below the working directory alone",
+    "afk_es/testing/dispatcher_contract/__init__.py": "the homes of its own lazy names",
+    "afk_es/testing/dispatcher_contract/other_process.py": "the module of the dispatcher that its author tests, in a process of its own",
     "afk_es/testing/log_contract/processes.py": "the module of the store that its author tests, in a process of its own",
     "afk_es/evals/assertions/data.py": "the module of a form of assertion, from the table of forms",
     "debugger/screens.py": "the module of a screen, from the table of screens",
@@ -121,15 +123,19 @@ HANDED_ON = {
     "afk_es/log/postgres.py": {"sql"},
     "afk_es/log/postgres_connection.py": {"sql", "last_words"},
     "afk_es/log/postgres_writer.py": {"sql"},
+    "afk_es/log/sqlite_schema.py": {"script", "query"},
+    "afk_es/queues/procrastinate_schema.py": {"index"},
+    "afk_es/queues/procrastinate_server.py": {"query"},
     "afk_es/cli/demo_shop.py": {"sql"},
 }
 """Parameters that hold SQL of a caller; their callers are looked at like the rest."""
 
-BUILDERS = {"scan", "queries.scan", "_insert_events", "_arrays"}
+BUILDERS = {"scan", "queries.scan", "_insert_events", "_arrays", "_in_sqlite"}
 """Functions whose answer is SQL. What they put together is looked at as well: `test_what_is_put_into_a_statement_is_no_value`."""
 
 SCHEMAS = {"files('afk_es.log').joinpath('schema.sql').read_text('utf-8')", "script.format(s=schema)"}
-"""The statements that are files of ours; into that of PostgreSQL the schema's name is put, which `address_of` has checked letter by letter."""
+SCHEMAS |= {"SchemaManager.get_schema()", "sql.SQL('LISTEN {}').format(sql.Identifier(channel))"}
+"""The statements that are files of ours, or procrastinate's, or of which psycopg quotes the one name; into that of PostgreSQL the schema's name is put, which `address_of` has checked letter by letter."""
 
 PIECES = {
     "FILE_VERSION": "a constant",
@@ -161,8 +167,10 @@ def _is_constant(node: ast.expr, known: set[str]) -> bool:
             return True
         case ast.Name(id=name):
             return name in known
-        case ast.Attribute(value=ast.Name(id="queries"), attr=attr):
+        case ast.Attribute(value=ast.Name(id="queries" | "statements" | "presences" | "rows"), attr=attr):
             return attr.isupper()
+        case ast.Attribute(attr="sql"):
+            return True  # A `Statement`'s: see `test_statements_beside_a_log_have_their_values_as_parameters`.
         case ast.JoinedStr(values=values):
             return all(_is_constant(value, known) for value in values)
         case ast.FormattedValue(value=value):
@@ -194,6 +202,39 @@ def test_sql_has_its_values_as_parameters() -> None:
                         wrong.append((f"{where}:{node.lineno}", ast.unparse(argument)))
     assert not wrong
     assert seen > 40
+
+
+BESIDE = {
+    **dict.fromkeys(
+        ("_places(len(ids), 1)", "_places(len(ids), 2)", "_places(len(ids), 3)", "', '.join(rows)"), "places of parameters, by number"
+    ),
+    **dict.fromkeys(("_NEXT", "_PROMOTE", "_LOOK", "_DONE", "_AGAIN"), "texts of the module, put together of one another"),
+    **dict.fromkeys(("_TAKE.format(ready=ready)", "sql.format(consumers=consumers)"), "the same, with places of parameters put in"),
+    **dict.fromkeys(("sql", "_page(filters)"), "what a function was given by its callers, or made of columns that it names and places"),
+    "objects_of(TABLES)": "names of our tables",
+    "', '.join((f\"'{table}'\" for table in TABLES))": "the same",
+    **dict.fromkeys(("states('purge')", "states('awaken')"), "words of the table of transitions"),
+}
+"""What the statements for a log's own database are made of besides constants, and why none of it is a value."""
+
+
+def test_statements_beside_a_log_have_their_values_as_parameters() -> None:
+    """Of what is kept beside a log, as its tasks are, too."""
+    pieces, seen = set(), 0
+    for tree in MODULES.values():
+        known = _constants(tree) | _imported_constants(tree)
+        for function in [tree, *(node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))]:
+            local = known | _assigned(function, known)
+            for node in _own(function):
+                if isinstance(node, ast.Call) and name_of(node.func) == "Statement" and node.args:
+                    seen += 1
+                    parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
+                    wrong = [
+                        part.value if isinstance(part, ast.FormattedValue) else part for part in parts if not _is_constant(part, local)
+                    ]
+                    pieces |= {ast.unparse(part) for part in wrong}
+    assert pieces == BESIDE.keys()
+    assert seen > 30
 
 
 def _is_sql(where: str, call: ast.Call) -> bool:
@@ -313,8 +354,14 @@ def test_servers_and_sockets_are_made_in_one_place() -> None:
     assert found == {"debugger/web.py", "afk_es/serving/listening.py"}
     servers = {place for place, name in imported() if name.split(".")[0] in ("textual_serve", "aiohttp", "uvicorn", "socketserver", "http")}
     assert servers == {"debugger/web.py", "afk_es/serving/http_server.py", "afk_es/serving/punctual.py"}
-    # The lock of a log's owner asks what the machine is called.
-    sockets = {"debugger/web.py", "afk_es/log/owners.py", "afk_es/serving/listening.py", "afk_es/serving/http_server.py"}
+    # The lock of a log's owner, and a worker that says where it is, ask what the machine is called.
+    sockets = {
+        "debugger/web.py",
+        "afk_es/log/owners.py",
+        "afk_es/queues/worker.py",
+        "afk_es/serving/listening.py",
+        "afk_es/serving/http_server.py",
+    }
     assert {place for place, name in imported() if name == "socket"} == sockets
 
 

@@ -125,6 +125,10 @@ class Desk:
             "COMMAND": "event",
             "CMD": "true",
             "JSON": "{}",
+            "TASK": TERMINAL,
+            "CONTRACT": TERMINAL,
+            "TIME": "10m",
+            "queue push WHEN": "2026-12-24T18:00+01:00",
             "WHAT=VALUE": f"message@1={TERMINAL}",
         }
 

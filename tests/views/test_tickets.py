@@ -109,6 +109,18 @@ def test_a_run_that_ends_for_good_abandons_what_is_pending_and_one_that_lies_dow
     assert [status for *_, status in story.told] == ["resolved", "abandoned"]
 
 
+def test_the_tickets_of_a_run_that_failed_are_pending_again_when_it_is_reopened() -> None:
+    story = Story()
+    story.defer("a")
+    story.defer("b", "c2")
+    story.end("a")
+    story.tell("run_failed", error="e", error_type="E")
+    story.tell("run_started", resumed=True, reopened=True, epoch=2, owner="o", agent_name="a")
+    assert [status for *_, status in story.told] == ["resolved", "pending"]
+    story.end("b")
+    assert [status for *_, status in story.told] == ["resolved", "resolved"]
+
+
 def test_letters_are_looked_ahead_at_in_a_copy() -> None:
     story = Story()
     story.defer("a")

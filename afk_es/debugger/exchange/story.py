@@ -131,7 +131,7 @@ class Story:
             # Whatever was under way when a process died ended nobody knows when; that is the last that was seen of it.
             self._close(key, event, "mark", self._last)
         if data.get("resumed"):
-            self._note(event, f"resumed (epoch {data['epoch']}, owner {data['owner']})")
+            self._note(event, f"{'reopened' if data.get('reopened') else 'resumed'} (epoch {data['epoch']}, owner {data['owner']})")
             return
         if "forked_from" in data and event.seq > 1:
             origin = data["forked_from"]

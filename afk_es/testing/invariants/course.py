@@ -118,7 +118,7 @@ class Course:
         all_calls: every call, in order.
         llm_allowed: the policy's last word on a request to the model, in this step.
         llm_open: the `llm_called` that has no result.
-        llm_failures: requests of this step that failed, by the index of the model.
+        llm_failures: requests of this step that failed, since the run was reopened if it was, by the index of the model.
         answers: `llm_completed` events.
         compaction: the `compaction_started` that has no result.
         cost_usd: all known costs added up; None where there is none. With those of subagents that have ended.
@@ -202,6 +202,8 @@ def _run_started(course: Course, event: AgentRunEvent, data: dict[str, Any]) -> 
     course.paused = False
     if course.control is not None and course.control.data["action"] != "cancel":
         course.control = None
+    if data.get("reopened"):
+        course.llm_failures = {}
 
 
 def _step_started(course: Course, event: AgentRunEvent, data: dict[str, Any]) -> None:

@@ -13,7 +13,8 @@ _INTENTS = frozenset({"step_started", "llm_called", "tool_started", "subagent_st
 
 
 class OneEnd(Invariant):
-    """Each stretch of a run ends with exactly one terminal event. Nothing follows it but the claim of an interrupted run's next stretch.
+    """Each stretch of a run ends with exactly one terminal event. Nothing follows it but the claim of the next stretch of a run that was
+    interrupted, or that failed and is reopened.
 
     A run that ends for good ends after its subagents' runs. What its caller gets says what its last event says.
     """
@@ -49,8 +50,12 @@ class OneEnd(Invariant):
     def _judge_claim(self, run: ObservedRun, event: AgentRunEvent, last: AgentRunEvent | None) -> None:
         if (last is None) == event.data["resumed"]:
             raise self.violated(f"run_started with resumed={event.data['resumed']} at seq {event.seq}", run)
-        if last is not None and last.type in TERMINAL and last.type != "run_interrupted":
-            raise self.violated(f"it goes on after {last.type}", run)
+        ended = last.type if last is not None and last.type in TERMINAL - {"run_interrupted"} else None
+        if event.data.get("reopened"):
+            if ended != "run_failed":
+                raise self.violated(f"it is reopened after {last.type if last is not None else 'nothing'}", run)
+        elif ended is not None:
+            raise self.violated(f"it goes on after {ended}", run)
         claims = course_of(run).claims
         if len(claims) > 1 and claims[-1] <= claims[-2]:
             raise self.violated(f"it is claimed with epoch {event.data['epoch']}, which it had", run)

@@ -99,3 +99,22 @@ def test_who_laid_a_run_down_decides_whether_it_waits_for_its_client(origin: str
 def test_data_goes_over_without_loss_or_as_text(value: Any) -> None:
     found = MessageToDict(data_part(value))["data"]
     assert found == ({"big": str(2**60)} if value == {"big": 2**60} else value)
+
+
+def test_a_task_whose_failed_run_is_reopened_is_worked_on_again_and_its_failure_is_told_no_more() -> None:
+    at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+    def event(seq: int, kind: str, **data: Any) -> AgentRunEvent:
+        return AgentRunEvent(kind, "r", "t", seq, at, "running", 1, "", data)
+
+    started = {"agent_name": "a", "owner": "o"}
+    events = [
+        event(1, "run_started", resumed=False, epoch=1, agent={}, user_message="Hello", **started),
+        event(2, "run_failed", error="away", error_type="LLMRetryableError"),
+        event(3, "run_started", resumed=True, reopened=True, epoch=2, **started),
+        event(4, "run_completed", state="completed"),
+    ]
+    states = [folded(events[:number]).state for number in (2, 3, 4)]
+    assert states == [TaskState.TASK_STATE_FAILED, TaskState.TASK_STATE_WORKING, TaskState.TASK_STATE_COMPLETED]
+    assert left(events[:3]), "it is gone on with where its process dies"
+    assert not folded(events).task().status.HasField("message")

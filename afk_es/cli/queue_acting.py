@@ -1,0 +1,110 @@
+"""`afk-es queue retry`, `discard` and `cancel`: what an operator decides about tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import click
+
+from afk_es.cli import output
+from afk_es.cli.invocation import Invocation, common_options
+from afk_es.cli.outside import by_option
+from afk_es.cli.tasks import records_of, task_named
+from afk_es.errors import TaskNotFoundError, TaskStateError, UsageError
+from afk_es.queues.queue import TaskQueue
+
+_PAGE = 1_000
+
+
+@click.command("retry", short_help="Let a dead task be tried again.")
+@click.argument("tasks", metavar="[TASK]...", nargs=-1)
+@click.option("--all", "all_", is_flag=True, help="All that are dead.")
+@click.option("--queue", "queue_name", metavar="NAME", help="With --all: only those of this queue.")
+@common_options
+@click.pass_obj
+def retry(invocation: Invocation, tasks: tuple[str, ...], all_: bool, queue_name: str | None) -> None:
+    """Let each TASK, which is dead, be tried again, as often as if it had never failed. Its run goes on where it failed."""
+
+    async def act(queue: TaskQueue, task_id: str) -> None:
+        await queue.retry(task_id)
+
+    asyncio.run(_act(invocation, tasks, all_, queue_name, "queued again", act))
+
+
+@click.command("discard", short_help="Forget a dead task; its run stays in the log.")
+@click.argument("tasks", metavar="[TASK]...", nargs=-1)
+@click.option("--all", "all_", is_flag=True, help="All that are dead.")
+@click.option("--queue", "queue_name", metavar="NAME", help="With --all: only those of this queue.")
+@common_options
+@click.pass_obj
+def discard(invocation: Invocation, tasks: tuple[str, ...], all_: bool, queue_name: str | None) -> None:
+    """Forget each TASK, which is dead. Its run stays in the log."""
+
+    async def act(queue: TaskQueue, task_id: str) -> None:
+        await queue.discard(task_id)
+
+    asyncio.run(_act(invocation, tasks, all_, queue_name, "discarded", act))
+
+
+@click.command("cancel", short_help="Call a task off.")
+@click.argument("tasks", metavar="TASK...", nargs=-1, required=True)
+@click.option("--reason", metavar="TEXT", help="Why, for the log.")
+@by_option
+@common_options
+@click.pass_obj
+def cancel(invocation: Invocation, tasks: tuple[str, ...], reason: str | None, by: str | None) -> None:
+    """Call each TASK off. One that no worker has begun is cancelled at once; of another the run is told to end."""
+    from afk_es.interaction.terminal import user_name
+
+    async def act(queue: TaskQueue, task_id: str) -> str | None:
+        item = await queue.cancel(task_id, reason=reason, by=by if by is not None else user_name())
+        return None if item.state == "cancelled" else f"told to end ({item.state})"
+
+    asyncio.run(_act(invocation, tasks, False, None, "cancelled", act))
+
+
+async def _act(
+    invocation: Invocation,
+    names: tuple[str, ...],
+    all_: bool,
+    queue_name: str | None,
+    done: str,
+    act: Callable[[TaskQueue, str], Awaitable[str | None]],
+) -> None:
+    """Do it to each task, and tell what was done; `act` gives another word for that, or None."""
+    if bool(names) == all_:
+        raise UsageError("name the tasks that are meant, or say --all, and not both")
+    if queue_name is not None and not all_:
+        raise UsageError("--queue goes with --all")
+    # Looked for first, and for reading: a log that is not there is not made.
+    async with records_of(invocation.location) as (log, records):
+        ids = [(await task_named(log, records, name)).id for name in names]
+        has_tasks = records is not None
+    acted = []
+    if has_tasks:
+        async with TaskQueue(invocation.location) as queue:
+            if not all_:
+                acted = [(task_id, await act(queue, task_id) or done) for task_id in ids]
+            while all_ and (page := await queue.dead(queue=queue_name, limit=_PAGE)):
+                for item in page:
+                    try:
+                        acted.append((item.id, await act(queue, item.id) or done))
+                    except (TaskNotFoundError, TaskStateError):
+                        continue  # Somebody else has seen to it meanwhile.
+    _tell(invocation, acted)
+
+
+def _tell(invocation: Invocation, acted: list[tuple[str, str]]) -> None:
+    rows = [{"task": task_id, "done": said} for task_id, said in acted]
+    match invocation.format:
+        case "json":
+            output.write_json({"schema": "afk_es.tasks_changed/1", "changed": rows})
+        case "jsonl":
+            for row in rows:
+                output.write_json_line({"schema": "afk_es.task_changed/1", **row})
+        case "text":
+            for task_id, said in acted:
+                output.echo(f"{task_id} {said}")
+            if not acted:
+                output.note("no task is dead")

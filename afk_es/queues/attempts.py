@@ -1,0 +1,336 @@
+"""One attempt at one task: from its delivery, through its run, to what is written of it. It knows no other attempt, and no queue.
+
+An attempt never ends with an exception of the task's making: whatever the world does is one of the endings of `settling`. While the log
+cannot be reached it waits and goes on where it was, for as long as the worker's lease is its own; when that is over it writes nothing more.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from afk_es.clock import Clock
+from afk_es.core import AgentResult, AttachedRun, Runner
+from afk_es.core.pending import family_of, unanswered
+from afk_es.errors import (
+    AfkError,
+    AgentMismatchError,
+    HeadConflictError,
+    LeaseLostError,
+    LogError,
+    LogUnavailableError,
+    RunOwnedError,
+    ToolError,
+    UnregisteredError,
+    UsageError,
+    text_of,
+)
+from afk_es.queues.contracts import Known, TaskRun
+from afk_es.queues.dispatch import Consumer, Delivery
+from afk_es.queues.items import Progress, TaskItem
+from afk_es.queues.leases import WorkerLease
+from afk_es.queues.news import TaskNews
+from afk_es.queues.records import Began, TaskRecords
+from afk_es.queues.retrying import RetryPolicy
+from afk_es.queues.settling import (
+    Cancelled,
+    Completed,
+    Deadly,
+    Dropped,
+    Elsewhere,
+    Ending,
+    Failed,
+    LaidDown,
+    Refused,
+    Settlement,
+    Unknown,
+    Waits,
+    deadly,
+    settled,
+)
+from afk_es.queues.watching import ProgressFeed
+
+_LOGGER = logging.getLogger("afk_es.worker")
+
+_PAUSE_S = 1.0
+"""Between two tries to reach a log that cannot be reached."""
+
+_TURNS = ("run_started", "llm_completed", "run_failed")
+"""Of these the last says whether a job that was reopened has yet to ask for its call again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What a worker has for all its attempts."""
+
+    name: str
+    runner: Runner
+    records: TaskRecords
+    consumer: Consumer
+    known: Known
+    retry: RetryPolicy
+    clock: Clock
+    allow_agent_change: bool
+    tell: Callable[[TaskNews], None]
+
+
+class Attempt:
+    """One attempt at the task of a delivery.
+
+    Args:
+        lease: the worker's, at the time of the delivery.
+    """
+
+    def __init__(self, delivery: Delivery, lease: WorkerLease, workshop: Workshop) -> None:
+        self.delivery = delivery
+        self._lease = lease
+        self._shop = workshop
+        self._feed = ProgressFeed()
+        self._told = Progress()
+        self._began: Began | None = None
+        self._run: AttachedRun | None = None
+        self._leaving: str | None = None
+        self._at: dt.datetime | None = None
+
+    @property
+    def doing(self) -> str:
+        """What it does, in words."""
+        return f"task {self.delivery.task_id} ({self._feed.progress.doing or 'begins'})"
+
+    async def run(self) -> Settlement | None:
+        """Make the attempt, and settle what became of it.
+
+        Returns:
+            What that is; None where there was nothing to do, or nothing could be written before the lease was over.
+        """
+        try:
+            began = await self._begin()
+            if began is None:
+                return None
+            self._shop.tell(TaskNews(what="begun", task=began.task, attempt=began.attempt))
+            settlement = settled(await self._ending(began), began, self._shop.retry)
+            if not await self._settle(began, settlement):
+                return None
+            if (what := settlement.what) is not None:
+                told = TaskNews(what=what, task=began.task, attempt=began.attempt, error=settlement.error, after_s=settlement.after_s)
+                self._shop.tell(told)
+            return settlement
+        except LogUnavailableError as error:
+            # Whoever takes it next finds it running, and goes on with it.
+            _LOGGER.warning("%s could not be settled: %s", self.doing, error)
+            return None
+
+    def lay_down(self, reason: str) -> None:
+        """Lay the run down as soon as may be; the task is then given back."""
+        self._leaving = self._leaving or reason
+        if self._run is not None:
+            self._run.lay_down(reason)
+
+    def cut(self) -> None:
+        """Stop driving the run, as a crash would; its next owner finds in the log what was under way."""
+        if self._run is not None and self._run.stretch is not None:
+            self._run.stretch.cancel()
+
+    async def say_progress(self) -> None:
+        """Write how far the run is, if that has changed."""
+        progress = self._feed.progress
+        if self._began is not None and progress != self._told:
+            self._told = progress
+            await self._shop.records.progress(self._began.task.id, self._began.attempt, progress)
+
+    # ------------------------------------------------------------------------------------------------------------------------- the run
+
+    async def _begin(self) -> Began | None:
+        while True:
+            try:
+                began = await self._shop.records.begin(self.delivery.task_id, self._shop.name, self._shop.clock.now())
+                if began is None:
+                    await self._shop.consumer.done(self.delivery)
+                self._began = began
+                return began
+            except LogUnavailableError as error:
+                if not await self._reached_again(error):
+                    return None
+
+    async def _ending(self, began: Began) -> Ending:
+        """Go on with the run until it ends, is laid down, or is not this worker's any more."""
+        while True:
+            try:
+                return await self._ended(began)
+            except (LeaseLostError, LogUnavailableError) as error:
+                if not await self._reached_again(error):
+                    return Dropped() if self._leaving is None or self._lease.ended else LaidDown(self._leaving, here=True)
+            except (RunOwnedError, HeadConflictError) as error:
+                return Elsewhere(text_of(error))
+            except UnregisteredError as error:
+                return Unknown(text_of(error))
+            except AgentMismatchError as error:
+                way_out = "or let workers go on with other agents: Worker(allow_agent_change=True), afk-es worker --allow-agent-change"
+                return Refused(f"{text_of(error)}; {way_out}", type(error).__name__)
+            except UsageError as error:
+                return Refused(text_of(error), type(error).__name__)
+            except ToolError as error:
+                # A server of the agent's, which is asked before the run begins.
+                return Failed(text_of(error), type(error).__name__, passing=True)
+            except LogError as error:
+                return Failed(text_of(error), type(error).__name__, passing=False)
+            except Exception as error:
+                # A bug of ours, or of a port of the user's. The other tasks have nothing to do with it.
+                _LOGGER.exception("%s", self.doing)
+                return Failed(text_of(error), type(error).__name__, passing=True)
+
+    async def _reached_again(self, error: AfkError) -> bool:
+        """After an error of the log's, or the lapse of the lease: whether it is worth another try, once it is."""
+        if self._leaving is not None:
+            return False
+        if isinstance(error, LogUnavailableError):
+            _LOGGER.warning("%s waits for the log: %s", self.doing, error)
+            await self._shop.clock.sleep(_PAUSE_S)
+        return await self._lease.regained()
+
+    async def _ended(self, began: Began) -> Ending:
+        task = began.task
+        if began.cancel_requested and (ending := await self._cancelled(task)) is not None:
+            return ending
+        if deadly(began, self._shop.retry) and not await self._has_ended(task.id):
+            return Deadly()
+        wanted = self._shop.known.contract(task.contract).request(task.payload, self._shop.known)
+        self._run = run = await self._driven(began, wanted)
+        if run.stretch is None:
+            return Elsewhere("another process drives its run")
+        if self._leaving is not None:
+            run.lay_down(self._leaving)
+        return await self._meaning(await run.stretch, wanted)
+
+    async def _driven(self, began: Began, wanted: TaskRun) -> AttachedRun:
+        """The run, driven here, or what it had come to before."""
+        task = began.task
+        # After an outage the run goes on as this attempt left it, and what it failed by meanwhile is told before it is tried again. The same
+        # of an attempt that was cut: what its run has failed by is not counted yet.
+        reopen = self._run is None and began.previous is not None and not began.crashed
+        if wanted.is_job and began.previous is not None and await self._is_reopened(task.id, reopen):
+            wanted.reopened(task.id)
+        return await self._shop.runner.run_once(
+            wanted.agent,
+            run_id=task.id,
+            by=f"worker {self._shop.name}",
+            user_message=wanted.user_message,
+            context=wanted.context,
+            thread_id=wanted.thread_id,
+            # What was only written down by whoever pushed it has done nothing yet that another agent could not answer for.
+            allow_agent_change=self._shop.allow_agent_change or began.attempt == 1,
+            take_over=began.crashed,
+            reopen=reopen,
+            lease=self._lease,
+            feed=self._feed,
+        )
+
+    async def _is_reopened(self, run_id: str, now: bool) -> bool:
+        """Whether its run is reopened now, or was by an attempt that came to its end before the call was asked for again."""
+        for event in await self._shop.runner.log.scan(run_id, types=_TURNS, backwards=True):
+            if event.type != "run_started":
+                return now and event.type == "run_failed"
+            if event.data.get("reopened"):
+                return True
+        return False
+
+    async def _cancelled(self, task: TaskItem) -> Ending | None:
+        """End the run of a task that was called off; None where it had come to an end before."""
+        match await self._last_event(task.id):
+            case "run_completed":
+                return None
+            case None | "run_cancelled" | "run_failed":
+                return Cancelled()
+            case _:
+                run = await self._shop.runner.attach(run_id=task.id, by=f"worker {self._shop.name}")
+                await run.cancel("the task was cancelled")
+                over = await self._has_ended(task.id)
+                return Cancelled() if over else Elsewhere("it was called off, and the process that drives its run was told")
+
+    async def _has_ended(self, run_id: str) -> bool:
+        return await self._last_event(run_id) in ("run_completed", "run_failed", "run_cancelled")
+
+    async def _last_event(self, run_id: str) -> str | None:
+        head = await self._shop.runner.log.head(run_id)
+        return None if head is None else head.last_type
+
+    async def _meaning(self, result: AgentResult, wanted: TaskRun) -> Ending:
+        """What a run that has ended, or was laid down, means for its task."""
+        match result.state:
+            case "completed" | "degraded":
+                return Completed(wanted.outcome(result))
+            case "cancelled":
+                return Cancelled()
+            case _ if self._lease.ended:
+                return Dropped()
+            case "failed":
+                return _failed(result)
+            case "interrupted":
+                return await self._interrupted(result.run_id)
+
+    async def _interrupted(self, run_id: str) -> Ending:
+        state, *subagents = family = await family_of(self._shop.runner.log, run_id)
+        if state.control is not None:
+            # What a worker lays down because it stops says so with the very words.
+            return LaidDown(state.reason, here=state.reason == self._leaving)
+        if state.overdue:
+            return LaidDown(state.reason, here=False)
+        terms = [ticket.expires_at for each in family for ticket in each.tickets]
+        terms += [request.expires_at for each in family for request in unanswered(each, ()) if request.expires_at is not None]
+        return Waits(state.reason, state.last_letter, {each.run_id: each.last_letter for each in subagents}, min(terms, default=None))
+
+    # -------------------------------------------------------------------------------------------------------------------------- settling
+
+    async def _settle(self, began: Began, settlement: Settlement) -> bool:
+        """Write what became of the task, then say so to the engine; whether it was written."""
+        if settlement.task == "nothing":
+            return True
+        while True:
+            try:
+                written = await self._write(began, settlement) or await self._was_written(began)
+                await self._tell(settlement if written else None)
+                return written
+            except LogUnavailableError as error:
+                if not await self._reached_again(error):
+                    return False
+
+    async def _was_written(self, began: Began) -> bool:
+        """Whether it was written before, by a try whose answer was lost; else it is another attempt's task now."""
+        task = await self._shop.records.get(began.task.id)
+        return task is not None and task.attempts == began.attempt
+
+    async def _write(self, began: Began, settlement: Settlement) -> bool:
+        records, task_id, attempt = self._shop.records, began.task.id, began.attempt
+        error = settlement.error or ""
+        match settlement.task:
+            case "complete":
+                return await records.complete(task_id, attempt, settlement.result)
+            case "cancel":
+                return await records.end_cancelled(task_id, attempt)
+            case "again":
+                now = self._shop.clock.now()
+                self._at = now + dt.timedelta(seconds=settlement.after_s) if settlement.after_s else None
+                return await records.again(task_id, attempt, self._at or now, error, settlement.error_type, counts=settlement.counts)
+            case "bury":
+                return await records.bury(task_id, attempt, error, settlement.error_type)
+            case "wait":
+                waits = settlement.waits
+                assert waits is not None
+                return await records.wait(task_id, attempt, error, waits.letter, runs=waits.runs, until=waits.until)
+            case "nothing":
+                return False
+
+    async def _tell(self, settlement: Settlement | None) -> None:
+        """None: the task is another attempt's, which has a delivery of its own, so this one is not needed."""
+        if settlement is not None and settlement.engine == "again":
+            await self._shop.consumer.again(self.delivery, self._at)
+        else:
+            await self._shop.consumer.done(self.delivery)
+
+
+def _failed(result: AgentResult) -> Failed:
+    failure = result.failure
+    assert failure is not None
+    return Failed(failure.error, failure.error_type, failure.retryable, failure.retry_after_s)

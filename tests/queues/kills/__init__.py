@@ -1,0 +1,1 @@
+"""Tasks of workers that are killed, stopped, and started again."""

@@ -1,0 +1,35 @@
+"""Goal: whoever among the workers is killed or stopped, every task ends, and no effect happens that must not.
+
+Method: processes that push, work and approve on one log; workers die by SIGKILL and lie stopped for longer than their lease; judged by the log,
+the tasks' rows, and a journal that the effects wrote. `python -m tests.queues.kills --runs 10000` does the same at length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.queues.kills.scene import Trial
+from tests.queues.kills.trying import MODULES, tried
+from tests.support.zygote import Zygote, zygote
+
+pytestmark = pytest.mark.kill
+
+
+@pytest.fixture(scope="module")
+def born() -> Iterator[Zygote]:
+    """Where processes come from."""
+    with zygote(*MODULES) as one:
+        yield one
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_tasks_of_workers_that_are_killed_and_stopped(born: Zygote, tmp_path: Path, request: pytest.FixtureRequest, store: str) -> None:
+    log = str(tmp_path / "runs.db") if store == "sqlite" else str(request.getfixturevalue("postgres_log"))
+    trial = Trial(directory=tmp_path, log=log, runs=60, workers=3, kill_every_s=0.4, stop_every_s=1.0, lease_s=0.6, drain_s=1.0, minutes=1)
+    found = tried(born, trial)
+    assert found.verdict.violations == []
+    assert found.verdict.figures["runs"] == 60
+    assert found.told.done["kill"] > 0
