@@ -212,6 +212,10 @@ BESIDE = {
     **dict.fromkeys(("_NEXT", "_PROMOTE", "_LOOK", "_DONE", "_AGAIN"), "texts of the module, put together of one another"),
     **dict.fromkeys(("_TAKE.format(ready=ready)", "sql.format(consumers=consumers)"), "the same, with places of parameters put in"),
     **dict.fromkeys(("sql", "_page(filters)"), "what a function was given by its callers, or made of columns that it names and places"),
+    **dict.fromkeys(("BEGIN", "change", "returning"), "a text of the module, into the middle of which an engine's condition is put"),
+    **dict.fromkeys(
+        ("rows.BEARING.format(job=f'${first}', worker=f'${first + 1}')", "first", "first + 1"), "that condition, and its places"
+    ),
     "objects_of(TABLES)": "names of our tables",
     "', '.join((f\"'{table}'\" for table in TABLES))": "the same",
     **dict.fromkeys(("states('purge')", "states('awaken')"), "words of the table of transitions"),
