@@ -149,8 +149,9 @@ class TableConsumer:
             return deliveries
 
     async def _give_back_what_nobody_got(self) -> None:
-        # A taking whose caller was cancelled, or whose answer was lost, may have landed.
-        holding = await self._log.query(rows.holding(self._name))
+        # A taking whose caller was cancelled, or whose answer was lost, may have landed, or still waits to be written: asked where writes are,
+        # and so behind it.
+        (holding,) = await self._log.transact([rows.holding(self._name)])
         known = {seq for seq, _lane in self._held.values()}
         now = self._clock.now()
         unknown = [rows.returning(seq, self._name, lane, now, None) for seq, lane in holding if seq not in known]
