@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from afk_es.clock import Clock, Ids
 from afk_es.core.config import RunnerConfig
+from afk_es.core.driving import Opening
 from afk_es.core.handle import Stretch
 from afk_es.core.history import ThreadMemory
 from afk_es.core.result import AgentResult
@@ -19,13 +20,13 @@ from afk_es.errors import CompactionFailedError, RunNotFoundError, RunOwnedError
 from afk_es.handlers import Binding
 from afk_es.llms import ChatModel
 from afk_es.log import EventLog, RunHead
-from afk_es.machine import AgentRunEvent, Draft, RunState, fold, initial_state
+from afk_es.machine import AgentRunEvent, Draft, fold, initial_state
 from afk_es.machine.events import TERMINAL
 from afk_es.machine.retention import Measure, exceeds, measured, plan
 from afk_es.machine.spec import Retention
 from afk_es.machine.values import Messages, Usage
 
-Drive = Callable[[Binding, RunState, Messages, Draft], Awaitable[Stretch]]
+Drive = Callable[[Opening], Awaitable[Stretch]]
 """Claims a run and lets its loop go on."""
 
 
@@ -84,7 +85,7 @@ class ThreadCompactor:
                 "history": refs,
             },
         )
-        return await self._result(log, await self._drive(binding, state, history, started))
+        return await self._result(log, await self._drive(Opening(binding, state, history, started, [])))
 
     async def _cut_off(self, log: EventLog, heads: list[RunHead]) -> list[tuple[RunHead, AgentRunEvent]]:
         """The compactions of this thread that have not ended, or only for the time being."""
@@ -105,7 +106,7 @@ class ThreadCompactor:
         data = {"agent_name": binding.spec.agent_name, "resumed": True, "epoch": state.epoch + 1, "owner": log.owner}
         if binding.spec != state.spec:
             data["agent"] = binding.data
-        return await self._result(log, await self._drive(binding, state, history, Draft("run_started", data)))
+        return await self._result(log, await self._drive(Opening(binding, state, history, Draft("run_started", data), [])))
 
     async def _result(self, log: EventLog, stretch: Stretch) -> CompactionResult:
         ended = await stretch.result_or_cancel()

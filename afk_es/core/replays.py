@@ -15,6 +15,7 @@ from afk_es.agents import Agent
 from afk_es.agents.transfer import transfer_tool
 from afk_es.clock import Clock
 from afk_es.core.delegation import Children, ChildRun
+from afk_es.core.driving import Opening
 from afk_es.core.handle import Stretch
 from afk_es.core.history import ThreadMemory
 from afk_es.core.outside import not_found
@@ -72,23 +73,9 @@ class RecordedPeople:
         raise UsageError("RecordedPeople is for replays, which serve what people said from the record; give a live run a real provider")
 
 
-@dataclass(frozen=True, slots=True)
-class Replaying:
-    """What makes a stretch one of a replay.
-
-    Attributes:
-        children: begins the runs of subagents, as replays.
-        child: as its parent wants it, where it is a subagent's.
-    """
-
-    playback: Playback
-    children: Children
-    child: ChildRun | None = None
-
-
 Bind = Callable[[Agent, RunSpec, Mapping[str, RunSpec]], Awaitable[Binding]]
 """Binds an agent: as it was recorded, and its subagents as they were, by name, as far as they ran."""
-Drive = Callable[[Binding, RunState, Messages, Draft, list[AgentRunEvent], Replaying], Awaitable[Stretch]]
+Drive = Callable[[Opening], Awaitable[Stretch]]
 """Claims a run and lets its loop go on."""
 
 
@@ -313,8 +300,17 @@ class _Member:
 
     async def begin(self, started: Draft) -> Stretch:
         """Drive it from this event on."""
-        replaying = Replaying(self.playback, self.family.children, self.child)
-        self.stretch = await self.family.replays.drive(self.binding, self.state, self.history, started, self.notable, replaying)
+        opening = Opening(
+            self.binding,
+            self.state,
+            self.history,
+            started,
+            self.notable,
+            child=self.child,
+            playback=self.playback,
+            children=self.family.children,
+        )
+        self.stretch = await self.family.replays.drive(opening)
         return self.stretch
 
     async def resume(self) -> Stretch:

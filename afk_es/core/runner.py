@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +12,11 @@ import msgspec
 
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import Clock, Ids
+from afk_es.core.bindings import Bindings
 from afk_es.core.compaction import ThreadCompactor
 from afk_es.core.config import RunnerConfig
-from afk_es.core.delegation import Children, ChildRun, SubagentHandler, root_of
-from afk_es.core.fork_answers import begun_as_fork, choices_of, had_no_code
+from afk_es.core.delegation import Children
+from afk_es.core.driving import Driver, Terms
 from afk_es.core.fork_plans import ForkPlan, plan_of
 from afk_es.core.forking import Forks
 from afk_es.core.guard import Guard
@@ -25,44 +24,33 @@ from afk_es.core.handle import AgentRunHandle, AgentStreamHandle, EventFeed, Fee
 from afk_es.core.history import ThreadMemory
 from afk_es.core.inbox import Inbox
 from afk_es.core.lease import Lease
-from afk_es.core.loop import Handlers, Loop
+from afk_es.core.loop import Handlers
 from afk_es.core.news import News, Watcher
 from afk_es.core.outside import AttachedRun, Receipt, not_found
 from afk_es.core.pending import pending_requests
 from afk_es.core.places import Places
-from afk_es.core.preparation import prepared, write_down
 from afk_es.core.recorded_agents import RecordedAgent, recorded_binding
-from afk_es.core.recorded_servers import recorded_offers, recorded_teams, still_offered
-from afk_es.core.replays import Replayed, Replaying, Replays
-from afk_es.core.result import RESULT_EVENTS, AgentResult, result_of, whole_result
+from afk_es.core.replays import Replayed, Replays
+from afk_es.core.result import AgentResult
 from afk_es.core.retention import CompactionResult, RetentionPolicy
-from afk_es.core.servers import Offered, Servers, servers_of
+from afk_es.core.servers import Offered, Servers
 from afk_es.core.session import Session
+from afk_es.core.starting import check_id, check_same_request, checked_run_id
+from afk_es.core.stretches import Stretches
 from afk_es.core.tickets import TicketDesk
-from afk_es.core.wiring import bind, check_same_agent, checked_clock, checked_ids, checked_provider, default_model, delivery_to, event_log
-from afk_es.errors import ConfigurationError, HeadConflictError, InvalidEventError, RunExistsError, RunOwnedError, UsageError
+from afk_es.core.wiring import bind, checked_clock, checked_ids, checked_provider, default_model, delivery_to, event_log
+from afk_es.errors import ConfigurationError, RunExistsError, RunOwnedError, UsageError
 from afk_es.handlers import Binding, live_handlers
 from afk_es.handlers.binding import Emit, Report
 from afk_es.handlers.edits import Edit, ModelMode, ToolMode, choices
-from afk_es.handlers.outputs import validated
-from afk_es.handlers.reusing import Reuse
-from afk_es.handlers.withdrawing import WithdrawingHandler
 from afk_es.interaction import ApprovalRequest, InputRequest, InteractionProvider
 from afk_es.llms import ChatModel, UserMessage
-from afk_es.llms.content import content_of
 from afk_es.log import EventLog, Statement
-from afk_es.machine import AgentRunEvent, Draft, RunSpec, RunState, fold, initial_state
-from afk_es.machine.effects import CallModel
-from afk_es.machine.values import Messages, clean_text, digest, plain
+from afk_es.machine.values import clean_text
 from afk_es.redaction import Redaction
 
 if TYPE_CHECKING:
     from afk_es.telemetry import TelemetrySink
-
-_AGENTS_KEPT = 64
-_CLAIMS = 100
-"""How often a run is claimed whose owner goes on appending. Each time it has to append between a look at the run and the next statement."""
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
 class Runner:
@@ -114,17 +102,32 @@ class Runner:
         self._session = Session(opened, owned=opened is not log, idle=self._idle)
         self._servers = Servers(lambda: self._session.used)
         self._model_of_strings: ChatModel | None = None
-        self._bindings: dict[int, Binding] = {}
+        self._bindings = Bindings(self._new_binding, self._servers, opened)
         self._memory = ThreadMemory()
         self._news = News()
         limits = self.config
         places = Places(
             limits.max_parallel_subagents_global, limits.max_parallel_subagents_per_target_agent, limits.subagent_queue_backpressure_limit
         )
-        self._children = Children(self._begin_child, places)
+        # Subagents' runs begin as all do, by the `Stretches` that is made of this.
+        self._children = Children(lambda child: self._stretches.begin_child(child), places)
         self._inbox = Inbox(opened, self.config.background_tool_poll_interval_s)
         self._tickets = TicketDesk(opened, self._clock)
-        self._always_replay = self.config.debug or os.environ.get("AFK_ES_ALWAYS_REPLAY") == "1"
+        self._driver = Driver(
+            self._session,
+            self._clock,
+            self._inbox,
+            self._news,
+            self._memory,
+            self._children,
+            handlers=self._handlers,
+            delivery=self._delivery,
+            always_replay=self.config.debug or os.environ.get("AFK_ES_ALWAYS_REPLAY") == "1",
+        )
+        self._forks = Forks(opened, self._clock, self._memory, self._bindings.bound, self._children.placed)
+        self._stretches = Stretches(
+            self._session, self._driver, self._bindings, self._forks, self._memory, self._children, self._clock, self._ids
+        )
 
     @property
     def log(self) -> EventLog:
@@ -189,7 +192,8 @@ class Runner:
             ToolError: a server of the agent's cannot be reached; nothing was written.
             LogError: the log cannot be used; what was appended is safe, and the run can be resumed.
         """
-        return await (await self._begun(self._start(agent, user_message, context, thread_id, None, run_id=run_id))).result_or_cancel()
+        starting = self._stretches.start(agent, user_message, context, thread_id, run_id, Terms())
+        return await (await self._begun(starting)).result_or_cancel()
 
     async def run_handle(
         self,
@@ -208,9 +212,8 @@ class Runner:
                 down, and is nothing to a later `resume`.
         """
         feed = EventFeed()
-        return AgentRunHandle(
-            await self._begun(self._start(agent, user_message, context, thread_id, feed, run_id=run_id, guard=guard)), feed
-        )
+        starting = self._stretches.start(agent, user_message, context, thread_id, run_id, Terms(feed, guard=guard))
+        return AgentRunHandle(await self._begun(starting), feed)
 
     async def run_stream(
         self,
@@ -223,9 +226,8 @@ class Runner:
     ) -> AgentStreamHandle:
         """Start a run that streams: text as the model writes it, where the model can. Iterating the handle drives it."""
         feed = StreamFeed()
-        return AgentStreamHandle(
-            await self._begun(self._start(agent, user_message, context, thread_id, feed, run_id=run_id, streamed=True)), feed
-        )
+        starting = self._stretches.start(agent, user_message, context, thread_id, run_id, Terms(feed, streamed=True))
+        return AgentStreamHandle(await self._begun(starting), feed)
 
     async def run_once(
         self,
@@ -271,28 +273,19 @@ class Runner:
             AgentMismatchError: the agent is not the one that the run was started with.
             LeaseLostError: the lease was over before the run was claimed; nothing was written.
         """
-        _check_id("by", by)
+        check_id("by", by)
         # From before it begins, so that nothing is missed of what is not stored.
-        watcher = self._news.watch(_checked_run_id(run_id))
+        watcher = self._news.watch(checked_run_id(run_id))
+        terms = Terms(feed, streamed, lease=lease, take_over=take_over)
         async with self._session as log:
             while True:
                 first = await log.read(run_id, limit=1)
                 try:
                     if not first:
-                        starting = self._start(agent, user_message, context, thread_id, feed, run_id=run_id, streamed=streamed, lease=lease)
+                        starting = self._stretches.start(agent, user_message, context, thread_id, run_id, terms)
                     else:
-                        _check_same_request(first[0], agent, user_message, thread_id)
-                        starting = self._gone_on(
-                            agent,
-                            run_id,
-                            None,
-                            allow_agent_change,
-                            feed,
-                            streamed=streamed,
-                            lease=lease,
-                            take_over=take_over,
-                            reopen=reopen,
-                        )
+                        check_same_request(first[0], agent, user_message, thread_id)
+                        starting = self._stretches.go_on(agent, run_id, terms, allow_agent_change=allow_agent_change, reopen=reopen)
                     stretch = await self._begun(starting)
                 except RunExistsError:
                     if first:
@@ -328,22 +321,7 @@ class Runner:
             ClashError: a constraint of a table refused a statement; nothing was written.
             UsageError, ToolError, LogError: as for `run`.
         """
-        content_of(user_message)
-        _checked_run_id(run_id)
-        _check_id("reason", reason)
-        binding = None if _is_served(agent) else await self._runnable(agent)
-        merged = _json_context(agent, context)
-        async with self._session as log:
-            if binding is None:
-                binding = await self._runnable(agent)
-            state = initial_state(run_id, self._ids.new("thread"))
-            started = _started(binding, log.owner, user_message, merged)
-            try:
-                await write_down(log, prepared(state, started, clean_text(reason), self._clock.now()), statements)
-            except (HeadConflictError, InvalidEventError) as error:
-                if await log.head(run_id) is not None:
-                    raise _taken(run_id, log) from error
-                raise
+        await self._stretches.prepare(agent, run_id, user_message, context, reason, statements)
 
     # ---------------------------------------------------------------------------------------------------------------- resuming a run
 
@@ -376,7 +354,9 @@ class Runner:
             AgentMismatchError: the agent differs; the message names what.
             UsageError: a run that cannot be resumed, or a subagent's that is to be reopened: that is its parent's affair.
         """
-        resuming = self._gone_on(agent, run_id, thread_id, allow_agent_change, None, take_over=take_over, reopen=reopen)
+        resuming = self._stretches.go_on(
+            agent, run_id, Terms(take_over=take_over), thread_id=thread_id, allow_agent_change=allow_agent_change, reopen=reopen
+        )
         return await (await self._begun(resuming)).result_or_cancel()
 
     async def resume_handle(
@@ -391,7 +371,9 @@ class Runner:
     ) -> AgentRunHandle:
         """As `resume`, in the background of this event loop. The handle of a run that had ended has its result at once."""
         feed = EventFeed()
-        resuming = self._gone_on(agent, run_id, thread_id, allow_agent_change, feed, take_over=take_over, reopen=reopen)
+        resuming = self._stretches.go_on(
+            agent, run_id, Terms(feed, take_over=take_over), thread_id=thread_id, allow_agent_change=allow_agent_change, reopen=reopen
+        )
         return AgentRunHandle(await self._begun(resuming), feed)
 
     # ---------------------------------------------------------------------------------------------------------------------- forking
@@ -430,7 +412,8 @@ class Runner:
             RunNotFoundError: no such run in this log.
             UsageError: a position or an edit that does not fit the run; nothing was written.
         """
-        return await (await self._begun(self._fork(agent, run_id, at, edits, tools, models, thread_id, None))).result_or_cancel()
+        forking = self._stretches.fork(agent, run_id, at, choices(edits, tools, models), thread_id, Terms())
+        return await (await self._begun(forking)).result_or_cancel()
 
     async def fork_handle(
         self,
@@ -445,7 +428,8 @@ class Runner:
     ) -> AgentRunHandle:
         """As `fork`, in the background of this event loop. The handle has the fork's own events, and not those that it shares."""
         feed = EventFeed()
-        return AgentRunHandle(await self._begun(self._fork(agent, run_id, at, edits, tools, models, thread_id, feed)), feed)
+        forking = self._stretches.fork(agent, run_id, at, choices(edits, tools, models), thread_id, Terms(feed))
+        return AgentRunHandle(await self._begun(forking), feed)
 
     async def plan_fork(
         self,
@@ -462,11 +446,11 @@ class Runner:
         Raises:
             RunNotFoundError, UsageError: as `fork`.
         """
-        _check_id("run_id", run_id)
+        check_id("run_id", run_id)
         chosen = choices(edits, tools, models)
         async with self._session as log:
             rehearsed = (f"{run_id}:plan", f"{run_id}:plan")
-            prepared = await self._forks(log).prepared(agent, run_id, at, chosen, rehearsed, rehearsal=True)
+            prepared = await self._forks.prepared(agent, run_id, at, chosen, rehearsed, rehearsal=True)
             return await plan_of(prepared, log, self._clock)
 
     # ---------------------------------------------------------------------------------------------------------------------- replaying
@@ -500,20 +484,15 @@ class Runner:
             RunNotFoundError: no such run in this log.
             UsageError: a run that cannot be replayed; the message says why, and what to do instead. Nothing was written.
         """
-        _check_id("run_id", run_id)
+        check_id("run_id", run_id)
         if thread_id is not None:
-            _check_id("thread_id", thread_id)
-
-        async def drive(
-            binding: Binding, state: RunState, history: Messages, started: Draft, notable: list[AgentRunEvent], replaying: Replaying
-        ) -> Stretch:
-            child = replaying.child
-            root = child.root if child is not None else None
-            return await begun(self._drive(binding, state, history, started, notable, None, child=child, root=root, replaying=replaying))
+            check_id("thread_id", thread_id)
 
         async with self._session as log:
             own = (self._ids.new("run"), thread_id or self._ids.new("thread"))
-            replays = Replays(log, self._clock, self._memory, self._bound_as_recorded, self._children.placed, drive)
+            replays = Replays(
+                log, self._clock, self._memory, self._bindings.bound_as_recorded, self._children.placed, self._driver.drive_whole
+            )
             return await replays.replay(agent, run_id, own, redaction)
 
     # ---------------------------------------------------------------------------------------------------------------------- threads
@@ -538,17 +517,14 @@ class Runner:
             RunOwnedError: a live process is compacting it.
             CompactionFailedError: the summariser failed, or the run was cut off; its `result` says how.
         """
-        _check_id("thread_id", thread_id)
+        check_id("thread_id", thread_id)
         if not isinstance(retention, RetentionPolicy):
             raise ConfigurationError(
                 f"retention is a RetentionPolicy, not {type(retention).__name__}; write RetentionPolicy(max_messages=...)"
             )
 
-        async def drive(binding: Binding, state: RunState, history: Messages, started: Draft) -> Stretch:
-            return await begun(self._drive(binding, state, history, started, [], None))
-
         async with self._session as log:
-            compactor = ThreadCompactor(self._memory, self.config, self._clock, self._ids, self._default_model, drive)
+            compactor = ThreadCompactor(self._memory, self.config, self._clock, self._ids, self._default_model, self._driver.drive_whole)
             return await compactor.compact(log, thread_id, retention)
 
     # ------------------------------------------------------------------------------------------------------------- background tools
@@ -571,8 +547,8 @@ class Runner:
             RunNotFoundError: no such run in this log.
             UsageError: it belongs to another thread.
         """
-        _check_id("run_id", run_id)
-        _check_id("thread_id", thread_id)
+        check_id("run_id", run_id)
+        check_id("thread_id", thread_id)
         async with self._session:
             records = await self._tickets.listed(thread_id, run_id)
         return [msgspec.to_builtins(record) for record in records if include_resolved or record.status == "pending"]
@@ -606,14 +582,14 @@ class Runner:
             RunNotFoundError, UsageError: as there.
         """
         self._check_ticket(thread_id, run_id, ticket_id)
-        _check_id("error", error)
+        check_id("error", error)
         async with self._session:
             await self._tickets.failed(thread_id, run_id, ticket_id, clean_text(error))
             self._inbox.look()
 
     def _check_ticket(self, thread_id: str, run_id: str, ticket_id: str) -> None:
         for name, value in (("run_id", run_id), ("thread_id", thread_id), ("ticket_id", ticket_id)):
-            _check_id(name, value)
+            check_id(name, value)
 
     # ------------------------------------------------------------------------------------------------------------- a run from outside
 
@@ -662,8 +638,8 @@ class Runner:
             RunNotFoundError: there is no such run.
             ConfigurationError: `run_id` or `by` is empty.
         """
-        _check_id("run_id", run_id)
-        _check_id("by", by)
+        check_id("run_id", run_id)
+        check_id("by", by)
         return await self._attached(run_id, by)
 
     # --------------------------------------------------------------------------------------------------------------------- the inside
@@ -688,442 +664,23 @@ class Runner:
     async def _begun(self, starting: Coroutine[Any, Any, Stretch]) -> Stretch:
         return await begun(starting, self._servers.waits)
 
-    async def _start(
-        self,
-        agent: Agent,
-        user_message: UserMessage | None,
-        context: dict[str, Any] | None,
-        thread_id: str | None,
-        feed: Feed | None,
-        *,
-        run_id: str | None = None,
-        streamed: bool = False,
-        guard: Guard | None = None,
-        lease: Lease | None = None,
-    ) -> Stretch:
-        content_of(user_message)
-        if thread_id is not None:
-            _check_id("thread_id", thread_id)
-        if run_id is not None:
-            _checked_run_id(run_id)
-        # Servers are asked while the Runner is in use, and left when it no longer is. All else is told before the log is touched.
-        binding = None if _is_served(agent) else await self._runnable(agent)
-        merged = _json_context(agent, context)
-        async with self._session as log:
-            if binding is None:
-                binding = await self._runnable(agent)
-            if run_id is not None and await log.head(run_id) is not None:
-                raise _taken(run_id, log)
-            refs = await self._memory.latest(log, thread_id) if thread_id is not None else []
-            history = await self._memory.read(log, refs)
-            state = initial_state(run_id or self._ids.new("run"), thread_id or self._ids.new("thread"), history)
-            started = _started(binding, log.owner, user_message, merged)
-            if refs:
-                started.data["history"] = refs
-            return await self._drive(binding, state, history, started, [], feed, streamed=streamed, guard=guard, lease=lease)
-
-    async def _fork(
-        self,
-        agent: Agent | None,
-        run_id: str,
-        at: int | None,
-        edits: Sequence[Edit],
-        tools: Mapping[str, ToolMode] | ToolMode | None,
-        models: ModelMode,
-        thread_id: str | None,
-        feed: Feed | None,
-    ) -> Stretch:
-        _check_id("run_id", run_id)
-        if thread_id is not None:
-            _check_id("thread_id", thread_id)
-        chosen = choices(edits, tools, models)
-        async with self._session as log:
-            own = (self._ids.new("run"), thread_id or self._ids.new("thread"))
-            fork = await self._forks(log).prepared(agent, run_id, at, chosen, own)
-            return await self._drive(fork.binding, fork.state, fork.history, fork.started, fork.notable, feed, reuse=fork.reuse)
-
-    def _forks(self, log: EventLog) -> Forks:
-        return Forks(log, self._clock, self._memory, self._bound, self._children.placed)
-
-    async def _begin_child(self, child: ChildRun) -> Stretch:
-        """The run of a subagent: from its start, or from where its log ends."""
-        async with self._session as log:
-            if await log.head(child.run_id) is not None:
-                return await self._gone_on(
-                    child.binding.agent, child.run_id, None, True, None, child=child, lease=child.lease, take_over=child.take_over
-                )
-            state = initial_state(child.run_id, f"thread_{digest(child.run_id.encode())}")
-            data: dict[str, Any] = {
-                "agent_name": child.binding.spec.agent_name,
-                "resumed": False,
-                "epoch": 1,
-                "owner": log.owner,
-                "agent": child.binding.data,
-                "user_message": child.task,
-                "context": child.context,
-                "parent": child.parent,
-            }
-            return await self._drive(
-                child.binding, state, Messages(), Draft("run_started", data), [], None, child=child, root=child.root, lease=child.lease
-            )
-
-    async def _gone_on(self, *arguments: Any, take_over: bool, **options: Any) -> Stretch:
-        """As `_resume`. An owner that is to be taken over may append between the look at its run and the claim: then it is looked again."""
-        for _ in range(_CLAIMS):
-            try:
-                return await self._resume(*arguments, take_over=take_over, **options)
-            except RunOwnedError:
-                if not take_over:
-                    raise
-        return await self._resume(*arguments, take_over=take_over, **options)
-
-    async def _resume(
-        self,
-        agent: Agent,
-        run_id: str,
-        thread_id: str | None,
-        allow_agent_change: bool,
-        feed: Feed | None,
-        *,
-        child: ChildRun | None = None,
-        reopen: bool = False,
-        streamed: bool = False,
-        lease: Lease | None = None,
-        take_over: bool = False,
-    ) -> Stretch:
-        _check_id("run_id", run_id)
-        async with self._session as log:
-            events = await log.read(run_id)
-            if not events:
-                raise not_found(log, run_id)
-            first = events[0]
-            forked = begun_as_fork(events)
-            binding = await self._binding_to_resume(agent, forked, child, events)
-            if thread_id is not None and thread_id != first.thread_id:
-                raise UsageError(f"run {run_id} belongs to thread {first.thread_id!r}, not to {thread_id!r}")
-            history = await self._memory.read(log, first.data.get("history", []))
-            state = fold(initial_state(run_id, first.thread_id, history), events)
-            notable = [event for event in events if event.type in RESULT_EVENTS]
-            reopens = reopen and state.status == "failed"
-            if state.ended and state.status != "interrupted" and not reopens:
-                if feed is not None:
-                    feed.close()
-                return Stretch.over(state, await _result(log, binding, state, notable, whole=child is None))
-            if state.spec.retention is not None and state.spec.retention.alone:
-                raise UsageError(f"run {run_id} compacts thread {state.thread_id!r}; call compact_thread again, and it goes on with it")
-            if "replay_of" in first.data:
-                raise UsageError(
-                    f"run {run_id} replays run {first.data['replay_of']['run_id']}, and a replay is not resumed: it asks nobody, so replay "
-                    "that run again (Runner.replay)"
-                )
-            if reopens and "parent" in (forked or first).data:
-                raise UsageError(
-                    f"run {run_id} is a subagent's, and its parent was told that it failed: reopen the run that a caller started, "
-                    f"{root_of(first.data, run_id)}"
-                )
-            if state.spec.agent_path:
-                # A subagent's run keeps its place in the family, and the limits that its parent left it.
-                binding = self._children.placed(binding, state)
-            if not allow_agent_change:
-                check_same_agent(state.spec, binding.spec)
-            if not state.ended and not take_over and await log.alive(state.owner, run_id):
-                raise RunOwnedError(
-                    f"run {run_id} is being driven by {state.owner}, which is alive; wait until it ends, or stop that process"
-                )
-            data: dict[str, Any] = {
-                "agent_name": binding.spec.agent_name,
-                "resumed": True,
-                "epoch": state.epoch + 1,
-                "owner": log.owner,
-            }
-            reuse = None
-            if forked is not None:
-                first = forked
-                if isinstance(binding.agent, RecordedAgent):
-                    data["recorded_agent"] = True
-                reuse = await self._forks(log).reuse_of(forked, events, binding)
-                if untouched := reuse.untouched(state, no_code=had_no_code(forked, events)):
-                    data["untouched"] = untouched
-            if reopens:
-                data["reopened"] = True
-            if "parent" in first.data:
-                # Whoever is told of this stretch alone must be able to place it.
-                data["parent"] = first.data["parent"]
-            if binding.spec != state.spec:
-                data["agent"] = binding.data
-            root = root_of(first.data, run_id)
-            return await self._drive(
-                binding,
-                state,
-                history,
-                Draft("run_started", data),
-                notable,
-                feed,
-                streamed=streamed,
-                child=child,
-                root=root,
-                reuse=reuse,
-                lease=lease,
-                take_over=take_over,
-            )
-
-    async def _binding_to_resume(
-        self, agent: Agent, forked: AgentRunEvent | None, child: ChildRun | None, events: Sequence[AgentRunEvent]
-    ) -> Binding:
-        if child is not None:
-            return child.binding
-        if forked is not None:
-            return await self._forks(self._session.log).bound(agent, choices_of(forked))
-        return await self._runnable(agent, events)
-
-    async def _drive(
-        self,
-        binding: Binding,
-        state: RunState,
-        history: Messages,
-        started: Draft,
-        notable: list[AgentRunEvent],
-        feed: Feed | None,
-        *,
-        streamed: bool = False,
-        child: ChildRun | None = None,
-        root: str | None = None,
-        reuse: Reuse | None = None,
-        replaying: Replaying | None = None,
-        guard: Guard | None = None,
-        lease: Lease | None = None,
-        take_over: bool = False,
-    ) -> Stretch:
-        """Claim the run, and let its loop go on in a task of its own; that of a fork, or of a replay, answers from the record first."""
-
-        def publish(event: AgentRunEvent) -> None:
-            if event.type in RESULT_EVENTS:
-                notable.append(event)
-            if feed is not None:
-                feed.publish(event)
-            if delivery is not None:
-                delivery.publish(event)
-            if reuse is not None:
-                reuse.note(event)
-            if playback is not None:
-                playback.note(event)
-            news.publish(event)
-
-        delivery, news = self._delivery, self._news
-
-        async def emit(text: str) -> None:
-            await loop.emit(text)
-
-        def report(seq: int, message: str, data: dict[str, Any]) -> None:
-            loop.report(seq, message, data)
-
-        async def look() -> None:
-            await self._inbox.look_for(loop)
-
-        place = child.place if child is not None else None
-        log = self._session.log
-        playback = replaying.playback if replaying is not None else None
-        children = replaying.children if replaying is not None else self._children
-        clock = playback.clock if playback is not None else self._clock
-        subagents = SubagentHandler(children, binding, log, clock, root or state.run_id, place, lambda: loop, take_over)
-        handlers: Handlers = {**self._handlers(binding, emit if streamed else None, report), **subagents.handlers()}
-        withdrawing = None
-        # By the name alone: to check for the whole protocol takes 0.1 ms, for every run. A replay has asked nobody.
-        if playback is None and any(hasattr(model, "withdraw") for model in binding.models):
-            withdrawing = WithdrawingHandler(handlers[CallModel], binding, lambda: loop.state, own=reuse is None)
-            handlers = {**handlers, CallModel: withdrawing}
-        if reuse is not None:
-            handlers = reuse.over(handlers, binding, lambda: loop.state, lambda draft: loop.post(draft))
-        if playback is not None:
-            handlers = playback.over(handlers, lambda: loop.state, lambda draft: loop.post(draft), lambda: loop.busy)
-        loop = Loop(
-            state,
-            log=log,
-            handlers=handlers,
-            clock=clock,
-            publish=publish,
-            room=feed.room if streamed and feed is not None else None,
-            # Nobody has posted anything to a replay, and its questions are answered when they were.
-            before_term=look if playback is None else None,
-            guard=child.guard if child is not None else guard,
-            lease=lease,
-            history=history,
-            always_replay=self._always_replay,
-            pacing=playback,
-        )
-        try:
-            await loop.open(started)
-        except (HeadConflictError, InvalidEventError) as error:
-            # One that begins finds another of its id, by its head or by its thread.
-            if not state.seq and await log.head(state.run_id) is not None:
-                raise _taken(state.run_id, log) from error
-            if isinstance(error, InvalidEventError):
-                raise
-            raise RunOwnedError(f"run {state.run_id} was taken over by another process at this moment: {error}") from error
-        if started.data["resumed"]:
-            try:
-                await self._inbox.catch_up(loop)
-            except BaseException:
-                self._session.log.release(state.run_id)
-                raise
-        else:
-            self._inbox.join(loop)
-        if child is not None and child.end is not None:
-            loop.post(Draft("control_requested", {"action": "cancel", "reason": child.end, "origin": "parent"}, child.end))
-        task = asyncio.create_task(
-            self._driven(loop, binding, notable, feed, withdrawing, whole=child is None), name=f"{state.run_id}:loop"
-        )
-        # Our caller is about to leave the session; by then the task has its own share in it.
-        await asyncio.sleep(0)
-        return Stretch(state.run_id, state.thread_id, task, loop)
+    # ------------------------------------------------------------------------- seams, for a Runner whose world is another (afk_es.testing)
 
     def _handlers(self, binding: Binding, emit: Emit | None, report: Report) -> Handlers:
-        """What performs the effects of a run. Crash injection stands between the loop and these."""
+        """What performs the effects of a stretch in the world."""
         return live_handlers(binding, emit, report)
 
-    async def _driven(
-        self,
-        loop: Loop,
-        binding: Binding,
-        notable: list[AgentRunEvent],
-        feed: Feed | None,
-        withdrawing: WithdrawingHandler | None,
-        *,
-        whole: bool = True,
-    ) -> AgentResult:
-        # Taken here and not before the task is made: a task that is cancelled before its first step would never give it back.
-        self._session.share()
-        try:
-            state = await loop.run()
-            if withdrawing is not None:
-                await withdrawing.ended(state)
-            if whole:
-                self._memory.keep(state)
-            return await _result(self._session.log, binding, state, notable, whole=whole)
-        finally:
-            self._inbox.leave(loop)
-            if feed is not None:
-                feed.close()
-            await self._session.leave()
-
-    async def _runnable(self, agent: Agent, recorded: Sequence[AgentRunEvent] = ()) -> Binding:
-        """The binding of an agent that is to run, or to go on with a run that is no fork and has these events."""
-        if isinstance(agent, RecordedAgent):
-            raise UsageError("a recorded agent has no code of its own tools, so it can only fork: call fork, or pass the agent itself")
-        return await self._bound(agent, recorded)
-
-    async def _bound(self, agent: Agent, recorded: Sequence[AgentRunEvent] = ()) -> Binding:
-        known = self._bindings.get(id(agent))
-        if known is not None and not known.offered:
-            return known
-        if not _is_agent(agent):
-            raise ConfigurationError(f"agent is an Agent, not {type(agent).__name__}")
-        offered = await self._servers.offered(agent)
-        if recorded:
-            offered = await still_offered(offered, agent, self._session.log, recorded)
-        if known is not None and known.offered == offered:
-            return known
-        binding = await self._new_binding(agent, offered)
-        if len(self._bindings) >= _AGENTS_KEPT:
-            self._bindings.pop(next(iter(self._bindings)))
-        # The binding holds the agent, so its id stays taken for as long as the entry is here.
-        self._bindings[id(agent)] = binding
-        return binding
-
-    async def _bound_as_recorded(self, agent: Agent, recorded: RunSpec, others: Mapping[str, RunSpec]) -> Binding:
-        """The binding for a replay, which asks no server."""
-        if not _is_agent(agent) or next(servers_of(agent), None) is None:
-            return await self._bound(agent)
-        binding = await self._new_binding(agent, recorded_offers(agent, recorded, others))
-        return recorded_teams(binding, recorded, others)
-
     async def _new_binding(self, agent: Agent, offered: Offered) -> Binding:
+        """Join an agent with the objects that run it."""
         if isinstance(agent, RecordedAgent):
             return recorded_binding(agent, self._clock, self._default_model, self._people)
         return await bind(agent, self._settings, self._policy, self._clock, self._default_model, self._people, offered)
 
     def _default_model(self) -> ChatModel:
+        """The model of agents that name theirs by a string."""
         if self._model_of_strings is None:
             self._model_of_strings = default_model()
         return self._model_of_strings
-
-
-async def _result(log: EventLog, binding: Binding, state: RunState, notable: list[AgentRunEvent], *, whole: bool) -> AgentResult:
-    output_type = binding.agent.output_type
-    structured = state.output
-    if output_type is not None and structured is not None:
-        # A run that has ended has its result, even if today's output type would not take the answer.
-        with suppress(Exception):
-            structured = validated(output_type, structured)
-    # Nobody asks a child for what is below it but its parent's result, which reads that from the logs.
-    return await whole_result(log, state, notable, structured) if whole else result_of(state, notable, structured)
-
-
-def _check_id(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(f"{name} is a non-empty string; this is {value!r}")
-
-
-def _is_agent(agent: object) -> bool:
-    return isinstance(agent, Agent)
-
-
-def _is_served(agent: Agent) -> bool:
-    return _is_agent(agent) and next(servers_of(agent), None) is not None
-
-
-def _checked_run_id(run_id: object) -> str:
-    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
-        raise ConfigurationError(
-            f"run_id is of 1 to 128 letters, digits, '_', '-' and '.', and begins with a letter or digit; this is {run_id!r:.160}"
-        )
-    return run_id
-
-
-def _taken(run_id: str, log: EventLog) -> RunExistsError:
-    return RunExistsError(f"{log.location} has a run {run_id!r} already; choose another id, or call run_once to join it")
-
-
-def _started(binding: Binding, owner: str, user_message: UserMessage | None, context: dict[str, Any]) -> Draft:
-    """The event that begins a run that a caller asks for."""
-    text, parts = content_of(user_message)
-    data: dict[str, Any] = {
-        "agent_name": binding.agent.name,
-        "resumed": False,
-        "epoch": 1,
-        "owner": owner,
-        "agent": binding.data,
-        "user_message": text,
-        "context": context,
-    }
-    if parts:
-        data["user_parts"] = parts
-    return Draft("run_started", data)
-
-
-def _check_same_request(first: AgentRunEvent, agent: Agent, user_message: UserMessage | None, thread_id: str | None) -> None:
-    text, parts = content_of(user_message)
-    data = first.data
-    asked = {"agent": agent.name, "message": (text, parts or None), "thread": thread_id or first.thread_id}
-    recorded = {"agent": data["agent_name"], "message": (data.get("user_message"), data.get("user_parts")), "thread": first.thread_id}
-    differing = [name for name in asked if asked[name] != recorded[name]]
-    if differing:
-        raise RunExistsError(
-            f"run {first.run_id!r} was started with another {' and '.join(differing)}; an id stands for one request, so choose another"
-        )
-
-
-def _json_context(agent: Agent, context: dict[str, Any] | None) -> dict[str, Any]:
-    if context is not None and not isinstance(context, dict):
-        raise ConfigurationError(f"context is a dict or None, not {type(context).__name__}")
-    try:
-        merged: dict[str, Any] = plain({**agent.context_defaults, **(context or {})})
-    except (TypeError, RecursionError) as error:
-        raise ConfigurationError(
-            f"context is recorded with the run, so it holds JSON data only: {error}. Hand live objects to tools by closure, and secrets "
-            "by RunnerConfig.secret_scope_provider"
-        ) from error
-    return merged
 
 
 def _blocking(coroutine: Coroutine[Any, Any, AgentResult], name: str) -> AgentResult:

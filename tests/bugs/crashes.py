@@ -191,7 +191,7 @@ BUGS = (
         mistake="only a run that completed is not resumed any more",
         slips=(
             Slip(
-                "afk_es.core.runner:Runner._resume",
+                "afk_es.core.stretches:Stretches._resume",
                 'if state.ended and state.status != "interrupted" and not reopens:',
                 'if state.status in ("completed", "degraded"):',
             ),
@@ -204,7 +204,7 @@ BUGS = (
         mistake="what a run came to is made of its last stretch",
         slips=(
             Slip(
-                "afk_es.core.runner:Runner._resume",
+                "afk_es.core.stretches:Stretches._resume",
                 "notable = [event for event in events if event.type in RESULT_EVENTS]",
                 "notable = [event for event in events if event.type in RESULT_EVENTS and event.at == events[-1].at]",
             ),

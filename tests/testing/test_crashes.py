@@ -12,8 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from afk_es.agents import Agent
-from afk_es.core import Runner
-from afk_es.core import runner as runner_module
+from afk_es.core import Runner, stretches
 from afk_es.errors import UsageError
 from afk_es.llms import LLMRequest, LLMResponse, ToolCall
 from afk_es.log.memory import MemoryEventLog
@@ -169,7 +168,7 @@ class TestTheMatrix:
             state = fold(state, events)
             return replace(state, phase="between", batch=None, requested=(), step=state.step - 1) if state.step else state
 
-        monkeypatch.setattr(runner_module, "fold", forgetful)
+        monkeypatch.setattr(stretches, "fold", forgetful)
         matrix = crash_everywhere(SCENARIO)
         assert any("ran again in process 2, and its result was in the log" in problem for problem in matrix.problems)
         assert matrix.summary()["repeated"] > 0

@@ -11,8 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from afk_es.agents import Agent, PolicyEngine, PolicyRule
-from afk_es.core import Runner
-from afk_es.core import runner as runner_module
+from afk_es.core import Runner, stretches
 from afk_es.errors import UsageError
 from afk_es.evals import Golden
 from afk_es.log.memory import MemoryEventLog
@@ -127,7 +126,7 @@ def test_a_resumed_run_that_asks_something_else_is_found(golden: Golden, monkeyp
             return state
         return replace(state, messages=Messages([*state.messages[:last], Message("tool", "", tool_call_id="c1")]))
 
-    monkeypatch.setattr(runner_module, "fold", forgetful)
+    monkeypatch.setattr(stretches, "fold", forgetful)
     monkeypatch.delenv("AFK_ES_ALWAYS_REPLAY", raising=False)
     crashes = crash_golden(golden, unreachable())
     assert "was asked what the run nobody killed did not ask it" in "\n".join(crashes.problems)
