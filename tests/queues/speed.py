@@ -13,8 +13,8 @@ import json
 import sys
 import tempfile
 import time
-from contextlib import asynccontextmanager
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -48,7 +48,7 @@ async def _consume(place: str, count: int, limit: int) -> None:
     """As a process: take and end so many, once it is told to."""
     async with _opened(place) as (_log, dispatcher):
         consumer = await dispatcher.join("speed", 600)
-        print("ready", flush=True)  # noqa: T201 - the parent's side reads it
+        print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         taking, began, had = [], time.perf_counter(), 0
         while had < count:
@@ -57,7 +57,7 @@ async def _consume(place: str, count: int, limit: int) -> None:
             taking.append(time.perf_counter() - start)
             had += len(found)
             await asyncio.gather(*map(consumer.done, found))
-        print(json.dumps({"s": time.perf_counter() - began, "taking": taking}), flush=True)  # noqa: T201 - as above
+        print(json.dumps({"s": time.perf_counter() - began, "taking": taking}), flush=True)
 
 
 async def _all_consume(place: str, consumers: int, count: int, limit: int) -> tuple[float, list[float]]:
@@ -72,7 +72,9 @@ async def _all_consume(place: str, consumers: int, count: int, limit: int) -> tu
     answers = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
     took = time.perf_counter() - began
     told = [json.loads(out) for out, _ in answers]
-    return each * consumers / max(each_told["s"] for each_told in told) if took else 0.0, [at for each_told in told for at in each_told["taking"]]
+    return each * consumers / max(each_told["s"] for each_told in told) if took else 0.0, [
+        at for each_told in told for at in each_told["taking"]
+    ]
 
 
 async def _latency(place: str) -> list[float]:
@@ -142,7 +144,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as directory:
         place = str(Path(directory) / "runs.db") if asked.place == "sqlite" else asked.place
-        print(json.dumps(asyncio.run(_measure(place, asked.waiting, asked.consumers, asked.count, asked.limit))))  # noqa: T201
+        print(json.dumps(asyncio.run(_measure(place, asked.waiting, asked.consumers, asked.count, asked.limit))))
 
 
 if __name__ == "__main__":

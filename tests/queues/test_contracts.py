@@ -63,7 +63,11 @@ def test_a_chat_asks_for_a_run_of_a_registered_agent() -> None:
 
 
 def test_a_chat_carries_images_as_the_log_has_them() -> None:
-    said: list[str | Image] = ["What is this?", Image(url="https://example.com/a.png"), Image(data=b"\x89PNG\r\n\x1a\n", media_type="image/png")]
+    said: list[str | Image] = [
+        "What is this?",
+        Image(url="https://example.com/a.png"),
+        Image(data=b"\x89PNG\r\n\x1a\n", media_type="image/png"),
+    ]
     payload = chat_payload("support", said, None, None)
     assert plain_payload(payload) == payload, "it is JSON"
     again = asked("runner.chat.v1", payload).user_message

@@ -137,11 +137,13 @@ class Task:
 
 @dataclass
 class Run:
-    """The run behind a task. `driver`: the attempt whose process has it; `passing`: whether what it failed by may pass."""
+    """The run behind a task. `driver`: the attempt whose process has it; `has_failure`: what its effect came to is there, and nothing was
+    decided from it; `passing`: whether what it failed by may pass."""
 
     state: Literal["open", "laid", "failed", "completed", "cancelled"] = "laid"
     driver: Try | None = None
     has_result: bool = False
+    has_failure: bool = False
     passing: bool = True
     effects: int = 0
 
@@ -306,12 +308,11 @@ class Model:
         if run.driver is not attempt:
             # Another has taken the run over: the result does not land, and nothing that it says does.
             self._settle(attempt, "again", counts=False, due=self.now + ELSEWHERE_S)
-        elif how == "ok":
-            run.has_result = True
-            self._go_on(attempt)
         else:
-            run.state, run.passing = "failed", how == "passing"
-            self._fail(attempt)
+            run.has_result = how == "ok"
+            run.has_failure = how != "ok"
+            run.passing = how != "final"
+            self._go_on(attempt)
 
     # -------------------------------------------------------------------------------------------------------------------- an attempt
 
@@ -358,6 +359,10 @@ class Model:
         if not self.holds(attempt.lease):
             run.driver = None
             attempt.status = "parked"
+        elif run.has_failure:
+            # What the effect came to was kept when the lease was over; what follows from it is decided by whoever goes on.
+            run.state, run.has_failure = "failed", False
+            self._fail(attempt)
         elif run.has_result:
             run.state = "completed"
             self._settle(attempt, "completed")
