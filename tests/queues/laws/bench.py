@@ -164,7 +164,7 @@ class HandWorker:
 
     def is_quiet(self) -> bool:
         waiting = [task_id for task_id, task in self.attempts().items() if not task.done() and task_id not in self.gates.open]
-        parked = 0 if self.lease.held() or self.lease.ended else len(self.lease._news._waiters)  # type: ignore[attr-defined]
+        parked = 0 if self.lease.held() or self.lease.ended else len(self.lease._news._waiters)
         return len(waiting) == parked and not any(task.done() for task in self.attempts().values())
 
     def told(self) -> str:

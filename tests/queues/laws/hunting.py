@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 STEPS = 40
-ENOUGH = 600
+ENOUGH = 1_000
 """Examples that a bug is looked for in."""
 
 

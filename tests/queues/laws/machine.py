@@ -124,7 +124,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data(), discards=st.booleans())
     def see_to_a_dead_letter(self, data: st.DataObject, discards: bool) -> None:
         task = self._one_of(data, [task for task in self.model.tasks.values() if task.state == "dead"])
-        if discards and task.key is None:
+        if discards:
             self.do(self.bench.pusher.discard(task.id))
             self.model.discard(task.id)
         else:
@@ -139,8 +139,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.cancel(task.id)
 
     def _may_be_cancelled(self, task: Task) -> bool:
-        # One whose run somebody drives ends when that one hears of it, which is the subject of other tests.
-        return task.state == "queued" and not task.cancel_requested and self.model.runs[task.id].driver is None
+        # One whose run has an owner that lives ends when that one hears of it, or is gone, which is the subject of other tests.
+        return task.state == "queued" and not task.cancel_requested and self.model.runs[task.id].state != "open"
 
     # -------------------------------------------------------------------------------------------------------------------- workers
 
@@ -256,7 +256,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            if self.bench.pusher.log and self.workers:
+            if self.workers:
                 self._calm()
         finally:
             try:
