@@ -240,7 +240,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            if self.bench.pusher.log and self.workers:
+            if self.workers:
                 self._calm()
         finally:
             try:
