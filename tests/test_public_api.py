@@ -27,6 +27,7 @@ IMPORT_MAP = {
     "afk_es.evals": "run_suite EvalCase EvalBudget",
     "afk_es.evals.models": "EvalCase EvalBudget",
     "afk_es.testing": "ScriptedModel EventLogContract check_event_log",
+    "afk_es.queues": "TaskQueue TaskItem Worker",
 }
 """The rows of contract.md that this release has."""
 
@@ -56,6 +57,10 @@ EXPORTS = {
     """,
     "afk_es.serving": """
         ApiKeys Authenticator HttpServer JWTs LOCAL Limited Principal RateLimiter guarded owned principal_of run_id_of served_context
+    """,
+    "afk_es.queues": """
+        Consumer Contract Delivery Dispatcher JobRequest Known NewTask Parcel ProcrastinateDispatcher Progress QueueStats RetryPolicy RunRequest
+        TableDispatcher TaskItem TaskNews TaskQueue TaskRun TaskState Worker WorkerMetrics WorkerPresence contract
     """,
     "afk_es.redaction": "MARK MOST_VALUES Redaction SECRET_NAMES SHORTEST_VALUE redacted",
     "afk_es.debugger.plain": "COMMANDS Command Console Reply completions execute help_lines",

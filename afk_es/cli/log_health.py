@@ -12,6 +12,7 @@ from typing import Any
 
 from afk_es.cli.health import Finding, Standing, megabytes
 from afk_es.cli.invocation import Invocation
+from afk_es.cli.queue_health import queue_health
 from afk_es.clock import Clock
 from afk_es.debugger.figures import span
 from afk_es.errors import AfkError
@@ -38,7 +39,7 @@ async def log_health(invocation: Invocation, clock: Clock) -> list[Finding]:
     if is_postgres(invocation.location):
         from afk_es.cli.postgres_health import postgres_health
 
-        findings, latest = await postgres_health(invocation.location, where)
+        findings, latest = await postgres_health(invocation.location, where, clock)
         return [*findings, _clock(latest, clock)]
     try:
         path = file_of(invocation.location)
@@ -49,18 +50,20 @@ async def log_health(invocation: Invocation, clock: Clock) -> list[Finding]:
     if not path.exists():
         return [_absent(path, where), _disk(path), _clock(None, clock)]
     newest: list[RunRecord] = []
+    tasks: list[Finding] = []
     log = open_log(path, read_only=True)
     try:
         await log.open()
         newest = await log.runs(limit=_LOOKED_AT)
         found = _present(path, where, newest)
+        tasks = await queue_health(log, clock)
     except AfkError as error:
         # The message of each of our errors ends with the way out.
         found = Finding("log", "wrong", str(error), facts={"path": str(path), "named_by": where})
     finally:
         await log.close()
     last = max((record.updated_at for record in newest), default=None)
-    return [found, _disk(path), *_locks(path), _clock(last, clock)]
+    return [found, *tasks, _disk(path), *_locks(path), _clock(last, clock)]
 
 
 def _absent(path: Path, where: str) -> Finding:

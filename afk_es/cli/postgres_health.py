@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from afk_es.cli.health import Finding, megabytes
+from afk_es.cli.queue_health import queue_health
+from afk_es.clock import Clock
 from afk_es.errors import AfkError
 from afk_es.log import RunRecord, open_log
 from afk_es.log.postgres_address import without_secrets
@@ -17,16 +19,18 @@ _ROOM = 0.8
 """Share of the server's connections from which on there may soon be none left. A process with a log needs two."""
 
 
-async def postgres_health(location: str, where: str) -> tuple[list[Finding], dt.datetime | None]:
+async def postgres_health(location: str, where: str, clock: Clock) -> tuple[list[Finding], dt.datetime | None]:
     """What there is to find, and the time of the last event of the newest runs.
 
     Args:
         location: the log's URL.
         where: how it was named.
+        clock: now.
     """
     shown = without_secrets(location)
     facts: dict[str, Any] = {"url": shown, "named_by": where}
     newest: list[RunRecord] = []
+    tasks: list[Finding] = []
     try:
         log = open_log(location, read_only=True)
     except AfkError as error:
@@ -38,6 +42,7 @@ async def postgres_health(location: str, where: str) -> tuple[list[Finding], dt.
         await log.open()
         newest = await log.runs(limit=_LOOKED_AT)
         server = await log.server_facts()
+        tasks = await queue_health(log, clock)
     except AfkError as error:
         # The message of each of our errors ends with the way out.
         return [Finding("log", "wrong", str(error), facts=facts)], None
@@ -57,7 +62,7 @@ async def postgres_health(location: str, where: str) -> tuple[list[Finding], dt.
     said = f"{server.connections} of {server.most_connections} connections in use, {server.owners} of them by processes that may drive runs"
     way_out = "raise max_connections, or put a pooler in session mode before it" if share >= _ROOM else ""
     found.append(Finding("connections", "note" if way_out else "ok", said, way_out))
-    return found, max((record.updated_at for record in newest), default=None)
+    return [*found, *tasks], max((record.updated_at for record in newest), default=None)
 
 
 def _log(said: str, standby: bool, writable: bool, facts: dict[str, Any]) -> Finding:

@@ -14,7 +14,7 @@ from afk_es.cli import output
 from afk_es.cli.durations import seconds_of
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.workplaces import Workplace, loaded
-from afk_es.errors import ConfigurationError
+from afk_es.errors import ConfigurationError, UnregisteredError
 from afk_es.queues.contracts import CHAT, JOB, chat_payload
 from afk_es.queues.items import TaskItem
 from afk_es.queues.queue import TaskQueue
@@ -83,7 +83,10 @@ def push(
         lane=lane,
         max_attempts=max_attempts,
     )
-    _tell(invocation, asyncio.run(pushing))
+    try:
+        _tell(invocation, asyncio.run(pushing))
+    except UnregisteredError as error:
+        raise UnregisteredError(f"{error}; --module says where yours are") from error
 
 
 def _asked(

@@ -163,7 +163,13 @@ class Loop:
             )
 
     async def open(self, started: Draft) -> None:
-        """Append the stretch's `run_started`, which claims the run; durable when it returns."""
+        """Append the stretch's `run_started`, which claims the run; durable when it returns.
+
+        Raises:
+            LeaseLostError: its lease is over, as where the process was stopped on its way here; nothing was written.
+            HeadConflictError: the run is not any more where it was when it was read; nothing was written.
+        """
+        self._require_lease()
         self._log.hold(self.state.run_id)
         try:
             self._add(started)

@@ -258,7 +258,8 @@ class Runner:
             take_over: take the run even from a live owner, with its subagents' runs: one that is stopped, or has lost its lease. It starts
                 nothing more once it has learnt of it, which it does with its next append; what it has under way may still come to its end.
                 Who lends runs to processes for a time gives each a `lease` besides, and then it starts nothing even before that.
-            lease: asked before every effect; where it is over the run stops here, and `AttachedRun.stretch` raises LeaseLostError.
+            lease: asked before the run is claimed and before every effect; where it is over the run stops here, and `AttachedRun.stretch`
+                raises LeaseLostError.
             feed: told of every event, durable and transient, as far as the run goes on here; it must not block.
 
         Returns:
@@ -268,6 +269,7 @@ class Runner:
             RunExistsError: the log has a run of that id with another agent, message or thread.
             UsageError, ToolError, LogError: as for `run`.
             AgentMismatchError: the agent is not the one that the run was started with.
+            LeaseLostError: the lease was over before the run was claimed; nothing was written.
         """
         _check_id("by", by)
         # From before it begins, so that nothing is missed of what is not stored.
@@ -667,12 +669,16 @@ class Runner:
     # --------------------------------------------------------------------------------------------------------------------- the inside
 
     async def _attached(self, run_id: str, by: str, watcher: Watcher | None = None, stretch: Stretch | None = None) -> AttachedRun:
-        async with self._session as log:
-            first = await log.read(run_id, limit=1)
-            if not first:
-                raise not_found(log, run_id)
+        if stretch is not None:
+            thread_id = stretch.thread_id
+        else:
+            async with self._session as log:
+                first = await log.read(run_id, limit=1)
+                if not first:
+                    raise not_found(log, run_id)
+            thread_id = first[0].thread_id
         interval_s = self.config.background_tool_poll_interval_s
-        return AttachedRun(self._session, self._inbox, self._news, self._clock, interval_s, by, first[0], watcher, stretch)
+        return AttachedRun(self._session, self._inbox, self._news, self._clock, interval_s, by, run_id, thread_id, watcher, stretch)
 
     async def _run_to_the_end_of_the_loop(
         self, agent: Agent, user_message: UserMessage | None, context: dict[str, Any] | None, thread_id: str | None, run_id: str | None

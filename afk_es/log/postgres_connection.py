@@ -160,6 +160,7 @@ class Line:
         self._turn = asyncio.Lock()
         self._door = asyncio.Lock()
         self._closed = False
+        self._let_in = False
         self.restored_at: float | None = None
 
     async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
@@ -267,11 +268,13 @@ class Line:
                     if not is_lost(error) or loop.time() + pause > deadline:
                         raise in_our_words(error, self._address.shown) from error
                     await asyncio.sleep(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE_S)
+                    # A server that lets us in and then cuts us off is there: it need not be spared.
+                    pause = _FIRST_PAUSE_S if self._let_in else min(2 * pause, _LONGEST_PAUSE_S)
                 else:
                     self.restored_at = loop.time() if again else None
 
     async def _connected(self) -> asyncpg.Connection:
+        self._let_in = False
         try:
             settings = {"application_name": self._name[:63], "client_encoding": "UTF8"}
             connection = await asyncpg.connect(
@@ -283,6 +286,7 @@ class Line:
         except ValueError as error:
             # What the driver has against the URL, or against a variable such as PGPORT or PGSSLMODE; it names that and no secret.
             raise ConfigurationError(f"the log {self._address.shown} cannot be connected to: {error}") from None
+        self._let_in = True
         try:
             await self._prepare(connection)
         except BaseException:

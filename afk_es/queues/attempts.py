@@ -6,9 +6,11 @@ cannot be reached it waits and goes on where it was, for as long as the worker's
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from afk_es.clock import Clock
@@ -18,8 +20,10 @@ from afk_es.errors import (
     AfkError,
     AgentMismatchError,
     HeadConflictError,
+    InvalidEventError,
     LeaseLostError,
     LogError,
+    LogFormatError,
     LogUnavailableError,
     RunOwnedError,
     ToolError,
@@ -29,6 +33,7 @@ from afk_es.errors import (
 )
 from afk_es.queues.contracts import Known, TaskRun
 from afk_es.queues.dispatch import Consumer, Delivery
+from afk_es.queues.first import first
 from afk_es.queues.items import Progress, TaskItem
 from afk_es.queues.leases import WorkerLease
 from afk_es.queues.news import TaskNews
@@ -50,12 +55,16 @@ from afk_es.queues.settling import (
     deadly,
     settled,
 )
+from afk_es.queues.task_statements import FREE_IN_BEGIN
 from afk_es.queues.watching import ProgressFeed
 
 _LOGGER = logging.getLogger("afk_es.worker")
 
 _PAUSE_S = 1.0
 """Between two tries to reach a log that cannot be reached."""
+
+_WRITTEN_DOWN = 3
+"""Events of a run that `Runner.prepare` has written down."""
 
 _TURNS = ("run_started", "llm_completed", "run_failed")
 """Of these the last says whether a job that was reopened has yet to ask for its call again."""
@@ -92,6 +101,7 @@ class Attempt:
         self._began: Began | None = None
         self._run: AttachedRun | None = None
         self._leaving: str | None = None
+        self._left = asyncio.Event()
         self._at: dt.datetime | None = None
 
     @property
@@ -105,26 +115,22 @@ class Attempt:
         Returns:
             What that is; None where there was nothing to do, or nothing could be written before the lease was over.
         """
-        try:
-            began = await self._begin()
-            if began is None:
-                return None
-            self._shop.tell(TaskNews(what="begun", task=began.task, attempt=began.attempt))
-            settlement = settled(await self._ending(began), began, self._shop.retry)
-            if not await self._settle(began, settlement):
-                return None
-            if (what := settlement.what) is not None:
-                told = TaskNews(what=what, task=began.task, attempt=began.attempt, error=settlement.error, after_s=settlement.after_s)
-                self._shop.tell(told)
-            return settlement
-        except LogUnavailableError as error:
-            # Whoever takes it next finds it running, and goes on with it.
-            _LOGGER.warning("%s could not be settled: %s", self.doing, error)
+        began = await self._begin()
+        if began is None:
             return None
+        self._shop.tell(TaskNews(what="begun", task=began.task, attempt=began.attempt))
+        settlement = settled(await self._ending(began), began, self._shop.retry)
+        if not await self._settle(began, settlement):
+            # Whoever takes it next finds it running, and goes on with it.
+            return None
+        if (what := settlement.what) is not None:
+            self._shop.tell(TaskNews(what=what, task=began.task, attempt=began.attempt, error=settlement.error, after_s=settlement.after_s))
+        return settlement
 
     def lay_down(self, reason: str) -> None:
         """Lay the run down as soon as may be; the task is then given back."""
         self._leaving = self._leaving or reason
+        self._left.set()
         if self._run is not None:
             self._run.lay_down(reason)
 
@@ -145,12 +151,13 @@ class Attempt:
     async def _begin(self) -> Began | None:
         while True:
             try:
-                began = await self._shop.records.begin(self.delivery.task_id, self._shop.name, self._shop.clock.now())
+                held = self._shop.consumer.holding(self.delivery, FREE_IN_BEGIN)
+                began = await self._shop.records.begin(self.delivery.task_id, self._shop.name, self._shop.clock.now(), held=held)
                 if began is None:
                     await self._shop.consumer.done(self.delivery)
                 self._began = began
                 return began
-            except LogUnavailableError as error:
+            except LogError as error:
                 if not await self._reached_again(error):
                     return None
 
@@ -161,7 +168,8 @@ class Attempt:
                 return await self._ended(began)
             except (LeaseLostError, LogUnavailableError) as error:
                 if not await self._reached_again(error):
-                    return Dropped() if self._leaving is None or self._lease.ended else LaidDown(self._leaving, here=True)
+                    # The run may not lie there: its task stays as that of a worker that is gone, from whom the next takes the run.
+                    return Dropped()
             except (RunOwnedError, HeadConflictError) as error:
                 return Elsewhere(text_of(error))
             except UnregisteredError as error:
@@ -175,20 +183,29 @@ class Attempt:
                 # A server of the agent's, which is asked before the run begins.
                 return Failed(text_of(error), type(error).__name__, passing=True)
             except LogError as error:
-                return Failed(text_of(error), type(error).__name__, passing=False)
+                # What is written wrongly stays so.
+                passing = not isinstance(error, (LogFormatError, InvalidEventError))
+                await self._put_down(began.task.id, error)
+                return Failed(text_of(error), type(error).__name__, passing)
             except Exception as error:
                 # A bug of ours, or of a port of the user's. The other tasks have nothing to do with it.
                 _LOGGER.exception("%s", self.doing)
+                await self._put_down(began.task.id, error)
                 return Failed(text_of(error), type(error).__name__, passing=True)
+
+    async def _put_down(self, run_id: str, error: Exception) -> None:
+        """See to it that a run whose loop broke lies there for the next attempt: by its log this process, which lives, still drives it."""
+        with suppress(AfkError):
+            run = await self._shop.runner.attach(run_id=run_id, by=f"worker {self._shop.name}")
+            await run.interrupt(f"{type(error).__name__}: {text_of(error)}")
 
     async def _reached_again(self, error: AfkError) -> bool:
         """After an error of the log's, or the lapse of the lease: whether it is worth another try, once it is."""
-        if self._leaving is not None:
-            return False
-        if isinstance(error, LogUnavailableError):
-            _LOGGER.warning("%s waits for the log: %s", self.doing, error)
-            await self._shop.clock.sleep(_PAUSE_S)
-        return await self._lease.regained()
+        if isinstance(error, LogError):
+            _LOGGER.warning("%s tries again: %s", self.doing, error)
+            await first(self._left.wait(), self._shop.clock.sleep(_PAUSE_S))
+        await first(self._left.wait(), self._lease.regained())
+        return self._leaving is None and self._lease.held()
 
     async def _ended(self, began: Began) -> Ending:
         task = began.task
@@ -197,12 +214,15 @@ class Attempt:
         if deadly(began, self._shop.retry) and not await self._has_ended(task.id):
             return Deadly()
         wanted = self._shop.known.contract(task.contract).request(task.payload, self._shop.known)
-        self._run = run = await self._driven(began, wanted)
-        if run.stretch is None:
-            return Elsewhere("another process drives its run")
-        if self._leaving is not None:
-            run.lay_down(self._leaving)
-        return await self._meaning(await run.stretch, wanted)
+        try:
+            self._run = run = await self._driven(began, wanted)
+            if run.stretch is None:
+                return Elsewhere("another process drives its run")
+            if self._leaving is not None:
+                run.lay_down(self._leaving)
+            return await self._meaning(await run.stretch, wanted)
+        finally:
+            wanted.left(task.id)
 
     async def _driven(self, began: Began, wanted: TaskRun) -> AttachedRun:
         """The run, driven here, or what it had come to before."""
@@ -219,8 +239,7 @@ class Attempt:
             user_message=wanted.user_message,
             context=wanted.context,
             thread_id=wanted.thread_id,
-            # What was only written down by whoever pushed it has done nothing yet that another agent could not answer for.
-            allow_agent_change=self._shop.allow_agent_change or began.attempt == 1,
+            allow_agent_change=self._shop.allow_agent_change or await self._is_untouched(began),
             # A worker that lost it may live on, and its run has no end then: of a task that was dead, too, it is nobody's any more.
             take_over=began.crashed or began.previous == "revived",
             reopen=reopen,
@@ -240,6 +259,13 @@ class Attempt:
                 return True
         return False
 
+    async def _is_untouched(self, began: Began) -> bool:
+        """Whether its run was only written down, by whoever pushed it: it has done nothing that another agent could not answer for."""
+        if began.attempt == 1:
+            return True
+        head = await self._shop.runner.log.head(began.task.id)
+        return head is not None and head.seq <= _WRITTEN_DOWN
+
     async def _cancelled(self, task: TaskItem) -> Ending | None:
         """End the run of a task that was called off; None where it had come to an end before."""
         match await self._last_event(task.id):
@@ -249,7 +275,9 @@ class Attempt:
                 return Cancelled()
             case _:
                 run = await self._shop.runner.attach(run_id=task.id, by=f"worker {self._shop.name}")
-                await run.cancel("the task was cancelled")
+                # It may have come to its end at this moment.
+                with suppress(UsageError):
+                    await run.cancel("the task was cancelled")
                 over = await self._has_ended(task.id)
                 return Cancelled() if over else Elsewhere("it was called off, and the process that drives its run was told")
 
@@ -296,7 +324,7 @@ class Attempt:
                 written = await self._write(began, settlement) or await self._was_written(began)
                 await self._tell(settlement if written else None)
                 return written
-            except LogUnavailableError as error:
+            except LogError as error:
                 if not await self._reached_again(error):
                     return False
 

@@ -1,4 +1,4 @@
-"""The statements over the tables `deliveries` and `consumers` of a SQLite log: what is sent, who holds what, and until when. Runs none of them.
+"""The statements over the tables `deliveries` and `consumers` of a SQLite log: what is sent, who holds what, until when. Runs none of them.
 
 A row is ready when it may be taken now: it is due, nobody holds it, and in its lane nothing is before it and nothing is held. That is kept
 with the row as things change, so that taking reads as many rows as it takes, however many wait for their time or behind others of a lane.
@@ -127,6 +127,11 @@ def looking(consumer: str, queues: Collection[str], now: dt.datetime) -> Stateme
 def holding(consumer: str) -> Statement:
     """What the consumer holds, as rows of (seq, lane)."""
     return Statement(_HOLDING, (consumer,))
+
+
+def bearing(seq: int, consumer: str, first: int) -> Statement:
+    """A row where it bears the consumer's name: nobody else is given it as long as it does, whatever the time is."""
+    return Statement(f"SELECT 1 FROM deliveries WHERE seq = ${first} AND consumer = ${first + 1}", (seq, consumer))
 
 
 def finishing(seq: int, consumer: str, lane: str | None, now: dt.datetime) -> list[Statement]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from afk_es.errors import CorruptLogError
 from afk_es.log.codec import microseconds, moment
 from afk_es.log.port import Statement
 
@@ -76,13 +77,26 @@ def long_gone(before: dt.datetime) -> Statement:
 
 
 def worker_presence(row: Sequence[Any]) -> WorkerPresence:
-    """The worker of a row of `ALL`."""
+    """The worker of a row of `ALL`.
+
+    Raises:
+        CorruptLogError: it is none that was written here.
+    """
+    try:
+        return _worker_presence(row)
+    except (msgspec.MsgspecError, OverflowError) as error:
+        raise CorruptLogError(
+            f"worker {row[0]} in the list of workers is damaged ({error}); delete that row of the table workers"
+        ) from error
+
+
+def _worker_presence(row: Sequence[Any]) -> WorkerPresence:
     worker, host, pid, queues, slots, busy, draining, started_at, seen_at, alive_until = row
     return WorkerPresence(
         worker=worker,
         host=host,
         pid=pid,
-        queues=tuple(msgspec.json.decode(queues)),
+        queues=msgspec.json.decode(queues, type=tuple[str, ...]),
         slots=slots,
         busy=busy,
         draining=bool(draining),

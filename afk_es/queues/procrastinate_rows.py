@@ -1,7 +1,7 @@
 """What is asked of procrastinate's tables and functions, in SQL. Runs none of it.
 
-Its own functions send, take, end and retry. Around them stands here what they leave to whoever calls: that only what is still held is
-ended or given back, all in one statement; that a lease can be lost, and whoever lost it is told; that those who wait hear of what comes back.
+Its own functions send, take, end and retry. Around them stands here what they leave to whoever calls: that only what is still held is ended
+or given back, all in one statement; that a lease can be lost, and whoever lost it is told; that those who wait hear of what comes back.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ TASK = "afk_es.task"
 """What its tables call a task of ours; nothing of that name can be run by a worker of its own."""
 
 STALLED_AFTER_S = 30.0
-"""Its own measure of a worker that is gone. Heartbeats are written ahead or behind, so that by it each is gone when its own lease is over."""
+"""Its own measure of a worker that is gone. Heartbeats are written ahead or behind, so that by it each is gone when its lease is over."""
 
 # By lane alone, by who holds, by when it is due, and by queue among what waits: it has none of these.
 INDEXES = (
-    "CREATE INDEX IF NOT EXISTS afk_es_queues ON procrastinate_jobs (queue_name) WHERE status = 'todo'::procrastinate_job_status",
+    """CREATE INDEX IF NOT EXISTS afk_es_queues ON procrastinate_jobs (queue_name, scheduled_at)
+WHERE status = 'todo'::procrastinate_job_status""",
     """CREATE INDEX IF NOT EXISTS afk_es_lanes ON procrastinate_jobs (lock, id)
 WHERE lock IS NOT NULL AND status = ANY (ARRAY['todo'::procrastinate_job_status, 'doing'::procrastinate_job_status])""",
     "CREATE INDEX IF NOT EXISTS afk_es_holders ON procrastinate_jobs (worker_id) WHERE worker_id IS NOT NULL",
@@ -50,16 +51,21 @@ WHERE j.status = 'doing' AND j.worker_id = %(worker)s AND {_LIVES}"""
 # Only what is put in for the first time is told by a trigger.
 _TELL = "pg_notify('procrastinate_queue_v1#' || queue_name, json_build_object('type', 'job_inserted', 'job_id', id)::text)"
 
+# Whoever recovers it waits for the transaction that this is asked in, or is seen by it.
+BEARING = "SELECT 1 FROM procrastinate_jobs WHERE id = {job} AND worker_id = {worker} AND status = 'doing' FOR SHARE"
+"""A row where the job bears the worker's name, in the log's own transaction."""
+
 BEAT = f"""
 UPDATE procrastinate_workers AS w SET last_heartbeat = now() + make_interval(secs => %(lease)s - {STALLED_AFTER_S})
 WHERE {_LIVES} RETURNING w.id"""
 
 # To find nothing costs most, since then every job of every queue was looked at. So nobody is asked for more than there can be.
+_DUE = """
+    (SELECT count(*) FROM (
+      SELECT FROM procrastinate_jobs AS t
+      WHERE t.queue_name = ANY (%(queues)s::varchar[]) AND t.status = 'todo' AND t.scheduled_at {which} LIMIT %(limit)s) AS t)"""
 TAKE = f"""
-WITH RECURSIVE due AS (
-  SELECT count(*) AS number FROM (
-    SELECT FROM procrastinate_jobs AS t WHERE t.queue_name = ANY (%(queues)s::varchar[]) AND t.status = 'todo'
-      AND (t.scheduled_at IS NULL OR t.scheduled_at <= now()) LIMIT %(limit)s) AS t),
+WITH RECURSIVE due AS (SELECT {_DUE.format(which="IS NULL")} + {_DUE.format(which="<= now()")} AS number),
 taken (place, job) AS (
   SELECT 1, procrastinate_fetch_job_v2(%(queues)s::varchar[], w.id) FROM procrastinate_workers AS w, due WHERE {_LIVES} AND due.number > 0
   UNION ALL
@@ -73,7 +79,7 @@ FROM ({_HELD} AND j.id = %(job)s FOR UPDATE OF j) AS held"""
 AGAIN = f"""
 SELECT procrastinate_retry_job_v2(id, %(at)s, NULL, NULL, NULL), CASE WHEN %(at)s::timestamptz IS NULL THEN {_TELL} END
 FROM ({_HELD} AND j.id = %(job)s FOR UPDATE OF j) AS held"""
-AGAIN_SAVE = f"""
+AGAIN_WHAT_NOBODY_GOT = f"""
 SELECT procrastinate_retry_job_v2(id, NULL, NULL, NULL, NULL), {_TELL}
 FROM ({_HELD} AND j.id <> ALL (%(known)s::bigint[]) FOR UPDATE OF j) AS held"""
 LEAVE = f"""

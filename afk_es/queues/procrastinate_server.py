@@ -57,6 +57,7 @@ class Server:
         self._address = address
         self._connections = connections
         self._timeout_s = timeout_s
+        self._name = f"afk_es queue {address.schema}"[:63]  # What `pg_stat_activity` shows.
         self._connector: PsycopgConnector | None = None
         self._pool: AsyncConnectionPool | None = None
 
@@ -71,13 +72,13 @@ class Server:
         """Open the pool, which connects when it is used."""
         self._pool = AsyncConnectionPool(
             conninfo=self._address.dsn,
-            kwargs={**_LIFE, "application_name": "afk_es queue"},
+            kwargs={**_LIFE, "application_name": self._name},
             min_size=1,
             max_size=self._connections,
             timeout=self._timeout_s,
             configure=self._prepare,
             check=AsyncConnectionPool.check_connection,
-            name="afk_es queue",
+            name=self._name,
             open=False,
         )
         # Not waited for a connection: a pool that waits in vain does not say why. Whoever opens this has connected before.
@@ -94,7 +95,7 @@ class Server:
 
     async def connect(self) -> psycopg.AsyncConnection[Any]:
         """A connection that is the caller's alone, in autocommit."""
-        connection = await self.said(psycopg.AsyncConnection.connect(self._address.dsn, **_LIFE, application_name="afk_es queue"))
+        connection = await self.said(psycopg.AsyncConnection.connect(self._address.dsn, **_LIFE, application_name=self._name))
         try:
             await self.said(self._prepare(connection))
         except BaseException:

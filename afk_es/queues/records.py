@@ -172,21 +172,24 @@ class TaskRecords:
             raise RunNotFoundError(f"there is no task {before} to page on from")
         return tuple(map(statements.task_item, await self._log.query(wanted)))
 
-    async def begin(self, task_id: str, worker: str, at: dt.datetime) -> Began | None:
+    async def begin(self, task_id: str, worker: str, at: dt.datetime, *, held: Statement | None = None) -> Began | None:
         """Begin an attempt. Whoever has begun the one before can say nothing more of the task.
 
         Args:
             worker: the worker's name.
             at: now.
+            held: a query that finds a row as long as the worker was lent the task, with parameters from `$4` on. Without it a worker that
+                was stopped on its way here would begin after all, and cut off the one that has the task by then.
 
         Returns:
-            None where there is nothing to do: it has ended, or waits for somebody outside, or there is no such task.
+            None where there is nothing to do: it has ended, or waits for somebody outside, or there is no such task, or others were lent it.
         """
         check_name("worker", worker)
-        row = await self._one(statements.BEGIN, task_id, worker, microseconds(at))
-        if row is None:
+        beginning = statements.beginning((task_id, worker, microseconds(at)), held)
+        (rows,) = await self._log.transact([beginning])
+        if not rows:
             return None
-        task = statements.task_item(row)
+        task = statements.task_item(row := rows[0])
         return Began(task, task.attempts, previous=row[16], given_back=row[15], cancel_requested=task.cancel_requested)
 
     async def progress(self, task_id: str, attempt: int, progress: Progress) -> bool:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
+from afk_es.errors import CorruptLogError
 from afk_es.log.codec import microseconds, moment
 from afk_es.log.port import Statement
-from afk_es.queues.items import Progress, TaskItem
+from afk_es.queues.items import Progress, TaskItem, TaskState
 from afk_es.queues.transitions import states
 
 LONGEST_LIST = 1_000
@@ -55,6 +56,14 @@ def of_ids(ids: Sequence[str]) -> Statement:
     return Statement(f"SELECT {_COLUMNS} FROM tasks WHERE id IN ({_places(len(ids), 1)})", tuple(ids))
 
 
+def beginning(parameters: tuple[Any, ...], held: Statement | None) -> Statement:
+    """Begin an attempt, where this query, if there is one, finds a row."""
+    if held is None:
+        return Statement(BEGIN, parameters)
+    change, returning = BEGIN.split("\nRETURNING ")
+    return Statement(f"{change}\n  AND EXISTS ({held.sql})\nRETURNING {returning}", (*parameters, *held.parameters))
+
+
 def _places(number: int, first: int) -> str:
     return ", ".join(f"${place}" for place in range(first, first + number))
 
@@ -93,6 +102,9 @@ UPDATE tasks SET
   state = 'running', attempts = attempts + 1, worker = $2, updated_at = $3, sent = 1
 WHERE id = $1 AND state IN ({states("begin")})
 RETURNING {_COLUMNS}"""
+
+FREE_IN_BEGIN = 4
+"""The first number that `BEGIN` has for parameters of others."""
 
 PROGRESS = f"""
 UPDATE tasks SET progress = $3, updated_at = $4 WHERE id = $1 AND attempts = $2 AND state IN ({states("progress")}) RETURNING id"""
@@ -214,14 +226,34 @@ def in_order(rows: Sequence[Sequence[Any]]) -> tuple[TaskItem, ...]:
     return tuple(map(task_item, sorted(rows, key=lambda row: row[24])))
 
 
+_STATES = frozenset(get_args(TaskState))
+_PAYLOAD = msgspec.json.Decoder(dict[str, Any])
+_PROGRESS = msgspec.json.Decoder(Progress)
+
+
 def task_item(row: Sequence[Any]) -> TaskItem:
-    """The task of a row of the columns that every statement here gives."""
+    """The task of a row of the columns that every statement here gives.
+
+    Raises:
+        CorruptLogError: it is none that was written here.
+    """
+    try:
+        return _task_item(row)
+    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+        raise CorruptLogError(
+            f"task {row[0]} in the list of tasks is damaged ({error}); its run, if it has begun, is in the log"
+        ) from error
+
+
+def _task_item(row: Sequence[Any]) -> TaskItem:
     due, created = row[11], row[9]
+    if row[4] not in _STATES:
+        raise ValueError(f"no state {row[4]!r}")
     return TaskItem(
         id=row[0],
         queue=row[1],
         contract=row[2],
-        payload=msgspec.json.decode(row[3]),
+        payload=_PAYLOAD.decode(row[3]),
         state=row[4],
         priority=row[5],
         key=row[6],
@@ -238,7 +270,7 @@ def task_item(row: Sequence[Any]) -> TaskItem:
         error_type=row[19],
         result=None if row[20] is None else msgspec.json.decode(row[20]),
         result_in_log=bool(row[21]),
-        progress=Progress() if row[22] is None else msgspec.json.decode(row[22], type=Progress),
+        progress=Progress() if row[22] is None else _PROGRESS.decode(row[22]),
         cancel_requested=bool(row[23]),
     )
 

@@ -74,7 +74,7 @@ async def test_a_lease_that_holds_is_asked_before_everything_that_starts(runner:
     assert lease.asked >= 3 + 2 * 3 + len(decisions)
 
 
-@pytest.mark.parametrize("times", range(30))
+@pytest.mark.parametrize("times", range(1, 31))
 async def test_wherever_it_ends_nothing_starts_after_it_and_the_run_goes_on_elsewhere(times: int, clock: SimulatedClock) -> None:
     counted = Counted(idempotent=True)
     described = working(counted)
@@ -234,8 +234,21 @@ async def test_a_run_without_a_lease_asks_for_no_permission(runner: Runner) -> N
     assert seen == [None]
 
 
-async def test_a_lease_that_is_over_from_the_beginning_begins_the_run_and_nothing_else(runner: Runner) -> None:
+async def test_a_lease_that_is_over_once_the_run_is_claimed_begins_the_run_and_nothing_else(runner: Runner) -> None:
     described = agent([says("done")])
-    events = await lent(runner, described, Lent(0), user_message="go")
+    events = await lent(runner, described, Lent(1), user_message="go")
     assert types(events) == ["run_started"]
     await gone_on(runner, described)
+
+
+async def test_a_lease_that_is_over_from_the_beginning_claims_nothing(runner: Runner) -> None:
+    """Whoever was stopped on its way here would else take the run from whoever has been lent it since."""
+    described = agent([says("done")])
+    with pytest.raises(LeaseLostError, match="run task"):
+        await runner.run_once(described, run_id="task", by="worker", lease=Lent(0), user_message="go")
+    assert await runner.log.head("task") is None
+    await lent(runner, described, Lent(1), user_message="go")
+    before = await log_of(runner, "task")
+    with pytest.raises(LeaseLostError, match="run task"):
+        await runner.run_once(described, run_id="task", by="worker", lease=Lent(0), user_message="go", take_over=True)
+    assert await log_of(runner, "task") == before

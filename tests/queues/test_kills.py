@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.queues.kills.scene import Trial
+from tests.queues.kills.slips import SLIPS
 from tests.queues.kills.trying import MODULES, tried
 from tests.support.zygote import Zygote, zygote
 
@@ -33,3 +34,25 @@ def test_tasks_of_workers_that_are_killed_and_stopped(born: Zygote, tmp_path: Pa
     assert found.verdict.violations == []
     assert found.verdict.figures["runs"] == 60
     assert found.told.done["kill"] > 0
+
+
+@pytest.mark.parametrize("bug", ["lease-without-end", "doubt-forgotten"])
+def test_workers_with_a_mistake_are_found(born: Zygote, tmp_path: Path, bug: str) -> None:
+    """The other mistakes are for the command: `python -m tests.queues.kills --bug NAME`."""
+    trial = Trial(
+        directory=tmp_path,
+        log=str(tmp_path / "runs.db"),
+        runs=120,
+        workers=3,
+        kill_every_s=0.5 if bug == "doubt-forgotten" else 0,
+        stop_every_s=0.2 if bug == "lease-without-end" else 0,
+        places=("intent",),
+        lease_s=0.5,
+        drain_s=1.0,
+        linger_s=0.05,
+        minutes=0.2,
+        patience_s=5,
+        bug=bug,
+    )
+    found = tried(born, trial)
+    assert SLIPS[bug].breaks & {violation.promise for violation in found.verdict.violations}

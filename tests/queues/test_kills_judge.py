@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ RUNS = 60
 
 
 @pytest.fixture(scope="module")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Told, Evidence]]:
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Told, Evidence]:
     """What a trial leaves behind in which nobody dies."""
     directory = tmp_path_factory.mktemp("quiet")
     trial = Trial(
@@ -31,7 +31,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Told, Evid
     )
     with zygote(*MODULES) as born:
         told = asyncio.run(played(born, trial))
-    yield told, asyncio.run(gathered(directory, trial.log))
+    return told, asyncio.run(gathered(directory, trial.log))
 
 
 def verdict_of(told: Told, evidence: Evidence) -> list[Promise]:

@@ -14,11 +14,15 @@ from afk_es.tools import tool
 
 
 class Over:
-    """A lease that has run out."""
+    """A lease that runs out as soon as the run is claimed."""
+
+    def __init__(self) -> None:
+        self._asked = 0
 
     def held(self) -> bool:
-        """It is not."""
-        return False
+        """The first time it is."""
+        self._asked += 1
+        return self._asked == 1
 
 
 @pytest.mark.parametrize("cut", [1, 2])

@@ -6,13 +6,14 @@ import asyncio
 
 import pytest
 
-from afk_es.errors import ForeignLogError, LogReadOnlyError, NewerLogError
+from afk_es.errors import CorruptLogError, ForeignLogError, LogReadOnlyError, NewerLogError
 from afk_es.log import Statement, open_log
 from afk_es.log.postgres_address import address_of
+from afk_es.queues.presence import WorkerPresence
 from afk_es.queues.records import TaskRecords
 from afk_es.testing.log_contract import begin
 from tests.queues.conftest import TasksLog, tasks_log
-from tests.queues.test_records import a_task
+from tests.queues.test_records import NOW, a_task
 
 HOSTILE = {
     "a view": ["DROP TABLE tasks", "CREATE VIEW tasks AS SELECT 1 AS id"],
@@ -128,3 +129,24 @@ async def test_what_others_put_in_its_place_is_refused(records: TaskRecords, dat
         await database_log.transact([Statement(sql)])
     with pytest.raises(ForeignLogError, match="its tasks are not touched"):
         await TaskRecords(database_log).open()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["payload = '[]'", "payload = '{'", "state = 'lost'", "result = 'x'", "progress = '[1]'", "created_at = 9223372036854775807"],
+)
+async def test_a_row_that_is_damaged_is_named(records: TaskRecords, database_log: TasksLog, damage: str) -> None:
+    await records.add([a_task()])
+    await database_log.transact([Statement(f"UPDATE tasks SET {damage}")])
+    with pytest.raises(CorruptLogError, match="task a in the list of tasks is damaged"):
+        await records.get("a")
+
+
+@pytest.mark.parametrize("damage", ["queues = '{}'", "seen_at = 9223372036854775807"])
+async def test_a_worker_that_is_damaged_is_named(records: TaskRecords, database_log: TasksLog, damage: str) -> None:
+    await records.here(
+        WorkerPresence(worker="w", host="h", pid=1, queues=("q",), slots=1, busy=0, started_at=NOW, seen_at=NOW, alive_until=NOW)
+    )
+    await database_log.transact([Statement(f"UPDATE workers SET {damage}")])
+    with pytest.raises(CorruptLogError, match="worker w in the list of workers is damaged"):
+        await records.workers()

@@ -159,15 +159,31 @@ async def test_a_task_that_nobody_knows_is_dead_after_an_hour(path: str) -> None
 
 @pytest.mark.parametrize("allowed", [False, True])
 async def test_a_run_goes_on_with_another_agent_only_where_that_is_allowed(path: str, allowed: bool) -> None:
+    work = Counted()
     async with TaskQueue(path) as queue:
-        task = await queue.push_chat(agent(), "please")
-        async with Worker(queue, agents=[agent(instructions="Be brief.")], allow_agent_change=allowed):
+        async with Worker(queue, agents=[approved(work)]):
+            task = await queue.push_chat("clerk", "please")
+            await task_in(queue, task.id, "waiting")
+        await Runner(log=path).approve(run_id=task.id, by="alice")
+        # As after a deployment.
+        changed = approved(work).model_copy(update={"instructions": "Be brief."})
+        async with Worker(queue, agents=[changed], allow_agent_change=allowed):
             item = await task_in(queue, task.id, "dead", "completed")
     if allowed:
-        assert item.state == "completed"
+        assert (item.state, work.ran) == ("completed", 1)
     else:
-        assert (item.state, item.error_type) == ("dead", "AgentMismatchError")
+        assert (item.state, item.error_type, work.ran) == ("dead", "AgentMismatchError", 0)
         assert "Worker(allow_agent_change=True)" in (item.error or "")
+
+
+async def test_a_run_that_has_done_nothing_yet_begins_with_the_agent_of_today(path: str) -> None:
+    async with TaskQueue(path) as queue:
+        task = await queue.push_chat(agent(), "please")
+        # Somebody has had it before, and could do nothing with it.
+        await queue.records.begin(task.id, "another", queue.clock.now())
+        await queue.records.again(task.id, 1, queue.clock.now(), counts=False)
+        async with Worker(queue, agents=[agent(instructions="Be brief.")]):
+            assert (await task_in(queue, task.id, "completed", "dead")).result == "done"
 
 
 async def test_a_degraded_run_is_a_completed_task(path: str) -> None:

@@ -82,6 +82,9 @@ class MoodyConsumer:
         self._engine.check()
         await self._consumer.wait(min(timeout_s, 0.02))
 
+    def holding(self, delivery: Delivery, first: int) -> Statement | None:
+        return self._consumer.holding(delivery, first)
+
     async def beat(self) -> bool:
         self._engine.check()
         self._engine.beats += 1
@@ -110,20 +113,20 @@ class MoodyConsumer:
 
 
 class Stopped:
-    """The machine's clock, from which time can be taken away, as a process that is stopped sees it afterwards."""
+    """The machine's clock, on which time passes for whoever measures how long it was stopped, and for nobody else."""
 
     def __init__(self) -> None:
         self._clock = SystemClock()
-        self._gone_s = 0.0
+        self._stopped_s = 0.0
 
-    def pass_by(self, seconds: float) -> None:
-        self._gone_s += seconds
+    def stop_for(self, seconds: float) -> None:
+        self._stopped_s += seconds
 
     def now(self) -> dt.datetime:
-        return self._clock.now() + dt.timedelta(seconds=self._gone_s)
+        return self._clock.now()
 
     def monotonic(self) -> float:
-        return self._clock.monotonic() + self._gone_s
+        return self._clock.monotonic() + self._stopped_s
 
     async def sleep(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
@@ -170,28 +173,27 @@ async def test_a_worker_whose_tasks_were_given_to_others_drops_them_and_takes_an
 
 
 async def test_while_its_lease_has_run_out_a_worker_starts_nothing_and_then_goes_on(tmp_path: Path) -> None:
-    """The engine is away for longer than a lease, and nobody else has taken over meanwhile."""
+    """It cannot be sure of its tasks for a while. Nobody has been given them, as it is told then."""
     clock = Stopped()
     stuck, work = Stuck(), Counted()
     async with (
         moody_queue(tmp_path, clock=clock) as (queue, moody),
-        Worker(queue, agents=[clerk(stuck.tool, work.tool)], lease_s=100.0) as worker,
+        Worker(queue, agents=[clerk(stuck.tool, work.tool)], lease_s=1.5) as worker,
     ):
         task = await queue.push_chat("clerk", "please")
         await stuck.begun.wait()
-        clock.pass_by(91.0)
+        moody.away = True
+        clock.stop_for(10.0)
         assert not worker.metrics().held
         stuck.let_go.set()
         later = await queue.push_chat("clerk", "me too")
-        head = await events_after(queue, task.id, "tool_completed")
+        assert (await events_after(queue, task.id, "tool_completed"))[-1] == "tool_completed"
         assert (work.ran, stuck.ran) == (0, 1)
         assert (await queue.get(later.id)).attempts == 0
-        assert head[-1] == "tool_completed"
-        worker._lease.renew(clock.monotonic())  # type: ignore[union-attr] # as the next beat will, in half a minute
-        await task_in(queue, task.id, "completed")
+        moody.away = False
+        assert (await task_in(queue, task.id, "completed")).attempts == 1
         await task_in(queue, later.id, "completed")
-        assert (work.ran, stuck.ran) == (2, 2)
-        assert moody.beats == 0
+    assert (work.ran, stuck.ran, worker.metrics().leases_lost) == (2, 2, 0)
 
 
 async def events_after(queue: TaskQueue, run_id: str, kind: str) -> list[str]:
@@ -332,3 +334,69 @@ async def test_code_that_blocks_the_event_loop_is_named(tmp_path: Path, caplog: 
         await task_when(queue, task.id, lambda item: item.attempts > 0 and item.state != "running")
         await seen(lambda: "stood still" in caplog.text)
     assert f"task {task.id} (runs blocks)" in caplog.text
+
+
+async def test_a_stopping_worker_does_not_wait_for_a_log_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck = Stuck()
+    async with moody_queue(tmp_path) as (queue, _moody):
+        worker = Worker(queue, agents=[clerk(stuck.tool)], drain_s=0.1)
+        working = asyncio.create_task(worker.run())
+        task = await queue.push_chat("clerk", "please")
+        await stuck.begun.wait()
+
+        async def away(*_arguments: Any, **_options: Any) -> None:
+            raise LogUnavailableError("no room on the disk")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(queue.log, "append", away)
+            stuck.let_go.set()
+            await asyncio.sleep(0)
+            worker.drain()
+            async with asyncio.timeout(5.0):
+                await working
+        # What could not be said of it is found by whoever comes next.
+        async with Worker(queue, agents=[clerk(stuck.tool)]):
+            assert (await task_in(queue, task.id, "completed")).failures == 0
+
+
+async def test_a_task_that_another_has_begun_meanwhile_is_left_to_it(tmp_path: Path) -> None:
+    """As where an engine delivers a task twice, to two workers: the run has one owner, and the first says nothing more of it."""
+    stuck, work = Stuck(idempotent=True), Counted()
+    async with (
+        moody_queue(tmp_path) as (queue, moody),
+        Worker(queue, agents=[clerk(stuck.tool, work.tool)], max_concurrency=1) as first,
+    ):
+        task = await queue.push_chat("clerk", "please")
+        await stuck.begun.wait()
+        async with Worker(queue, agents=[clerk(stuck.tool, work.tool)]) as second:
+            stuck.begun.clear()
+            await moody.send([Parcel(task.id, "default")])
+            await stuck.begun.wait()
+            stuck.let_go.set()
+            item = await task_in(queue, task.id, "completed")
+            assert (item.attempts, item.worker in (first.name, second.name)) == (2, True)
+            await seen(lambda: moody.done.count(task.id) == 2)
+    assert work.ran == 1
+
+
+async def test_a_run_whose_loop_broke_can_be_gone_on_with_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its log it would still be driven by the process in which it broke, and which lives."""
+    work = Counted()
+    async with (
+        moody_queue(tmp_path, retry=AT_ONCE) as (queue, _moody),
+        Worker(queue, agents=[clerk(work.tool)]),
+    ):
+        append = queue.log.append
+
+        async def breaks(events: Sequence[Any], **options: Any) -> None:
+            if events[0].type == "tool_completed":
+                monkeypatch.setattr(queue.log, "append", append)
+                raise RuntimeError("a bug")
+            await append(events, **options)
+
+        monkeypatch.setattr(queue.log, "append", breaks)
+        task = await queue.push_chat("clerk", "please")
+        item = await task_in(queue, task.id, "completed")
+        assert (item.attempts, item.failures) == (2, 1)
+        events = [event.type for event in await queue.log.read(task.id)]
+        assert events.index("run_interrupted") < events.index("effect_in_doubt")

@@ -83,7 +83,8 @@ class Server:
                 break
             with suppress(OSError):
                 lines = pid_file.read_text().splitlines()
-                if len(lines) > 7 and lines[7].strip() == "ready":
+                # A server that was killed leaves its file behind.
+                if len(lines) > 7 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready":
                     return
             time.sleep(0.01)
         self.stop()

@@ -1,4 +1,4 @@
-"""The other process of the contract, `python -m afk_es.testing.dispatcher_contract.other_process REFERENCE DIRECTORY`, and its parent's side.
+"""The contract's other process, `python -m afk_es.testing.dispatcher_contract.other_process REFERENCE DIRECTORY`, and its parent's side.
 
 It takes all that there is, says what that was, and waits to be killed.
 """
@@ -45,7 +45,8 @@ async def _main(reference: str, directory: str) -> None:
     maker = import_module(module)
     for part in name.split("."):
         maker = getattr(maker, part)
-    assert isinstance(maker, type) and issubclass(maker, DispatcherSubject)
+    assert isinstance(maker, type)
+    assert issubclass(maker, DispatcherSubject)
     consumer = await Bench(maker(), Path(directory)).consumer(LEASE_S)
     sys.stdout.write(msgspec.json.encode(await ids(consumer)).decode() + "\n")
     sys.stdout.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 from afk_es.errors import LogError
@@ -87,7 +88,7 @@ async def what_is_sent_in_a_transaction_is_there_with_it(bench: Bench) -> None:
     if statements is None:
         await dispatcher.send(parcels)
     else:
-        same(list(dispatcher.sending([])), [], "the statements that send nothing")
+        same(list(dispatcher.sending([]) or ()), [], "the statements that send nothing")
         await bench.subject.log(dispatcher).transact(statements)
     same(await ids(consumer), ["b", "a", "d"], "what was committed")
     await bench.pass_time(11)
@@ -373,10 +374,8 @@ async def what_a_cancelled_taking_took_is_not_lost(bench: Bench) -> None:
         taking = asyncio.ensure_future(ids(consumer, 2))
         await asyncio.sleep(place * _A_MOMENT_S)  # Each is cut at another place.
         taking.cancel()
-        try:
+        with suppress(asyncio.CancelledError):
             had += await taking
-        except asyncio.CancelledError:
-            pass
     while len(had) < len(names):
         had += await ids(consumer)
         await asyncio.sleep(_A_MOMENT_S)

@@ -72,7 +72,7 @@ class Adversary:
             return None
         self.actions += 1
         if simulation.over:
-            return self._next_turn()
+            return self._reopening(simulation) or self._next_turn()
         if action := self._disturbance(simulation):
             return action
         return self._plain(simulation)
@@ -103,6 +103,13 @@ class Adversary:
         if self._known is None:
             self._known = Acquaintance(simulation.agents, simulation.policy_engine, simulation.context)
         return ModelPlay(choices, self._known, self.on)
+
+    def _reopening(self, simulation: Simulation) -> Action | None:
+        """A run that failed is gone on with: somebody who intervenes may not leave it at that."""
+        root = simulation.root
+        if root is None or root.state.status != "failed" or simulation.process.error is not None or not self._now("controls", 40):
+            return None
+        return Control("reopen")
 
     def _next_turn(self) -> Action | None:
         if self._turns >= self._world.turns or not self._now("turns", 60):

@@ -247,6 +247,12 @@ class AgentMachine(RuleBasedStateMachine):
         """A paused run, or one that was laid down, goes on."""
         self._move(Control("resume"))
 
+    @precondition(lambda self: self.can_be_reopened and self._room("controls"))
+    @rule()
+    def somebody_reopens(self) -> None:
+        """A run that failed goes on."""
+        self._trouble(Control("reopen"))
+
     @precondition(lambda self: bool(self.simulation.pending) and self.simulation.process.at_work and self._room("races"))
     @rule(action=_drawn(lambda machine, data: machine.draw_moment(data)))
     def at_one_moment(self, action: Together) -> None:
@@ -283,6 +289,12 @@ class AgentMachine(RuleBasedStateMachine):
         if root is None or simulation.over:
             return False
         return root.state.status == ("paused" if simulation.process.at_work else "interrupted")
+
+    @property
+    def can_be_reopened(self) -> bool:
+        """Whether the run has failed."""
+        simulation, root = self.simulation, self.simulation.root
+        return simulation.over and root is not None and root.state.status == "failed" and simulation.process.error is None
 
     @property
     def goes_on(self) -> bool:

@@ -56,6 +56,7 @@ _CONTROLS = {
     "resume": "somebody resumes the run",
     "interrupt": "somebody lays the run down",
     "cancel": "somebody cancels the run",
+    "reopen": "somebody reopens the run",
 }
 _ORDINALS = {1: "1st", 2: "2nd", 3: "3rd"}
 

@@ -139,9 +139,9 @@ class Crash(msgspec.Struct, frozen=True, omit_defaults=True, tag="crash"):
 
 
 class Control(msgspec.Struct, frozen=True, tag="control"):
-    """Somebody pauses, resumes, lays down or cancels the run. Of one that was laid down, "resume" goes on with it."""
+    """Somebody pauses, resumes, lays down or cancels the run. "resume" goes on with one that was laid down, "reopen" with one that failed."""
 
-    action: Literal["pause", "resume", "interrupt", "cancel"]
+    action: Literal["pause", "resume", "interrupt", "cancel", "reopen"]
 
 
 class TicketEnds(msgspec.Struct, frozen=True, omit_defaults=True, tag="ticket_ends"):

@@ -162,7 +162,7 @@ class Simulation:
 
     @property
     def over(self) -> bool:
-        """Whether the run has ended for good, or was laid down at a limit, which no resumption gets past."""
+        """Whether the run has ended, for good unless it is reopened, or was laid down at a limit, which no resumption gets past."""
         root = self.root
         if root is None or not self.at_rest or not root.state.ended:
             return False
@@ -414,13 +414,13 @@ class Simulation:
         if root is None:
             return False
         if process.at_work:
-            if process.handle is None or (action.action == "resume" and root.state.status != "paused"):
+            if process.handle is None or action.action == "reopen" or (action.action == "resume" and root.state.status != "paused"):
                 return False
             process.spawn(getattr(process.handle, action.action)())
             return True
-        if action.action != "resume" or root.state.status != "interrupted":
+        if _GOES_ON_BY.get(root.state.status) != action.action:
             return False
-        process.do(self._resuming(root.run_id))
+        process.do(self._resuming(root.run_id, reopen=action.action == "reopen"))
         return True
 
     def _end_ticket(self, action: TicketEnds) -> bool:
@@ -447,11 +447,12 @@ class Simulation:
 
         return work
 
-    def _resuming(self, run_id: str) -> Work:
+    def _resuming(self, run_id: str, *, reopen: bool = False) -> Work:
         agent = self.agents[self._version]
 
         async def work(process: Process) -> AgentResult:
-            process.handle = await process.runner.resume_handle(agent, run_id=run_id, allow_agent_change=len(self.agents) > 1)
+            changes = len(self.agents) > 1
+            process.handle = await process.runner.resume_handle(agent, run_id=run_id, allow_agent_change=changes, reopen=reopen)
             return await process.handle.await_result()
 
         return work
@@ -520,6 +521,10 @@ class Simulation:
         if self.process.at_work:
             return TimePasses()
         return None if root is None or self.over or self.process.error is not None else Control("resume")
+
+
+_GOES_ON_BY = {"interrupted": "resume", "failed": "reopen"}
+"""What goes on with a run that nobody drives, by its status."""
 
 
 def plain_fact(ask: Ask) -> Fact:

@@ -138,7 +138,8 @@ class Account:
         self.run = run
         self._lives = lives
         self.starts = [line for line in lines if line["what"] == "start"]
-        self._did = Counter(line["key"] for line in lines if line["what"] == "did")
+        self._done = [line for line in lines if line["what"] == "did"]
+        self._did = Counter(line["key"] for line in self._done)
         self._begun = Counter(line["key"] for line in self.starts)
         self._asked = [line for line in lines if line["what"] == "ask"]
         self._owned = _stretches(run)
@@ -264,18 +265,16 @@ class Account:
                 "repeats, same key": sum(times - 1 for key, times in self._begun.items() if times > 1),
                 "in doubt, run again": doubts["run_again"],
                 "in doubt, reported": unknown,
-                "under way when stopped": sum(self._outlived(line) for line in self.starts),
+                "announced, never begun": sum(max(0, len(intents) - self._begun[key]) for key, intents in self._intents.items()),
+                "done after a takeover": sum(self._outlived(line) for line in self._done),
             }
         )
 
     def _outlived(self, line: Line) -> bool:
-        """Whether it took place when its process had lost the run, as it had begun before."""
+        """Whether it was under way when its process lost the run, and took place all the same."""
         owner = self._lives.get(line["life"])
-        return (
-            bool(self._owned)
-            and self._owned[-1].owner != owner
-            and all(line["at"] > each.ended for each in self._owned if each.owner == owner)
-        )
+        begun_in = [each for each in self._owned if each.owner == owner and each.began <= (line["checked"] or 0.0) <= each.ended]
+        return bool(begun_in) and line["at"] > begun_in[-1].ended
 
 
 def _stretches(run: Run) -> list[Owned]:

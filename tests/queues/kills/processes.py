@@ -17,7 +17,7 @@ from afk_es.log import EventLog
 from afk_es.log.location import open_log
 from afk_es.machine import AgentRunEvent
 from afk_es.queues import RetryPolicy, TaskItem, TaskQueue, Worker
-from tests.bugs.planting import slipped
+from tests.bugs.planting import Slip, slipped
 from tests.queues.kills.errands import Errand, errands
 from tests.queues.kills.slips import SLIPS
 from tests.queues.kills.world import CHECKED, World
@@ -34,6 +34,11 @@ def log_of(job: dict[str, Any]) -> EventLog:
     return open_log(job["log"], durability=job.get("durability", "normal"))
 
 
+def slips_of(job: dict[str, Any]) -> Sequence[Slip]:
+    """The mistake that this process has."""
+    return SLIPS[job["bug"]].slips if job["bug"] else ()
+
+
 # ----------------------------------------------------------------------------------------------------------------------------- working
 
 
@@ -48,7 +53,7 @@ async def work(say: Said, job: dict[str, Any]) -> None:
     world = World(Path(job["directory"]), job["life"], job["linger_s"], halfway.reached)
     intent = Stop()
     _stop_after_intents(log, intent)
-    with slipped(SLIPS[job["bug"]] if job.get("bug") else ()):
+    with slipped(slips_of(job)):
         _watch_leases(world)
         agents, handlers = world.agents(), world.handlers()
         async with TaskQueue(log, agents=agents, retry=RETRY) as queue:
@@ -134,12 +139,13 @@ async def push(say: Said, job: dict[str, Any]) -> None:
     world = World(directory, job["life"])
     log = log_of(job)
     mine = [errand for errand in errands(job["seed"], job["runs"]) if _is_for(job["pusher"], errand)]
-    async with TaskQueue(log, agents=world.agents() if job["at_hand"] else (), retry=RETRY) as queue:
-        for start in range(job["done"], len(mine), AT_ONCE):
-            if (directory / "enough").exists():
-                break
-            await asyncio.gather(*(_lane_pushed(queue, lane, say) for lane in _lanes(mine[start : start + AT_ONCE])))
-            say("pushed", str(min(start + AT_ONCE, len(mine))))
+    with slipped(slips_of(job)):
+        async with TaskQueue(log, agents=world.agents() if job["at_hand"] else (), retry=RETRY) as queue:
+            for start in range(job["done"], len(mine), AT_ONCE):
+                if (directory / "enough").exists():
+                    break
+                await asyncio.gather(*(_lane_pushed(queue, lane, say) for lane in _lanes(mine[start : start + AT_ONCE])))
+                say("pushed", str(min(start + AT_ONCE, len(mine))))
     await log.close()
     say("all")
 

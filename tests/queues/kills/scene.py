@@ -33,6 +33,7 @@ class Trial:
         minutes: after so long no more is pushed, and nobody is killed any more.
         patience_s: for how long after that what goes on may go on.
         linger_s: how long an effect is under way.
+        places: where they are stopped.
         bug: the mistake that the workers have, by its name in `SLIPS`.
     """
 
@@ -51,6 +52,7 @@ class Trial:
     drain_s: float = 2.0
     at_once: int = 8
     durability: Literal["full", "normal"] = "normal"
+    places: tuple[Place, ...] = ("anywhere", "intent", "effect")
     bug: str = ""
 
 
@@ -136,6 +138,7 @@ class Scene:
             "seed": trial.seed,
             "runs": trial.runs,
             "durability": trial.durability,
+            "bug": trial.bug,
         }
         heard = trial.directory / f"{life_name}.said"
         life = self._zygote.start(f"tests.queues.kills.processes:{function}", heard, **known, **job)
@@ -144,7 +147,7 @@ class Scene:
 
     def _worker(self) -> Life:
         trial = self._trial
-        job = {name: getattr(trial, name) for name in ("linger_s", "lease_s", "drain_s", "at_once", "bug")}
+        job = {name: getattr(trial, name) for name in ("linger_s", "lease_s", "drain_s", "at_once")}
         return self._start("work", "worker", **job)
 
     async def _push(self, pusher: str) -> None:
@@ -193,7 +196,7 @@ class Scene:
 
     async def _stop(self) -> None:
         """Have one stop for longer than its lease, and go on."""
-        place: Place = self._chance.choice(("anywhere", "intent", "effect"))
+        place = self._chance.choice(self._trial.places)
         lies_s = self._trial.lease_s * self._chance.uniform(1.3, 2.2)
         ready = [life for life in self._workers if life.pid not in self._tended and _is_ready(life)]
         if not ready:

@@ -147,20 +147,19 @@ class HandWorker:
         worker, queue = self.worker, self.queue
         await queue.__aenter__()
         await worker._runner.__aenter__()
-        await worker._join()
+        self.shift = await worker._join()
         self.gates.held = lambda: self.lease.held()
 
     @property
     def lease(self) -> WorkerLease:
-        assert self.worker._lease is not None
-        return self.worker._lease
+        return self.shift.lease
 
     @property
     def consumer(self) -> Consumer:
-        return self.worker._shop.consumer
+        return self.shift._shop.consumer
 
     def attempts(self) -> dict[str, asyncio.Task[Any]]:
-        return {task_id: place.task for task_id, place in self.worker._attempts.items()}
+        return {task_id: place.task for task_id, place in self.shift.places.items()}
 
     def is_quiet(self) -> bool:
         waiting = [task_id for task_id, task in self.attempts().items() if not task.done() and task_id not in self.gates.open]
@@ -171,9 +170,8 @@ class HandWorker:
         return f"attempts {sorted(self.attempts())}, effects {sorted(self.gates.open)}, lease held: {self.lease.held()}"
 
     async def work(self) -> None:
-        if self.lease.held() and (free := SLOTS - len(self.worker._attempts)):
-            for delivery in await self.consumer.take(QUEUES, free):
-                await self.worker._place(delivery, self.lease)
+        if self.lease.held():
+            await self.shift.take_up()
 
     async def beat(self) -> None:
         since = self.worker._reads()
@@ -182,16 +180,14 @@ class HandWorker:
             await asyncio.sleep(0)  # What waits for the lease is woken.
             return
         ending = list(self.attempts().values())
-        self.worker._lose(since)
+        self.shift.lose(since)
         await self._ended(ending)
 
     async def recover(self) -> None:
-        self.worker._recover_at = 0.0
-        await self.worker._recover()
+        await self.shift.chores.recover()
 
     async def awaken(self) -> None:
-        self.worker._sure_at = self.worker._reads()
-        await self.worker._awaken()
+        await self.shift.chores.awaken()
 
     def finish(self, task_id: str, how: How) -> None:
         self.gates.open.pop(task_id).set_result(how)
@@ -203,7 +199,7 @@ class HandWorker:
 
     async def drain(self) -> None:
         self.left = True
-        await self._ended([asyncio.create_task(self.worker._leave())])
+        await self._ended([asyncio.create_task(self.shift.leave())])
         await self._close()
 
     async def _ended(self, tasks: list[asyncio.Task[Any]]) -> None:

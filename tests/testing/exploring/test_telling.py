@@ -56,6 +56,7 @@ TOLD: list[tuple[Action, str]] = [
     (Crash(11, "before"), "the process dies before the 11th write from here, and another one goes on"),
     (StalledProcess(), "the process stalls, and another one takes over"),
     (Control("interrupt"), "somebody lays the run down"),
+    (Control("reopen"), "somebody reopens the run"),
     (TicketEnds(output="paid"), 'background work ends: "paid"'),
     (TicketEnds(1, error="it broke"), 'background work 2 fails: "it broke"'),
     (UserSays("and B-4?"), 'the user goes on: "and B-4?"'),

@@ -242,6 +242,14 @@ def test_the_user_goes_on_with_the_thread() -> None:
     assert [message.content for message in second.state.messages] == ["Hello", "Hi.", "And now?", "Bye."]
 
 
+def test_a_run_that_failed_is_reopened() -> None:
+    simulation = played(
+        Answer("model:desk:1", ModelFails("refused_request")), Control("reopen"), Answer("model:desk:2", ModelAnswers("Hi."))
+    )
+    assert [result.state for result in simulation.results] == ["failed", "completed"]
+    assert [event.data.get("reopened") for event in simulation.root.events if event.type == "run_started"] == [None, True]  # type: ignore[union-attr]
+
+
 def test_another_version_of_the_agent_goes_on_after_a_crash() -> None:
     simulation = Simulation([desk(), desk(instructions="Be long.")])
     simulation.begin()
@@ -261,9 +269,10 @@ def test_what_does_not_fit_is_let_go_and_changes_nothing() -> None:
         Answer("model:desk:1", ToolReturns()),
         TicketEnds(),
         Control("resume"),
+        Control("reopen"),
         UserSays("More"),
     )
-    assert [simulation.perform(action) for action in misfits] == [False] * 5
+    assert [simulation.perform(action) for action in misfits] == [False] * 6
     assert (len(types(simulation)), simulation.script) == (before, ())
     simulation.finish()
     assert not simulation.perform(TimePasses(5.0))
