@@ -51,6 +51,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "telemetry": ("afk_es.cli.telemetry", "Tell a telemetry sink of a run that has happened."),
     "import": ("afk_es.cli.importing", "Read transcripts of other systems, an exported run or a golden into a log."),
     "export": ("afk_es.cli.exporting", "Write a run as a page, a report, a picture, a test, a golden, a log or a trajectory."),
+    "archive": ("afk_es.cli.archive", "Copy runs that have ended to a log file of their own; say whether a log may go."),
     "fork": ("afk_es.cli.fork", "Try a change: a run that shares another's beginning."),
     "queue": ("afk_es.cli.queue", "Push tasks for workers, and see to those that failed."),
     "worker": ("afk_es.cli.worker", "Do what is queued, until it is told to stop."),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +12,11 @@ import click
 from afk_es.cli import output
 from afk_es.cli.failures import NEGATIVE, NOT_FOUND
 from afk_es.cli.invocation import Invocation, common_options
+from afk_es.cli.moments import moment
 from afk_es.cli.places import redacted, write_facts, write_lines
 from afk_es.cli.policies import load_policy
 from afk_es.cli.reading import Name, parse_name, reading
 from afk_es.cli.redacting import redaction_options
-from afk_es.clock import SystemClock
 from afk_es.debugger.naming import named_run
 from afk_es.errors import UsageError
 from afk_es.evals.policies.changes import PolicyWhatIf, RunWhatIf
@@ -27,9 +25,6 @@ from afk_es.evals.policies.trial import policy_what_if
 from afk_es.evals.policies.tried_policy import Policy
 from afk_es.evals.run_selection import STATES, RunSelection
 from afk_es.redaction import Redaction
-
-_SPAN = re.compile(r"(\d{1,6})([smhdw])")
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 @click.command("policy", short_help="What another policy would have decided in the runs that are recorded.")
@@ -96,17 +91,7 @@ def _plain(found: PolicyWhatIf) -> dict[str, Any]:
 
 
 def _selection(since: str | None, **chosen: Any) -> RunSelection:
-    return RunSelection(**chosen, since=_moment(since) if since is not None else None, subagents=True)
-
-
-def _moment(text: str) -> dt.datetime:
-    """The time that is meant: so long ago, or a date or time, in the zone of this machine where it names none."""
-    if (span := _SPAN.fullmatch(text.strip())) is not None:
-        return SystemClock().now() - dt.timedelta(seconds=int(span[1]) * _SECONDS[span[2]])
-    try:
-        return dt.datetime.fromisoformat(text.strip()).astimezone()
-    except (ValueError, OverflowError) as error:
-        raise UsageError(f"--since {text!r} is no time; write 2026-11-20, 2026-11-20T09:30, or how long ago: 90m, 12h, 7d, 4w") from error
+    return RunSelection(**chosen, since=moment(since, "--since") if since is not None else None, subagents=True)
 
 
 async def _ask(

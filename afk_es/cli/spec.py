@@ -31,6 +31,10 @@ RUN_NAMES: dict[str, str] = {
 }
 
 MEANINGS: dict[str, dict[int, str]] = {
+    "archive": {
+        NEGATIVE: "not all of the log is in the archive, or not all has ended",
+        INTEGRITY: "a run is damaged, or another is in its place",
+    },
     "bisect": {OK: "found", NEGATIVE: "it holds nowhere, or everywhere"},
     "check": {NEGATIVE: "a condition is violated"},
     "diff": {OK: "the same", NEGATIVE: "they differ"},
@@ -107,6 +111,7 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
     "telemetry": ("afk_es.exported/1",),
     "tickets": ("afk_es.tickets/1", "afk_es.ticket/1"),
     "mcp-config": ("afk_es.mcp_config/1", "afk_es.mcp_server/1"),
+    "archive": ("afk_es.archive/1", "afk_es.archive_check/1", "afk_es.archived_run/1"),
     "verify": ("afk_es.verify/1", "afk_es.verified_run/1"),
 }
 """The schemas that a verb's JSON can carry; a test holds this together with what the verbs write."""

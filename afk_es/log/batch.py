@@ -5,11 +5,12 @@ Every store goes through here, so all refuse the same things in the same words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from afk_es.errors import HeadConflictError, InvalidEventError, LogError
-from afk_es.log.codec import Codec, EncodedEvent, chain_fork, chain_link, chain_start
+from afk_es.log.codec import Codec, EncodedEvent, Row, chain_fork, chain_link, chain_start, pack
+from afk_es.log.port import RunHead
 from afk_es.machine.events import AgentRunEvent
 
 CLAIM = "run_started"
@@ -68,6 +69,29 @@ def encode_batch(codec: Codec, events: Sequence[AgentRunEvent], epoch: int) -> B
     claims = first.type == CLAIM
     base = _base_of(first) if claims and "forked_from" in first.data else None
     return Batch(first.run_id, first.thread_id, first.seq, epoch, claims, encoded, parts, base)
+
+
+def stored_batches(head: RunHead, rows: Sequence[Row], parts: Mapping[str, str]) -> list[Batch]:
+    """The appends that bring a run's stored rows into another log as they are: one for each stretch, since what claims a run is the first of
+    its append. Nothing is decoded, and so nothing is checked but the ids.
+
+    Raises:
+        InvalidEventError: an id that cannot be stored.
+    """
+    _check_id(head.run_id)
+    _check_id(head.thread_id)
+    starts = [place for place, row in enumerate(rows) if row[3] == CLAIM or not place]
+    batches = []
+    for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
+        stretch = rows[start:end]
+        first = stretch[0]
+        events = [EncodedEvent(row[:-1], pack(row[:-1])) for row in stretch]
+        origin = head.forked_from
+        base = Base(origin["run_id"], origin["seq"]) if origin is not None and 0 < origin["seq"] == first[0] - 1 else None
+        batches.append(
+            Batch(head.run_id, head.thread_id, first[0], first[1], first[3] == CLAIM, events, {} if start else dict(parts), base)
+        )
+    return batches
 
 
 def _base_of(first: AgentRunEvent) -> Base | None:

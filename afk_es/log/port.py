@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
+from afk_es.log.codec import Row
 from afk_es.machine.events import AgentRunEvent, Draft, RunRef
 
 
@@ -252,6 +253,42 @@ class TellingLog(Protocol):
 
     def on_growth(self, run_id: str, call: Callable[[], None]) -> Callable[[], None]:
         """Call when the run has new events. Whoever appends learns of it a moment later, so what is appended meanwhile is not told."""
+        ...
+
+
+StoredLetter = tuple[int, str, int, str, str, str]
+"""A letter as it is stored: position, run id, at (microseconds since 1970, UTC), type, message, data (JSON)."""
+
+
+@runtime_checkable
+class StoredLog(Protocol):
+    """What a log can do besides, if it keeps rows: give runs as they are stored, to the byte, so that a copy has the same hash chain.
+
+    What is decoded and encoded again is the same event, but need not be the same row: an older version may have written it in another
+    shape, and a newer one what this one does not know.
+    """
+
+    async def heads(self, *, after: str | None = None, limit: int = 200) -> list[RunHead]:
+        """The heads of runs in the order in which they came into the log, so each behind the one it was forked from.
+
+        Args:
+            after: the run behind which they begin; None: from the first.
+
+        Raises:
+            RunNotFoundError: there is no run `after`.
+        """
+        ...
+
+    async def rows(self, run_id: str, *, after: int = 0, limit: int = 100) -> list[Row]:
+        """Rows of events that are the run's own, with a seq above `after`; empty for an unknown run. Of a fork not what it shares."""
+        ...
+
+    async def parts(self, digests: Collection[str]) -> dict[str, str]:
+        """The JSON texts of those of the parts that are there."""
+        ...
+
+    async def stored_letters(self, run_id: str) -> list[StoredLetter]:
+        """The run's letters, in order."""
         ...
 
 

@@ -17,7 +17,7 @@ from afk_es.errors import ConfigurationError, CorruptLogError, LogClosedError, L
 from afk_es.log import postgres_queries as queries
 from afk_es.log.batch import encode_batch
 from afk_es.log.codec import Codec, Row, microseconds
-from afk_es.log.port import ChainFault, Letter, RunHead, RunRecord, Statement
+from afk_es.log.port import ChainFault, Letter, RunHead, RunRecord, Statement, StoredLetter
 from afk_es.log.postgres_address import address_of
 from afk_es.log.postgres_calls import Calls
 from afk_es.log.postgres_connection import Line
@@ -298,6 +298,25 @@ class PostgresEventLog:
         """See `EventLog.posted`."""
         ((position,),) = await self._fetch(queries.POSTED)
         return int(position)
+
+    async def heads(self, *, after: str | None = None, limit: int = 200) -> list[RunHead]:
+        """See `StoredLog.heads`."""
+        if after is not None and not await self._about(queries.THREAD_OF_RUN, after):
+            raise RunNotFoundError(f"there is no run {after} in {self.location} to go on from")
+        return [queries.run_head(record) for record in await self._fetch(queries.ALL_HEADS, after, limit)]
+
+    async def rows(self, run_id: str, *, after: int = 0, limit: int = 100) -> list[Row]:
+        """See `StoredLog.rows`."""
+        return await self._rows(queries.ROWS, run_id, _bound(after), limit) if _storable(run_id) else []
+
+    async def parts(self, digests: Collection[str]) -> dict[str, str]:
+        """See `StoredLog.parts`."""
+        return dict(await self._fetch(queries.PARTS, sorted(digests))) if digests else {}
+
+    async def stored_letters(self, run_id: str) -> list[StoredLetter]:
+        """See `StoredLog.stored_letters`."""
+        records = await self._fetch(queries.LETTERS_OF_RUNS, 0, [run_id]) if _storable(run_id) else []
+        return [queries.letter(record) for record in records]
 
     def hold(self, run_id: str) -> None:
         """See `EventLog.hold`."""

@@ -12,7 +12,7 @@ import msgspec
 
 from afk_es.errors import CorruptLogError
 from afk_es.log.codec import Row, needle
-from afk_es.log.port import RunHead
+from afk_es.log.port import RunHead, StoredLetter
 from afk_es.machine.delegation import TRANSFER
 
 _EVENT = "seq, epoch, at, type, state, step, message, schema_version, data, hash"
@@ -76,6 +76,10 @@ HEAD = f"{_HEADS} WHERE r.run_id = $1"
 THREAD = f"{_HEADS} WHERE r.thread_id = $1 ORDER BY last.position"
 
 FORKS = f"{_HEADS} WHERE r.run IN (SELECT run FROM forks WHERE base_run = (SELECT run FROM runs WHERE run_id = $1)) ORDER BY last.position"
+
+ALL_HEADS = f"{_HEADS} WHERE r.run > coalesce((SELECT run FROM runs WHERE run_id = $1), 0) ORDER BY r.run LIMIT $2"
+
+ROWS = f"SELECT {_EVENT} FROM events WHERE run = (SELECT run FROM runs WHERE run_id = $1) AND seq > $2 ORDER BY seq LIMIT $3"
 
 LINK = "SELECT hash FROM events WHERE run = $1 AND seq = $2"
 
@@ -227,7 +231,7 @@ def listed(record: Sequence[Any]) -> tuple[Any, ...]:
     return *where, *sums, begun.get("user_message"), message and meant(message), *named
 
 
-def letter(record: Sequence[Any]) -> tuple[Any, ...]:
+def letter(record: Sequence[Any]) -> StoredLetter:
     """The columns of a record of `ALL_LETTERS`, with the message as it was meant."""
     position, run_id, at, kind, message, data = record
     return position, run_id, at, kind, meant(message), data

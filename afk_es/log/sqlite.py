@@ -13,7 +13,7 @@ import os
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -22,10 +22,10 @@ import aiosqlite
 from afk_es.clock import Ids, RandomIds
 from afk_es.errors import CorruptLogError, LogClosedError, LogReadOnlyError, RunNotFoundError
 from afk_es.log import sqlite_queries as queries
-from afk_es.log.batch import encode_batch
+from afk_es.log.batch import encode_batch, stored_batches
 from afk_es.log.codec import Codec, Row, microseconds
 from afk_es.log.owners import Owners
-from afk_es.log.port import ChainFault, Letter, RunHead, RunRecord, Statement
+from afk_es.log.port import ChainFault, Letter, RunHead, RunRecord, Statement, StoredLetter
 from afk_es.log.records import letter_of, listed_run
 from afk_es.log.sqlite_file import Durability, check_options, fetch, in_our_words, of_a_statement, open_reader, open_writer, run
 from afk_es.log.sqlite_writer import Writer
@@ -316,6 +316,49 @@ class SqliteEventLog:
     async def _has_letters(self) -> bool:
         """Whether the file has the table: one of version 1 that nobody has written to since has not."""
         return not self._read_only or bool((await self._fetch(queries.HAS_LETTERS, ()))[0][0])
+
+    async def heads(self, *, after: str | None = None, limit: int = 200) -> list[RunHead]:
+        """See `StoredLog.heads`."""
+        if after is not None and await self._thread_of(after) is None:
+            raise RunNotFoundError(f"there is no run {after} in {self._path} to go on from")
+        return [queries.run_head(row) for row in await self._fetch(queries.ALL_HEADS, (after, limit))]
+
+    async def rows(self, run_id: str, *, after: int = 0, limit: int = 100) -> list[Row]:
+        """See `StoredLog.rows`."""
+        return await self._fetch(queries.ROWS, (run_id, after, limit))
+
+    async def parts(self, digests: Collection[str]) -> dict[str, str]:
+        """See `StoredLog.parts`."""
+        return dict(await self._fetch(queries.PARTS, (json.dumps(sorted(digests)),))) if digests else {}
+
+    async def stored_letters(self, run_id: str) -> list[StoredLetter]:
+        """See `StoredLog.stored_letters`."""
+        return await self._fetch(queries.LETTERS_OF_RUNS, (0, json.dumps([run_id]))) if await self._has_letters() else []
+
+    async def append_rows(self, head: RunHead, rows: Sequence[Row], parts: Mapping[str, str]) -> None:
+        """Append what another log has stored of a run, to the byte. Killed in between, it leaves a run that can be gone on with.
+
+        Args:
+            head: of the run, there.
+            rows: gap-free, behind what is here of the run.
+            parts: JSON texts by digest, of what the rows refer to.
+
+        Raises:
+            HeadConflictError: they do not follow what is here.
+            InvalidEventError: a fork from where this log has nothing.
+            LogError: the file could not be written.
+        """
+        writer = self._writing()
+        for batch in stored_batches(head, rows, parts):
+            await writer.append(batch)
+
+    async def keep_letters(self, letters: Sequence[StoredLetter]) -> None:
+        """Take over letters of another log with their positions, save those whose position is taken here.
+
+        Raises:
+            LogError: the file could not be written.
+        """
+        await self._writing().keep_letters(json.dumps(letters))
 
     def hold(self, run_id: str) -> None:
         """See `EventLog.hold`."""

@@ -186,10 +186,17 @@ async def _open_reader(path: Path, mode: str, busy_timeout_s: float) -> aiosqlit
 
 
 async def _connect(path: Path, mode: str, busy_timeout_s: float) -> aiosqlite.Connection:
+    connecting = asyncio.ensure_future(aiosqlite.connect(_uri(path, mode), uri=True, isolation_level=None, timeout=busy_timeout_s))
     try:
-        return await aiosqlite.connect(_uri(path, mode), uri=True, isolation_level=None, timeout=busy_timeout_s)
+        return await asyncio.shield(connecting)
     except sqlite3.Error as error:
         raise in_our_words(error, path) from error
+    except asyncio.CancelledError:
+        # The thread connects all the same, and nobody else would close what it made.
+        await asyncio.wait([connecting])
+        if connecting.exception() is None:
+            await connecting.result().close()
+        raise
 
 
 def _uri(path: Path, mode: str) -> str:

@@ -74,6 +74,13 @@ THREAD = f"{_HEADS} WHERE r.thread_id = ? ORDER BY last.position"
 FORKS = f"""{_HEADS}
 WHERE r.run IN (SELECT run FROM forks WHERE base_run = (SELECT run FROM runs WHERE run_id = ?)) ORDER BY last.position"""
 
+ALL_HEADS = f"""{_HEADS}
+WHERE r.run > CASE WHEN ?1 IS NULL THEN 0 ELSE (SELECT run FROM runs WHERE run_id = ?1) END ORDER BY r.run LIMIT ?2"""
+
+ROWS = """
+SELECT seq, epoch, at, type, state, step, message, schema_version, data, hash FROM events
+WHERE run = (SELECT run FROM runs WHERE run_id = ?) AND seq > ? ORDER BY seq LIMIT ?"""
+
 LINK = "SELECT hash FROM events WHERE run = ? AND seq = ?"
 
 # U+10FFFF is the last character in SQLite's order of texts, so this is a range of the index.
@@ -141,6 +148,14 @@ ALL_LETTERS = f"{_LETTERS} WHERE l.position > ? ORDER BY l.position"
 
 LETTERS_OF_RUNS = f"""
 {_LETTERS} WHERE l.position > ? AND l.run IN (SELECT run FROM runs WHERE run_id IN (SELECT value FROM json_each(?))) ORDER BY l.position"""
+
+# With the positions that they have: events name them. What is there is not written over.
+KEEP_LETTERS = """
+INSERT INTO letters (position, run, at, type, message, data)
+SELECT json_extract(kept.value, '$[0]'), r.run, json_extract(kept.value, '$[2]'), json_extract(kept.value, '$[3]'),
+  json_extract(kept.value, '$[4]'), json_extract(kept.value, '$[5]')
+FROM json_each(?) AS kept JOIN runs AS r ON r.run_id = json_extract(kept.value, '$[1]')
+WHERE true ON CONFLICT (position) DO NOTHING"""
 
 POSTED = "SELECT coalesce(max(position), 0) FROM letters"
 

@@ -78,6 +78,15 @@ class Writer(GroupCommit):
                 raise in_our_words(error, self._path) from error
         return int(found[0][0]) if found else None
 
+    async def keep_letters(self, letters: str) -> None:
+        """Store letters of another log, as JSON, with their positions; durable when it returns."""
+        async with self.turn:
+            self.check_open()
+            try:
+                await fetch(self._connection, queries.KEEP_LETTERS, (letters,))
+            except sqlite3.Error as error:
+                raise in_our_words(error, self._path) from error
+
 
 class _Tables:
     """The `Rows` of a file."""

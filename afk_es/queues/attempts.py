@@ -214,12 +214,15 @@ class Attempt:
         if deadly(began, self._shop.retry) and not await self._has_ended(task.id):
             return Deadly()
         wanted = self._shop.known.contract(task.contract).request(task.payload, self._shop.known)
-        self._run = run = await self._driven(began, wanted)
-        if run.stretch is None:
-            return Elsewhere("another process drives its run")
-        if self._leaving is not None:
-            run.lay_down(self._leaving)
-        return await self._meaning(await run.stretch, wanted)
+        try:
+            self._run = run = await self._driven(began, wanted)
+            if run.stretch is None:
+                return Elsewhere("another process drives its run")
+            if self._leaving is not None:
+                run.lay_down(self._leaving)
+            return await self._meaning(await run.stretch, wanted)
+        finally:
+            wanted.left(task.id)
 
     async def _driven(self, began: Began, wanted: TaskRun) -> AttachedRun:
         """The run, driven here, or what it had come to before."""

@@ -6,6 +6,7 @@ pure function of the payload.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -85,6 +86,11 @@ class TaskRun:
         if isinstance(self.agent.model, JobModel):
             self.agent.model.reopened(run_id)
 
+    def left(self, run_id: str) -> None:
+        """To be said when this process drives the run no longer: what `reopened` said holds for that time alone."""
+        if isinstance(self.agent.model, JobModel):
+            self.agent.model.left(run_id)
+
     def outcome(self, result: AgentResult) -> Any:
         """What the task came to; see `outcome_of`."""
         return outcome_of(result)
@@ -112,6 +118,10 @@ class Contract:
         if not _NAME.fullmatch(name):
             raise ConfigurationError(
                 f"a contract is named by 1 to 128 letters, digits, '_', '-' and '.', such as 'invoices.send.v1', not {name!r:.160}"
+            )
+        if inspect.iscoroutinefunction(function):
+            raise ConfigurationError(
+                f"contract {name!r} is a plain function of its payload, and not async: it is called where a task is pushed, too"
             )
         self.name = name
         self.payload = payload

@@ -1,4 +1,4 @@
-"""The statements over the tables `deliveries` and `consumers` of a SQLite log: what is sent, who holds what, and until when. Runs none of them.
+"""The statements over the tables `deliveries` and `consumers` of a SQLite log: what is sent, who holds what, until when. Runs none of them.
 
 A row is ready when it may be taken now: it is due, nobody holds it, and in its lane nothing is before it and nothing is held. That is kept
 with the row as things change, so that taking reads as many rows as it takes, however many wait for their time or behind others of a lane.

@@ -2,7 +2,8 @@
 
 It carries ids and promises one thing: what was sent is delivered at least once, and again where the consumer it was delivered to is gone.
 Everything else is the log's: whatever an engine does, late, twice or out of order, a run has one owner at a time by its epoch, and a task
-ends once. So no effect of a stale worker happens, and an engine need not be exact. `tests/queues` has the suite that an engine must pass.
+ends once. So no effect of a stale worker happens, and an engine need not be exact. `afk_es.testing.DispatcherContract` is what an engine must
+pass.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ class Parcel(msgspec.Struct, frozen=True):
         queue: where it is taken from.
         priority: the higher is taken first; of equals what was sent first.
         not_before: when it may be taken at the earliest; None: at once.
-        lane: one parcel of a lane is held at a time, and they are taken in their order (priority, then as they were sent): one that waits for
-            its time, or for another try, holds up those behind it. None: no lane.
+        lane: one parcel of a lane is held at a time, and they are taken in their order, by priority and then as they were sent: one that
+            waits for its time, or for another try, holds up those behind it. None: no lane.
     """
 
     task_id: str

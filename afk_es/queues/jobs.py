@@ -60,8 +60,8 @@ class JobModel:
         """Say that a run which had failed goes on now: what failed in it is asked for again, once."""
         self._reopened.add(run_id)
 
-    def forget(self, run_id: str) -> None:
-        """Nobody in this process drives the run any more."""
+    def left(self, run_id: str) -> None:
+        """Say that this process drives the run no longer. What was not asked for by then is for whoever reopens it next."""
         self._reopened.discard(run_id)
 
     async def chat(self, request: LLMRequest) -> LLMResponse:

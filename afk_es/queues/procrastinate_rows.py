@@ -1,7 +1,7 @@
 """What is asked of procrastinate's tables and functions, in SQL. Runs none of it.
 
-Its own functions send, take, end and retry. Around them stands here what they leave to whoever calls: that only what is still held is
-ended or given back, all in one statement; that a lease can be lost, and whoever lost it is told; that those who wait hear of what comes back.
+Its own functions send, take, end and retry. Around them stands here what they leave to whoever calls: that only what is still held is ended
+or given back, all in one statement; that a lease can be lost, and whoever lost it is told; that those who wait hear of what comes back.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ TASK = "afk_es.task"
 """What its tables call a task of ours; nothing of that name can be run by a worker of its own."""
 
 STALLED_AFTER_S = 30.0
-"""Its own measure of a worker that is gone. Heartbeats are written ahead or behind, so that by it each is gone when its own lease is over."""
+"""Its own measure of a worker that is gone. Heartbeats are written ahead or behind, so that by it each is gone when its lease is over."""
 
 # By lane alone, by who holds, by when it is due, and by queue among what waits: it has none of these.
 INDEXES = (
-    "CREATE INDEX IF NOT EXISTS afk_es_queues ON procrastinate_jobs (queue_name, scheduled_at) WHERE status = 'todo'::procrastinate_job_status",
+    """CREATE INDEX IF NOT EXISTS afk_es_queues ON procrastinate_jobs (queue_name, scheduled_at)
+WHERE status = 'todo'::procrastinate_job_status""",
     """CREATE INDEX IF NOT EXISTS afk_es_lanes ON procrastinate_jobs (lock, id)
 WHERE lock IS NOT NULL AND status = ANY (ARRAY['todo'::procrastinate_job_status, 'doing'::procrastinate_job_status])""",
     "CREATE INDEX IF NOT EXISTS afk_es_holders ON procrastinate_jobs (worker_id) WHERE worker_id IS NOT NULL",

@@ -62,12 +62,12 @@ async def _are_there(connection: psycopg.AsyncConnection[Any], address: Address)
     where = f"the tables of procrastinate in the schema {address.schema} of {address.shown}"
     if unknown := sorted(set(functions) - _of_the_installed()):
         raise NewerLogError(
-            f"{where} are of another version than the one installed, {installed}: they have {unknown[0]} and lack {lacking[0]}. Install the "
-            "version of procrastinate that they are of"
+            f"{where} are of another version than the one installed, {installed}: they have {unknown[0]} and lack {lacking[0]}. Install "
+            "the version of procrastinate that they are of"
         )
     raise LogFormatError(
-        f"{where} are older than the one installed, {installed}, or damaged: they lack {lacking[0]}. Apply its migrations after those of the "
-        f"version that made them, each with search_path={address.schema}; they are SQL files in {SchemaManager.get_migrations_path()}"
+        f"{where} are older than the one installed, {installed}, or damaged: they lack {lacking[0]}. Apply its migrations after those of "
+        f"the version that made them, each with search_path={address.schema}; they are SQL files in {SchemaManager.get_migrations_path()}"
     )
 
 

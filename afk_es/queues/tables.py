@@ -4,8 +4,8 @@ No engine that exists lives in a file of somebody else's, and in the transaction
 (huey, litequeue, persist-queue) keep a file of their own, so that a task and its delivery could not be stored together. On PostgreSQL there
 are such engines, and this is not for it.
 
-What is ready is looked for now and then, the less often the longer nothing came, since SQLite tells nobody of a change. What is sent through
-the same dispatcher is noticed at once.
+What is ready is looked for now and then, the less often the longer nothing came, since SQLite tells nobody of a change. What is sent
+through the same dispatcher is noticed at once.
 """
 
 from __future__ import annotations
@@ -149,8 +149,9 @@ class TableConsumer:
             return deliveries
 
     async def _give_back_what_nobody_got(self) -> None:
-        # A taking whose caller was cancelled, or whose answer was lost, may have landed.
-        holding = await self._log.query(rows.holding(self._name))
+        # A taking whose caller was cancelled, or whose answer was lost, may have landed, or still waits to be written: asked where writes are,
+        # and so behind it.
+        (holding,) = await self._log.transact([rows.holding(self._name)])
         known = {seq for seq, _lane in self._held.values()}
         now = self._clock.now()
         unknown = [rows.returning(seq, self._name, lane, now, None) for seq, lane in holding if seq not in known]

@@ -1,68 +1,31 @@
-"""`Worker`: takes tasks, and has an attempt made at each. What an attempt is stands in `attempts`, what becomes of a task in `settling`.
-
-    join ─▶ take ─▶ an attempt each, up to `max_concurrency` at once ─▶ take ...                  until it is drained
-         ├▶ beat, three times a lease: others have been given what it held? Then it drops all of that, and takes anew
-         └▶ once a second: say how far runs are, look for tasks that wait no longer; now and then for workers that are gone
-
-The beat is made in the event loop that the runs are in, and not in a thread of its own: a thread would beat for a worker that hangs, and
-nobody would ever be given its tasks. So code that blocks the event loop for longer than a lease costs the worker its tasks, and a warning
-names what was under way.
-"""
+"""`Worker`: does the tasks of some queues, beside any number of others. How it goes about it stands in `shifts`."""
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any
 
 from afk_es.agents import Agent, PolicyEngine
 from afk_es.clock import unpausing
 from afk_es.core import Runner, RunnerConfig
-from afk_es.errors import ConfigurationError, LogError, UsageError
-from afk_es.log import TellingLog
-from afk_es.queues.attempts import Attempt, Workshop
+from afk_es.errors import ConfigurationError, UsageError
+from afk_es.queues.attempts import Workshop
 from afk_es.queues.contracts import Contract, Known
-from afk_es.queues.dispatch import Delivery
-from afk_es.queues.first import first
-from afk_es.queues.items import TaskItem
-from afk_es.queues.leases import WorkerLease
 from afk_es.queues.metrics import WorkerMetrics
 from afk_es.queues.news import TaskNews
-from afk_es.queues.presence import WorkerPresence
-from afk_es.queues.pushing import check_queue, parcel_of
+from afk_es.queues.pushing import check_queue
 from afk_es.queues.queue import TaskQueue
 from afk_es.queues.retrying import RetryPolicy
-from afk_es.queues.settling import Settlement
+from afk_es.queues.shifts import Shift, Terms
 from afk_es.serving.signals import on_signals
 from afk_es.telemetry import TelemetrySink
 from afk_es.tools import Tool
-
-_LOGGER = logging.getLogger("afk_es.worker")
-
-_BEATS = 3
-"""Beats a lease: one may be lost."""
-
-_CHORES_S = 1.0
-"""Seconds between two rounds of chores."""
-
-_SURE_S = 5.0
-"""After how many seconds waiting and unsent tasks are looked for even if nothing was heard of any."""
-
-_IDLE_S = 60.0
-"""For how long a worker with nothing to do waits for the engine at a time."""
-
-_PAUSE_S = 1.0
-"""After an engine could not be reached."""
-
-_LAYING_S = 10.0
-"""How long a stopping worker waits for runs that it has told to lie down; later their tasks are cut, as by a crash."""
 
 
 class Worker:
@@ -115,17 +78,21 @@ class Worker:
             raise ConfigurationError("queues are the names of one queue or more, such as ('default',)")
         if type(max_concurrency) is not int or max_concurrency < 1:
             raise ConfigurationError(f"max_concurrency is a number of tasks from 1, not {max_concurrency!r:.80}")
-        self.name: str = _checked_name(name) if name is not None else f"{socket.gethostname()}:{os.getpid()}:{queue.ids.new('worker')[-8:]}"
+        host = socket.gethostname()
+        self.name: str = _checked_name(name) if name is not None else f"{host}:{os.getpid()}:{queue.ids.new('worker')[-8:]}"
         self.queues: tuple[str, ...] = names
         self._queue = queue
-        self._slots = max_concurrency
-        self._lease_s = _checked_s("lease_s", lease_s, least=0.1)
-        self._drain_s = _checked_s("drain_s", drain_s, least=0.0)
+        self._terms = Terms(
+            host=host,
+            queues=names,
+            slots=max_concurrency,
+            lease_s=_checked_s("lease_s", lease_s, least=0.1),
+            drain_s=_checked_s("drain_s", drain_s, least=0.0),
+        )
         self._retry = retry if retry is not None else queue.retry_policy
         self.known: Known = queue.known | Known(agents, handlers, contracts)
         self._allow_agent_change = allow_agent_change
         self._listeners: list[Callable[[TaskNews], None]] = []
-        self._clock = queue.clock
         self._reads = unpausing(queue.clock)
         self._runner = Runner(
             log=queue.log,
@@ -136,23 +103,11 @@ class Worker:
             ids=queue.ids,
         )
         self._counts: Counter[str] = Counter()
-        self._attempts: dict[str, _Place] = {}
-        self._unplaced: list[tuple[Delivery, dt.datetime | None]] = []
+        self._shift: Shift | None = None
         self._working: asyncio.Task[None] | None = None
         self._begun = False
-        self._bell = asyncio.Event()
+        self._drains = 0
         self._joined = asyncio.Event()
-        self._idling = asyncio.Event()
-        self._draining = False
-        self._hurried = False
-        self._away: set[str] = set()
-        self._broken: BaseException | None = None
-        self._laid_down = False
-        self._told_of_letters = True
-        self._posted = -1
-        self._sure_at = self._recover_at = self._reads()
-
-    # -------------------------------------------------------------------------------------------------------------------- from outside
 
     async def run(self, *, signals: bool = False) -> None:
         """Work until it is drained. A worker works once.
@@ -169,15 +124,16 @@ class Worker:
         self._begun = True
         with on_signals(self.drain) if signals else nullcontext():
             async with self._queue, self._runner:
-                await self._work()
+                shift = await self._join()
+                await shift.work()
 
     def drain(self) -> None:
         """Take nothing more, and stop once what is under way has ended, at the latest after `drain_s`; called again: at once. What has not
         ended by then is laid down, and given back to be gone on with by others. It returns at once: `run` does when the worker has stopped.
         """
-        self._hurried = self._draining
-        self._draining = True
-        self._bell.set()
+        self._drains += 1
+        if self._shift is not None:
+            self._shift.drain(hurry=self._drains > 1)
 
     async def __aenter__(self) -> Worker:
         """Work in the background, from when it has joined."""
@@ -211,309 +167,34 @@ class Worker:
 
     def metrics(self) -> WorkerMetrics:
         """What it has done, and what it has to do."""
-        held = self._joined.is_set() and self._lease.held()
-        return WorkerMetrics(slots=self._slots, busy=len(self._attempts), draining=self._draining, held=held, **self._counts)
+        shift = self._shift
+        return WorkerMetrics(
+            slots=self._terms.slots,
+            busy=len(shift.places) if shift is not None else 0,
+            draining=self._drains > 0,
+            held=shift is not None and shift.lease.held(),
+            **self._counts,
+        )
 
-    # --------------------------------------------------------------------------------------------------------------------- the loop
-
-    async def _work(self) -> None:
+    async def _join(self) -> Shift:
+        """Begin a lease, and lay out what attempts need."""
         since = self._reads()
-        consumer = await self._queue.dispatcher.join(self.name, self._lease_s)
-        self._lease = WorkerLease(self._reads, self._lease_s, since)
-        self._shop = Workshop(
+        shop = Workshop(
             name=self.name,
             runner=self._runner,
             records=self._queue.records,
-            consumer=consumer,
+            consumer=await self._queue.dispatcher.join(self.name, self._terms.lease_s),
             known=self.known,
             retry=self._retry,
-            clock=self._clock,
+            clock=self._queue.clock,
             allow_agent_change=self._allow_agent_change,
             tell=self._tell,
         )
-        self._began_at = self._clock.now()
+        self._shift = Shift(shop, self._queue, self._terms, since=since, reads=self._reads, counts=self._counts)
+        if self._drains:
+            self._shift.drain(hurry=self._drains > 1)
         self._joined.set()
-        try:
-            async with asyncio.TaskGroup() as group:
-                helpers = [group.create_task(each) for each in (self._beat(), self._listen(), self._do_chores())]
-                await self._take()
-                await self._idle(self._drain_s, hurried=True)
-                await self._stop()
-                for helper in helpers:
-                    helper.cancel()
-        finally:
-            await self._leave()
-
-    async def _take(self) -> None:
-        """Take tasks, and have an attempt made at each, until it is drained."""
-        while not self._draining:
-            self._bell.clear()
-            if self._broken is not None:
-                raise self._broken
-            if not self._lease.held():
-                await first(self._lease.regained(), self._bell.wait())
-                continue
-            free = self._slots - len(self._attempts)
-            try:
-                await self._give_back()
-                deliveries = await self._shop.consumer.take(self.queues, free) if free else []
-                for delivery in deliveries:
-                    # Not the lease from before: where it was lost meanwhile, what was taken is held by the one that came after it.
-                    self._place(delivery, self._lease)
-                self._reached("take")
-                if not deliveries and not self._unplaced:
-                    if free:
-                        self._idling.set()
-                    await self._bell.wait()
-            except LogError as error:
-                self._unreachable("take", error)
-                await first(self._bell.wait(), self._clock.sleep(_PAUSE_S))
-
-    async def _listen(self) -> None:
-        """Ring when the engine may have something. What it does for that is never cut off, save at the end: a query that is costs a connection."""
-        while True:
-            await self._idling.wait()
-            self._idling.clear()
-            try:
-                await self._shop.consumer.wait(_IDLE_S)
-                self._reached("listen")
-            except LogError as error:
-                self._unreachable("listen", error)
-                await self._clock.sleep(_PAUSE_S)
-            self._bell.set()
-
-    def _place(self, delivery: Delivery, lease: WorkerLease) -> None:
-        """Have an attempt made. Nothing is awaited here: what was taken and is not placed would be held for as long as the worker lives."""
-        self._counts["taken"] += 1
-        under_way = self._attempts.get(delivery.task_id)
-        if under_way is None:
-            attempt = Attempt(delivery, lease, self._shop)
-            task = asyncio.create_task(attempt.run(), name=f"{self.name}:{delivery.task_id}")
-            self._attempts[delivery.task_id] = _Place(attempt, lease, task)
-            task.add_done_callback(lambda task: self._ended(delivery, task))
-        elif under_way.lease is lease:
-            # It was sent twice, as happens where whoever sent it did not live to note it. Or that attempt has just given it back, and has not
-            # heard yet that it did. When it is over it is known which: then this one is delivered once more.
-            under_way.twins.append(delivery)
-        else:
-            # The attempt that lost its lease has not come to its end yet.
-            self._unplaced.append((delivery, self._clock.now() + dt.timedelta(seconds=_PAUSE_S)))
-
-    async def _give_back(self) -> None:
-        """Give back what was taken and could not be placed."""
-        while self._unplaced:
-            await self._shop.consumer.again(*self._unplaced[0])
-            del self._unplaced[0]
-
-    def _ended(self, delivery: Delivery, task: asyncio.Task[Settlement | None]) -> None:
-        self._unplaced += [(twin, None) for twin in self._attempts.pop(delivery.task_id).twins]
-        self._bell.set()
-        if task.cancelled():
-            self._counts["unsettled"] += 1
-        elif (error := task.exception()) is not None:
-            # A bug of ours, which the loop raises: an attempt turns everything else into an ending.
-            self._broken = error
-        else:
-            self._counts[_counter(task.result())] += 1
-
-    # ------------------------------------------------------------------------------------------------------------------------ the lease
-
-    async def _beat(self) -> None:
-        while True:
-            pause_s = self._lease_s / _BEATS if "beat" not in self._away else min(self._lease_s / _BEATS, _PAUSE_S)
-            await self._say_presence()
-            due = self._reads() + pause_s
-            await self._clock.sleep(pause_s)
-            since = self._reads()
-            if since - due > self._lease_s / _BEATS:
-                self._warn_of_standstill(since - due)
-            try:
-                kept = await self._shop.consumer.beat()
-            except LogError as error:
-                self._unreachable("beat", error)
-                continue
-            self._reached("beat")
-            if kept:
-                self._lease.renew(since)
-            else:
-                self._lose(since)
-
-    def _lose(self, since: float) -> None:
-        """Others have been given what it held: drop all of it. What is taken from now on is held by the beat that said so."""
-        lost, self._lease = self._lease, WorkerLease(self._reads, self._lease_s, since)
-        lost.end()
-        self._counts["leases_lost"] += 1
-        if self._attempts:
-            _LOGGER.warning("worker %s has lost its lease, and leaves to others: %s", self.name, self._under_way())
-        self._lay_down("its worker's lease is over")
-        self._bell.set()
-
-    def _warn_of_standstill(self, seconds: float) -> None:
-        _LOGGER.warning(
-            "worker %s stood still for %.1f s of a lease of %g s; under way: %s. Code that blocks belongs in a tool that is no coroutine: it "
-            "has a thread of its own",
-            self.name,
-            seconds,
-            self._lease_s,
-            self._under_way(),
-        )
-
-    def _under_way(self) -> str:
-        return ", ".join(place.attempt.doing for place in self._attempts.values()) or "nothing"
-
-    async def _say_presence(self) -> None:
-        now = self._clock.now()
-        presence = WorkerPresence(
-            worker=self.name,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            queues=self.queues,
-            slots=self._slots,
-            busy=len(self._attempts),
-            draining=self._draining,
-            started_at=self._began_at,
-            seen_at=now,
-            alive_until=now + dt.timedelta(seconds=self._lease_s),
-        )
-        with suppress(LogError):
-            await self._shop.records.here(presence)
-
-    # ----------------------------------------------------------------------------------------------------------------------- the chores
-
-    async def _do_chores(self) -> None:
-        stop = self._queue.log.on_letter(self._tell_of_letter) if isinstance(self._queue.log, TellingLog) else None
-        try:
-            while True:
-                try:
-                    await self._say_progress()
-                    await self._recover()
-                    await self._awaken()
-                    self._reached("chores")
-                except LogError as error:
-                    self._unreachable("chores", error)
-                await self._clock.sleep(_CHORES_S)
-        finally:
-            if stop is not None:
-                stop()
-
-    async def _say_progress(self) -> None:
-        for place in list(self._attempts.values()):
-            await place.attempt.say_progress()
-
-    async def _recover(self) -> None:
-        """Look for workers that are gone, as often as it beats; one that is not sure of itself beats first."""
-        if (now := self._reads()) >= self._recover_at and self._lease.held():
-            self._recover_at = now + self._lease_s / _BEATS
-            self._counts["recovered"] += await self._shop.consumer.recover()
-
-    async def _awaken(self) -> None:
-        """Send on tasks that wait no longer, and those that whoever pushed them did not live to send."""
-        now = self._reads()
-        if now < self._sure_at and not await self._letters_came():
-            return
-        self._sure_at = now + _SURE_S
-        awakened = await self._shop.records.awaken()
-        self._counts["awakened"] += len(awakened)
-        await self._send(awakened)
-        await self._send(await self._shop.records.unsent(self._clock.now() - dt.timedelta(seconds=_SURE_S)))
-
-    async def _send(self, items: Sequence[TaskItem]) -> None:
-        if not items:
-            return
-        parcels, ids = [parcel_of(item) for item in items], [item.id for item in items]
-        sending = self._queue.dispatcher.sending(parcels)
-        if sending is not None:
-            await self._queue.database.transact([*sending, self._shop.records.marking_sent(ids)])
-        else:
-            await self._queue.dispatcher.send(parcels)
-            await self._shop.records.mark_sent(ids)
-
-    async def _letters_came(self) -> bool:
-        """Whether anything may have been said to a run since it was asked last. A log that does not tell is asked, which costs one look."""
-        if isinstance(self._queue.log, TellingLog):
-            came, self._told_of_letters = self._told_of_letters, False
-            return came
-        before, self._posted = self._posted, await self._queue.log.posted()
-        return before != self._posted
-
-    def _tell_of_letter(self, run_id: str | None) -> None:
-        self._told_of_letters = True
-
-    # -------------------------------------------------------------------------------------------------------------------------- the end
-
-    async def _idle(self, within_s: float, *, hurried: bool = False) -> None:
-        """Return when nothing is under way, at the latest after so many seconds, or when it is to hurry."""
-        until = self._clock.monotonic() + within_s
-        while self._attempts and not (hurried and self._hurried) and (left_s := until - self._clock.monotonic()) > 0:
-            self._bell.clear()
-            await first(self._bell.wait(), self._clock.sleep(left_s))
-
-    def _lay_down(self, reason: str) -> None:
-        for place in self._attempts.values():
-            place.attempt.lay_down(reason)
-
-    async def _stop(self) -> None:
-        """Lay down what is still under way."""
-        self._laid_down = True
-        self._lay_down(f"worker {self.name} stops")
-        await self._idle(_LAYING_S)
-
-    async def _leave(self) -> None:
-        """Give back what it still has, and be gone. Also where it was cancelled, or a bug of ours has ended the loop."""
-        if not self._laid_down:
-            await self._stop()
-        self._lease.end()
-        left = list(self._attempts.values())
-        for place in left:
-            place.attempt.cut()
-            place.task.cancel()
-        await asyncio.gather(*(place.task for place in left), return_exceptions=True)
-        try:
-            await self._shop.consumer.leave()
-            await self._shop.records.gone(self.name)
-        except LogError as error:
-            _LOGGER.warning("worker %s could not say that it is gone: %s", self.name, error)
-
-    def _unreachable(self, doing: str, error: LogError) -> None:
-        if not self._away:
-            self._counts["outages"] += 1
-            _LOGGER.warning("worker %s cannot reach its tasks, and tries until it can: %s", self.name, error)
-        self._away.add(doing)
-
-    def _reached(self, doing: str) -> None:
-        if doing in self._away:
-            self._away.discard(doing)
-            if not self._away:
-                _LOGGER.warning("worker %s reaches its tasks again", self.name)
-
-
-class _Place:
-    """An attempt under way. `twins` are deliveries of its task that came while it was."""
-
-    __slots__ = ("attempt", "lease", "task", "twins")
-
-    def __init__(self, attempt: Attempt, lease: WorkerLease, task: asyncio.Task[Settlement | None]) -> None:
-        self.attempt = attempt
-        self.lease = lease
-        self.task = task
-        self.twins: list[Delivery] = []
-
-
-def _counter(settlement: Settlement | None) -> str:
-    """The counter that an attempt counts for."""
-    match settlement.task if settlement is not None else "nothing":
-        case "complete":
-            return "completed"
-        case "cancel":
-            return "cancelled"
-        case "bury":
-            return "dead"
-        case "wait":
-            return "waiting"
-        case "again":
-            return "retried" if settlement is not None and settlement.counts else "given_back"
-        case _:
-            return "unsettled"
+        return self._shift
 
 
 def _checked_s(name: str, value: object, *, least: float) -> float:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from afk_es.testing.arguments import BrokenArguments, from_json_schema, invalid_arguments, valid_arguments
     from afk_es.testing.crash_matrix import Check, CrashMatrix, CrashOutcome, crash_at, crash_everywhere
     from afk_es.testing.crashes import CrashScenario, CrashTrial, Rehearsal, RetryClock, crash_points, rehearse
+    from afk_es.testing.dispatcher_contract import DispatcherContract, DispatcherSubject
     from afk_es.testing.exploring.adversary import Adversary
     from afk_es.testing.exploring.artefact import Counterexample, read_counterexample, replay_script, write_counterexample
     from afk_es.testing.exploring.choices import Choices, SeededChoices
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
 _ARGUMENTS = "afk_es.testing.arguments"
 _CRASH_MATRIX = "afk_es.testing.crash_matrix"
 _CRASHES = "afk_es.testing.crashes"
+_DISPATCHER_CONTRACT = "afk_es.testing.dispatcher_contract"
 _ADVERSARY = "afk_es.testing.exploring.adversary"
 _ARTEFACT = "afk_es.testing.exploring.artefact"
 _CHOICES = "afk_es.testing.exploring.choices"
@@ -127,6 +129,8 @@ _HOMES = {
     "CrashScenario": _CRASHES,
     "CrashTrial": _CRASHES,
     "Dispatch": _MORTAL_RUNNER,
+    "DispatcherContract": _DISPATCHER_CONTRACT,
+    "DispatcherSubject": _DISPATCHER_CONTRACT,
     "DrawnChoices": _DRAWN,
     "EventLogContract": _LOG_CONTRACT,
     "Explored": _COVERAGE,
@@ -237,6 +241,8 @@ __all__ = [
     "CrashScenario",
     "CrashTrial",
     "Dispatch",
+    "DispatcherContract",
+    "DispatcherSubject",
     "DrawnChoices",
     "EventLogContract",
     "Explored",

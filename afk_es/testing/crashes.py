@@ -362,7 +362,7 @@ async def _reopens(scenario: CrashScenario, runner: Runner, run_id: str) -> bool
     if not scenario.reopenings:
         return False
     claims = await runner.log.scan(run_id, types=("run_started",))
-    return sum(claim.data.get("reopened", False) for claim in claims) < scenario.reopenings
+    return len([claim for claim in claims if claim.data.get("reopened")]) < scenario.reopenings
 
 
 async def _result_of(scenario: CrashScenario, runner: Runner, handle: AgentRunHandle) -> AgentResult:

@@ -316,7 +316,7 @@ async def test_tickets_of_a_run_that_failed_are_open_again_when_it_is_reopened(r
         return agent(script, order)
 
     first = await runner.run(described(False), user_message="go")
-    about = {"thread_id": first.thread_id, "run_id": first.run_id}
+    about: dict[str, Any] = {"thread_id": first.thread_id, "run_id": first.run_id}
     assert [each["status"] for each in await runner.list_background_tools(**about, include_resolved=True)] == ["abandoned"]
     with pytest.raises(UsageError, match="has ended"):
         await runner.resolve_background_tool(**about, ticket_id="t1", output="here")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
+import itertools
 import sys
 import tempfile
 import time
@@ -44,6 +44,8 @@ EVENTS = (
     "subagent_completed",
     "run_completed",
 )
+APPENDS = 14
+"""Of the clerk and the helper, together."""
 EFFECTS = ("model", "pay", "put", "post")
 PLACES = (
     *(f"{when} {event}" for event in EVENTS for when in ("before", "after")),
@@ -51,6 +53,10 @@ PLACES = (
     *(f"about to {name}" for name in ("pay", "put", "post")),
 )
 """In an effect; before or after an event is in the log, of the helper's run where it is far; and in a hook, right before the function."""
+
+
+NOTHING_TO_DO = ("before run_started", "before append 1", "after run_completed", f"after append {APPENDS}")
+"""Where the run was not begun yet, or has ended: the stale worker finds what the other has made of it, or what it has made of it itself."""
 
 
 class Lease:
@@ -97,12 +103,12 @@ class Stop:
 
 def stopping(log: EventLog, stop: Stop) -> EventLog:
     """The log, with places before and after each of its appends."""
-    append, far = log.append, set[str]()
+    append, far, numbers = log.append, set[str](), itertools.count(1)
 
     async def gated(events: Sequence[AgentRunEvent], *, epoch: int) -> None:
         if "parent" in events[0].data:
             far.add(events[0].run_id)
-        places = [f"{event.type}{' far' if event.run_id in far else ''}" for event in events]
+        places = [f"append {next(numbers)}", *(f"{event.type}{' far' if event.run_id in far else ''}" for event in events)]
         for place in places:
             await stop.at(f"before {place}")
         await append(events, epoch=epoch)
@@ -247,7 +253,7 @@ def outcomes(
 def _broken(trial: Trial, ended: str, said: str, before: list[dict[str, Any]], events: dict[str, list[AgentRunEvent]]) -> Iterator[str]:
     if ended != "completed":
         yield f"the heir came to {ended}"
-    if not said.startswith(("LeaseLostError", "HeadConflictError")) and not (said == "completed" and "run_" in trial.place):
+    if not said.startswith(("LeaseLostError", "HeadConflictError")) and not (said == "completed" and trial.place in NOTHING_TO_DO):
         yield f"the stale worker came to {said}"
     lines = Journal(trial.directory / "effects.jsonl").lines()
     if late := lines[len(before) :]:
@@ -279,15 +285,15 @@ def main() -> int:
     options = arguments.parse_args()
     broken = 0
     with zygote("tests.crash.lent", "afk_es.log.sqlite", "afk_es.log.postgres") as born, tempfile.TemporaryDirectory() as scratch:
-        for first in range(0, len(PLACES), 8):
+        places = [*PLACES, *(f"{when} append {number}" for number in range(1, APPENDS + 1) for when in ("before", "after"))]
+        for first in range(0, len(places), 8):
             directory = Path(scratch) / str(first)
             directory.mkdir()
             location = f"{options.log}{'&' if '?' in options.log else '?'}schema=lent_{first}" if options.log else None
-            for place, sentences in outcomes(born, directory, PLACES[first : first + 8], location):
+            for place, sentences in outcomes(born, directory, places[first : first + 8], location):
                 broken += bool(sentences)
                 sys.stdout.write(f"{place}: {'; '.join(sentences) or 'kept'}\n")
-            with contextlib.suppress(ProcessLookupError):
-                born.end_all()
+            born.end_all()
     return 1 if broken else 0
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 import subprocess
 import threading
@@ -389,3 +390,19 @@ def test_extended_codes_have_the_name_of_their_kind(code: int, kind: type[LogErr
     assert type(found) is kind
     assert "runs.db" in str(found)
     assert "as SQLite says" in str(found)
+
+
+async def test_a_reader_that_nobody_waits_for_any_more_is_closed(log: SqliteEventLog, path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """Whoever reads first may be cancelled while the connection is made, in a thread that makes it all the same."""
+    await log.append([started("run_a", owner=log.owner)], epoch=1)
+    for turns in range(12):
+        other = SqliteEventLog(path)
+        await other.open()
+        reading = asyncio.ensure_future(other.head("run_a"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading])
+        await other.close()
+    gc.collect()
+    assert not [each for each in recwarn if issubclass(each.category, ResourceWarning)]

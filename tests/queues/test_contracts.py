@@ -138,6 +138,14 @@ def test_a_contract_has_a_name_that_can_stand_in_a_queue() -> None:
             Contract(name, picture)
 
 
+def test_a_contract_is_no_coroutine() -> None:
+    with pytest.raises(ConfigurationError, match="and not async"):
+
+        @contract("slow.v1")  # type: ignore[arg-type]
+        async def slow(payload: dict[str, Any]) -> RunRequest:
+            return RunRequest(agent="support")
+
+
 def test_a_contract_that_asks_for_nothing_known_is_the_callers_mistake() -> None:
     @contract("odd.v1")
     def odd(payload: dict[str, Any]) -> RunRequest:

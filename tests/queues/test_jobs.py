@@ -15,7 +15,7 @@ from afk_es.errors import ToolError
 from afk_es.machine.rendering import PREAMBLE
 from afk_es.queues import JobRequest, Known, TaskRun
 from afk_es.queues.contracts import outcome_of
-from afk_es.queues.jobs import JobModel, job_message
+from afk_es.queues.jobs import job_message
 from afk_es.testing import CrashScenario, CrashTrial, crash_everywhere
 from afk_es.tools import Tool, ToolContext, ToolDeferredHandle
 
@@ -186,9 +186,20 @@ def test_a_job_whose_process_dies_anywhere_repeats_only_what_may_be_repeated(ide
     assert len(matrix.outcomes) > 10
 
 
-async def test_what_one_process_was_told_of_a_run_is_forgotten_with_it() -> None:
-    model = job(echo, value=1).agent.model
-    assert isinstance(model, JobModel)
-    model.reopened("r")
-    model.forget("r")
-    assert model._reopened == set()
+async def test_what_was_said_of_a_run_holds_while_it_is_driven(tmp_path: Path) -> None:
+    """Who takes it up again finds a call in doubt, perhaps, and that is not repeated because of what was said before."""
+    calls = []
+
+    @tool
+    def fail() -> None:
+        """Fail."""
+        calls.append(1)
+        raise ConnectionError("not now")
+
+    wanted = job(fail)
+    async with Runner(log=tmp_path / "runs.db") as runner:
+        await runner.run(wanted.agent, user_message=wanted.user_message, run_id="r")
+        wanted.reopened("r")
+        wanted.left("r")
+        assert (await runner.resume(wanted.agent, run_id="r", reopen=True)).state == "failed"
+    assert len(calls) == 1

@@ -25,7 +25,7 @@ UPDATE procrastinate_jobs SET scheduled_at = scheduled_at - make_interval(secs =
 
 
 class TestProcrastinateDispatcher(DispatcherContract):
-    histories = 10  # Each makes tables on a server.
+    histories = 6  # Each makes tables on a server.
     _logs: ClassVar[dict[Dispatcher, PostgresEventLog]] = {}
 
     async def connect(self, directory: Path) -> Dispatcher:

@@ -208,7 +208,7 @@ async def test_what_was_taken_and_never_answered_is_delivered_by_the_next_taking
 
 
 async def test_two_that_take_of_one_lane_at_once_are_not_told_of_their_clash(postgres_log: str) -> None:
-    """While one takes the first of a lane, another is put before it, which a second consumer sees and takes: the table refuses the second."""
+    """While one takes the first of a lane, another is put before it, which a second consumer takes: the table refuses it one of them."""
     async with opened(postgres_log) as dispatcher, beside(postgres_log) as other:
         await dispatcher.send([Parcel("a", "one", lane="l")])
         consumer = await dispatcher.join("a worker", 60)
@@ -230,3 +230,35 @@ async def test_functions_that_are_gone_are_no_matter_of_waiting(postgres_log: st
         with pytest.raises(LogError, match="are not what they were") as told:
             await consumer.recover()
         assert not isinstance(told.value, LogUnavailableError)
+
+
+async def test_who_lost_its_lease_is_told_even_where_the_connection_is_lost_as_well(
+    postgres_log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(postgres_log) as dispatcher, beside(postgres_log) as other:
+        consumer = await dispatcher.join("a worker", 30)
+        await other.execute("UPDATE procrastinate_workers SET last_heartbeat = last_heartbeat - interval '31 s'")
+
+        async def cut() -> int:
+            raise LogUnavailableError("the connection was lost")
+
+        with monkeypatch.context() as lost:
+            lost.setattr(consumer._manager, "register_worker", cut)
+            with pytest.raises(LogUnavailableError):
+                await consumer.beat()
+        assert await consumer.beat() is False
+        assert await consumer.beat() is True
+
+
+async def test_nothing_is_left_of_what_was_done(postgres_log: str) -> None:
+    """Its tables hold what is open, so that they stay small: no job, none of the events that it notes of each, no worker."""
+    async with opened(postgres_log) as dispatcher, beside(postgres_log) as other:
+        consumer = await dispatcher.join("a worker", 30)
+        await dispatcher.send([Parcel(f"task {number}", "one") for number in range(20)])
+        for delivery in await consumer.take(("one",), 20):
+            await consumer.again(delivery)
+        for delivery in await consumer.take(("one",), 20):
+            await consumer.done(delivery)
+        await consumer.leave()
+        for table in ("procrastinate_jobs", "procrastinate_events", "procrastinate_workers"):
+            assert await other.fetchval(f"SELECT count(*) FROM {table}") == 0

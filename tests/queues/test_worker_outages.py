@@ -19,7 +19,7 @@ from tests.queues.working import seen, task_in
 from tests.support.postgres import Server
 
 _TASKS = 30
-_CUTS = 3
+_CUTS = 2
 _CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
 
 

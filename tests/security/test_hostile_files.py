@@ -47,6 +47,7 @@ READING: dict[str, tuple[str, ...]] = {
     "verify": (),
     "debug": ("--batch", "-e", "where"),
     "doctor": (),
+    "archive": ("--to", "{beside}/archived.db"),
     "queue": ("list",),
 }
 """The verbs that look into a log, and what they need beside it."""
@@ -130,7 +131,7 @@ def test_a_hostile_log_is_an_error_or_a_view_and_stays_as_it_is(kind: str, stori
     wrong = []
     # In the gate every third verb, another third for the next kind.
     for verb, words in [*READING.items()][0 if LONG else [*LOGS].index(kind) % 3 :: 1 if LONG else 3]:
-        answer = ask(verb, *words, "--db", str(log))
+        answer = ask(verb, *(word.format(beside=tmp_path) for word in words), "--db", str(log))
         if answer["traceback"] or answer["code"] not in (0, 1, 3, 4):
             wrong.append((verb, answer["code"], answer["said"], answer["traceback"]))
     assert not wrong
@@ -237,7 +238,7 @@ def test_flipped_bytes_end_in_an_error_or_a_view(
         content[begin : begin + len(noise)] = noise
     log.write_bytes(bytes(content))
     verb = data.draw(st.sampled_from(sorted(READING)))
-    answer = ask(verb, *READING[verb], "--db", str(log))
+    answer = ask(verb, *(word.format(beside=log.parent) for word in READING[verb]), "--db", str(log))
     assert answer["traceback"] is None, answer
     assert answer["code"] in (0, 1, 3, 4), answer
     assert log.read_bytes() == bytes(content)

@@ -23,15 +23,15 @@ IMPORTERS = {
     **dict.fromkeys(
         (
             "afk_es/__init__.py", "afk_es/extras.py", "afk_es/debugger/__init__.py", "afk_es/debugger/exchange/__init__.py", "afk_es/evals/__init__.py",
-            "afk_es/evals/reports/__init__.py", "afk_es/testing/log_contract/__init__.py",
+            "afk_es/evals/reports/__init__.py", "afk_es/testing/log_contract/__init__.py", "afk_es/testing/dispatcher_contract/__init__.py",
         ),
         "the homes of its own lazy names",
     ),
     "afk_es/cli/__init__.py": "the module of a verb, from the table of verbs",
     "afk_es/cli/agents.py": "MODULE:NAME of the command line; what a golden names, below the working directory alone",
     "afk_es/testing/dispatcher_contract/__init__.py": "the homes of its own lazy names",
-    "afk_es/testing/dispatcher_contract/other_process.py": "the module of the dispatcher that its author tests, in a process of its own",
     "afk_es/testing/log_contract/processes.py": "the module of the store that its author tests, in a process of its own",
+    "afk_es/testing/dispatcher_contract/other_process.py": "the module of the dispatcher that its author tests, likewise",
     "afk_es/evals/assertions/data.py": "the module of a form of assertion, from the table of forms",
     "debugger/screens.py": "the module of a screen, from the table of screens",
     "debugger/tabs.py": "the module of a tab, from the table of tabs",
@@ -134,8 +134,9 @@ BUILDERS = {"scan", "queries.scan", "_insert_events", "_arrays", "_in_sqlite"}
 """Functions whose answer is SQL. What they put together is looked at as well: `test_what_is_put_into_a_statement_is_no_value`."""
 
 SCHEMAS = {"files('afk_es.log').joinpath('schema.sql').read_text('utf-8')", "script.format(s=schema)"}
+"""The statements that are files of ours; into that of PostgreSQL the schema's name is put, which `address_of` has checked letter by letter."""
 SCHEMAS |= {"SchemaManager.get_schema()", "sql.SQL('LISTEN {}').format(sql.Identifier(channel))"}
-"""The statements that are files of ours, or procrastinate's, or of which psycopg quotes the one name; into that of PostgreSQL the schema's name is put, which `address_of` has checked letter by letter."""
+"""Procrastinate's own file; and a statement that takes no parameter, into which the driver puts the name of a queue, quoted."""
 
 PIECES = {
     "FILE_VERSION": "a constant",
@@ -211,6 +212,10 @@ BESIDE = {
     **dict.fromkeys(("_NEXT", "_PROMOTE", "_LOOK", "_DONE", "_AGAIN"), "texts of the module, put together of one another"),
     **dict.fromkeys(("_TAKE.format(ready=ready)", "sql.format(consumers=consumers)"), "the same, with places of parameters put in"),
     **dict.fromkeys(("sql", "_page(filters)"), "what a function was given by its callers, or made of columns that it names and places"),
+    **dict.fromkeys(("BEGIN", "change", "returning"), "a text of the module, into the middle of which an engine's condition is put"),
+    **dict.fromkeys(
+        ("rows.BEARING.format(job=f'${first}', worker=f'${first + 1}')", "first", "first + 1"), "that condition, and its places"
+    ),
     "objects_of(TABLES)": "names of our tables",
     "', '.join((f\"'{table}'\" for table in TABLES))": "the same",
     **dict.fromkeys(("states('purge')", "states('awaken')"), "words of the table of transitions"),

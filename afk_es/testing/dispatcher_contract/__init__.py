@@ -11,7 +11,8 @@
         async def pass_time(self, directory, seconds):
             ...  # see `DispatcherSubject`
 
-It has promises, each of them a test, and a model of the whole, against which random histories are played (Hypothesis, in the extra `testing`).
+It has promises, each of them a test, and a model of the whole, against which random histories are played (Hypothesis, of the extra
+`testing`).
 
 A name is loaded when it is first used.
 """

@@ -1,4 +1,4 @@
-"""The other process of the contract, `python -m afk_es.testing.dispatcher_contract.other_process REFERENCE DIRECTORY`, and its parent's side.
+"""The contract's other process, `python -m afk_es.testing.dispatcher_contract.other_process REFERENCE DIRECTORY`, and its parent's side.
 
 It takes all that there is, says what that was, and waits to be killed.
 """
