@@ -255,3 +255,16 @@ def test_doctor_tells_of_tasks_where_there_are_any(afk: Afk, log: Path, ran: Cal
     assert found["queue"]["standing"] == "note"
     assert "afk-es queue dead" in found["queue"]["way_out"]
     assert found["workers"]["said"].startswith("0 here")
+
+
+def test_on_postgresql_it_is_the_same_and_the_password_is_shown_nowhere(afk: Afk, postgres_log: str) -> None:
+    where = ("--db", postgres_log.replace("postgres@", "postgres:s3cret-pw@"))
+    told = [afk("queue", "push", "--agent", "a", "--message", "Hi", *where)]
+    task = told[0].stdout.strip()
+    told += [afk("queue", *view, *where) for view in (("list",), ("show", task), ("stats",), ("workers",), ("dead",), ("cancel", task))]
+    told.append(afk("queue", "list", "--format", "json", *where))
+    assert [result.exit_code for result in told] == [0] * len(told), [result.output for result in told]
+    assert [each["state"] for each in json.loads(told[-1].stdout)["tasks"]] == ["cancelled"]
+    told.append(afk("doctor", "--format", "json", *where))
+    assert {"queue", "workers"} <= {finding["name"] for finding in json.loads(told[-1].stdout)["findings"]}
+    assert not [result for result in told if "s3cret-pw" in result.output]
