@@ -80,12 +80,13 @@ class AttachedRun:
         clock: Clock,
         interval_s: float,
         by: str,
-        head: AgentRunEvent,
+        run_id: str,
+        thread_id: str,
         watcher: Watcher | None = None,
         stretch: Stretch | None = None,
     ) -> None:
-        self.run_id: str = head.run_id
-        self.thread_id: str = head.thread_id
+        self.run_id: str = run_id
+        self.thread_id: str = thread_id
         self._driven = stretch
         self.stretch: asyncio.Future[AgentResult] | None = stretch.task if stretch is not None else None
         if self.stretch is not None:

@@ -669,12 +669,16 @@ class Runner:
     # --------------------------------------------------------------------------------------------------------------------- the inside
 
     async def _attached(self, run_id: str, by: str, watcher: Watcher | None = None, stretch: Stretch | None = None) -> AttachedRun:
-        async with self._session as log:
-            first = await log.read(run_id, limit=1)
-            if not first:
-                raise not_found(log, run_id)
+        if stretch is not None:
+            thread_id = stretch.thread_id
+        else:
+            async with self._session as log:
+                first = await log.read(run_id, limit=1)
+                if not first:
+                    raise not_found(log, run_id)
+            thread_id = first[0].thread_id
         interval_s = self.config.background_tool_poll_interval_s
-        return AttachedRun(self._session, self._inbox, self._news, self._clock, interval_s, by, first[0], watcher, stretch)
+        return AttachedRun(self._session, self._inbox, self._news, self._clock, interval_s, by, run_id, thread_id, watcher, stretch)
 
     async def _run_to_the_end_of_the_loop(
         self, agent: Agent, user_message: UserMessage | None, context: dict[str, Any] | None, thread_id: str | None, run_id: str | None

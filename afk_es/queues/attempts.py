@@ -228,9 +228,9 @@ class Attempt:
         """The run, driven here, or what it had come to before."""
         task = began.task
         # After an outage the run goes on as this attempt left it, and what it failed by meanwhile is told before it is tried again. The same
-        # of an attempt that was cut: what its run has failed by is not counted yet.
-        reopen = self._run is None and began.previous is not None and not began.crashed
-        if wanted.is_job and began.previous is not None and await self._is_reopened(task.id, reopen):
+        # of an attempt that was cut, if what its run has failed by is not counted yet. That of a new task was, by one that was discarded since.
+        reopen = self._run is None and (not began.crashed or await self._is_counted(task))
+        if wanted.is_job and await self._has_been_tried(began) and await self._is_reopened(task.id, reopen):
             wanted.reopened(task.id)
         return await self._shop.runner.run_once(
             wanted.agent,
@@ -240,11 +240,19 @@ class Attempt:
             context=wanted.context,
             thread_id=wanted.thread_id,
             allow_agent_change=self._shop.allow_agent_change or await self._is_untouched(began),
-            take_over=began.crashed,
+            # A worker that lost it may live on, and its run has no end then: of a task that was dead, too, it is nobody's any more.
+            take_over=began.crashed or began.previous == "revived",
             reopen=reopen,
             lease=self._lease,
             feed=self._feed,
         )
+
+    async def _is_counted(self, task: TaskItem) -> bool:
+        """Whether every failure of its run is in the task's count: then whoever was cut had yet to reopen the run."""
+        return len(await self._shop.runner.log.scan(task.id, types=("run_failed",))) <= task.failures
+
+    async def _has_been_tried(self, began: Began) -> bool:
+        return began.previous is not None or await self._last_event(began.task.id) == "run_failed"
 
     async def _is_reopened(self, run_id: str, now: bool) -> bool:
         """Whether its run is reopened now, or was by an attempt that came to its end before the call was asked for again."""

@@ -16,7 +16,6 @@ import asyncio
 import datetime as dt
 import logging
 import os
-import socket
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -52,6 +51,7 @@ _LAYING_S = 10.0
 class Terms:
     """How a worker works; see `Worker`."""
 
+    host: str
     queues: tuple[str, ...]
     slots: int
     lease_s: float
@@ -262,7 +262,7 @@ class Shift:
         now = self._clock.now()
         presence = WorkerPresence(
             worker=self._shop.name,
-            host=socket.gethostname(),
+            host=self._terms.host,
             pid=os.getpid(),
             queues=self._terms.queues,
             slots=self._terms.slots,

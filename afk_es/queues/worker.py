@@ -78,10 +78,12 @@ class Worker:
             raise ConfigurationError("queues are the names of one queue or more, such as ('default',)")
         if type(max_concurrency) is not int or max_concurrency < 1:
             raise ConfigurationError(f"max_concurrency is a number of tasks from 1, not {max_concurrency!r:.80}")
-        self.name: str = _checked_name(name) if name is not None else f"{socket.gethostname()}:{os.getpid()}:{queue.ids.new('worker')[-8:]}"
+        host = socket.gethostname()
+        self.name: str = _checked_name(name) if name is not None else f"{host}:{os.getpid()}:{queue.ids.new('worker')[-8:]}"
         self.queues: tuple[str, ...] = names
         self._queue = queue
         self._terms = Terms(
+            host=host,
             queues=names,
             slots=max_concurrency,
             lease_s=_checked_s("lease_s", lease_s, least=0.1),

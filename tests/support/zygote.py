@@ -30,10 +30,13 @@ class Life:
 
     Args:
         heard: the file in which it says what it has to say, a line at a time: a word, and a text.
+        parent: the process that it is a child of; None: of anybody's. The system gives the id of one that is gone to others before long,
+            who are not to be killed in its stead.
     """
 
-    def __init__(self, pid: int, heard: Path) -> None:
+    def __init__(self, pid: int, heard: Path, parent: int | None = None) -> None:
         self.pid = pid
+        self._parent = parent
         self._heard = heard
         self._stopped = False
 
@@ -71,14 +74,23 @@ class Life:
         """Whether it is there, or stands still."""
         process = Path(f"/proc/{self.pid}")
         try:
-            dead = (process / "stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+            state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
+            if self._parent not in (None, int(parent)):
+                return False
+            dead = state in ("Z", "X")
             # Its first thread may be dead, and another still hold its sockets and locks.
             return not dead or len(os.listdir(process / "task")) > 1
         except (FileNotFoundError, ProcessLookupError):
             return False
 
     def signal(self, number: int) -> None:
-        """Send it a signal."""
+        """Send it a signal.
+
+        Raises:
+            ProcessLookupError: it is gone.
+        """
+        if not self.running():
+            raise ProcessLookupError(f"{self._heard.name}: it is gone")
         os.kill(self.pid, number)
 
     def stop(self) -> None:
@@ -140,7 +152,7 @@ class Zygote:
         """A process that does `function(say, job)`, an async function by `module:name`."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"function": function, "heard": str(heard), "job": job}) + "\n")
-        life = Life(int(self._hear()), heard)
+        life = Life(int(self._hear()), heard, self._process.pid)
         self._lives.append(life)
         return life
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import re
 import shutil
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.queues.kills.judge import PROMISES, Violation
 from tests.queues.kills.scene import Trial
@@ -24,6 +27,7 @@ from tests.support.postgres import Server, server_directory
 from tests.support.zygote import zygote
 
 _SHOWN = 20
+_ID = re.compile(r"task[_-][0-9a-f]{16,}")
 _FIGURES = (
     "runs",
     "pushed twice",
@@ -87,6 +91,8 @@ def main(words: list[str]) -> int:
                     ),
                 )
                 print(report(store, found), flush=True)
+                if options.keep is not None:
+                    (directory / "wrong.txt").write_text("\n\n".join(told_of(found)))
                 broken += bool(found.verdict.violations)
                 missed += (
                     bool(options.bug) and not {violation.promise for violation in found.verdict.violations} & SLIPS[options.bug].breaks
@@ -103,7 +109,7 @@ def place(store: str, keep: Path | None) -> Iterator[tuple[Path, str]]:
         if store == "sqlite":
             yield directory, str(directory / "runs.db")
             return
-        server = Server(server_directory(f"afk-pg-kills-{directory.name[-12:]}"))
+        server = Server(server_directory(f"afk-pg-kills-{os.getpid()}"))
         stack.callback(shutil.rmtree, server.directory, ignore_errors=True)
         server.make()
         server.start(shared_buffers="256MB", autovacuum="on", fsync="off")
@@ -113,7 +119,7 @@ def place(store: str, keep: Path | None) -> Iterator[tuple[Path, str]]:
 
 def report(store: str, found: Tried) -> str:
     """The table."""
-    told, verdict = found
+    told, verdict, _ = found
     done = sorted(told.done.items())
     lines = [
         f"== {store}: {verdict.figures['runs']:,} runs in {told.seconds:.1f} s, {verdict.figures['runs'] / max(told.seconds, 1e-9):.1f}/s"
@@ -127,6 +133,18 @@ def report(store: str, found: Tried) -> str:
         *(f"  {name:<10}{broken[name]:>6,}  {what}" for name, what in PROMISES.items()),
     ]
     return "\n".join([*lines, *_some(verdict.violations)])
+
+
+def told_of(found: Tried) -> Iterator[str]:
+    """Each violation, with the rows, the events and the journal's lines of the tasks that it names."""
+    evidence = found.evidence
+    for violation in found.verdict.violations:
+        yield f"{violation.promise}: {violation.sentence}"
+        for task_id in dict.fromkeys(_ID.findall(violation.sentence)):
+            yield str(evidence.items.get(task_id))
+            lines: list[Any] = [event for event in evidence.runs.get(task_id, ()) if event.type != "policy_decision"]
+            yield "\n".join(f"{event.seq} {event.at:%H:%M:%S.%f} {event.type} {event.data}"[:400] for event in lines)
+            yield "\n".join(str(line) for line in evidence.journal if line.get("run") == task_id)
 
 
 def _some(violations: list[Violation]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from afk_es.log.location import open_log
 from afk_es.queues import TaskQueue
 from tests.queues.kills.errands import errands
-from tests.queues.kills.evidence import gathered
+from tests.queues.kills.evidence import Evidence, gathered
 from tests.queues.kills.judge import Verdict, judged
 from tests.queues.kills.scene import Scene, Told, Trial
 from tests.support.zygote import Zygote
@@ -22,6 +22,7 @@ class Tried(NamedTuple):
 
     told: Told
     verdict: Verdict
+    evidence: Evidence
 
 
 def tried(zygote: Zygote, trial: Trial) -> Tried:
@@ -29,7 +30,7 @@ def tried(zygote: Zygote, trial: Trial) -> Tried:
     told = asyncio.run(played(zygote, trial))
     zygote.end_all()
     evidence = asyncio.run(gathered(trial.directory, trial.log))
-    return Tried(told, judged(errands(trial.seed, trial.runs), told, evidence))
+    return Tried(told, judged(errands(trial.seed, trial.runs), told, evidence), evidence)
 
 
 async def played(zygote: Zygote, trial: Trial) -> Told:

@@ -27,7 +27,7 @@ from tests.queues.laws.model import LEASE_S, MAX_CRASHES, How
 QUEUES = ("a", "b")
 SLOTS = 2
 RETRY = RetryPolicy(max_attempts=3, base_s=2.0, cap_s=600.0, max_crashes=MAX_CRASHES)
-_PATIENCE_S = 20.0
+_PATIENCE_S = 5.0
 
 NewLog = Callable[[], EventLog]
 NewEngine = Callable[[TaskQueue], Dispatcher | None]

@@ -124,7 +124,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data(), discards=st.booleans())
     def see_to_a_dead_letter(self, data: st.DataObject, discards: bool) -> None:
         task = self._one_of(data, [task for task in self.model.tasks.values() if task.state == "dead"])
-        if discards and task.key is None:
+        if discards:
             self.do(self.bench.pusher.discard(task.id))
             self.model.discard(task.id)
         else:
@@ -139,8 +139,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.cancel(task.id)
 
     def _may_be_cancelled(self, task: Task) -> bool:
-        # One whose run somebody drives ends when that one hears of it, which is the subject of other tests.
-        return task.state == "queued" and not task.cancel_requested and self.model.runs[task.id].driver is None
+        # One whose run has an owner that lives ends when that one hears of it, or is gone, which is the subject of other tests.
+        return task.state == "queued" and not task.cancel_requested and self.model.runs[task.id].state != "open"
 
     # -------------------------------------------------------------------------------------------------------------------- workers
 
@@ -155,9 +155,27 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._living())
     @rule(data=st.data())
     def work(self, data: st.DataObject) -> None:
-        hand = self._one_of(data, self._living())
+        self._work(self._one_of(data, self._living()))
+
+    def _work(self, hand: Hand) -> None:
         self.do(self.bench.hands[hand.name].work())
         self.model.work(hand.name, QUEUES, SLOTS)
+
+    @rule(seconds=st.sampled_from([0.0, 3.0, 31.0]))
+    def everybody_is_well(self, seconds: float) -> None:
+        """Time passes, and each worker does what workers do."""
+        self.time_passes(seconds)
+        for hand in self._living():
+            self._beat(hand)
+        for hand in self._living():
+            self._recover(hand)
+            self._work(hand)
+
+    @precondition(lambda self: any(not attempt.hand.dead for attempt in self.model.effects()))
+    @rule(hows=st.lists(st.sampled_from(["ok", "passing", "passing", "final"]), min_size=1, max_size=6))
+    def the_world_answers(self, hows: list[How]) -> None:
+        for attempt, how in zip([each for each in self.model.effects() if not each.hand.dead], hows, strict=False):
+            self._finish(attempt, how)
 
     @precondition(lambda self: any(self.model.effects()))
     @rule(data=st.data(), how=st.sampled_from(["ok", "ok", "passing", "passing", "final"]))
@@ -182,15 +200,13 @@ class QueueMachine(RuleBasedStateMachine):
         self.do(self.bench.hands[hand.name].beat())
         self.model.beat(hand.name)
 
-    @rule()
-    def everybody_beats(self) -> None:
-        for hand in self._living():
-            self._beat(hand)
-
     @precondition(lambda self: self._living())
     @rule(data=st.data())
     def recover(self, data: st.DataObject) -> None:
-        self.do(self.bench.hands[self._one_of(data, self._living()).name].recover())
+        self._recover(self._one_of(data, self._living()))
+
+    def _recover(self, hand: Hand) -> None:
+        self.do(self.bench.hands[hand.name].recover())
         self.model.recover()
 
     @precondition(lambda self: self._living())
@@ -240,7 +256,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            if self.bench.pusher.log and self.workers:
+            if self.workers:
                 self._calm()
         finally:
             try:
@@ -259,10 +275,8 @@ class QueueMachine(RuleBasedStateMachine):
             self.time_passes(_A_WHILE_S)
             for hand in self._living():
                 self._beat(hand)
-                self.do(self.bench.hands[hand.name].recover())
-                self.model.recover()
-                self.do(self.bench.hands[hand.name].work())
-                self.model.work(hand.name, QUEUES, SLOTS)
+                self._recover(hand)
+                self._work(hand)
                 self.both_are_the_same()
                 while mine := [attempt for attempt in hand.tries.values() if attempt.status == "effect"]:
                     self._finish(mine[0], "ok")

@@ -137,11 +137,13 @@ class Task:
 
 @dataclass
 class Run:
-    """The run behind a task. `driver`: the attempt whose process has it; `passing`: whether what it failed by may pass."""
+    """The run behind a task. `driver`: the attempt whose process has it; `has_failure`: what its effect came to is there, and nothing was
+    decided from it; `passing`: whether what it failed by may pass."""
 
     state: Literal["open", "laid", "failed", "completed", "cancelled"] = "laid"
     driver: Try | None = None
     has_result: bool = False
+    has_failure: bool = False
     passing: bool = True
     effects: int = 0
 
@@ -164,8 +166,7 @@ class Try:
     seq: int
     lease: Lease
     number: int = 0
-    crashed: bool = False
-    reopens: bool = False
+    takes_over: bool = False
     status: Literal["effect", "parked", "over"] = "over"
 
 
@@ -270,9 +271,7 @@ class Model:
         lost, hand.lease = hand.lease, Lease(self.now)
         lost.ended = True
         for attempt in list(hand.tries.values()):
-            run = self.runs[attempt.task]
-            if run.driver is attempt:
-                run.state = "laid"
+            # Its run is left as it is: a worker without a lease writes nothing.
             self._over(attempt)
         self.engine.leave(hand.consumer)
         hand.consumer = self.engine.join()
@@ -288,7 +287,10 @@ class Model:
         hand = self.hands.pop(name)
         for attempt in list(hand.tries.values()):
             run = self.runs[attempt.task]
-            if run.driver is attempt:
+            if run.driver is attempt and not self.holds(attempt.lease):
+                # A worker without a lease writes nothing.
+                self._over(attempt)
+            elif run.driver is attempt:
                 run.state = "laid"
                 self._settle(attempt, "again", counts=False, due=None)
             else:
@@ -306,12 +308,11 @@ class Model:
         if run.driver is not attempt:
             # Another has taken the run over: the result does not land, and nothing that it says does.
             self._settle(attempt, "again", counts=False, due=self.now + ELSEWHERE_S)
-        elif how == "ok":
-            run.has_result = True
-            self._go_on(attempt)
         else:
-            run.state, run.passing = "failed", how == "passing"
-            self._fail(attempt)
+            run.has_result = how == "ok"
+            run.has_failure = how != "ok"
+            run.passing = how != "final"
+            self._go_on(attempt)
 
     # -------------------------------------------------------------------------------------------------------------------- an attempt
 
@@ -321,10 +322,11 @@ class Model:
             self.engine.done(attempt.consumer, attempt.seq)
             self._over(attempt)
             return
-        attempt.crashed = task.state == "running"
-        if attempt.crashed:
+        crashed = task.state == "running"
+        if crashed:
             task.crashes += 1
             task.previous = "cut"
+        attempt.takes_over = crashed or task.previous == "revived"
         task.state = "running"
         task.attempts += 1
         attempt.number = task.attempts
@@ -337,7 +339,7 @@ class Model:
         elif task.crashes > MAX_CRASHES and run.state not in ("completed", "failed", "cancelled"):
             self._settle(attempt, "dead")
         else:
-            self._drive(attempt, reopen=task.previous is not None and not attempt.crashed)
+            self._drive(attempt, reopen=not crashed)
 
     def _drive(self, attempt: Try, *, reopen: bool) -> None:
         run = self.runs[attempt.task]
@@ -347,7 +349,7 @@ class Model:
             self._settle(attempt, "cancelled")
         elif run.state == "failed" and not reopen:
             self._fail(attempt)
-        elif run.driver is not None and run.driver is not attempt and not run.driver.hand.dead and not attempt.crashed:
+        elif (other := run.driver) is not None and other is not attempt and not other.hand.dead and not attempt.takes_over:
             self._settle(attempt, "again", counts=False, due=self.now + ELSEWHERE_S)
         else:
             run.state, run.driver = "open", attempt
@@ -358,6 +360,10 @@ class Model:
         if not self.holds(attempt.lease):
             run.driver = None
             attempt.status = "parked"
+        elif run.has_failure:
+            # What the effect came to was kept when the lease was over; what follows from it is decided by whoever goes on.
+            run.state, run.has_failure = "failed", False
+            self._fail(attempt)
         elif run.has_result:
             run.state = "completed"
             self._settle(attempt, "completed")
