@@ -245,7 +245,8 @@ class Known:
         try:
             handler.validate(payload)
         except ToolArgumentsError as error:
-            raise PayloadError(str(error)) from error
+            # A line each, as a model is told; a task's error is one line of a list.
+            raise PayloadError(str(error).replace(":\n- ", ": ", 1).replace("\n- ", "; ")) from error
         return TaskRun(agent=self._job(handler), user_message=job_message(payload))
 
     def _agent(self, name: str) -> Agent:

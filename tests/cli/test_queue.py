@@ -225,7 +225,11 @@ def test_who_approves_a_task_is_told_that_a_worker_goes_on(afk: Afk, log: Path) 
                     break
             return item.id
 
-    done = afk("approve", asyncio.run(waiting()))
+    task = asyncio.run(waiting())
+    told = afk("queue", "show", task).stdout
+    assert "why        waits for an answer" in told
+    assert "error" not in told
+    done = afk("approve", task)
     assert done.exit_code == 0
     assert "it is a task of the queue, and goes on by a worker, which is `afk-es worker` on this log" in done.stderr
     assert "resume" not in done.stderr
