@@ -164,6 +164,13 @@ def test_what_a_module_has_is_checked_where_it_is_pushed(afk: Afk, log: Path, ta
         assert (result.exit_code, says in result.stderr) == (2, True), result.stderr
 
 
+def test_a_run_that_is_queued_says_that_nothing_was_done_yet(afk: Afk, tasks: str) -> None:
+    task = pushed(afk, "--handler", "double", "--payload", '{"number": 1}', "--module", tasks)
+    assert "interrupted before its first step, and can be resumed: queued in default" in afk("show", task).stdout
+    assert "laid down before its first step, and can be resumed: queued in default" in afk("triage", task).stdout
+    assert "steps 0 of 1 000 000" in afk("show", task).stdout
+
+
 def test_a_log_without_tasks_is_left_as_it_is(afk: Afk, ran: Callable[..., str], log: Path) -> None:
     for view in VIEWS:
         result = afk("queue", *view)
