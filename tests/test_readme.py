@@ -11,8 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
+from afk_es import tool
+from afk_es.queues import TaskQueue, Worker
 from tests.evals.plugin.conftest import entry_point_in
 from tests.support.openai_server import OpenAIServer
 from tests.support.stories import Stories
@@ -80,9 +83,12 @@ def test_example(number: int, tmp_path: Path, request: pytest.FixtureRequest) ->
     assert run(code, tmp_path).strip()
 
 
+ROLES = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+
+
 def test_the_roles_that_are_advised_are_legal(postgres_log: str, tmp_path: Path) -> None:
     """The statements stand in the README; that such a role is enough is shown by tests/log/test_postgres_tables.py."""
-    (statements,) = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+    statements, _of_queues = ROLES
     schema = postgres_log.rpartition("schema=")[2]
     code = (
         "import asyncio, asyncpg, sys\nfrom afk_es.log import open_log\nasync def main():\n"
@@ -94,6 +100,33 @@ def test_the_roles_that_are_advised_are_legal(postgres_log: str, tmp_path: Path)
     command = [sys.executable, "-W", "error", "-c", code, postgres_log, statements.replace("afk_es", schema)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(command, cwd=tmp_path, env=env, check=True, timeout=60)
+
+
+async def test_the_role_that_is_advised_for_queues_is_enough(postgres_log: str) -> None:
+    """And no more than the log's own role has is granted on the log: a worker of that role does what is pushed by it."""
+    schema = postgres_log.rpartition("schema=")[2]
+    role = f"role_{schema}"
+
+    @tool
+    def double(number: int) -> int:
+        """Double."""
+        return 2 * number
+
+    async with TaskQueue(postgres_log) as owner:
+        await owner.push("runner.chat.v1", {"agent": "nobody"}, queue="other")
+        granted = re.sub(r"(?<=SCHEMA )afk_es|\bafk_es(?=\.)", schema, "".join(ROLES)).replace("agents", role)
+        connection = await asyncpg.connect(postgres_log.rpartition("&")[0])
+        try:
+            await connection.execute(granted)
+            log = postgres_log.replace("postgres@", f"{role}@")
+            async with TaskQueue(log, handlers=[double]) as queue, Worker(queue):
+                task = await queue.push_job("double", {"number": 4}, lane="numbers")
+                assert await queue.result(task.id, timeout_s=20) == 8
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(f"SET ROLE {role}; UPDATE {schema}.events SET type = 'x'")
+        finally:
+            await connection.execute(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
+            await connection.close()
 
 
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", README, re.DOTALL | re.MULTILINE))

@@ -71,7 +71,8 @@ async def _log(
                     output.write_json_line({"schema": "afk_es.event/1", **output.event_json(redacted_event(event, redaction))})
         if follow and (await recording.event(await recording.last_seq())).type not in TERMINAL:
             context = (await recording.event(1)).data.get("context") or {}
-            output.note(f"nobody drives this run any more; {how_to_go_on(context, recording.run_id, invocation.db)}")
+            goes_on = await how_to_go_on(recording.log, context, recording.run_id, invocation.db)
+            output.note(f"nobody drives this run any more; {goes_on}")
 
 
 async def _span(recording: Recording, first: str | None, last: str | None, at: str | None) -> Range:

@@ -51,7 +51,7 @@ async def _send(
         state = await state_of(log, await log.read(run_id))
         driven = not state.ended and await log.alive(state.owner, run_id)
         head = await head_of_family(log, run_id)
-        goes_on = how_to_go_on(state.context, head, db)
+        goes_on = await how_to_go_on(log, state.context, head, db)
     async with Runner(log=name.location) as runner:
         attached = await runner.attach(run_id=run_id, by=by if by is not None else user_name())
         receipt = await say(attached, WAIT_S if driven else 0.0)

@@ -13,6 +13,7 @@ from afk_es.cli.outside import by_option
 from afk_es.cli.tasks import records_of, task_named
 from afk_es.errors import TaskNotFoundError, TaskStateError, UsageError
 from afk_es.queues.queue import TaskQueue
+from afk_es.queues.records import TaskRecords
 
 _PAGE = 1_000
 
@@ -80,19 +81,27 @@ async def _act(
     # Looked for first, and for reading: a log that is not there is not made.
     async with records_of(invocation.location) as (log, records):
         ids = [(await task_named(log, records, name)).id for name in names]
-        has_tasks = records is not None
+        if all_ and records is not None:
+            ids = await _dead(records, queue_name)
     acted = []
-    if has_tasks:
+    if ids:
         async with TaskQueue(invocation.location) as queue:
-            if not all_:
-                acted = [(task_id, await act(queue, task_id) or done) for task_id in ids]
-            while all_ and (page := await queue.dead(queue=queue_name, limit=_PAGE)):
-                for item in page:
-                    try:
-                        acted.append((item.id, await act(queue, item.id) or done))
-                    except (TaskNotFoundError, TaskStateError):
-                        continue  # Somebody else has seen to it meanwhile.
+            for task_id in ids:
+                try:
+                    acted.append((task_id, await act(queue, task_id) or done))
+                except (TaskNotFoundError, TaskStateError):
+                    if not all_:
+                        raise
+                    # Somebody else has seen to it meanwhile.
     _tell(invocation, acted)
+
+
+async def _dead(records: TaskRecords, queue_name: str | None) -> list[str]:
+    """All that are dead now. What a worker has tried again and failed since is not among them: a retry of all would not end."""
+    ids: list[str] = []
+    while page := await records.list(queue_name, "dead", None, _PAGE, ids[-1] if ids else None):
+        ids += [item.id for item in page]
+    return ids
 
 
 def _tell(invocation: Invocation, acted: list[tuple[str, str]]) -> None:

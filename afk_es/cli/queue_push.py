@@ -128,7 +128,8 @@ def _moment(text: str) -> dt.datetime:
     except ValueError as error:
         raise ConfigurationError(f"--at is a time by ISO 8601, such as 2026-12-24T18:00+01:00: {error}") from error
     if moment.utcoffset() is None:
-        raise ConfigurationError(f"--at needs a time zone, such as {text}+01:00 or {text}Z")
+        local = moment.isoformat(timespec="minutes")
+        raise ConfigurationError(f"--at needs a time zone, such as {local}+01:00 or {local}Z")
     return moment
 
 
@@ -140,7 +141,7 @@ def _tell(invocation: Invocation, item: TaskItem) -> None:
             output.write_json_line(_row(item))
         case "text":
             output.echo(item.id)
-            when = f", not before {output.local(item.not_before)}" if item.not_before is not None else ""
+            when = f", not before {output.local(item.not_before)}" if item.not_before is not None and item.state == "queued" else ""
             output.note(f"{item.state} in {item.queue}{when}; {output.command('queue', 'show', item.id, db=invocation.db)}")
 
 

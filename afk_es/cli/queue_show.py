@@ -59,7 +59,8 @@ async def _write(log: EventLog, item: TaskItem, db: str | None) -> None:
     if item.cancel_requested and not item.ended:
         _line("cancel", "asked for; the worker that has it next ends its run")
     if item.error is not None:
-        _line("error", visible(f"{item.error_type}: {item.error}" if item.error_type else item.error))
+        # What it waits for stands there as well, and is no error.
+        _line("error" if item.state != "waiting" else "why", visible(f"{item.error_type}: {item.error}" if item.error_type else item.error))
     if item.state == "completed":
         _line("result", "too large for this list; it is in the run" if item.result_in_log else visible(compact_json(item.result)))
     if await log.head(item.id) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from afk_es.debugger.family import Descendant
-from afk_es.debugger.figures import dollars, local, span
+from afk_es.debugger.figures import count, dollars, local, span
 from afk_es.debugger.styled import STATUS_TONES, TICKET_TONES, Style, Styled
 from afk_es.machine.rendering import PREAMBLE
 from afk_es.machine.values import Message
@@ -80,7 +80,7 @@ def _figures(seen: Overview) -> Iterator[str]:
         for name, use in seen.spending.items():
             asked = f"{use.requests} request{'s' if use.requests > 1 else ''}, {use.answers} answered"
             yield f"  {name}: {asked}; {use.usage.total_tokens} tokens; cost {_cost(use.cost_usd)}"
-    yield "used " + ", ".join(f"{each.limit.removeprefix('max_')} {each.used:g} of {each.maximum:g}" for each in seen.limits)
+    yield "used " + ", ".join(f"{each.limit.removeprefix('max_')} {count(each.used)} of {count(each.maximum)}" for each in seen.limits)
 
 
 def _cost(cost: float | None) -> str:

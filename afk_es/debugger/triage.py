@@ -226,7 +226,7 @@ _TONES: dict[str, Tone] = {"completed": "good", "failed": "bad", "crashed": "bad
 
 
 def _ended(state: RunState, status: str, last: AgentRunEvent) -> TriageLine:
-    where = f"in step {last.step}"
+    where = f"in step {last.step}" if last.step else "before its first step"
     match status:
         case "completed":
             text = f"completed {where}"

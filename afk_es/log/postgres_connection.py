@@ -119,8 +119,8 @@ def of_a_statement(error: BaseException, shown: str) -> LogError:
     state = error.sqlstate or "" if isinstance(error, asyncpg.PostgresError) else ""
     if state == "42501":
         return LogReadOnlyError(
-            f"the log {shown}: the role may not do that beside the log; GRANT it SELECT, INSERT, UPDATE and DELETE on the table, or CREATE on "
-            f"the schema where a table is to be made (PostgreSQL says: {error} [{state}])"
+            f"the log {shown}: the role may not do that beside the log; GRANT it SELECT, INSERT, UPDATE and DELETE on the table, USAGE on "
+            f"a sequence, or CREATE on the schema where a table is to be made (PostgreSQL says: {error} [{state}])"
         )
     if (state[:2] != "42" and (state in _WAYS_OUT or state[:2] in _CLASSES)) or is_lost(error):
         return in_our_words(error, shown)

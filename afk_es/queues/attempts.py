@@ -302,7 +302,7 @@ class Attempt:
             case _ if self._lease.ended:
                 return Dropped()
             case "failed":
-                return _failed(result)
+                return _failed(result, wanted)
             case "interrupted":
                 return await self._interrupted(result.run_id)
 
@@ -366,7 +366,7 @@ class Attempt:
             await self._shop.consumer.done(self.delivery)
 
 
-def _failed(result: AgentResult) -> Failed:
+def _failed(result: AgentResult, wanted: TaskRun) -> Failed:
     failure = result.failure
     assert failure is not None
-    return Failed(failure.error, failure.error_type, failure.retryable, failure.retry_after_s)
+    return Failed(wanted.told(failure.error), failure.error_type, failure.retryable, failure.retry_after_s)

@@ -21,7 +21,7 @@ from afk_es.llms import UserMessage
 from afk_es.llms.content import content_of
 from afk_es.machine.content import MultipartMessage, user_turn
 from afk_es.machine.values import canonical_json, plain
-from afk_es.queues.jobs import JobModel, job_agent, job_message, job_result
+from afk_es.queues.jobs import JobModel, job_agent, job_error, job_message, job_result
 from afk_es.tools import Tool
 
 CHAT = "runner.chat.v1"
@@ -90,6 +90,10 @@ class TaskRun:
         """To be said when this process drives the run no longer: what `reopened` said holds for that time alone."""
         if isinstance(self.agent.model, JobModel):
             self.agent.model.left(run_id)
+
+    def told(self, error: str) -> str:
+        """What a run of it failed by, for people."""
+        return job_error(error) if self.is_job else error
 
     def outcome(self, result: AgentResult) -> Any:
         """What the task came to; see `outcome_of`."""
@@ -241,7 +245,8 @@ class Known:
         try:
             handler.validate(payload)
         except ToolArgumentsError as error:
-            raise PayloadError(str(error)) from error
+            # A line each, as a model is told; a task's error is one line of a list.
+            raise PayloadError(str(error).replace(":\n- ", ": ", 1).replace("\n- ", "; ")) from error
         return TaskRun(agent=self._job(handler), user_message=job_message(payload))
 
     def _agent(self, name: str) -> Agent:

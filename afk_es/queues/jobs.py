@@ -39,6 +39,14 @@ _FAIL_SAFE = FailSafeConfig(
 )
 
 
+_OF_A_MODEL = "the model call failed: "
+"""How the machine begins the words for a run that ended by its model."""
+
+
+class JobFailedError(LLMCapabilityError):
+    """The call of a job failed, or nobody knows whether it did, and nobody said to try it again. Under this name it stands in the log."""
+
+
 class JobModel:
     """Stands where an agent has its model: asks for the one call, and when that has returned, ends the run.
 
@@ -68,7 +76,7 @@ class JobModel:
         """The call, or the end.
 
         Raises:
-            LLMCapabilityError: the call failed, and nobody said to try it again.
+            JobFailedError: the call failed, and nobody said to try it again.
             LLMRetryableError: what it had left to the background failed.
         """
         run_id = request.metadata.get("run_id", "")
@@ -81,7 +89,7 @@ class JobModel:
             return LLMResponse(text="The job is done.", finish_reason="stop", usage=Usage(), cost_usd=0.0, model=self.model)
         if calls and not again:
             # What ended in the background is told as a user would.
-            raise (LLMCapabilityError if last.role == "tool" else LLMRetryableError)(_failure(last))
+            raise (JobFailedError if last.role == "tool" else LLMRetryableError)(_failure(last))
         call = ToolCall(f"call_{calls + 1}", self._tool_name, _arguments(turns))
         return LLMResponse(tool_calls=(call,), finish_reason="tool_calls", usage=Usage(), cost_usd=0.0, model=self.model)
 
@@ -95,6 +103,11 @@ def job_agent(handler: Tool[..., Any]) -> Agent:
 def job_message(payload: dict[str, Any]) -> str:
     """What the run of a job is told: the arguments of its call, as JSON."""
     return canonical_json(payload).decode()
+
+
+def job_error(error: str) -> str:
+    """What the run of a job failed by, without the model that there was none of."""
+    return error.removeprefix(_OF_A_MODEL)
 
 
 def job_result(result: AgentResult) -> Any:

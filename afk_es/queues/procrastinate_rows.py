@@ -48,7 +48,8 @@ _LIVES = f"w.id = %(worker)s AND w.last_heartbeat > now() - make_interval(secs =
 _HELD = f"""
 SELECT j.id, j.queue_name, j.lock FROM procrastinate_jobs AS j JOIN procrastinate_workers AS w ON w.id = j.worker_id
 WHERE j.status = 'doing' AND j.worker_id = %(worker)s AND {_LIVES}"""
-# Only what is put in for the first time is told by a trigger.
+# Only what is put in for the first time is told by a trigger. What is for later is told of too: those who wait do so until the next term
+# that they know of.
 _TELL = "pg_notify('procrastinate_queue_v1#' || queue_name, json_build_object('type', 'job_inserted', 'job_id', id)::text)"
 
 # Whoever recovers it waits for the transaction that this is asked in, or is seen by it.
@@ -77,7 +78,7 @@ DONE = f"""
 SELECT procrastinate_finish_job_v1(id, 'succeeded', true), CASE WHEN lock IS NOT NULL THEN {_TELL} END
 FROM ({_HELD} AND j.id = %(job)s FOR UPDATE OF j) AS held"""
 AGAIN = f"""
-SELECT procrastinate_retry_job_v2(id, %(at)s, NULL, NULL, NULL), CASE WHEN %(at)s::timestamptz IS NULL THEN {_TELL} END
+SELECT procrastinate_retry_job_v2(id, %(at)s, NULL, NULL, NULL), {_TELL}
 FROM ({_HELD} AND j.id = %(job)s FOR UPDATE OF j) AS held"""
 AGAIN_WHAT_NOBODY_GOT = f"""
 SELECT procrastinate_retry_job_v2(id, NULL, NULL, NULL, NULL), {_TELL}

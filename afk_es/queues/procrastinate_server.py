@@ -146,7 +146,11 @@ class Server:
         if not state:
             return LogUnavailableError(f"{where}: the server cannot be reached; check that it runs and the URL is right ({said})")
         kind, way_out = way_out_of(state)
-        if state.startswith("42") and state != "42501":
+        if state == "42501":
+            way_out = (
+                "the role may not do that; GRANT it SELECT, INSERT, UPDATE and DELETE on procrastinate's tables, and USAGE on its sequences"
+            )
+        elif state.startswith("42"):
             kind, way_out = LogError, "procrastinate's tables or functions are not what they were; see what was changed, and restore it"
         return kind(f"{where}: {way_out} (PostgreSQL says: {said} [{state}])")
 

@@ -135,7 +135,9 @@ def _ending(state: RunState, last: AgentRunEvent) -> str:
         case "run_failed":
             return f"failed in step {last.step} with {last.data['error_type']}: {last.data['error']}"
         case "run_interrupted":
-            return f"interrupted in step {last.step}, and can be resumed: {last.data['reason']}"
+            # One without a step was written down for another process, as a task is, or was stopped as soon.
+            where = f"in step {last.step}" if last.step else "before its first step"
+            return f"interrupted {where}, and can be resumed: {last.data['reason']}"
         case _:
             return f"cancelled in step {last.step}: {last.data['reason']}"
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from afk_es import tool
+from afk_es import PolicyEngine, PolicyRule, tool
+from afk_es.cli import queue_acting
 from afk_es.errors import ToolError
-from afk_es.queues import TaskQueue, Worker
+from afk_es.queues import TaskItem, TaskQueue, Worker
 from tests.cli.conftest import Afk
 from tests.security.hostile_log import SECRET, TERMINAL
 from tests.security.test_terminal import obeyed_in
@@ -133,6 +134,7 @@ def test_a_message_and_a_payload_come_from_stdin(afk: Afk) -> None:
         (("--agent", "x", "--delay", "99999w"), "delay_s"),
         (("--agent", "x", "--at", "tomorrow"), "--at is a time"),
         (("--agent", "x", "--at", "2026-12-24T18:00"), "needs a time zone"),
+        (("--agent", "x", "--at", "2026-12-24"), "such as 2026-12-24T00:00+01:00"),
         (("--agent", "x", "--at", "2026-12-24T18:00Z", "--delay", "1m"), "leave one of them out"),
         (("--agent", "x", "--queue", "a b"), "a queue is named"),
         (("--agent", "x", "--priority", "99999999999"), "32 bits"),
@@ -160,6 +162,13 @@ def test_what_a_module_has_is_checked_where_it_is_pushed(afk: Afk, log: Path, ta
     for target, says in ((f"{tasks}:nothing", "int in it"), (f"{tasks}:none", "has no 'none'"), ("json", "has no agent, tool, contract")):
         result = afk("queue", "push", "--agent", "x", "--module", target)
         assert (result.exit_code, says in result.stderr) == (2, True), result.stderr
+
+
+def test_a_run_that_is_queued_says_that_nothing_was_done_yet(afk: Afk, tasks: str) -> None:
+    task = pushed(afk, "--handler", "double", "--payload", '{"number": 1}', "--module", tasks)
+    assert "interrupted before its first step, and can be resumed: queued in default" in afk("show", task).stdout
+    assert "laid down before its first step, and can be resumed: queued in default" in afk("triage", task).stdout
+    assert "steps 0 of 1 000 000" in afk("show", task).stdout
 
 
 def test_a_log_without_tasks_is_left_as_it_is(afk: Afk, ran: Callable[..., str], log: Path) -> None:
@@ -211,10 +220,50 @@ def test_dead_letters_say_why_and_how_to_go_on(afk: Afk, log: Path) -> None:
     assert afk("show", other).exit_code == 0, "its run is still in the log"
 
 
+def test_who_approves_a_task_is_told_that_a_worker_goes_on(afk: Afk, log: Path) -> None:
+    """To resume it by hand would be to run it with whatever policies that module has."""
+
+    async def waiting() -> str:
+        ask = PolicyEngine([PolicyRule(action="request_approval", condition=lambda event: event.tool_name == "refuse")])
+        async with TaskQueue(log, handlers=[refuse]) as queue, Worker(queue, policy_engine=ask):
+            item = await queue.push_job("refuse", {"why": "why"})
+            async for seen in queue.watch(item.id):
+                if seen.state == "waiting":
+                    break
+            return item.id
+
+    task = asyncio.run(waiting())
+    told = afk("queue", "show", task).stdout
+    assert "why        waits for an answer" in told
+    assert "error" not in told
+    done = afk("approve", task)
+    assert done.exit_code == 0
+    assert "it is a task of the queue, and goes on by a worker, which is `afk-es worker` on this log" in done.stderr
+    assert "resume" not in done.stderr
+
+
 def test_all_and_names_are_not_said_together(afk: Afk, log: Path) -> None:
     dead(log, "no")
     for words in (("retry",), ("retry", "@last", "--all"), ("discard",), ("discard", "@last", "--queue", "x")):
         assert afk("queue", *words).exit_code == 2
+
+
+def test_each_dead_task_is_retried_once_even_where_it_dies_again_at_once(afk: Afk, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page at a time, and with a worker that is quicker than whoever retries."""
+    tasks = [dead(log, f"no {number}") for number in range(3)]
+    monkeypatch.setattr(queue_acting, "_PAGE", 2)
+    retry = TaskQueue.retry
+
+    async def retried_and_dead(queue: TaskQueue, task_id: str) -> TaskItem:
+        item = await retry(queue, task_id)
+        begun = await queue.records.begin(task_id, "w", item.updated_at)
+        assert begun is not None
+        await queue.records.bury(task_id, begun.attempt, "no", None)
+        return item
+
+    monkeypatch.setattr(TaskQueue, "retry", retried_and_dead)
+    changed = json.loads(afk("queue", "retry", "--all", "--format", "json").stdout)["changed"]
+    assert [each["task"] for each in changed] == tasks[::-1]
 
 
 def test_a_task_is_cancelled(afk: Afk) -> None:

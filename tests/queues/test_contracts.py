@@ -110,6 +110,12 @@ def test_a_payload_that_does_not_fit_is_refused_with_the_place(name: str, payloa
         asked(name, payload)
 
 
+def test_all_that_does_not_fit_a_handler_stands_in_one_line() -> None:
+    """As an error of a task in a list, where the lines that a model is told would be escaped."""
+    with pytest.raises(PayloadError, match=r"^invalid arguments for resize: width: .*; height: [^\n]*$"):
+        asked("job.dispatch.v1", {"handler": "resize", "payload": {"width": "wide", "height": 1}})
+
+
 def test_what_is_not_registered_is_said_with_what_is() -> None:
     with pytest.raises(UnregisteredError, match=r"no contract 'x'.*invoices\.send\.v1, job\.dispatch\.v1"):
         KNOWN.contract("x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -161,6 +162,21 @@ async def test_connections_that_are_cut_are_made_again(postgres_log: str) -> Non
             news.clear()
             await dispatcher.send([Parcel("b", "one")])
             await news.wait()
+
+
+async def test_who_waits_already_hears_of_what_is_given_back_for_later(postgres_log: str) -> None:
+    """Or a retry would come as late as the next look of those who had begun to wait before it had a term."""
+    async with opened(postgres_log) as dispatcher, opened(postgres_log) as another:
+        holder, waiting = await dispatcher.join("a worker", 60), await another.join("another", 60)
+        await dispatcher.send([Parcel("a", "one")])
+        (delivery,) = await holder.take(("one",), 1)
+        for consumer in (holder, waiting):
+            await consumer.take(("one",), 1)
+            await heard(consumer)
+        await holder.again(delivery, dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
+        async with asyncio.timeout(10):
+            await holder._news.wait()
+            await waiting._news.wait()
 
 
 async def heard(consumer: ProcrastinateConsumer) -> None:

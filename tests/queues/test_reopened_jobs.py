@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from afk_es.errors import LeaseLostError
 from afk_es.queues import RetryPolicy, TaskQueue, Worker
 from afk_es.queues.contracts import JOB
 from afk_es.tools import tool
+from tests.queues.working import task_in
 
 
 class Over:
@@ -94,3 +96,22 @@ async def test_a_failure_is_counted_once_however_often_the_attempt_after_it_is_c
             assert await queue.result(item.id, timeout_s=20) == "done"
         ended = await queue.get(item.id)
     assert (times, ended.failures) == (2, 1)
+
+
+async def test_of_a_job_that_was_cut_the_dead_letter_says_that_the_outcome_is_unknown_and_speaks_of_no_model(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+
+    @tool
+    async def pay() -> None:
+        """Pay, which may not be done twice."""
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with TaskQueue(tmp_path / "runs.db", handlers=[pay]) as queue:
+        item = await queue.push_job("pay")
+        async with Worker(queue, drain_s=0):
+            await begun.wait()
+        async with Worker(queue):
+            dead = await task_in(queue, item.id, "dead")
+    assert dead.error_type == "JobFailedError"
+    assert (dead.error or "").startswith("the outcome of this call is unknown")
