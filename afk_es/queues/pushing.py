@@ -112,8 +112,11 @@ def checked(new: NewTask, known: Known, *, task_id: str, now: dt.datetime, max_a
 
 
 def parcel_of(item: TaskItem) -> Parcel:
-    """What the engine is given of a task."""
-    return Parcel(item.id, item.queue, item.priority, item.not_before, item.lane)
+    """What the engine is given of a task. One that was due when it last changed is given without a time: the engine's clock may be behind."""
+    due = item.not_before
+    if due is not None and due <= item.updated_at:
+        due = None
+    return Parcel(item.id, item.queue, item.priority, due, item.lane)
 
 
 def check_queue(queue: object) -> str:

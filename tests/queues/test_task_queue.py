@@ -457,6 +457,9 @@ class Elsewhere:
             raise LogUnavailableError("the engine cannot be reached")
         self.sent += parcels
 
+    async def hasten(self, task_ids: Collection[str]) -> None:
+        pass
+
     async def join(self, worker: str, lease_s: float) -> Consumer:
         raise NotImplementedError
 
