@@ -247,8 +247,8 @@ class Attempt:
         """The run, driven here, or what it had come to before."""
         task = began.task
         # After an outage the run goes on as this attempt left it, and what it failed by meanwhile is told before it is tried again. The same
-        # of an attempt that was cut: what its run has failed by is not counted yet. That of a new task was, by one that was discarded since.
-        reopen = self._run is None and not began.crashed
+        # of an attempt that was cut, if what its run has failed by is not counted yet. That of a new task was, by one that was discarded since.
+        reopen = self._run is None and (not began.crashed or await self._is_counted(task))
         if wanted.is_job and await self._has_been_tried(began) and await self._is_reopened(task.id, reopen):
             wanted.reopened(task.id)
         return await self._shop.runner.run_once(
@@ -264,6 +264,10 @@ class Attempt:
             lease=self._lease,
             feed=self._feed,
         )
+
+    async def _is_counted(self, task: TaskItem) -> bool:
+        """Whether every failure of its run is in the task's count: then whoever was cut had yet to reopen the run."""
+        return len(await self._shop.runner.log.scan(task.id, types=("run_failed",))) <= task.failures
 
     async def _has_been_tried(self, began: Began) -> bool:
         return began.previous is not None or await self._last_event(began.task.id) == "run_failed"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import shutil
 import sys
@@ -108,7 +109,7 @@ def place(store: str, keep: Path | None) -> Iterator[tuple[Path, str]]:
         if store == "sqlite":
             yield directory, str(directory / "runs.db")
             return
-        server = Server(server_directory(f"afk-pg-kills-{directory.name[-12:]}"))
+        server = Server(server_directory(f"afk-pg-kills-{os.getpid()}"))
         stack.callback(shutil.rmtree, server.directory, ignore_errors=True)
         server.make()
         server.start(shared_buffers="256MB", autovacuum="on", fsync="off")

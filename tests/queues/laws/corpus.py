@@ -104,11 +104,6 @@ BUGS: tuple[Bug, ...] = (
         (Slip("afk_es.queues.leases:WorkerLease.left_s", "self._since + self._for_s", "self._since + 10 * self._for_s"),),
     ),
     Bug(
-        "leases",
-        "effects are started without a look at the lease",
-        (Slip("afk_es.queues.leases:WorkerLease.held", "self.left_s() > 0", "not self._ended"),),
-    ),
-    Bug(
         "fencing",
         "a worker that lost its task can still give it back",
         (Reworded(f"{_TASKS}:GIVEN_BACK", "AND attempts = $2", "AND $2 = $2"),),

@@ -56,6 +56,9 @@ class _Consumer:
         taken = self._dispatcher.engine.take(self._number, tuple(queues), limit)
         return [Delivery(each.task, each.queue, f"{self._number}:{each.seq}") for each in taken]
 
+    def holding(self, delivery: Delivery, first: int) -> None:
+        """The log's database knows nothing of it."""
+
     async def wait(self, timeout_s: float) -> None:
         """Whoever steps it does not wait."""
 

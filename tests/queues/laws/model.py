@@ -295,8 +295,11 @@ class Model:
         hand = self.hands.pop(name)
         for attempt in list(hand.tries.values()):
             run = self.runs[attempt.task]
-            if run.driver is attempt:
-                run.state = "laid" if self.holds(attempt.lease) else "open"
+            if run.driver is attempt and not self.holds(attempt.lease):
+                # A worker without a lease writes nothing.
+                self._over(attempt)
+            elif run.driver is attempt:
+                run.state = "laid"
                 self._settle(attempt, "again", counts=False, due=None)
             else:
                 self._settle(attempt, "again", counts=False, due=self.now + ELSEWHERE_S)
