@@ -34,7 +34,7 @@ from afk_es.errors import (
 from afk_es.queues.contracts import Known, TaskRun
 from afk_es.queues.dispatch import Consumer, Delivery
 from afk_es.queues.first import first
-from afk_es.queues.items import Progress
+from afk_es.queues.items import Progress, TaskItem
 from afk_es.queues.leases import WorkerLease
 from afk_es.queues.news import TaskNews
 from afk_es.queues.records import Began, TaskRecords

@@ -7,7 +7,7 @@ has to come to the same. The laws themselves are assertions in it (`_begin_effec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
