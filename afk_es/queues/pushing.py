@@ -38,7 +38,7 @@ class NewTask:
         delay_s: seconds from now before which it is not taken; default none.
         at: the time before which it is not taken, with a time zone; instead of `delay_s`.
         key: of up to 500 characters; another push under the same key of the same queue gives the same task, for ever. Default none.
-        lane: tasks of a lane are done one after the other; default what the contract says, which for a chat is its thread.
+        lane: tasks of a lane are done one after the other, see `TaskItem`; default what the contract says, which for a chat is its thread.
         max_attempts: failures after which the task is dead; default that of the queue's `RetryPolicy`.
     """
 

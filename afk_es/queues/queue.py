@@ -181,7 +181,7 @@ class TaskQueue:
 
         Args:
             agent: the agent, or the name of one that workers know.
-            user_message, context, thread_id: as for `Runner.run`. Tasks of a thread are done one after the other.
+            user_message, context, thread_id: as for `Runner.run`. The thread is the task's lane.
             queue, priority, delay_s, at, key, max_attempts: see `NewTask`.
 
         Returns, Raises: as `push`.

@@ -411,7 +411,9 @@ async def test_statements_find_their_rows_by_an_index(
     assert not [line for line in plan if line.startswith("SCAN") and "USING" not in line and "SCAN page" not in line], plan
 
 
-async def test_an_attempt_that_did_not_come_to_its_run_leaves_to_the_next_what_it_was_told(records: TaskRecords, clock: SimulatedClock) -> None:
+async def test_an_attempt_that_did_not_come_to_its_run_leaves_to_the_next_what_it_was_told(
+    records: TaskRecords, clock: SimulatedClock
+) -> None:
     await records.add([a_task()], sent=True)
     await records.begin("a", "one that was cut", clock.now())
     for attempt, counts in ((2, False), (3, True)):
