@@ -220,22 +220,25 @@ class SubagentHandler:
             # A stretch of an earlier stretch of the parent's may still be on its way to lie down.
             found = self._children.living(child.run_id)
             starting = found or self._children.begin(child)
+            state: RunState | None = None
             try:
                 stretch = await asyncio.shield(starting)
                 await stretch.result()
+                state = stretch.state
             except (LeaseLostError, HeadConflictError):
+                # It was driven under a lease of an earlier stretch of the parent's.
                 if found is None:
                     raise
-                continue  # It was driven under a lease of an earlier stretch of the parent's.
             except asyncio.CancelledError:
                 if _is_being_cancelled():
                     await self._laid_down(starting)
                     raise
                 # The child's task was cancelled with everybody else in its event loop, and its log says so.
-                stretch = starting.result()
-            state = stretch.state
-            if found is None or state.status != "interrupted":
+                state = starting.result().state
+            if state is not None and (found is None or state.status != "interrupted"):
                 return state
+            # One that ended in this very turn of the event loop is among the living until the next.
+            await asyncio.sleep(0)
 
     async def _laid_down(self, starting: asyncio.Task[Stretch]) -> None:
         """The parent lets go of the child: lay it down with its parent. A parent that goes on has another effect end it."""
@@ -251,22 +254,31 @@ class SubagentHandler:
         await asyncio.wait([stretch.task])
 
     async def _ended(self, effect: CancelSubagent, state: RunState) -> RunState | None:
-        starting = self._children.living(effect.run_id)
-        if starting is None:
-            if await self._log.head(effect.run_id) is None:
-                return None
-            target = self._binding.subagents.get(effect.subagent_name)
-            if target is None:
-                return None
-            starting = self._children.begin(self._ordered(effect, target, state, end=effect.reason))
-        stretch = await asyncio.shield(starting)
-        stretch.ask("cancel", effect.reason)
-        try:
-            await stretch.result()
-        except asyncio.CancelledError:
-            if _is_being_cancelled():
-                raise
-        return stretch.state
+        while True:
+            found = self._children.living(effect.run_id)
+            starting = found
+            if starting is None:
+                if await self._log.head(effect.run_id) is None:
+                    return None
+                target = self._binding.subagents.get(effect.subagent_name)
+                if target is None:
+                    return None
+                starting = self._children.begin(self._ordered(effect, target, state, end=effect.reason))
+            try:
+                stretch = await asyncio.shield(starting)
+                stretch.ask("cancel", effect.reason)
+                await stretch.result()
+            except (LeaseLostError, HeadConflictError):
+                # As in `_lived`.
+                if found is None:
+                    raise
+                await asyncio.sleep(0)
+                continue
+            except asyncio.CancelledError:
+                if _is_being_cancelled():
+                    raise
+                stretch = starting.result()
+            return stretch.state
 
 
 async def cancelled(effect: CancelSubagent, log: EventLog, clock: Clock, ending: Awaitable[RunState | None]) -> Draft:

@@ -107,7 +107,8 @@ class Loop:
         self._always_replay = always_replay
         self._pacing = pacing
         self._pending: list[AgentRunEvent] = []
-        self._facts = 0  # How many of them say what has happened; those behind them say what was decided from it.
+        # How many of them say what has happened, and the state by then; those behind them say what was decided from it.
+        self._facts = (0, state)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._inbox: list[tuple[str | None, Draft]] = []
         self._letters: deque[Letter] = deque()
@@ -188,6 +189,8 @@ class Loop:
             LogError: the log could not be written. What it has is whole, and the run can be resumed.
             InvariantError: a bug of ours.
         """
+        # A tool under a lease may run an agent of its own, whose run is under none.
+        PERMISSION.set(None)
         try:
             # What was said before it began comes first: a run that is opened to be ended starts nothing.
             self._take_in()
@@ -255,7 +258,7 @@ class Loop:
         if not self._pending:
             return
         events, self._pending = self._pending, []
-        self._facts = 0
+        self._facts = (0, self.state)
         await self._log.append(events, epoch=self.state.epoch)
         if self._always_replay:
             await self._check_replay()
@@ -280,10 +283,6 @@ class Loop:
                 self._pacing.idle()
             await self._wake.wait()
         if not self._may_go_on():
-            # What is said to it is for whoever has it next; what its effects came to has happened.
-            self._inbox = [(effect_id, draft) for effect_id, draft in self._inbox if effect_id is not None]
-            self._letters.clear()
-            self._take_in()
             raise self._lease_lost()
         self._take_in()
         if self._broken is not None:
@@ -301,7 +300,7 @@ class Loop:
         while self._letters:
             letter = self._letters.popleft()
             self._add(admitted(self.state, letter.draft, letter.position))
-        self._facts = len(self._pending)
+        self._facts = (len(self._pending), self.state)
 
     async def _perform(self, effect: Effect) -> None:
         refused: list[LeaseLostError] = []
@@ -379,7 +378,14 @@ class Loop:
 
     async def _let_go(self) -> None:
         """Keep what effects came to, if the run is still this owner's; decide nothing more."""
-        events, self._pending = self._pending[: self._facts], []
+        # What was decided and is not written goes: its effects have not started, and an intent in the log says that they may have.
+        count, self.state = self._facts
+        del self._pending[count:]
+        # What is said to it is for whoever has it next; what its effects came to has happened.
+        self._inbox = [(effect_id, draft) for effect_id, draft in self._inbox if effect_id is not None]
+        self._letters.clear()
+        self._take_in()
+        events, self._pending = self._pending, []
         if not events:
             return
         with suppress(LogError):

@@ -297,16 +297,15 @@ class GroupCommit:
         except LogError as error:
             self._forget_all(group)
             clash = isinstance(error, ClashError)
-            if len(placed) > 1 and (clash or placed[0].waiting.statements):
-                # Somebody else wrote to one of these runs, or a statement cannot be run. Alone, behind a fresh head, each gets what it
-                # deserves.
-                for item in placed:
-                    await self._write([item.waiting])
-            elif clash:
-                _fail([placed[0].waiting], await self._conflict(placed[0].waiting, error))
-            else:
+            if not placed or not (clash or placed[0].waiting.statements):
                 _fail(group, error)
                 return
+            # Somebody else wrote to one of these runs, or a statement cannot be run. Alone, behind a fresh head, each gets what it deserves.
+            if len(placed) > 1:
+                for item in placed:
+                    await self._write([item.waiting])
+            else:
+                _fail([placed[0].waiting], await self._conflict(placed[0].waiting, error) if clash else error)
         if behind:
             await self._write(behind)
 

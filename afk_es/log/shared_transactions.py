@@ -42,13 +42,25 @@ class SharedTransactions:
         done: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(statements, done))
         if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._run_all(), name="afk_es log statements")
+            self._start()
         return await done
 
     async def finish(self) -> None:
         """Return when all are run."""
-        if self._running is not None:
-            await asyncio.wait([self._running])
+        while self._waiting or (self._running is not None and not self._running.done()):
+            if self._running is None or self._running.done():
+                self._start()
+            else:
+                await asyncio.wait([self._running])
+
+    def _start(self) -> None:
+        self._running = asyncio.create_task(self._run_all(), name="afk_es log statements")
+        self._running.add_done_callback(self._go_on)
+
+    def _go_on(self, _ended: asyncio.Task[None]) -> None:
+        """An event loop that ends cancels that task with all others. Who comes while they end, as to give back what it holds, is served."""
+        if any(not waiting.done.done() for waiting in self._waiting):
+            self._start()
 
     async def _run_all(self) -> None:
         group: list[_Waiting] = []
@@ -57,10 +69,9 @@ class SharedTransactions:
                 group = self._next()
                 await self._run_together(group)
         finally:
-            # Where this was cancelled, as by an event loop that ends: whoever still waits is told.
-            for waiting in (*group, *self._waiting):
+            # Where this was cancelled: what of these was written nobody knows.
+            for waiting in group:
                 waiting.done.cancel()
-            self._waiting.clear()
 
     def _next(self) -> list[_Waiting]:
         group = [self._waiting.popleft()]

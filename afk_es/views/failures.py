@@ -57,8 +57,10 @@ def failure_of(events: Iterable[AgentRunEvent]) -> RunFailure | None:
         match event.type:
             case "run_started":
                 failure = None
-                asked.clear()
-                tools.clear()
+                # A stretch that only goes on with the run may end it by what failed in the one before.
+                if data.get("reopened"):
+                    asked.clear()
+                    tools.clear()
             case "llm_completed":
                 asked.clear()
                 tools.clear()

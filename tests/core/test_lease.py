@@ -13,7 +13,7 @@ import pytest
 
 from afk_es.agents import Agent, PolicyEngine, PolicyRule
 from afk_es.clock import SeededIds, SimulatedClock
-from afk_es.core import Lease, Runner
+from afk_es.core import AgentResult, Lease, Runner
 from afk_es.errors import LeaseLostError
 from afk_es.llms import LLMRequest, LLMResponse
 from afk_es.machine import AgentRunEvent
@@ -164,6 +164,30 @@ async def test_a_worker_that_drops_its_runs_writes_nothing_where_the_lease_is_ov
         assert types(await log_of(runner, run.run_id))[-1] == last
 
 
+async def test_what_an_effect_came_to_at_the_moment_at_which_the_run_is_dropped_is_kept(runner: Runner) -> None:
+    lease = Lent()
+    stretches: list[asyncio.Future[AgentResult]] = []
+    ran: list[int] = []
+
+    @tool
+    async def pay() -> str:
+        """Pay."""
+        ran.append(1)
+        lease.over = True
+        stretches[0].cancel()
+        return "paid"
+
+    described = agent([asks(("pay", {})), says("done")], pay)
+    run = await runner.run_once(described, run_id="task", by="worker", lease=lease)
+    assert run.stretch is not None
+    stretches.append(run.stretch)
+    await asyncio.wait([run.stretch])
+    assert run.stretch.cancelled()
+    assert types(await log_of(runner, "task"))[-1] == "tool_completed"
+    await gone_on(runner, described)
+    assert ran == [1]
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("where", ["prehook", "middleware"])
 async def test_it_is_asked_again_right_before_a_tools_function_is_called(kind: str, where: str, runner: Runner) -> None:
@@ -219,6 +243,23 @@ async def test_the_runs_of_subagents_are_under_the_lease_of_their_parent(runner:
     assert types(await log_of(runner, "task"))[-1] == "subagent_started"
     await gone_on(runner, parent)
     assert (stuck.ran, counted.ran) == (1, 1)
+
+
+async def test_an_agent_that_a_tool_runs_by_itself_is_under_no_lease(runner: Runner) -> None:
+    """The tool had begun: what it came to is kept, and what it does meanwhile is not refused halfway."""
+    lease, counted = Lent(), Counted()
+
+    @tool
+    async def consult() -> str:
+        """Ask another agent."""
+        lease.over = True
+        other = agent([asks(("work", {})), says("found")], counted.tool)
+        return (await runner.run(other, run_id="other")).final_text
+
+    events = await lent(runner, agent([asks(("consult", {})), says("done")], consult), lease)
+    (ended,) = only(await log_of(runner, "other"), "tool_completed")
+    assert (counted.ran, ended.data["error"]) == (1, None)
+    assert (events[-1].type, events[-1].data["output"]) == ("tool_completed", "found")
 
 
 async def test_a_run_without_a_lease_asks_for_no_permission(runner: Runner) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from afk_es.agents import Agent, DelegationNode, DelegationPlan, PolicyEngine, PolicyRule, RouterInput
-from afk_es.core import AgentRunEvent, Runner, RunnerConfig
-from afk_es.errors import AgentMismatchError, ConfigurationError
+from afk_es.core import AgentResult, AgentRunEvent, Runner, RunnerConfig
+from afk_es.core.handle import Stretch
+from afk_es.errors import AgentMismatchError, ConfigurationError, HeadConflictError, LeaseLostError
 from afk_es.llms import LLMRequest, LLMResponse
 from afk_es.testing import ScriptedModel
 from afk_es.views import problems
@@ -345,6 +347,53 @@ async def test_an_interrupted_parent_lays_its_children_down_and_goes_on_with_the
     assert (result.final_text, work.ran, stuck.ran) == ("top done", 1, 2)
     assert await child_ids(runner, handle.run_id) == [low_id]
     assert [event.data["resumed"] for event in only(await log_of(runner, low_id), "run_started")] == [False, True]
+
+
+@pytest.mark.parametrize("cancelled", [False, True], ids=["gone on with", "cancelled"])
+@pytest.mark.parametrize("error", [LeaseLostError("its time is over"), HeadConflictError("another has it")], ids=["lease", "head"])
+async def test_a_child_that_was_dropped_in_this_very_turn_is_looked_for_again(runner: Runner, error: Exception, cancelled: bool) -> None:
+    """An earlier stretch of the parent's drove it under its lease. Its end is not told yet, so whoever looks finds that stretch."""
+    stuck = Stuck(idempotent=True)
+    child = agent([asks(("stuck", {})), says("found")], stuck.tool, name="searcher")
+    parent = agent([asks(transfer("searcher")), says("done")], name="parent", subagents=[child])
+    async with runner:
+        handle = await runner.run_handle(parent)
+        await stuck.begun.wait()
+        if cancelled:
+            await dropped(runner, (await child_ids(runner, handle.run_id))[0], error)
+            await handle.cancel()
+        else:
+            await handle.interrupt()
+            await handle.await_result()
+            await dropped(runner, (await child_ids(runner, handle.run_id))[0], error)
+            stuck.let_go.set()
+            handle = await runner.resume_handle(parent, run_id=handle.run_id)
+        result = await handle.await_result()
+        (ended,) = only(await log_of(runner, handle.run_id), "subagent_completed")
+    state = "cancelled" if cancelled else "completed"
+    assert (result.state, ended.data["state"]) == (state, state)
+
+
+async def dropped(runner: Runner, run_id: str, error: Exception) -> None:
+    """Let whoever looks for this child find a stretch that has ended so, until the next turn of the event loop."""
+    over: asyncio.Future[AgentResult] = asyncio.get_running_loop().create_future()
+    over.set_exception(error)
+    over.exception()
+
+    async def begun() -> Stretch:
+        return Stretch(run_id, "thread", over, None)
+
+    starting = asyncio.create_task(begun())
+    await starting
+    there, real, looks = {run_id: starting}, runner._children.living, Counter[str]()
+
+    def living(run_id: str) -> asyncio.Task[Stretch] | None:
+        looks[run_id] += 1
+        assert looks[run_id] < 10, "it looks again and again in one turn"
+        asyncio.get_running_loop().call_soon(there.pop, run_id, None)
+        return there.get(run_id) or real(run_id)
+
+    runner._children.living = living  # type: ignore[method-assign]
 
 
 async def test_a_child_that_is_laid_down_by_itself_parks_its_parent(runner: Runner) -> None:

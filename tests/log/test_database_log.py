@@ -176,6 +176,16 @@ async def test_a_statement_that_is_wrong_is_not_taken_for_a_log_that_is_unavaila
     assert await notes(log) == ["a", "b"]
 
 
+async def test_whoever_begins_the_same_run_at_the_same_time_does_not_fail_for_a_statement_that_cannot_be_run(log: Log) -> None:
+    got = await asyncio.gather(
+        log.append_with([started("run_a")], epoch=1, statements=[Statement("INSERT INTO nowhere VALUES (1)")]),
+        log.append_with([started("run_a")], epoch=1, statements=[note("a")]),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in got] == [LogError, type(None)]
+    assert await notes(log) == ["a"]
+
+
 async def test_what_was_asked_for_lands_though_nobody_waits_for_it_any_more(log: Log) -> None:
     waiting = [
         asyncio.create_task(log.transact([note("a"), note("b")])),

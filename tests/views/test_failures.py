@@ -28,6 +28,7 @@ def tool(error: str, call: str = "c1", **more: Any) -> AgentRunEvent:
 
 
 BEGUN = event("run_started", resumed=False)
+RESUMED = event("run_started", resumed=True)
 REOPENED = event("run_started", resumed=True, reopened=True)
 ANSWERED = event("llm_completed", text="")
 OPEN = event("circuit_open", model="m", cooldown_s=12.5)
@@ -81,6 +82,8 @@ ROWS: dict[str, tuple[list[AgentRunEvent], bool, float | None]] = {
         None,
     ),
     "a subagent": ([tool("away", classification="retryable"), failed("subagent 'helper' (c1): away", "SubagentFailed")], True, None),
+    "a tool, before the process died": ([tool("gone", classification="retryable"), RESUMED, BY_TOOL], True, None),
+    "one of two models for good, after the process died": ([model("retryable"), RESUMED, model("terminal", "backup"), END], True, None),
     "after it was reopened": ([model("retryable"), END, REOPENED, model("terminal"), END], False, None),
 }
 
