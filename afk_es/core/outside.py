@@ -274,13 +274,16 @@ class AttachedRun:
         """
         return await self._control("resume", reason, wait_s)
 
-    async def cancel(self, reason: str | None = None, *, wait_s: float = 0.0) -> Receipt:
+    async def cancel(self, reason: str | None = None, *, wait_s: float = 0.0, take_over: bool = False) -> Receipt:
         """End the run for good. One that is laid down, or whose process is gone, is taken over for that, and has ended on return.
+
+        Args:
+            take_over: take it over even from a live owner, which may be stopped and never take a letter in; see `Runner.run_once`.
 
         Raises:
             UsageError: the run has ended; nothing was written.
         """
-        return await self._control("cancel", reason, wait_s)
+        return await self._control("cancel", reason, wait_s, take_over=take_over)
 
     async def interrupt(self, reason: str | None = None, *, wait_s: float = 0.0) -> Receipt:
         """Lay the run down so that it can be resumed. One whose process is gone is taken over for that, and lies there on return.
@@ -297,14 +300,14 @@ class AttachedRun:
         if self._driven is not None:
             self._driven.ask("interrupt", reason)
 
-    async def _control(self, action: Action, reason: str | None, wait_s: float) -> Receipt:
+    async def _control(self, action: Action, reason: str | None, wait_s: float, *, take_over: bool = False) -> Receipt:
         reason = _checked_reason(reason)
         draft = Draft("control_requested", {"action": action, "reason": reason, "origin": clean_text(self._by)}, reason or "")
         async with self._session as log:
             state = await _state(log, self.run_id)
             if state.ended and (state.status != "interrupted" or action == "interrupt"):
                 raise UsageError(f"run {self.run_id} {'is laid down' if action == 'interrupt' else f'has ended ({state.status})'} already")
-            if not state.ended and await log.alive(state.owner, self.run_id):
+            if not state.ended and not take_over and await log.alive(state.owner, self.run_id):
                 if action in ("pause", "resume") and (action == "pause") == (state.status == "paused"):
                     raise UsageError(f"run {self.run_id} is {'paused already' if action == 'pause' else 'not paused'}")
                 return await self._say(log, self.run_id, draft, wait_s)

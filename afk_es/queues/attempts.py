@@ -66,6 +66,8 @@ _PAUSE_S = 1.0
 _WRITTEN_DOWN = 3
 """Events of a run that `Runner.prepare` has written down."""
 
+_CALLED_OFF = "the task was cancelled"
+
 _TURNS = ("run_started", "llm_completed", "run_failed")
 """Of these the last says whether a job that was reopened has yet to ask for its call again."""
 
@@ -103,6 +105,8 @@ class Attempt:
         self._leaving: str | None = None
         self._left = asyncio.Event()
         self._at: dt.datetime | None = None
+        self._heard = False
+        self._untaken = False
 
     @property
     def doing(self) -> str:
@@ -119,7 +123,10 @@ class Attempt:
         if began is None:
             return None
         self._shop.tell(TaskNews(what="begun", task=began.task, attempt=began.attempt))
-        settlement = settled(await self._ending(began), began, self._shop.retry)
+        ending = await self._ending(began)
+        # Whoever lost the run may drive it still: that is for the next attempt, since this one did not come to it.
+        self._untaken = began.takes_over and self._run is None and not isinstance(ending, Elsewhere)
+        settlement = settled(ending, began, self._shop.retry)
         if not await self._settle(began, settlement):
             # Whoever takes it next finds it running, and goes on with it.
             return None
@@ -145,6 +152,18 @@ class Attempt:
         if self._began is not None and progress != self._told:
             self._told = progress
             await self._shop.records.progress(self._began.task.id, self._began.attempt, progress)
+            await self._hear_of_cancelling(self._began)
+
+    async def _hear_of_cancelling(self, began: Began) -> None:
+        """Look once whether the task was called off after the attempt had begun and before its run was in the log: no letter says so then."""
+        if self._run is None or self._heard:
+            return
+        task = await self._shop.records.get(began.task.id)
+        self._heard = True
+        if task is not None and task.attempts == began.attempt and task.cancel_requested:
+            # It may have ended at this moment, or have been told by a letter.
+            with suppress(UsageError):
+                await self._run.cancel(_CALLED_OFF)
 
     # ------------------------------------------------------------------------------------------------------------------------- the run
 
@@ -209,7 +228,7 @@ class Attempt:
 
     async def _ended(self, began: Began) -> Ending:
         task = began.task
-        if began.cancel_requested and (ending := await self._cancelled(task)) is not None:
+        if began.cancel_requested and (ending := await self._cancelled(began)) is not None:
             return ending
         if deadly(began, self._shop.retry) and not await self._has_ended(task.id):
             return Deadly()
@@ -240,8 +259,7 @@ class Attempt:
             context=wanted.context,
             thread_id=wanted.thread_id,
             allow_agent_change=self._shop.allow_agent_change or await self._is_untouched(began),
-            # A worker that lost it may live on, and its run has no end then: of a task that was dead, too, it is nobody's any more.
-            take_over=began.crashed or began.previous == "revived",
+            take_over=began.takes_over,
             reopen=reopen,
             lease=self._lease,
             feed=self._feed,
@@ -270,8 +288,9 @@ class Attempt:
         head = await self._shop.runner.log.head(began.task.id)
         return head is not None and head.seq <= _WRITTEN_DOWN
 
-    async def _cancelled(self, task: TaskItem) -> Ending | None:
+    async def _cancelled(self, began: Began) -> Ending | None:
         """End the run of a task that was called off; None where it had come to an end before."""
+        task = began.task
         match await self._last_event(task.id):
             case "run_completed":
                 return None
@@ -281,7 +300,7 @@ class Attempt:
                 run = await self._shop.runner.attach(run_id=task.id, by=f"worker {self._shop.name}")
                 # It may have come to its end at this moment.
                 with suppress(UsageError):
-                    await run.cancel("the task was cancelled")
+                    await run.cancel(_CALLED_OFF, take_over=began.takes_over)
                 over = await self._has_ended(task.id)
                 return Cancelled() if over else Elsewhere("it was called off, and the process that drives its run was told")
 
@@ -348,7 +367,10 @@ class Attempt:
             case "again":
                 now = self._shop.clock.now()
                 self._at = now + dt.timedelta(seconds=settlement.after_s) if settlement.after_s else None
-                return await records.again(task_id, attempt, self._at or now, error, settlement.error_type, counts=settlement.counts)
+                previous = began.previous if self._untaken else None
+                return await records.again(
+                    task_id, attempt, self._at or now, error, settlement.error_type, counts=settlement.counts, previous=previous
+                )
             case "bury":
                 return await records.bury(task_id, attempt, error, settlement.error_type)
             case "wait":

@@ -11,8 +11,8 @@ from afk_es.log import TellingLog
 from afk_es.queues.attempts import Attempt, Workshop
 from afk_es.queues.items import TaskItem
 from afk_es.queues.outages import Outages
-from afk_es.queues.pushing import parcel_of
 from afk_es.queues.queue import TaskQueue
+from afk_es.queues.sending import send_stored
 
 _EVERY_S = 1.0
 """Seconds between two rounds."""
@@ -93,15 +93,7 @@ class Chores:
         await self._send(await self._shop.records.unsent(self._shop.clock.now() - dt.timedelta(seconds=_SURE_S)))
 
     async def _send(self, items: Sequence[TaskItem]) -> None:
-        if not items:
-            return
-        parcels, ids = [parcel_of(item) for item in items], [item.id for item in items]
-        sending = self._queue.dispatcher.sending(parcels)
-        if sending is not None:
-            await self._queue.database.transact([*sending, self._shop.records.marking_sent(ids)])
-        else:
-            await self._queue.dispatcher.send(parcels)
-            await self._shop.records.mark_sent(ids)
+        await send_stored(items, self._queue.database, self._shop.records, self._queue.dispatcher)
 
     async def _letters_came(self) -> bool:
         """Whether anything may have been said to a run since it was asked last. A log that does not tell is asked, which costs one look."""

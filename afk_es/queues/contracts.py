@@ -41,7 +41,7 @@ class RunRequest:
         agent: an agent, or the name of a registered one.
         user_message: what the user says.
         context: JSON data for instructions, policies and tools.
-        thread_id: the thread to go on with; None: a new one. Tasks of one thread are done one after the other.
+        thread_id: the thread to go on with, which is the task's lane; None: a new one.
     """
 
     agent: Agent | str

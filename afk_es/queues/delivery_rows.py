@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
     "CREATE TABLE IF NOT EXISTS dispatching (version INTEGER PRIMARY KEY) STRICT",
     "CREATE INDEX IF NOT EXISTS deliveries_ready ON deliveries (queue, priority DESC, seq) WHERE ready = 1",
     "CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due) WHERE due IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS deliveries_later ON deliveries (task_id) WHERE due IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS deliveries_held ON deliveries (consumer) WHERE consumer IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS deliveries_lanes ON deliveries (lane, priority DESC, seq) WHERE lane IS NOT NULL",
     # Whatever the statements do: of a lane one is ready at most, and one is held.
@@ -50,10 +51,12 @@ _NEXT = f"""
 UPDATE deliveries SET ready = 1
 WHERE due IS NULL AND seq IN (
   SELECT {_FIRST.format(lane="l.value")} FROM json_each($1) AS l WHERE NOT {_HELD.format(lane="l.value")})"""
-_PROMOTE = f"""
+_DUE_NOW = f"""
 UPDATE deliveries
 SET due = NULL, ready = lane IS NULL OR (seq = {_FIRST.format(lane="deliveries.lane")} AND NOT {_HELD.format(lane="deliveries.lane")})
-WHERE seq IN (SELECT seq FROM deliveries WHERE due <= $1 ORDER BY due LIMIT $2)"""
+WHERE seq IN """
+_PROMOTE = f"{_DUE_NOW}(SELECT seq FROM deliveries WHERE due <= $1 ORDER BY due LIMIT $2)"
+_HASTEN = f"{_DUE_NOW}(SELECT seq FROM deliveries WHERE due IS NOT NULL AND task_id IN (SELECT value FROM json_each($1)))"
 _READY = "SELECT * FROM (SELECT seq, priority FROM deliveries WHERE ready = 1 AND queue = ${queue} ORDER BY priority DESC, seq LIMIT $3)"
 _TAKE = f"""
 UPDATE deliveries SET ready = 0, consumer = $1
@@ -97,6 +100,11 @@ def sending(parcels: Sequence[Parcel]) -> list[Statement]:
         # A parcel of a higher priority goes before those that wait in its lane.
         statements += [Statement(_UNREADY, (canonical_json(lanes),)), Statement(_NEXT, (canonical_json(lanes),))]
     return statements
+
+
+def hastening(task_ids: Collection[str]) -> Statement:
+    """Let what waits for its time of these tasks be due."""
+    return Statement(_HASTEN, (canonical_json(list(task_ids)),))
 
 
 def joining(consumer: str, worker: str, until: dt.datetime) -> list[Statement]:

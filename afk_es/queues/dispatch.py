@@ -121,6 +121,12 @@ class Dispatcher(Protocol):
         """Send parcels. What was sent twice may be delivered twice."""
         ...
 
+    async def hasten(self, task_ids: Collection[str]) -> None:
+        """Let what waits for its time of these tasks be taken at once: they were called off, and would hold up their lanes until then. An
+        engine that cannot do so does nothing.
+        """
+        ...
+
     async def join(self, worker: str, lease_s: float) -> Consumer:
         """Become a consumer.
 

@@ -42,7 +42,8 @@ class TaskItem(msgspec.Struct, frozen=True, kw_only=True):
             "cancelled".
         priority: the higher is taken first; default 0.
         key: the deduplication key it was pushed with; a key stands for one task of its queue for ever.
-        lane: tasks of one lane are done one after the other, in the order in which they were pushed; a chat's lane is its thread.
+        lane: tasks of one lane are done one after the other, by priority and then in the order in which they were pushed; a chat's lane is
+            its thread. One that waits for a person or an event outside, or is dead, lets those behind it go first.
         created_at: when it was pushed.
         updated_at: when it last changed.
         not_before: when it may be taken at the earliest; None: at once.

@@ -91,6 +91,10 @@ class ProcrastinateDispatcher:
         if parcels:
             await self._server.run_durably(rows.SEND, **rows.named(parcels))
 
+    async def hasten(self, task_ids: Collection[str]) -> None:
+        """See `Dispatcher.hasten`."""
+        await self._server.run_durably(rows.HASTEN, ids=list(task_ids))
+
     async def join(self, worker: str, lease_s: float) -> ProcrastinateConsumer:
         """See `Dispatcher.join`. Procrastinate has numbers for workers and no names."""
         if not 0 < lease_s < float("inf"):

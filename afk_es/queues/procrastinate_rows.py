@@ -18,7 +18,7 @@ TASK = "afk_es.task"
 STALLED_AFTER_S = 30.0
 """Its own measure of a worker that is gone. Heartbeats are written ahead or behind, so that by it each is gone when its lease is over."""
 
-# By lane alone, by who holds, by when it is due, and by queue among what waits: it has none of these.
+# By lane alone, by who holds, by when it is due, by task of what is not, and by queue among what waits: it has none of these.
 INDEXES = (
     """CREATE INDEX IF NOT EXISTS afk_es_queues ON procrastinate_jobs (queue_name, scheduled_at)
 WHERE status = 'todo'::procrastinate_job_status""",
@@ -26,6 +26,8 @@ WHERE status = 'todo'::procrastinate_job_status""",
 WHERE lock IS NOT NULL AND status = ANY (ARRAY['todo'::procrastinate_job_status, 'doing'::procrastinate_job_status])""",
     "CREATE INDEX IF NOT EXISTS afk_es_holders ON procrastinate_jobs (worker_id) WHERE worker_id IS NOT NULL",
     """CREATE INDEX IF NOT EXISTS afk_es_terms ON procrastinate_jobs (scheduled_at)
+WHERE scheduled_at IS NOT NULL AND status = 'todo'::procrastinate_job_status""",
+    """CREATE INDEX IF NOT EXISTS afk_es_later ON procrastinate_jobs ((args ->> 'task_id'))
 WHERE scheduled_at IS NOT NULL AND status = 'todo'::procrastinate_job_status""",
 )
 
@@ -86,6 +88,12 @@ FROM ({_HELD} AND j.id <> ALL (%(known)s::bigint[]) FOR UPDATE OF j) AS held"""
 LEAVE = f"""
 SELECT procrastinate_retry_job_v2(id, NULL, NULL, NULL, NULL), {_TELL}
 FROM (SELECT id, queue_name FROM procrastinate_jobs WHERE worker_id = %(worker)s AND status = 'doing' FOR UPDATE) AS held"""
+
+HASTEN = f"""
+WITH hastened AS (
+  UPDATE procrastinate_jobs SET scheduled_at = NULL
+  WHERE scheduled_at IS NOT NULL AND status = 'todo' AND args ->> 'task_id' = ANY (%(ids)s::text[]) RETURNING id, queue_name)
+SELECT {_TELL} FROM hastened"""
 
 # To prune a worker is to take its name off what it held. Only what bears no name is given back, so whoever takes it meanwhile keeps it.
 RECOVER = f"""

@@ -38,7 +38,7 @@ class NewTask:
         delay_s: seconds from now before which it is not taken; default none.
         at: the time before which it is not taken, with a time zone; instead of `delay_s`.
         key: of up to 500 characters; another push under the same key of the same queue gives the same task, for ever. Default none.
-        lane: tasks of a lane are done one after the other; default what the contract says, which for a chat is its thread.
+        lane: tasks of a lane are done one after the other, see `TaskItem`; default what the contract says, which for a chat is its thread.
         max_attempts: failures after which the task is dead; default that of the queue's `RetryPolicy`.
     """
 
@@ -112,8 +112,11 @@ def checked(new: NewTask, known: Known, *, task_id: str, now: dt.datetime, max_a
 
 
 def parcel_of(item: TaskItem) -> Parcel:
-    """What the engine is given of a task."""
-    return Parcel(item.id, item.queue, item.priority, item.not_before, item.lane)
+    """What the engine is given of a task. One that was due when it last changed is given without a time: the engine's clock may be behind."""
+    due = item.not_before
+    if due is not None and due <= item.updated_at:
+        due = None
+    return Parcel(item.id, item.queue, item.priority, due, item.lane)
 
 
 def check_queue(queue: object) -> str:

@@ -43,6 +43,7 @@ from afk_es.queues.presence import WorkerPresence
 from afk_es.queues.pushing import MAX_DELAY_S, Checked, NewTask, check_queue, checked, parcel_of
 from afk_es.queues.records import QueueStats, TaskRecords
 from afk_es.queues.retrying import RetryPolicy
+from afk_es.queues.sending import send_stored
 from afk_es.queues.waiting import changes
 from afk_es.tools import Tool
 
@@ -180,7 +181,7 @@ class TaskQueue:
 
         Args:
             agent: the agent, or the name of one that workers know.
-            user_message, context, thread_id: as for `Runner.run`. Tasks of a thread are done one after the other.
+            user_message, context, thread_id: as for `Runner.run`. The thread is the task's lane.
             queue, priority, delay_s, at, key, max_attempts: see `NewTask`.
 
         Returns, Raises: as `push`.
@@ -327,10 +328,9 @@ class TaskQueue:
             await self._send(items)
 
     async def _send(self, items: Sequence[TaskItem]) -> None:
-        """Hand stored tasks to an engine that is elsewhere. Where it cannot be reached, any worker does so later."""
+        """Hand stored tasks to the engine. Where it cannot be reached, any worker does so later."""
         with suppress(LogError):
-            await self.dispatcher.send([parcel_of(item) for item in items])
-            await self.records.mark_sent([item.id for item in items])
+            await send_stored(items, self.database, self.records, self.dispatcher)
 
     # --------------------------------------------------------------------------------------------------------------------------- watching
 
@@ -449,6 +449,7 @@ class TaskQueue:
         Raises:
             TaskNotFoundError: there is no such task.
             TaskStateError: it has ended.
+            LogError: the log or the engine could not be reached; say it again.
         """
         async with self._opened:
             item = await self.records.cancel(task_id)
@@ -462,6 +463,9 @@ class TaskQueue:
                 # Whether it never began or is under way now: its run, if there is one, ends as cancelled.
                 with suppress(UsageError):
                     await (await self._runner.attach(run_id=task_id, by=by)).cancel(reason)
+            if item.state != "running":
+                # What waits for its time would hold up its lane until then.
+                await self.dispatcher.hasten([task_id])
             return await self._get(task_id)
 
     async def retry(self, task_id: str) -> TaskItem:

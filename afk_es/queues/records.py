@@ -49,6 +49,11 @@ class Began(msgspec.Struct, frozen=True):
         """Whether the attempt before never ended: its worker is gone, or has lost its lease and does not know it yet."""
         return self.previous == "cut"
 
+    @property
+    def takes_over(self) -> bool:
+        """Whether its run is to be taken from whoever drives it: a worker that lost it may live on, and of a task that was dead it is nobody's."""
+        return self.previous in ("cut", "revived")
+
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """How many tasks of a queue are in which state.
@@ -202,7 +207,15 @@ class TaskRecords:
         return await self._made(statements.COMPLETE, task_id, attempt, kept, int(kept is None), self._now())
 
     async def again(
-        self, task_id: str, attempt: int, at: dt.datetime, error: str | None = None, error_type: str | None = None, *, counts: bool = True
+        self,
+        task_id: str,
+        attempt: int,
+        at: dt.datetime,
+        error: str | None = None,
+        error_type: str | None = None,
+        *,
+        counts: bool = True,
+        previous: Previous | None = None,
     ) -> bool:
         """Have it tried again.
 
@@ -211,9 +224,11 @@ class TaskRecords:
             error: why, for people.
             error_type: the class of the error.
             counts: whether the attempt failed; False: it was given back, and what is known of an earlier error stays.
+            previous: what the next attempt is to know of the one before it; None: how this one ended. One that did not come to its run leaves
+                to the next what it was told itself.
         """
         sql = statements.FAILED if counts else statements.GIVEN_BACK
-        return await self._made(sql, task_id, attempt, _told(error), _told(error_type), microseconds(at), self._now())
+        return await self._made(sql, task_id, attempt, _told(error), _told(error_type), microseconds(at), self._now(), previous)
 
     async def bury(self, task_id: str, attempt: int, error: str, error_type: str | None = None) -> bool:
         """Say that it has failed for good: it is dead until an operator revives or discards it."""

@@ -78,6 +78,11 @@ class TableDispatcher:
             await self._log.transact(rows.sending(parcels))
             self._stir()
 
+    async def hasten(self, task_ids: Collection[str]) -> None:
+        """See `Dispatcher.hasten`."""
+        await self._log.transact([rows.hastening(task_ids)])
+        self._stir()
+
     async def join(self, worker: str, lease_s: float) -> TableConsumer:
         """See `Dispatcher.join`."""
         if not 0 < lease_s < float("inf"):

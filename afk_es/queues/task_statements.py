@@ -114,12 +114,12 @@ UPDATE tasks SET state = 'completed', result = $3, result_in_log = $4, error = N
 WHERE id = $1 AND attempts = $2 AND state IN ({states("complete")}) RETURNING id"""
 
 FAILED = f"""
-UPDATE tasks SET state = 'queued', previous = 'failed', failures = failures + 1, given_back = 0, error = $3, error_type = $4, due_at = $5,
-  updated_at = $6
+UPDATE tasks SET state = 'queued', previous = coalesce($7, 'failed'), failures = failures + 1, given_back = 0, error = $3, error_type = $4,
+  due_at = $5, updated_at = $6
 WHERE id = $1 AND attempts = $2 AND state IN ({states("again")}) RETURNING id"""
 
 GIVEN_BACK = f"""
-UPDATE tasks SET state = 'queued', previous = 'given_back', given_back = given_back + 1, error = coalesce($3, error),
+UPDATE tasks SET state = 'queued', previous = coalesce($7, 'given_back'), given_back = given_back + 1, error = coalesce($3, error),
   error_type = coalesce($4, error_type), due_at = $5, updated_at = $6
 WHERE id = $1 AND attempts = $2 AND state IN ({states("again")}) RETURNING id"""
 
@@ -143,10 +143,10 @@ UPDATE tasks SET state = 'cancelled', error = NULL, error_type = NULL, updated_a
 WHERE id = $1 AND attempts = $2 AND state IN ({states("end_cancelled")}) RETURNING id"""
 
 # Asked by a connection that only reads: most often there is none, and nobody who writes is kept waiting by the look at all that wait. The
-# tables of the log are only read.
+# tables of the log are only read. A task that was called off before its run was in the log has no letter that says so.
 AWAKENED = """
 SELECT t.id FROM tasks AS t
-WHERE t.state = 'waiting' AND (t.due_at <= $1 OR EXISTS (
+WHERE t.state = 'waiting' AND (t.due_at <= $1 OR t.cancel_requested = 1 OR EXISTS (
   SELECT 1 FROM awaited AS a JOIN runs AS r ON r.run_id = a.run_id JOIN letters AS l ON l.run = r.run
   WHERE a.task_id = t.id AND l.position > a.letter))
 ORDER BY t.position LIMIT $2"""

@@ -57,6 +57,24 @@ async def test_it_works_from_within_one_runner_too(runner: Runner) -> None:
     assert (stuck.ran, counted.ran) == (1, 1)
 
 
+async def test_a_live_owners_run_is_taken_from_it_to_be_ended_where_that_is_asked_for(tmp_path: Path) -> None:
+    """It may be stopped, and never take a letter in."""
+    stuck, counted = Stuck(), Counted()
+    described = agent([asks(("stuck", {})), asks(("work", {})), says("done")], stuck.tool, counted.tool, name="clerk")
+    async with Runner(log=tmp_path / "runs.db") as one, Runner(log=tmp_path / "runs.db") as other:
+        first = await one.run_once(described, run_id="task", by="one")
+        await stuck.begun.wait()
+        await (await other.attach(run_id="task", by="other")).cancel("nobody wants it", take_over=True)
+        ended = await log_of(other, "task")
+        assert types(ended)[-1] == "run_cancelled"
+        stuck.let_go.set()
+        assert first.stretch is not None
+        with pytest.raises(HeadConflictError):
+            await first.stretch
+        assert await log_of(other, "task") == ended
+    assert counted.ran == 0
+
+
 class Busy(MemoryEventLog):
     """A log in which the owner of a run appends each time somebody else is about to claim it.
 

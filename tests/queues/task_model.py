@@ -126,7 +126,7 @@ class TaskModel:
         woken = []
         for row in self.rows.values():
             letters = any(position > row.awaited.get(run, position) for position, run in self.letters)
-            if row.item.state == "waiting" and (row.due <= now or letters):
+            if row.item.state == "waiting" and (row.due <= now or letters or row.item.cancel_requested):
                 row.due, row.sent, row.offered_at = now, False, now
                 row.change(state="queued", error=None, updated_at=now)
                 woken.append(row.item.id)

@@ -38,10 +38,16 @@ def test_tasks_of_workers_that_are_killed_and_stopped(born: Zygote, tmp_path: Pa
 
 @pytest.mark.parametrize("bug", ["lease-without-end", "doubt-forgotten"])
 def test_workers_with_a_mistake_are_found(born: Zygote, tmp_path: Path, bug: str) -> None:
-    """The other mistakes are for the command: `python -m tests.queues.kills --bug NAME`."""
+    """The other mistakes are for the command: `python -m tests.queues.kills --bug NAME`. Where a worker is hit is chance, so one try may miss."""
+    assert any(_finds(born, tmp_path / str(seed), bug, seed) for seed in range(6))
+
+
+def _finds(born: Zygote, directory: Path, bug: str, seed: int) -> bool:
+    directory.mkdir()
     trial = Trial(
-        directory=tmp_path,
-        log=str(tmp_path / "runs.db"),
+        directory=directory,
+        log=str(directory / "runs.db"),
+        seed=seed,
         runs=120,
         workers=3,
         kill_every_s=0.5 if bug == "doubt-forgotten" else 0,
@@ -55,4 +61,4 @@ def test_workers_with_a_mistake_are_found(born: Zygote, tmp_path: Path, bug: str
         bug=bug,
     )
     found = tried(born, trial)
-    assert SLIPS[bug].breaks & {violation.promise for violation in found.verdict.violations}
+    return bool(SLIPS[bug].breaks & {violation.promise for violation in found.verdict.violations})

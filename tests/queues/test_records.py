@@ -409,3 +409,15 @@ async def test_statements_find_their_rows_by_an_index(
     plan = [row[3] for row in await database_log.query(Statement(f"EXPLAIN QUERY PLAN {statement.sql}", statement.parameters))]
     assert any(index in line for line in plan), plan
     assert not [line for line in plan if line.startswith("SCAN") and "USING" not in line and "SCAN page" not in line], plan
+
+
+async def test_an_attempt_that_did_not_come_to_its_run_leaves_to_the_next_what_it_was_told(
+    records: TaskRecords, clock: SimulatedClock
+) -> None:
+    await records.add([a_task()], sent=True)
+    await records.begin("a", "one that was cut", clock.now())
+    for attempt, counts in ((2, False), (3, True)):
+        began = await records.begin("a", "w", clock.now())
+        assert began is not None
+        assert (began.crashed, began.takes_over, began.task.crashes) == (True, True, 1)
+        await records.again("a", attempt, clock.now(), counts=counts, previous=began.previous)

@@ -457,6 +457,9 @@ class Elsewhere:
             raise LogUnavailableError("the engine cannot be reached")
         self.sent += parcels
 
+    async def hasten(self, task_ids: Collection[str]) -> None:
+        pass
+
     async def join(self, worker: str, lease_s: float) -> Consumer:
         raise NotImplementedError
 
@@ -487,3 +490,33 @@ async def test_a_run_of_a_task_is_a_run_like_any_other(queue: TaskQueue) -> None
     assert await log.verify(item.id) is None
     result = await (await Runner(log=log).attach(run_id=item.id, by="test")).await_result()
     assert (result.state, result.final_text) == ("completed", "You said: Hi")
+
+
+async def test_what_is_tried_again_is_sent_and_known_to_be_sent_in_one_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sent alone it would be sent twice by whoever finds it unsent, and noted later it could pass for another sending."""
+    async with TaskQueue(tmp_path / "tasks.db") as queue:
+        task = await queue.push_job("double", {"number": 1})
+        await queue.records.begin(task.id, "worker", queue.clock.now())
+        await queue.records.bury(task.id, 1, "it failed")
+        made: list[int] = []
+        transact = queue.database.transact
+
+        async def counted(statements: Sequence[Statement]) -> Any:
+            made.append(len(statements))
+            return await transact(statements)
+
+        monkeypatch.setattr(queue.database, "transact", counted)
+        await queue.retry(task.id)
+        assert made == [1, 2]
+        assert await queue.records.unsent(queue.clock.now() + dt.timedelta(days=1)) == ()
+
+
+async def test_what_is_due_is_sent_without_a_time_since_the_engines_clock_may_be_behind(tmp_path: Path) -> None:
+    engine = Elsewhere()
+    async with TaskQueue(tmp_path / "tasks.db", dispatcher=engine) as queue:
+        task = await queue.push_job("double", {"number": 1}, delay_s=60.0)
+        assert engine.sent == [Parcel(task.id, "default", 0, task.not_before)]
+        await queue.records.begin(task.id, "worker", queue.clock.now())
+        await queue.records.bury(task.id, 1, "it failed")
+        await queue.retry(task.id)
+        assert engine.sent[1:] == [Parcel(task.id, "default", 0)]

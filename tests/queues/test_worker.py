@@ -212,6 +212,15 @@ async def test_a_task_that_waits_for_a_person_takes_no_place_and_goes_on_when_on
         assert (item.result, item.attempts, item.failures, work.ran) == ("done", 2, 0, 1)
 
 
+async def test_a_task_that_waits_for_a_person_lets_those_behind_it_in_its_lane_go_first(path: str) -> None:
+    clerk = approved(Counted())
+    async with TaskQueue(path, agents=[clerk, agent(name="other")]) as queue, Worker(queue):
+        first = await queue.push_chat("clerk", "please", thread_id="thread")
+        second = await queue.push_chat("other", "and then?", thread_id="thread")
+        await task_in(queue, second.id, "completed")
+        assert (await queue.get(first.id)).state == "waiting"
+
+
 async def test_a_question_that_nobody_answers_in_its_term_is_answered_by_the_fallback(path: str) -> None:
     clock = SimulatedClock()
     config = RunnerConfig(interaction_mode="external", approval_timeout_s=3600.0)

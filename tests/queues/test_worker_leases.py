@@ -62,6 +62,10 @@ class Moody:
         self.check()
         await self._engine.send(parcels)
 
+    async def hasten(self, task_ids: Collection[str]) -> None:
+        self.check()
+        await self._engine.hasten(task_ids)
+
     async def join(self, worker: str, lease_s: float) -> Consumer:
         self.check()
         return MoodyConsumer(self, await self._engine.join(worker, lease_s))

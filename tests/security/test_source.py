@@ -209,7 +209,7 @@ BESIDE = {
     **dict.fromkeys(
         ("_places(len(ids), 1)", "_places(len(ids), 2)", "_places(len(ids), 3)", "', '.join(rows)"), "places of parameters, by number"
     ),
-    **dict.fromkeys(("_NEXT", "_PROMOTE", "_LOOK", "_DONE", "_AGAIN"), "texts of the module, put together of one another"),
+    **dict.fromkeys(("_NEXT", "_HASTEN", "_PROMOTE", "_LOOK", "_DONE", "_AGAIN"), "texts of the module, put together of one another"),
     **dict.fromkeys(("_TAKE.format(ready=ready)", "sql.format(consumers=consumers)"), "the same, with places of parameters put in"),
     **dict.fromkeys(("sql", "_page(filters)"), "what a function was given by its callers, or made of columns that it names and places"),
     **dict.fromkeys(("BEGIN", "change", "returning"), "a text of the module, into the middle of which an engine's condition is put"),

@@ -57,7 +57,7 @@ BUGS: tuple[Bug, ...] = (
         "one that waits for its time lets those behind it pass",
         (Reworded(f"{_ROWS}:_NEXT", "o.lane = l.value ORDER", "o.lane = l.value AND o.due IS NULL ORDER"),),
     ),
-    Bug("delay", "a delayed task is sent without its time", (Slip("afk_es.queues.pushing:parcel_of", "item.not_before", "None"),)),
+    Bug("delay", "a delayed task is sent without its time", (Slip("afk_es.queues.pushing:parcel_of", "item.not_before\n", "None\n"),)),
     Bug(
         "delay",
         "the pause before another try is forgotten",
@@ -117,7 +117,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "takeover",
         "a run whose worker lost it is not taken over",
-        (Slip("afk_es.queues.attempts:Attempt._driven", "began.crashed or began.previous", "began.previous"),),
+        (Slip("afk_es.queues.attempts:Attempt._driven", "began.takes_over", "began.takes_over and not began.crashed"),),
     ),
     Bug("cancel", "a task that was called off is done all the same", (Reworded(f"{_TASKS}:CANCEL", "cancel_requested = 1, ", ""),)),
     Bug(

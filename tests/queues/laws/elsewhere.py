@@ -40,6 +40,9 @@ class ElsewhereDispatcher:
         for each in parcels:
             self.engine.send(each.task_id, each.queue, each.priority, each.lane, self.seconds(each.not_before))
 
+    async def hasten(self, task_ids: Collection[str]) -> None:
+        self.engine.hasten(task_ids)
+
     async def join(self, worker: str, lease_s: float) -> Consumer:
         return _Consumer(self, self.engine.join())
 

@@ -7,7 +7,7 @@ has to come to the same. The laws themselves are assertions in it (`_begin_effec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -49,6 +49,12 @@ class Engine:
     def send(self, task: str, queue: str, priority: int, lane: str | None, due: float | None) -> None:
         self._sent += 1
         self.parcels[self._sent] = Parcel(self._sent, task, queue, priority, lane, due)
+
+    def hasten(self, tasks: Collection[str]) -> None:
+        """What of them waits for its time does so no longer."""
+        for parcel in self.parcels.values():
+            if parcel.task in tasks:
+                parcel.due = None
 
     def join(self) -> int:
         self._joined += 1
@@ -212,7 +218,7 @@ class Model:
         self.engine.send(task.id, task.queue, task.priority, task.lane, not_before)
 
     def _resend(self, task: Task) -> None:
-        self.engine.send(task.id, task.queue, task.priority, task.lane, task.due if task.due > task.created else None)
+        self.engine.send(task.id, task.queue, task.priority, task.lane, None)
 
     def retry(self, task_id: str) -> None:
         task = self.tasks[task_id]
@@ -232,8 +238,10 @@ class Model:
         if task.attempts:
             task.due = self.now
             self._resend(task)
+            self.engine.hasten([task_id])
             return
         task.state = "cancelled"
+        self.engine.hasten([task_id])
         run = self.runs[task_id]
         if run.state == "laid":
             run.state = "cancelled"
