@@ -17,6 +17,7 @@ QUEUE_VERBS: dict[str, tuple[str, str]] = {
     "retry": ("afk_es.cli.queue_acting", "Let a dead task be tried again."),
     "discard": ("afk_es.cli.queue_acting", "Forget a dead task; its run stays in the log."),
     "cancel": ("afk_es.cli.queue_acting", "Call a task off."),
+    "purge": ("afk_es.cli.queue_acting", "Forget tasks that ended long ago; their runs stay in the log."),
     "workers": ("afk_es.cli.queue_workers", "List the workers that are there."),
     "stats": ("afk_es.cli.queue_stats", "Count the tasks of each queue by their states."),
 }

@@ -1,4 +1,4 @@
-"""`afk-es queue retry`, `discard` and `cancel`: what an operator decides about tasks."""
+"""`afk-es queue retry`, `discard`, `cancel` and `purge`: what an operator decides about tasks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import click
 
 from afk_es.cli import output
+from afk_es.cli.durations import seconds_of
 from afk_es.cli.invocation import Invocation, common_options
 from afk_es.cli.outside import by_option
 from afk_es.cli.tasks import records_of, task_named
@@ -63,6 +64,31 @@ def cancel(invocation: Invocation, tasks: tuple[str, ...], reason: str | None, b
         return None if item.state == "cancelled" else f"told to end ({item.state})"
 
     asyncio.run(_act(invocation, tasks, False, None, "cancelled", act))
+
+
+@click.command("purge", short_help="Forget tasks that ended long ago; their runs stay in the log.")
+@click.option("--older-than", metavar="TIME", required=True, help="Those that ended before so long, such as 7d.")
+@common_options
+@click.pass_obj
+def purge(invocation: Invocation, older_than: str) -> None:
+    """Forget tasks that were completed or cancelled, and workers that are gone, so long ago. Their runs stay in the log; the dead stay as well."""
+    purged = asyncio.run(_purge(invocation, seconds_of(older_than, "--older-than")))
+    match invocation.format:
+        case "json":
+            output.write_json({"schema": "afk_es.tasks_purged/1", "purged": purged})
+        case "jsonl":
+            output.write_json_line({"schema": "afk_es.tasks_purged/1", "purged": purged})
+        case "text":
+            output.echo(f"{purged} {'task' if purged == 1 else 'tasks'} purged")
+
+
+async def _purge(invocation: Invocation, older_than_s: float) -> int:
+    # Looked at first, and for reading: a log that is not there is not made.
+    async with records_of(invocation.location) as (_log, records):
+        if records is None:
+            return 0
+    async with TaskQueue(invocation.location) as queue:
+        return await queue.purge(older_than_s=older_than_s)
 
 
 async def _act(

@@ -72,19 +72,25 @@ def push(
             f"--module is for contracts, agents and handlers; the log is that of --db, and {target} names a queue of its own"
         )
     queue = TaskQueue(invocation.location, agents=workplace.agents, handlers=workplace.handlers, contracts=workplace.contracts)
-    pushing = queue.push(
-        name,
-        given,
-        queue=queue_name,
-        priority=priority,
-        delay_s=seconds_of(delay, "--delay") if delay is not None else None,
-        at=_moment(at) if at is not None else None,
-        key=key,
-        lane=lane,
-        max_attempts=max_attempts,
-    )
+
+    async def pushing() -> TaskItem:
+        if target is not None:
+            # Whoever says where things are wants to hear of a slip now, and not of a worker in an hour.
+            queue.known.contract(name).request(given, queue.known)
+        return await queue.push(
+            name,
+            given,
+            queue=queue_name,
+            priority=priority,
+            delay_s=seconds_of(delay, "--delay") if delay is not None else None,
+            at=_moment(at) if at is not None else None,
+            key=key,
+            lane=lane,
+            max_attempts=max_attempts,
+        )
+
     try:
-        _tell(invocation, asyncio.run(pushing))
+        _tell(invocation, asyncio.run(pushing()))
     except UnregisteredError as error:
         raise UnregisteredError(f"{error}; --module says where yours are") from error
 

@@ -91,6 +91,7 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
         "afk_es.tasks/1",
         "afk_es.task/1",
         "afk_es.tasks_changed/1",
+        "afk_es.tasks_purged/1",
         "afk_es.task_changed/1",
         "afk_es.workers/1",
         "afk_es.worker/1",

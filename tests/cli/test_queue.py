@@ -220,6 +220,26 @@ def test_dead_letters_say_why_and_how_to_go_on(afk: Afk, log: Path) -> None:
     assert afk("show", other).exit_code == 0, "its run is still in the log"
 
 
+def test_what_ended_long_ago_is_purged_and_its_run_stays(afk: Afk, log: Path) -> None:
+    task = dead(log, "no")
+    cancelled = afk("queue", "push", "--agent", "nobody", "--message", "Hi").stdout.strip()
+    afk("queue", "cancel", cancelled)
+    assert afk("queue", "purge", "--older-than", "1h").stdout == "0 tasks purged\n"
+    assert afk("queue", "purge", "--older-than", "soon").exit_code == 2
+    assert json.loads(afk("queue", "purge", "--older-than", "0s", "--format", "json").stdout)["purged"] == 1
+    assert afk("queue", "show", cancelled).exit_code == 3
+    assert afk("queue", "show", task).exit_code == 0, "who is dead waits for an operator"
+
+
+def test_what_the_module_does_not_know_is_not_pushed(afk: Afk, log: Path, tmp_path: Path) -> None:
+    module = tmp_path / "shop.py"
+    module.write_text("from afk_es import tool\n\n\n@tool\ndef refund(order: str) -> str:\n    return order\n")
+    for words in (("--handler", "refnd", "--payload", '{"order": "7"}'), ("--agent", "supprt", "--message", "Hi")):
+        result = afk("queue", "push", *words, "--module", str(module))
+        assert (result.exit_code, words[1] in result.stderr) == (2, True), result.output
+    assert afk("queue", "push", "--handler", "refund", "--payload", '{"order": "7"}', "--module", str(module)).exit_code == 0
+
+
 def test_who_approves_a_task_is_told_that_a_worker_goes_on(afk: Afk, log: Path) -> None:
     """To resume it by hand would be to run it with whatever policies that module has."""
 
