@@ -171,7 +171,7 @@ class Ear:
     """
 
     def __init__(self, server: Server) -> None:
-        self.live = False
+        self.live: bool = False
         self._server = server
         self._queues: frozenset[str] = frozenset()
         self._listening: asyncio.Task[None] | None = None

@@ -89,9 +89,9 @@ class Shift:
         self._terms = terms
         self._reads = reads
         self._counts = counts
-        self.lease = WorkerLease(reads, terms.lease_s, since)
+        self.lease: WorkerLease = WorkerLease(reads, terms.lease_s, since)
         self._outages = Outages(shop.name, counts)
-        self.chores = Chores(
+        self.chores: Chores = Chores(
             shop,
             queue,
             self._outages,

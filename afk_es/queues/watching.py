@@ -26,7 +26,7 @@ class ProgressFeed:
     """
 
     def __init__(self) -> None:
-        self.progress = Progress()
+        self.progress: Progress = Progress()
 
     def publish(self, event: AgentRunEvent) -> None:
         """Take it in."""

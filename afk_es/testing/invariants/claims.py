@@ -21,7 +21,7 @@ class ClaimHolds(Invariant):
     """
 
     def __init__(self, claim: Assertion) -> None:
-        self.name = name_of(claim)
+        self.name: str = name_of(claim)
         self._claim = claim
 
     def ended(self, run: ObservedRun, result: AgentResult) -> None:
