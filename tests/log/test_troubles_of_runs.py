@@ -51,6 +51,8 @@ class Runs:
     def __init__(self, directory: Path, trouble_at: int, size: int = 10) -> None:
         self.journal = Journal(directory / "effects.jsonl")
         self.trouble = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.go_on.set()
         self._left = trouble_at
         self._size = size
 
@@ -61,6 +63,7 @@ class Runs:
             self._left -= 1
             if self._left <= 0:
                 self.trouble.set()
+                await self.go_on.wait()
             await asyncio.sleep(0)
             return os.urandom(self._size // 2).hex()
 
@@ -181,9 +184,11 @@ def stopped_clearly(outcomes: list[AgentResult | BaseException], *kinds: type[Lo
 async def fill_in_the_middle(runs: Runs, log: EventLog, fill: Callable[[], None], mend: Trouble, *kinds: type[LogError]) -> None:
     """Runs go on, the disk is full, the runs stop; there is room again, and they are gone on with."""
     async with Runner(log=log) as runner:
+        runs.go_on.clear()  # A run that is quicker than the filling would have no trouble.
         handles = await runs.begun(runner, FEW)
         await runs.trouble.wait()
         await asyncio.to_thread(fill)
+        runs.go_on.set()
         outcomes = await asyncio.gather(*(handle.await_result() for handle in handles), return_exceptions=True)
         assert stopped_clearly(outcomes, *kinds) > 0
         await mend()
