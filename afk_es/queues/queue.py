@@ -36,7 +36,6 @@ from afk_es.machine.values import canonical_json
 from afk_es.queues.contracts import CHAT, JOB, Contract, JobRequest, Known, TaskRun, chat_payload, outcome_of, plain_payload
 from afk_es.queues.dispatch import Dispatcher
 from afk_es.queues.engines import engine_of
-from afk_es.queues.gathering import Gathering
 from afk_es.queues.items import Progress, TaskItem, TaskState
 from afk_es.queues.opened import Opened
 from afk_es.queues.presence import WorkerPresence
@@ -107,7 +106,6 @@ class TaskQueue:
         self.records: TaskRecords = TaskRecords(opened, clock=self.clock)
         self.dispatcher: Dispatcher = dispatcher if dispatcher is not None else engine_of(opened, opened.location, self.clock, self.ids)
         self._opened = Opened(opened, self.records, self.dispatcher, owned=opened is not log)
-        self._gathering = Gathering(opened)
         self._runner = Runner(log=opened, config=self.config, clock=self.clock, ids=self.ids)
 
     async def __aenter__(self) -> TaskQueue:
@@ -323,7 +321,7 @@ class TaskQueue:
             return
         sending = self.dispatcher.sending([parcel_of(item) for item in items])
         added = [self.records.adding(item, sent=sending is not None) for item in items]
-        await self._gathering.write([*added, *(sending or ())])
+        await self.database.transact([*added, *(sending or ())])
         if sending is None:
             await self._send(items)
 

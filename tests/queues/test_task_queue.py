@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import math
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from afk_es import Agent, Runner, tool
 from afk_es.clock import SimulatedClock
 from afk_es.errors import (
     ConfigurationError,
-    LogError,
     LogUnavailableError,
     PayloadError,
     RunCancelledError,
@@ -29,10 +28,10 @@ from afk_es.errors import (
     UnregisteredError,
     UsageError,
 )
-from afk_es.log import DatabaseLog, EventLog, Statement, open_log
+from afk_es.log import EventLog, Statement, open_log
+from afk_es.log.shared_transactions import Rows, SharedTransactions
 from afk_es.queues import Contract, NewTask, Parcel, RunRequest, TaskItem, TaskQueue, Worker, contract
 from afk_es.queues.dispatch import Consumer
-from afk_es.queues.gathering import Gathering
 from afk_es.testing import ScriptedModel
 
 SUPPORT = Agent(name="support", model=ScriptedModel(lambda request: f"You said: {request.messages[-1].content}"))
@@ -392,32 +391,24 @@ def test_a_queue_belongs_to_one_event_loop_at_a_time(tmp_path: Path) -> None:
     assert asyncio.run(queue.list()) == (), "and to another when it is free"
 
 
-async def test_pushes_of_the_same_moment_share_a_transaction(tmp_path: Path) -> None:
+async def test_pushes_of_the_same_moment_share_a_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[int] = []
+    settle = SharedTransactions.__init__
+
+    def counted(self: SharedTransactions, run: Callable[[Sequence[Statement]], Awaitable[Rows]]) -> None:
+        async def counting(statements: Sequence[Statement]) -> Rows:
+            ran.append(len(statements))
+            return await run(statements)
+
+        settle(self, counting)
+
+    monkeypatch.setattr(SharedTransactions, "__init__", counted)
     async with TaskQueue(tmp_path / "tasks.db") as queue:
         await queue.push_job("double", {"number": 0})
-        counted = Counting(queue.database)
-        queue._gathering = Gathering(counted)
+        ran.clear()
         await asyncio.gather(*(queue.push_job("double", {"number": number}) for number in range(50)))
         assert len(await queue.list(limit=100)) == 51
-        assert counted.transactions <= 3
-
-
-class Counting:
-    """A log that counts transactions."""
-
-    def __init__(self, log: DatabaseLog, error: LogError | None = None) -> None:
-        self._log = log
-        self._error = error
-        self.transactions = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._log, name)
-
-    async def transact(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
-        self.transactions += 1
-        if self._error is not None:
-            raise self._error
-        return await self._log.transact(statements)
+        assert 0 < len(ran) <= 3
 
 
 async def test_a_push_that_is_refused_refuses_no_other_of_the_same_moment(tmp_path: Path) -> None:
@@ -428,12 +419,21 @@ async def test_a_push_that_is_refused_refuses_no_other_of_the_same_moment(tmp_pa
         assert [type(each).__name__ for each in found] == ["TaskItem", "TaskItem", "TaskExistsError", "TaskItem", "TaskItem"]
 
 
-async def test_where_it_is_not_known_whether_it_was_written_nothing_is_written_twice(tmp_path: Path) -> None:
+async def test_where_it_is_not_known_whether_it_was_written_nothing_is_written_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with TaskQueue(tmp_path / "tasks.db") as queue:
-        queue._gathering = Gathering(counted := Counting(queue.database, LogUnavailableError("cut off")))
+        tries = 0
+
+        async def cut_off(statements: Sequence[Statement]) -> Rows:
+            nonlocal tries
+            tries += 1
+            raise LogUnavailableError("cut off")
+
+        monkeypatch.setattr(queue.database, "transact", cut_off)
         found = await asyncio.gather(*(queue.push_job("double", {}) for _ in range(3)), return_exceptions=True)
         assert [type(each) for each in found] == [LogUnavailableError] * 3
-        assert counted.transactions == 1
+        assert tries == 3, "one of each push"
 
 
 class Elsewhere:
